@@ -1,0 +1,298 @@
+"""Values every package speaks in: records of the shop, operations, actions, verdicts, outcomes, decisions.
+
+Nothing here does I/O. Records and values that live in graph state are pydantic models, so that a strict
+checkpoint serializer can restore them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+if TYPE_CHECKING:
+    from tools.ports import Shop
+
+Lane = Literal["direct", "operation", "answer", "agent", "escalate"]
+Tier = Literal["rule", "encoder", "small", "large", "human"]
+
+
+class Consequence(StrEnum):
+    """How bad it is if an operation runs twice or by mistake, mildest first."""
+
+    SAFE = "safe"  #: Reads only; may run any number of times.
+    RETRY_SAFE = "retry_safe"  #: Writes, but a key makes a retry harmless.
+    RETRY_UNSAFE = "retry_unsafe"  #: Writes, and a blind retry may do it twice: never retried.
+    IRREVERSIBLE = "irreversible"  #: Cannot be undone; a person approves it first.
+    UNKNOWN = "unknown"  #: Nobody declared it: judged by the LLM once, then by a person.
+
+
+class Record(BaseModel):
+    """A value with named fields that is never changed in place."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+# --- the demo shop's records -------------------------------------------------------------------
+
+
+class Customer(Record):
+    """Who is asking. Comes from the signed session, never from a model or an argument."""
+
+    id: str
+    tenant: str = "northfell"
+    name: str
+    email: str
+    phone: str | None = None
+    segment: Literal["consumer", "business"] = "consumer"
+    since: date
+
+
+class OrderStatus(StrEnum):
+    PENDING = "pending"  #: Placed, not paid.
+    PAID = "paid"  #: Paid, not packed: may still be cancelled without loss.
+    PACKED = "packed"  #: Packed; cancelling needs the warehouse to unpack it.
+    SHIPPED = "shipped"
+    DELIVERED = "delivered"
+    CANCELLED = "cancelled"
+    RETURNED = "returned"
+    REFUNDED = "refunded"
+
+
+class OrderLine(Record):
+    product: str
+    sku: str
+    quantity: int = Field(ge=1)
+    unit_price: Decimal
+
+
+class Order(Record):
+    number: str  #: ``SB-10482``
+    status: OrderStatus
+    placed_on: date
+    lines: tuple[OrderLine, ...]
+    shipping: Decimal
+    total: Decimal
+    currency: str = "EUR"
+    payment: Literal["card", "paypal", "invoice"]
+    delivery_address: str
+    carrier: str | None = None
+    tracking: str | None = None
+    expected_on: date | None = None
+    delivered_on: date | None = None
+    refunded: Decimal = Decimal(0)
+
+
+class Invoice(Record):
+    number: str  #: ``INV-20931``
+    order_number: str | None
+    issued_on: date
+    total: Decimal
+    currency: str = "EUR"
+    paid: bool
+    sent_to: str
+    times_sent: int = 1
+
+
+class Subscription(Record):
+    number: str  #: ``SUB-4021``
+    plan: Literal["care", "care_plus", "fleet"]
+    status: Literal["active", "paused", "cancelled"]
+    price: Decimal
+    currency: str = "EUR"
+    started_on: date
+    renews_on: date | None
+    paused_until: date | None = None
+    cancel_reason: str | None = None
+
+
+class Refund(Record):
+    number: str  #: ``RF-30112``
+    order_number: str
+    amount: Decimal
+    currency: str = "EUR"
+    status: Literal["requested", "approved", "paid", "rejected"]
+    method: str
+    requested_on: date
+    reason: str | None = None
+
+
+class Charge(Record):
+    number: str  #: ``CH-50007``
+    order_number: str
+    product: str
+    amount: Decimal
+    currency: str = "EUR"
+    charged_on: date
+
+
+class Ticket(Record):
+    number: str  #: ``T-70013``
+    subject: str
+    body: str
+    opened_on: date
+    kind: Literal["ticket", "hand_off"] = "ticket"
+
+
+# --- operations --------------------------------------------------------------------------------
+
+
+class Arguments(BaseModel):
+    """Typed arguments of an operation; a field's description is its question to the customer."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Preview(Record):
+    """What an operation would touch and do, worked out without doing it."""
+
+    candidates: tuple[str, ...] = ()  #: Labels of the records that match; a write needs exactly one.
+    candidate_arguments: tuple[dict[str, JsonValue], ...] = ()  #: Arguments that pick each candidate.
+    record: str | None = None  #: The one record's label.
+    record_state: str | None = None
+    arguments: dict[str, JsonValue] = {}  #: Arguments completed from the record (for example the amount).
+    consequence: Consequence  #: Declared class, raised where the record's state asks for it.
+    effects: tuple[str, ...] = ()  #: Plain sentences for the customer and the reviewer.
+    refusal: str | None = None  #: Why it cannot be done at all, as a sentence for the customer.
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A capability with typed arguments and a declared consequence class."""
+
+    name: str
+    title: str
+    summary: str
+    arguments: type[Arguments]
+    result: type[BaseModel]
+    consequence: Consequence
+    preview: Callable[[Shop, Any], Preview]
+    run: Callable[[Shop, Any], BaseModel]
+    example: str
+    confirm: bool = False
+
+    @property
+    def writes(self) -> bool:
+        return self.consequence is not Consequence.SAFE
+
+
+class OperationFailed(Exception):
+    """The operation could not be carried out."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or self.__doc__)
+
+
+class RecordNotFound(OperationFailed):
+    """There is no such record on this customer's account."""
+
+
+class NotAllowed(OperationFailed):
+    """The shop's rules do not allow this for the record's present state."""
+
+
+# --- actions and the gate ----------------------------------------------------------------------
+
+
+class Action(Record):
+    """One concrete operation call, named by what it is."""
+
+    id: str
+    tenant: str
+    customer: Customer
+    thread: str
+    turn: str
+    operation: str
+    arguments: dict[str, JsonValue]
+    key: str  #: Idempotency key: tenant, customer, operation, arguments, request.
+    fingerprint: str  #: Digest of the normalised arguments.
+    proposed_at: datetime
+    label: str = ""  #: The record it touches, for people.
+    effects: tuple[str, ...] = ()
+
+
+class Verdict(Record):
+    """What the gate decided about an action, and why."""
+
+    consequence: Consequence
+    declared: Consequence
+    judged: Consequence | None = None  #: What a model said; may only raise.
+    needs_approval: bool = False
+    reason: str
+    tier: Tier = "rule"
+
+
+class Approval(Record):
+    """A reviewer's question and its answer."""
+
+    id: str
+    action: Action
+    verdict: Verdict
+    status: Literal["pending", "approved", "rejected", "expired", "executed"]
+    requested_at: datetime
+    expires_at: datetime
+    reviewer: str | None = None
+    note: str | None = None
+    decided_at: datetime | None = None
+
+
+class Outcome(Record):
+    """What came of an action."""
+
+    status: Literal["executed", "pending", "blocked", "rejected", "expired", "failed", "unknown"]
+    action_id: str
+    operation: str
+    label: str = ""
+    result: dict[str, JsonValue] = {}
+    reason: str = ""  #: A sentence a customer may read.
+    replayed: bool = False
+
+
+# --- decisions ---------------------------------------------------------------------------------
+
+
+class Alternative(Record):
+    option: str
+    probability: float
+
+
+class Decision(Record):
+    """What a model (or the rule standing in for it) chose, with why. Logged before it takes effect."""
+
+    role: str
+    chosen: str
+    probability: float
+    alternatives: tuple[Alternative, ...] = ()
+    abstained: bool = False
+    reason: str = ""
+    tier: Tier
+    model: str
+    prompt: str = ""  #: Version (content hash) of the prompt or adapter.
+    ms: float = 0.0
+
+
+class Span(Record):
+    """A stretch of masked personal data or a flagged passage: what kind, not the text."""
+
+    kind: str
+    start: int
+    end: int
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Clock:
+    """The time as a dependency, so that relative dates and leases are testable."""
+
+    now: Callable[[], datetime] = field(default=now)
+
+    def today(self) -> date:
+        return self.now().date()

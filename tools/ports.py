@@ -1,0 +1,249 @@
+"""The outside world, as the graphs see it. Adapters live in ``app/``; ``tools/memory.py`` has one of each."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import date
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+from tools.domain import (
+    Action,
+    Approval,
+    Charge,
+    Customer,
+    Decision,
+    Invoice,
+    Operation,
+    Order,
+    Outcome,
+    Refund,
+    Subscription,
+    Ticket,
+    Verdict,
+)
+
+
+class PortError(Exception):
+    """A dependency did not do its part. Subclasses say how; the graph draws a fallback for each."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or self.__doc__)
+
+
+class ModelUnavailable(PortError):
+    """The model server is down, restarting, or does not answer in time."""
+
+
+class ModelOutputInvalid(PortError):
+    """The model answered, but not in the form that was asked for."""
+
+
+class BackendUnavailable(PortError):
+    """The shop's backend or a store cannot be reached."""
+
+
+# --- models ------------------------------------------------------------------------------------
+
+
+class Choice(BaseModel):
+    """One option out of a closed set, with the probability of each (they sum to 1)."""
+
+    model_config = ConfigDict(frozen=True)
+    option: str
+    probabilities: dict[str, float]
+    model: str
+    version: str  #: Digest of adapter or prompt.
+    tier: Literal["encoder", "small", "large"] = "small"
+    ms: float
+
+
+class Filled(BaseModel):
+    """A JSON object that satisfies the schema that was asked for."""
+
+    model_config = ConfigDict(frozen=True)
+    values: dict[str, JsonValue]
+    model: str
+    version: str
+    probability: float = 1.0  #: Product of the chosen tokens' probabilities, where the server tells.
+    ms: float
+
+
+@runtime_checkable
+class SmallModel(Protocol):
+    """A small language model behind the roles. Every method may raise PortError's model subclasses."""
+
+    async def choose(self, role: str, input: str, options: Sequence[str]) -> Choice: ...
+
+    async def fill(self, role: str, input: str, schema: dict[str, Any]) -> Filled:
+        """Fill ``schema``. A string property with ``"x-copy": true`` may only be null or a run of words
+        that occurs in ``input``; one with ``enum`` only one of its values."""
+        ...
+
+    async def write(self, role: str, input: str, *, max_tokens: int = 80) -> str: ...
+
+
+class Passage(BaseModel):
+    """A piece of retrieved text with where it came from."""
+
+    model_config = ConfigDict(frozen=True)
+    id: str
+    text: str
+    title: str  #: Document title > section path.
+    source: str  #: File or URL.
+    updated: date | None = None
+    score: float = 0.0
+    sentences: tuple[str, ...] = ()  #: What the pruner kept, in document order.
+
+
+@runtime_checkable
+class LargeModel(Protocol):
+    """The large model: plans and synthesizes, and is called only where a lane needs it."""
+
+    def write(
+        self, role: str, system: str, user: str, *, quotes: Sequence[str] = (), max_tokens: int = 400
+    ) -> AsyncIterator[str]:
+        """Stream a reply. An embedded model that cannot be trusted to paraphrase may only use ``quotes``
+        (complete cited sentences), where they are given; a real LLM ignores them."""
+        ...
+
+    async def fill(self, role: str, system: str, user: str, schema: dict[str, Any]) -> Filled: ...
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """Sentence embeddings, and the classifier heads trained on them, in this process in milliseconds."""
+
+    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """Unit vectors of 384 floats, one a text."""
+        ...
+
+    async def classify(self, head: str, text: str) -> Choice:
+        """Run one trained head (``intent``, ``frustration``, ``complexity``); tier is ``encoder``."""
+        ...
+
+
+# --- knowledge ---------------------------------------------------------------------------------
+
+
+@runtime_checkable
+class Knowledge(Protocol):
+    """What the shop has written down."""
+
+    async def retrieve(self, query: str, *, limit: int = 15, audience: str = "public") -> list[Passage]:
+        """The ``limit`` best chunks by fused dense and sparse rank, best first."""
+        ...
+
+    async def prune(self, query: str, passages: Sequence[Passage], *, keep: int = 4) -> list[Passage]:
+        """The chunks worth reading (at most ``keep``), each with its kept ``sentences``, in document
+        order; empty when nothing scores above the floor."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Changes whenever the indexed text changes."""
+        ...
+
+
+# --- the shop ----------------------------------------------------------------------------------
+
+
+class Shop(Protocol):
+    """One customer's view of the shop's books, inside one transaction. Synchronous: adapters run it in
+    a worker thread. Nothing here can reach another customer's records."""
+
+    @property
+    def customer(self) -> Customer: ...
+    @property
+    def today(self) -> date: ...
+
+    def orders(self) -> list[Order]: ...  # newest first
+    def order(self, number: str) -> Order | None: ...
+    def save_order(self, order: Order) -> None: ...
+    def invoices(self) -> list[Invoice]: ...  # newest first
+    def save_invoice(self, invoice: Invoice) -> None: ...
+    def subscriptions(self) -> list[Subscription]: ...
+    def save_subscription(self, subscription: Subscription) -> None: ...
+    def refunds(self) -> list[Refund]: ...  # newest first
+    def add_refund(self, refund: Refund) -> Refund: ...  # number "" -> assigned
+    def add_charge(self, charge: Charge) -> Charge: ...
+    def add_ticket(self, ticket: Ticket) -> Ticket: ...
+    def save_contact(self, *, email: str | None = None, phone: str | None = None) -> Customer: ...
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """Runs operations on the shop's books."""
+
+    async def preview(self, customer: Customer, operation: Operation, arguments: Any) -> Any:
+        """The operation's Preview; reads only. May raise OperationFailed or BackendUnavailable."""
+        ...
+
+    async def read(self, customer: Customer, operation: Operation, arguments: Any) -> BaseModel:
+        """Run a ``safe`` operation. A write raises ValueError: writes go through the ledger."""
+        ...
+
+
+@runtime_checkable
+class Ledger(Protocol):
+    """At most one effect for one key, whatever crashes, retries or double clicks happen."""
+
+    async def execute(self, action: Action, operation: Operation, verdict: Verdict) -> Outcome:
+        """Run the action's write once, its effect and the ledger row in one transaction.
+
+        Same key and fingerprint again: the stored outcome, ``replayed``. Same key, other fingerprint:
+        ``blocked``. In flight elsewhere: ``blocked``. An irreversible verdict without a matching approval
+        in the approvals store: ``blocked``."""
+        ...
+
+    async def find(self, tenant: str, operation: str, key: str) -> Outcome | None: ...
+
+
+@runtime_checkable
+class Approvals(Protocol):
+    """The reviewers' questions. The store, not the graph, says what was approved."""
+
+    async def request(self, action: Action, verdict: Verdict) -> Approval:
+        """Store the question; the same action id again returns the stored one."""
+        ...
+
+    async def decide(
+        self, action_id: str, *, approve: bool, reviewer: str, note: str | None = None
+    ) -> tuple[Approval, bool]:
+        """Decide a pending question once; the flag is False when it was already decided or expired.
+
+        Raises KeyError for an unknown id."""
+        ...
+
+    async def get(self, action_id: str) -> Approval | None: ...
+    async def pending(self, *, limit: int = 50) -> list[Approval]: ...
+
+
+# --- records of what happened ------------------------------------------------------------------
+
+
+@runtime_checkable
+class DecisionLog(Protocol):
+    async def record(
+        self, *, tenant: str, thread: str, turn: str, input: str, decisions: Sequence[Decision]
+    ) -> None:
+        """Store decisions, input masked, before they take effect."""
+        ...
+
+
+class Observation(Protocol):
+    def update(self, **attributes: JsonValue) -> None: ...
+
+
+@runtime_checkable
+class Tracer(Protocol):
+    """Spans for reviewers. An adapter never raises into a turn and never makes one wait."""
+
+    def span(
+        self,
+        name: str,
+        kind: Literal["agent", "generation", "tool", "guardrail", "retriever", "evaluator", "span"],
+        **attributes: JsonValue,
+    ) -> AbstractAsyncContextManager[Observation]: ...
