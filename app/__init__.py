@@ -1,0 +1,1 @@
+"""Signalbox as a running product: settings, wiring, adapters, HTTP, command line."""

@@ -1,0 +1,105 @@
+"""What the outside (HTTP, terminal, evals) may ask of a running Signalbox."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+from pydantic import JsonValue
+
+from graphs.state import Answer
+from tools.domain import Approval, Customer, Record
+
+EventName = Literal[
+    "ack", "route", "tool", "token", "approval_required", "handoff", "final", "error"
+]
+
+
+class Event(Record):
+    """One typed event of a turn, as it goes over SSE."""
+
+    event: EventName
+    data: dict[str, JsonValue]
+
+
+class Message(Record):
+    """One message of a thread's history."""
+
+    id: str
+    role: Literal["customer", "agent", "operator"]
+    text: str
+    at: datetime | None = None
+    citations: tuple[dict[str, JsonValue], ...] = ()
+    meta: dict[str, JsonValue] = {}
+
+
+class ThreadSummary(Record):
+    id: str
+    title: str
+    created_at: datetime
+    handed_off: bool = False
+
+
+class ThreadNotFound(Exception):
+    """There is no such thread for this customer."""
+
+
+class ApprovalNotFound(Exception):
+    """There is no approval with this id."""
+
+
+class ApprovalDecided(Exception):
+    """This approval was already decided or has expired; nothing was changed."""
+
+    def __init__(self, approval: Approval) -> None:
+        super().__init__(self.__doc__)
+        self.approval = approval
+
+
+class KeyConflict(Exception):
+    """This Idempotency-Key was already used for another message."""
+
+
+class KeyInFlight(Exception):
+    """A turn with this Idempotency-Key is still running."""
+
+
+class Desk(Protocol):
+    """The running agent. ``app.wiring.wiring(settings)`` yields one."""
+
+    async def customer(self, customer_id: str) -> Customer | None: ...
+    async def demo_customers(self) -> list[Customer]: ...
+
+    async def open_thread(self, customer: Customer) -> str: ...
+    async def threads(self, customer: Customer) -> list[ThreadSummary]: ...
+
+    def turn(
+        self, customer: Customer, thread: str, text: str, *, key: str | None = None
+    ) -> AsyncIterator[Event]:
+        """Play one turn. The last event is always ``final`` or ``error``.
+
+        With the same ``key`` again, the stored events are replayed without running anything.
+        Raises ThreadNotFound, KeyConflict or KeyInFlight before the first event."""
+        ...
+
+    async def history(self, customer: Customer, thread: str) -> list[Message]: ...
+
+    async def approvals(self, status: str | None = "pending", limit: int = 50) -> list[Approval]: ...
+    async def decide(self, action_id: str, answer: Answer) -> Approval:
+        """Record a reviewer's answer, run or drop the action, tell the customer's thread.
+
+        Raises ApprovalNotFound or ApprovalDecided."""
+        ...
+
+    async def decisions(self, **filters: Any) -> list[Mapping[str, Any]]: ...
+    async def hand_offs(self) -> list[Mapping[str, Any]]: ...
+    async def release(self, thread: str, operator: str, message: str | None = None) -> None: ...
+
+    async def health(self) -> Mapping[str, Any]:
+        """Per dependency: ``ok``, ``degraded`` or ``down`` with a reason; never raises."""
+        ...
+
+    async def info(self) -> Mapping[str, Any]:
+        """Roles, models, digests, URLs, and what is embedded or off."""
+        ...

@@ -1,0 +1,71 @@
+"""Everything a graph may use, handed in by the composition root."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from graphs.intents import Intents
+from tools.domain import Action, Clock, Customer, Operation, Outcome
+from tools.ports import (
+    Approvals,
+    Backend,
+    DecisionLog,
+    Encoder,
+    Knowledge,
+    LargeModel,
+    Ledger,
+    SmallModel,
+)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds on one turn."""
+
+    message_chars: int = 4000
+    plan_steps: int = 10
+    kept_chunks: int = 4
+    retrieved_chunks: int = 15
+    misses_before_hand_off: int = 2
+    reply_chars: int = 2400
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Below these a decision is handed on: encoder to small model, small model to the fallback."""
+
+    encoder: float = 0.75
+    small: float = 0.5
+    frustration: float = 0.5
+    several: float = 0.5
+    evaluator: float = 0.5
+
+
+class Actions(Protocol):
+    """The way into the action graph; nothing else may run a write."""
+
+    async def propose(self, action: Action, context: Context) -> Outcome: ...
+
+
+@dataclass(frozen=True)
+class Context:
+    """The customer and the ports. The customer comes from the signed session, never from a model."""
+
+    customer: Customer
+    operations: Mapping[str, Operation]
+    intents: Intents
+    encoder: Encoder
+    small: SmallModel
+    large: LargeModel
+    knowledge: Knowledge
+    backend: Backend
+    ledger: Ledger
+    approvals: Approvals
+    decisions: DecisionLog
+    actions: Actions
+    thread: str = ""
+    clock: Clock = field(default_factory=Clock)
+    limits: Limits = field(default_factory=Limits)
+    thresholds: Thresholds = field(default_factory=Thresholds)

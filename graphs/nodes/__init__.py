@@ -1,0 +1,1 @@
+"""The verbs of the support graph, one module a lane."""

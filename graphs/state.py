@@ -1,0 +1,165 @@
+"""What the graphs remember between nodes and between turns."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from langchain_core.messages import AnyMessage
+from langgraph.graph.message import add_messages
+from pydantic import Field, JsonValue
+from typing_extensions import TypedDict
+
+from tools.domain import Action, Approval, Lane, Outcome, Record, Verdict
+from tools.ports import Passage
+
+
+class Turn(Record):
+    """What the graph is asked to deal with: a customer's message, or news of an action."""
+
+    id: str
+    text: str = ""
+    at: datetime
+    outcome: Outcome | None = None  #: Set when this turn brings the outcome of an action.
+
+
+class Screening(Record):
+    """May this message go on, and if not, which reply does it get?"""
+
+    verdict: Literal["ok", "outcome", "empty", "no_words", "too_long", "injection", "handed_off"]
+    reason: str = ""
+    sensitive: tuple[str, ...] = ()  #: Kinds of personal data found in the text.
+
+
+class Route(Record):
+    """Where the message goes, and why."""
+
+    intent: str
+    lane: Lane
+    operation: str | None = None
+    move: Literal["new", "continue", "confirm", "decline", "repeat"] = "new"
+    complexity: Literal["single", "several"] = "single"
+    frustration: float = 0.0
+    sensitivity: Literal["normal", "personal"] = "normal"
+    probability: float = 1.0
+    candidates: tuple[str, ...] = ()  #: The next best intents, for the clarifying question.
+    abstained: bool = False
+    reason: str = ""
+    tier: str = "rule"
+
+
+class Pending(Record):
+    """An operation (or a plan) that waits for the customer's word."""
+
+    request: str  #: The turn that asked for it; part of the idempotency key.
+    operation: str  #: Operation name, or ``plan``.
+    stage: Literal["field", "choice", "confirm", "offer"]
+    arguments: dict[str, JsonValue] = {}
+    field: str | None = None
+    candidates: tuple[dict[str, JsonValue], ...] = ()
+    question: str = ""
+    asked_in: str = ""  #: The turn whose reply ended with the question; only the next turn may say yes.
+    attempts: int = 0
+
+
+class Extraction(Record):
+    """Arguments collected so far, and what became of each value the model proposed."""
+
+    operation: str
+    request: str
+    arguments: dict[str, JsonValue] = {}
+    missing: tuple[str, ...] = ()
+    refused: dict[str, str] = {}  #: Field -> why its value was not taken.
+    degraded: bool = False  #: The small model did not answer; only what rules could find is here.
+
+
+class Next(Record):
+    """What the operation needs before it can act."""
+
+    step: Literal["ask", "choose", "confirm", "act", "refuse"]
+    question: str = ""
+    field: str | None = None
+    label: str = ""
+    effects: tuple[str, ...] = ()
+    candidates: tuple[dict[str, JsonValue], ...] = ()
+
+
+class Step(Record):
+    """One step of a plan."""
+
+    name: str  #: Operation name, or ``answer``.
+    arguments: dict[str, JsonValue] = {}
+    label: str = ""
+    status: Literal["waiting", "pending", "done", "failed", "skipped"] = "waiting"
+    note: str = ""  #: What to tell the customer about it.
+    action_id: str | None = None
+
+
+class Plan(Record):
+    """The LLM's plan for a request with several steps."""
+
+    request: str
+    goal: str
+    steps: tuple[Step, ...]
+    confirmed: bool = False
+    replans: int = 0
+
+
+class Draft(Record):
+    """A reply on its way to the customer."""
+
+    text: str
+    source: Literal["template", "large", "quotes"] = "template"
+    passages: tuple[Passage, ...] = ()
+    asks: bool = False  #: Ends with a question of its own, so nothing else may be asked.
+    attempt: int = 1
+
+
+class Validation(Record):
+    """What the output validator found in a draft."""
+
+    ok: bool
+    problems: tuple[str, ...] = ()
+
+
+class SupportState(TypedDict, total=False):
+    """The customer's thread. ``messages``, ``pending``, ``plan`` and ``handed_off`` outlive a turn."""
+
+    messages: Annotated[list[AnyMessage], add_messages]
+    pending: tuple[Pending, ...]  #: A stack; the last one is what the customer was asked about.
+    plan: Plan | None
+    handed_off: bool
+    misses: int  #: How often in a row the agent did not understand.
+    last_turn: str
+
+    turn: Turn
+    screening: Screening | None
+    route: Route | None
+    extraction: Extraction | None
+    next: Next | None
+    outcome: Outcome | None
+    passages: tuple[Passage, ...]
+    draft: Draft | None
+    validation: Validation | None
+    llm_calls: int
+    degraded: tuple[str, ...]
+
+
+class ActionState(TypedDict, total=False):
+    """The life of one action, on a thread of its own."""
+
+    action: Action
+    verdict: Verdict | None
+    approval: Approval | None
+    answer: Answer | None
+    outcome: Outcome | None
+    judged: bool
+
+
+class Answer(Record):
+    """A reviewer's typed answer: the only thing that can resume an action that waits."""
+
+    decision: Literal["approve", "edit", "reject"]
+    reviewer: str = Field(min_length=1)
+    note: str | None = None
+    arguments: dict[str, JsonValue] | None = None  #: For ``edit``: the new arguments, gated again.
