@@ -108,6 +108,7 @@ class Subscription(Record):
     started_on: date
     renews_on: date | None
     paused_until: date | None = None
+    ends_on: date | None = None  #: Last day of the paid time, once cancelled.
     cancel_reason: str | None = None
 
 

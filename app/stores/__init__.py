@@ -1,0 +1,1 @@
+"""SQL stores: the shop, the ledger, approvals and the decision log."""

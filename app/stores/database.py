@@ -1,0 +1,141 @@
+"""Engines, transactions and migrations for every SQL store, on SQLite or PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from tools.ports import BackendUnavailable
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+#: Any fixed number: it names the lock that lets one replica migrate while the others wait.
+MIGRATION_LOCK = 4_021_048
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(column_0_label)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def database_url(url: str) -> sa.URL:
+    """The URL with the driver we ship, so that a plain ``postgresql://`` works."""
+    parsed = make_url(url)
+    if parsed.drivername in {"postgres", "postgresql"}:
+        return parsed.set(drivername="postgresql+psycopg")
+    return parsed
+
+
+def create_engine(url: str) -> sa.Engine:
+    """A synchronous engine; async callers use it inside ``asyncio.to_thread``."""
+    parsed = database_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        return sa.create_engine(
+            parsed, pool_pre_ping=True, pool_timeout=5, connect_args={"connect_timeout": 5}
+        )
+    if parsed.database in {None, "", ":memory:"}:
+        raise ValueError("SQLite needs a file: worker threads would each see another :memory:")
+    Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
+    engine = sa.create_engine(parsed, pool_timeout=5)
+
+    @sa.event.listens_for(engine, "connect")
+    def prepare(connection: Any, _: object) -> None:  # pyright: ignore[reportUnusedFunction]
+        # The driver would open its own deferred transactions; ours are opened by `begin` below.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA busy_timeout=5000")
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=NORMAL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.close()
+
+    @sa.event.listens_for(engine, "begin")
+    def begin(connection: sa.Connection) -> None:  # pyright: ignore[reportUnusedFunction]
+        # A deferred transaction that turns into a write can fail at once with "database is locked";
+        # an immediate one waits its turn.
+        writing = connection.get_execution_options().get("writing", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+    return engine
+
+
+@contextmanager
+def reading(engine: sa.Engine) -> Generator[sa.Connection]:
+    """A connection for reads only."""
+    with _unavailable_as_port_error(), engine.connect() as connection:
+        yield connection
+
+
+@contextmanager
+def writing(engine: sa.Engine) -> Generator[sa.Connection]:
+    """One write transaction: committed at the end, rolled back on any exception."""
+    with (
+        _unavailable_as_port_error(),
+        engine.connect().execution_options(writing=True) as connection,
+        connection.begin(),
+    ):
+        yield connection
+
+
+@contextmanager
+def _unavailable_as_port_error() -> Generator[None]:
+    try:
+        yield
+    except (OperationalError, PoolTimeout) as error:
+        raise BackendUnavailable from error
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise BackendUnavailable from error
+        raise
+
+
+def head() -> str:
+    """The newest migration's number: files are named ``NNNN_what.py`` and follow one another."""
+    return max(path.name[:4] for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
+
+
+def migrate(url: str) -> bool:
+    """Bring the database to the newest schema; False when there was nothing to do."""
+    engine = create_engine(url)
+    try:
+        with reading(engine) as connection:
+            if _version(connection) == head():
+                return False
+        with writing(engine) as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATION_LOCK)))
+            if _version(connection) == head():
+                return False
+            _upgrade(connection)
+            return True
+    finally:
+        engine.dispose()
+
+
+def _version(connection: sa.Connection) -> str | None:
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def _upgrade(connection: sa.Connection) -> None:
+    # Imported here: an up-to-date database is the usual case and must not pay for it.
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
