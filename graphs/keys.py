@@ -1,0 +1,40 @@
+"""What an action *is*, as a key and a fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+
+from pydantic import JsonValue
+
+
+def fingerprint(operation: str, arguments: Mapping[str, JsonValue]) -> str:
+    """Digest of an operation and its arguments; spelling differences that change nothing are folded."""
+    return _digest({"operation": operation, "arguments": normalised(arguments)})
+
+
+def action_key(tenant: str, customer: str, operation: str, record: str, request: str) -> str:
+    """Idempotency key of one request: minted before the gate, kept through approval and retries.
+
+    The arguments are not part of it: the same request with other arguments must show as a conflict."""
+    return _digest([tenant, customer, operation, record, request])
+
+
+def action_id(key: str) -> str:
+    """The action's id and thread: a double click or a replayed turn finds the same action."""
+    return f"act_{key[:24]}"
+
+
+def normalised(arguments: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """Arguments without the differences a person would not call different."""
+    return {
+        name: " ".join(value.split()) if isinstance(value, str) else value
+        for name, value in sorted(arguments.items())
+        if value is not None
+    }
+
+
+def _digest(value: object) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()

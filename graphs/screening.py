@@ -1,0 +1,38 @@
+"""Which messages may go on: pure checks before any model sees the text."""
+
+from __future__ import annotations
+
+import re
+
+from graphs.state import Screening, Turn
+
+_INJECTION = re.compile(
+    r"""
+    \b(ignore|disregard|forget|override|bypass)\b [^.?!]{0,40}
+      \b(instruction|instructions|prompt|rule|rules|guideline|guidelines|polic(y|ies)|safety)\b
+    | \b(reveal|show|print|repeat|output)\b [^.?!]{0,30} \b(system\s+prompt|hidden\s+prompt|your\s+prompt|your\s+instructions)\b
+    | \b(you\s+are\s+now|pretend\s+(to\s+be|you\s+are)|act\s+as)\b [^.?!]{0,40} \b(admin|administrator|developer|dan|root|unrestricted|jailbroken|manager|supervisor)\b
+    | \bdeveloper\s+mode\b | \bjailbreak
+    | \b(approve|approved)\b [^.?!]{0,30} \b(without|skip|bypass)\b [^.?!]{0,30} \b(approval|review|gate|human)\b
+    | <\|im_(start|end)\|>
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
+_WORD = re.compile(r"\w", re.UNICODE)
+
+
+def screen_text(turn: Turn, *, handed_off: bool, max_chars: int) -> Screening:
+    """The first gate of a turn; the verdict names the reply a stopped message gets."""
+    if turn.outcome is not None:
+        return Screening(verdict="outcome")
+    if handed_off:
+        return Screening(verdict="handed_off", reason="a person has taken over this conversation")
+    if not turn.text.strip():
+        return Screening(verdict="empty", reason="no text")
+    if len(turn.text) > max_chars:
+        return Screening(verdict="too_long", reason=f"{len(turn.text)} characters")
+    if not _WORD.search(turn.text):
+        return Screening(verdict="no_words", reason="no letter or digit")
+    if found := _INJECTION.search(turn.text):
+        return Screening(verdict="injection", reason=f"looks like an instruction to the agent at {found.start()}")
+    return Screening(verdict="ok")
