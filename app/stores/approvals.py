@@ -1,0 +1,264 @@
+"""The reviewers' questions in SQL: the store, not the graph, says what was approved."""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+import json
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from pydantic import JsonValue
+from sqlalchemy import ColumnElement, Engine, Row, and_, or_, select, update
+from sqlalchemy.engine import Connection
+
+from app.stores.database import reading, writing
+from app.stores.outbox import SqlOutbox
+from app.stores.tables import approvals, insert_if_absent
+from tools.domain import Action, Approval, Clock, Outcome, Verdict
+
+Status = Literal["pending", "approved", "rejected", "expired", "executed"]
+
+REJECTED = "A colleague looked at this request and declined it. Nothing was changed."
+EXPIRED = "This request was not approved in time. Nothing was changed."
+
+
+def canonical(arguments: Mapping[str, JsonValue]) -> str:
+    """Arguments as text that is equal when they are, so that SQL can compare what was approved."""
+    return json.dumps(arguments, sort_keys=True, separators=(",", ":"))
+
+
+class SqlApprovals:
+    """Every question is answered at most once, and one answer permits at most one execution."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        clock: Clock | None = None,
+        *,
+        ttl: timedelta = timedelta(hours=24),
+        outbox: SqlOutbox | None = None,
+    ) -> None:
+        self._engine = engine
+        self._clock = clock or Clock()
+        self._ttl = ttl
+        self._outbox = outbox or SqlOutbox(engine, self._clock)
+
+    async def request(self, action: Action, verdict: Verdict) -> Approval:
+        """Store the question; the same action id again returns the stored one."""
+        return await asyncio.to_thread(self._request, action, verdict)
+
+    async def decide(
+        self, action_id: str, *, approve: bool, reviewer: str, note: str | None = None
+    ) -> tuple[Approval, bool]:
+        """Decide a pending question once; the flag is False when it was already decided or expired.
+
+        Raises KeyError for an unknown id."""
+        return await asyncio.to_thread(self._decide, action_id, approve, reviewer, note)
+
+    async def get(self, action_id: str) -> Approval | None:
+        """The question as it stands now; one past its time reads as expired before it is swept."""
+        return await asyncio.to_thread(self._get, action_id)
+
+    async def pending(self, *, limit: int = 50) -> builtins.list[Approval]:
+        """What still waits for an answer, oldest first."""
+        return await asyncio.to_thread(self._pending, limit)
+
+    async def list(
+        self,
+        status: Status | None = None,
+        limit: int = 50,
+        before: datetime | None = None,
+        *,
+        tenant: str | None = None,
+    ) -> builtins.list[Approval]:
+        """Questions newest first; ``before`` is the ``requested_at`` of the last one already seen."""
+        return await asyncio.to_thread(self._list, status, limit, before, tenant)
+
+    async def expire_due(self) -> builtins.list[Approval]:
+        """Expire what was not answered, or not carried out, in time, and tell the customers."""
+        return await asyncio.to_thread(self._expire_due)
+
+    def consume(self, conn: Connection, action: Action) -> bool:
+        """Turn this very action's approval into an execution inside the caller's transaction.
+
+        False when there is none, it is no longer in force, or it was given for something else.
+        """
+        at = self._clock.now()
+        spend = (
+            update(approvals)
+            .where(
+                approvals.c.action_id == action.id,
+                approvals.c.status == "approved",
+                approvals.c.expires_at > at,
+                approvals.c.tenant == action.tenant,
+                approvals.c.customer_id == action.customer.id,
+                approvals.c.operation == action.operation,
+                approvals.c.key == action.key,
+                approvals.c.fingerprint == action.fingerprint,
+                # The fingerprint comes from the caller; what the reviewer read is what must run.
+                approvals.c.arguments == canonical(action.arguments),
+            )
+            .values(status="executed")
+        )
+        return conn.execute(spend).rowcount == 1
+
+    def _request(self, action: Action, verdict: Verdict) -> Approval:
+        at = self._clock.now()
+        with writing(self._engine) as conn:
+            insert_if_absent(
+                conn,
+                approvals,
+                {
+                    "action_id": action.id,
+                    "tenant": action.tenant,
+                    "customer_id": action.customer.id,
+                    "operation": action.operation,
+                    "key": action.key,
+                    "fingerprint": action.fingerprint,
+                    "arguments": canonical(action.arguments),
+                    "action": action.model_dump(mode="json"),
+                    "verdict": verdict.model_dump(mode="json"),
+                    "status": "pending",
+                    "requested_at": at,
+                    "expires_at": at + self._ttl,
+                },
+            )
+            row = conn.execute(select(approvals).where(approvals.c.action_id == action.id)).one()
+        return _approval(row, at)
+
+    def _decide(
+        self, action_id: str, approve: bool, reviewer: str, note: str | None
+    ) -> tuple[Approval, bool]:
+        at = self._clock.now()
+        answer = (
+            update(approvals)
+            .where(
+                approvals.c.action_id == action_id,
+                approvals.c.status == "pending",
+                approvals.c.expires_at > at,
+            )
+            .values(
+                status="approved" if approve else "rejected",
+                reviewer=reviewer,
+                note=note,
+                decided_at=at,
+            )
+            .returning(*approvals.c)
+        )
+        with writing(self._engine) as conn:
+            row = conn.execute(answer).one_or_none()
+            if row is not None:
+                approval = _approval(row, at)
+                if not approve:
+                    self._tell(conn, approval, "rejected", REJECTED)
+                return approval, True
+            expired = self._expire(conn, at, approvals.c.action_id == action_id)
+            if expired:
+                return expired[0], False
+            row = conn.execute(
+                select(approvals).where(approvals.c.action_id == action_id)
+            ).one_or_none()
+        if row is None:
+            raise KeyError(action_id)
+        return _approval(row, at), False
+
+    def _get(self, action_id: str) -> Approval | None:
+        with reading(self._engine) as conn:
+            row = conn.execute(
+                select(approvals).where(approvals.c.action_id == action_id)
+            ).one_or_none()
+        return None if row is None else _approval(row, self._clock.now())
+
+    def _pending(self, limit: int) -> builtins.list[Approval]:
+        at = self._clock.now()
+        waiting = (
+            select(approvals)
+            .where(_has_status("pending", at))
+            .order_by(approvals.c.requested_at, approvals.c.action_id)
+            .limit(limit)
+        )
+        with reading(self._engine) as conn:
+            return [_approval(row, at) for row in conn.execute(waiting)]
+
+    def _list(
+        self, status: Status | None, limit: int, before: datetime | None, tenant: str | None
+    ) -> builtins.list[Approval]:
+        at = self._clock.now()
+        page = select(approvals).order_by(
+            approvals.c.requested_at.desc(), approvals.c.action_id.desc()
+        )
+        if status is not None:
+            page = page.where(_has_status(status, at))
+        if before is not None:
+            page = page.where(approvals.c.requested_at < before)
+        if tenant is not None:
+            page = page.where(approvals.c.tenant == tenant)
+        with reading(self._engine) as conn:
+            return [_approval(row, at) for row in conn.execute(page.limit(limit))]
+
+    def _expire_due(self) -> builtins.list[Approval]:
+        with writing(self._engine) as conn:
+            return self._expire(conn, self._clock.now())
+
+    def _expire(
+        self, conn: Connection, at: datetime, *which: ColumnElement[bool]
+    ) -> builtins.list[Approval]:
+        lapse = (
+            update(approvals)
+            .where(_lapsed(at), *which)
+            .values(status="expired")
+            .returning(*approvals.c)
+        )
+        expired = [_approval(row, at) for row in conn.execute(lapse).all()]
+        for approval in expired:
+            self._tell(conn, approval, "expired", EXPIRED)
+        return expired
+
+    def _tell(
+        self,
+        conn: Connection,
+        approval: Approval,
+        status: Literal["rejected", "expired"],
+        reason: str,
+    ) -> None:
+        action = approval.action
+        self._outbox.add(
+            conn,
+            action,
+            Outcome(
+                status=status,
+                action_id=action.id,
+                operation=action.operation,
+                label=action.label,
+                reason=reason,
+            ),
+        )
+
+
+def _lapsed(at: datetime) -> ColumnElement[bool]:
+    return and_(approvals.c.status.in_(("pending", "approved")), approvals.c.expires_at <= at)
+
+
+def _has_status(status: Status, at: datetime) -> ColumnElement[bool]:
+    if status == "expired":
+        return or_(approvals.c.status == "expired", _lapsed(at))
+    if status in ("pending", "approved"):
+        return and_(approvals.c.status == status, approvals.c.expires_at > at)
+    return approvals.c.status == status
+
+
+def _approval(row: Row[Any], at: datetime) -> Approval:
+    lapsed = row.status in ("pending", "approved") and row.expires_at <= at
+    return Approval(
+        id=row.action_id,
+        action=Action.model_validate(row.action),
+        verdict=Verdict.model_validate(row.verdict),
+        status="expired" if lapsed else row.status,
+        requested_at=row.requested_at,
+        expires_at=row.expires_at,
+        reviewer=row.reviewer,
+        note=row.note,
+        decided_at=row.decided_at,
+    )

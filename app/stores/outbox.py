@@ -1,0 +1,113 @@
+"""Outcomes on their way to the customer's thread, committed together with what they report."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Engine, Row, select, update
+from sqlalchemy.engine import Connection
+
+from app.stores.database import writing
+from app.stores.tables import insert_if_absent, outbox
+from tools.domain import Action, Clock, Outcome, Record
+
+
+class Delivery(Record):
+    """An outcome that a customer's thread has not been told yet."""
+
+    action_id: str
+    tenant: str
+    customer_id: str
+    thread: str
+    outcome: Outcome
+    created_at: datetime
+
+
+class SqlOutbox:
+    """One row for each finished action, until its outcome stands in the customer's thread.
+
+    Delivery is at least once; the action id, used as the id of the event in the thread, makes it once.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        clock: Clock | None = None,
+        *,
+        grace: timedelta = timedelta(seconds=30),
+        lease: timedelta = timedelta(seconds=30),
+    ) -> None:
+        self._engine = engine
+        self._clock = clock or Clock()
+        self._grace = grace
+        self._lease = lease
+
+    def add(self, conn: Connection, action: Action, outcome: Outcome) -> bool:
+        """Add the outcome to the caller's transaction; False when the action already has a row.
+
+        The turn or decision that caused it delivers it itself; it falls due here only after ``grace``.
+        """
+        at = self._clock.now()
+        return insert_if_absent(
+            conn,
+            outbox,
+            {
+                "action_id": action.id,
+                "tenant": action.tenant,
+                "customer_id": action.customer.id,
+                "thread": action.thread,
+                "outcome": outcome.model_dump(mode="json"),
+                "created_at": at,
+                "due_at": at + self._grace,
+            },
+        )
+
+    async def due(self, limit: int = 50) -> list[Delivery]:
+        """Claim up to ``limit`` undelivered outcomes, oldest first; unconfirmed ones come back later."""
+        return await asyncio.to_thread(self._due, limit)
+
+    async def delivered(self, action_id: str) -> bool:
+        """Confirm a delivery; False when it was confirmed before or there is no such row."""
+        return await asyncio.to_thread(self._delivered, action_id)
+
+    def _due(self, limit: int) -> list[Delivery]:
+        at = self._clock.now()
+        claimable = (
+            select(outbox.c.action_id)
+            .where(outbox.c.delivered_at.is_(None), outbox.c.due_at <= at)
+            .order_by(outbox.c.due_at)
+            .limit(limit)
+            # Two replicas share the work instead of waiting for each other.
+            .with_for_update(skip_locked=True)
+        )
+        claim = (
+            update(outbox)
+            .where(outbox.c.action_id.in_(claimable))
+            .values(due_at=at + self._lease)
+            .returning(*outbox.c)
+        )
+        with writing(self._engine) as conn:
+            rows = conn.execute(claim).all()
+        return sorted(map(_delivery, rows), key=lambda delivery: delivery.created_at)
+
+    def _delivered(self, action_id: str) -> bool:
+        confirm = (
+            update(outbox)
+            .where(outbox.c.action_id == action_id, outbox.c.delivered_at.is_(None))
+            .values(delivered_at=self._clock.now())
+        )
+        with writing(self._engine) as conn:
+            return conn.execute(confirm).rowcount == 1
+
+
+def _delivery(row: Row[Any]) -> Delivery:
+    return Delivery(
+        action_id=row.action_id,
+        tenant=row.tenant,
+        customer_id=row.customer_id,
+        thread=row.thread,
+        outcome=Outcome.model_validate(row.outcome),
+        created_at=row.created_at,
+    )

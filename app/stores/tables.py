@@ -1,0 +1,194 @@
+"""The tables behind the ledger, the approvals, the decision log, the turns and the outbox."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Float,
+    Index,
+    Integer,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection, Dialect
+
+from app.stores.database import metadata
+
+
+class Instant(TypeDecorator[datetime]):
+    """A moment in UTC, aware on both databases, and comparable in SQL."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        moment = value.astimezone(UTC)
+        # SQLite keeps text without an offset; all of it being UTC makes the text sort by time.
+        return moment.replace(tzinfo=None) if dialect.name == "sqlite" else moment
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class FreeText(TypeDecorator[str]):
+    """Words people typed: what neither database can store (NUL, half a surrogate pair) is replaced."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        if value is None:
+            return None
+        return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+
+
+def _one_of(column: str, *values: str) -> CheckConstraint:
+    listed = ", ".join(f"'{value}'" for value in values)
+    return CheckConstraint(f"{column} IN ({listed})", name=f"{column}_known")
+
+
+# The key is the primary key: two rows for one logical action cannot exist.
+ledger = Table(
+    "ledger",
+    metadata,
+    Column("tenant", String(64), primary_key=True),
+    Column("operation", String(64), primary_key=True),
+    Column("key", String(200), primary_key=True),
+    Column("fingerprint", String(200), nullable=False),
+    Column("arguments", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("owner", String(32), nullable=False),
+    Column("lease_until", Instant, nullable=False),
+    Column("action_id", String(200), nullable=False),
+    Column("customer_id", String(64), nullable=False),
+    Column("label", FreeText, nullable=False),
+    Column("result", JSON(none_as_null=True)),
+    Column("error", FreeText),
+    Column("created_at", Instant, nullable=False),
+    Column("finished_at", Instant),
+    _one_of("state", "started", "succeeded", "failed", "unknown"),
+    Index("ledger_action", "action_id"),
+)
+
+approvals = Table(
+    "approvals",
+    metadata,
+    Column("action_id", String(200), primary_key=True),
+    Column("tenant", String(64), nullable=False),
+    Column("customer_id", String(64), nullable=False),
+    Column("operation", String(64), nullable=False),
+    Column("key", String(200), nullable=False),
+    Column("fingerprint", String(200), nullable=False),
+    Column("arguments", Text, nullable=False),
+    Column("action", JSON, nullable=False),
+    Column("verdict", JSON, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("requested_at", Instant, nullable=False),
+    Column("expires_at", Instant, nullable=False),
+    Column("reviewer", FreeText),
+    Column("note", FreeText),
+    Column("decided_at", Instant),
+    _one_of("status", "pending", "approved", "rejected", "expired", "executed"),
+    Index("approvals_status", "status", "expires_at"),
+    Index("approvals_requested", "requested_at"),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("action_id", String(200), primary_key=True),
+    Column("tenant", String(64), nullable=False),
+    Column("customer_id", String(64), nullable=False),
+    Column("thread", String(200), nullable=False),
+    Column("outcome", JSON, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("due_at", Instant, nullable=False),
+    Column("delivered_at", Instant),
+    Index("outbox_due", "delivered_at", "due_at"),
+)
+
+decisions = Table(
+    "decisions",
+    metadata,
+    Column(
+        "id",
+        # Only a column of exactly this type counts up by itself on SQLite.
+        BigInteger().with_variant(Integer, "sqlite"),
+        primary_key=True,
+        autoincrement=True,
+    ),
+    Column("at", Instant, nullable=False),
+    Column("tenant", String(64), nullable=False),
+    Column("thread", String(200), nullable=False),
+    Column("turn", String(200), nullable=False),
+    Column("input", FreeText, nullable=False),
+    Column("role", String(64), nullable=False),
+    Column("chosen", FreeText, nullable=False),
+    Column("probability", Float, nullable=False),
+    Column("alternatives", JSON, nullable=False),
+    Column("abstained", Boolean, nullable=False),
+    Column("reason", FreeText, nullable=False),
+    Column("tier", String(16), nullable=False),
+    Column("model", Text, nullable=False),
+    Column("prompt", String(200), nullable=False),
+    Column("ms", Float, nullable=False),
+    Column("outcome", FreeText),
+    Index("decisions_thread", "thread", "id"),
+    Index("decisions_turn", "turn"),
+    Index("decisions_at", "at"),
+)
+
+turns = Table(
+    "turns",
+    metadata,
+    Column("tenant", String(64), primary_key=True),
+    Column("customer_id", String(64), primary_key=True),
+    Column("key", String(200), primary_key=True),
+    Column("fingerprint", String(200), nullable=False),
+    Column("owner", String(32), nullable=False),
+    Column("lease_until", Instant, nullable=False),
+    Column("response", JSON(none_as_null=True)),
+    Column("created_at", Instant, nullable=False),
+    Column("finished_at", Instant),
+    Index("turns_created", "created_at"),
+)
+
+threads = Table(
+    "threads",
+    metadata,
+    Column("id", String(200), primary_key=True),
+    Column("tenant", String(64), nullable=False),
+    Column("customer_id", String(64), nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("title", FreeText, nullable=False),
+    Column("handed_off", Boolean, nullable=False),
+    Index("threads_customer", "tenant", "customer_id", "created_at"),
+)
+
+ALL = (ledger, approvals, outbox, decisions, turns, threads)
+
+
+def insert_if_absent(conn: Connection, table: Table, values: Mapping[str, Any]) -> bool:
+    """Insert one row unless its primary key is taken; True when it was inserted.
+
+    On PostgreSQL this waits for a concurrent insert of the same key, on SQLite it takes the write lock:
+    either way what is read afterwards in the transaction is settled.
+    """
+    insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
+    return conn.execute(insert(table).values(**values).on_conflict_do_nothing()).rowcount == 1
