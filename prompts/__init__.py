@@ -127,7 +127,7 @@ def names() -> list[str]:
     """The names of all prompts, in order."""
     return sorted(
         file.name.removesuffix(".md")
-        for file in files(__package__).iterdir()
+        for file in files(__name__).iterdir()
         if file.name.endswith(".md")
     )
 
@@ -137,5 +137,5 @@ def load(name: str) -> Prompt:
     """The prompt of that name."""
     if name not in names():
         raise PromptNotFound(f"There is no prompt {name!r}; there are: {', '.join(names())}.")
-    content = files(__package__).joinpath(f"{name}.md").read_text(encoding="utf-8")
+    content = files(__name__).joinpath(f"{name}.md").read_text(encoding="utf-8")
     return parse(name, content)
