@@ -1,0 +1,1 @@
+"""What the shop has written down: ingest, index, retrieval and the pruner."""
