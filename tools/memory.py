@@ -1,0 +1,415 @@
+"""The in-memory world: every port over plain dicts, for the demo, evals and tests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from copy import copy
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
+from typing import Any, Literal
+
+from pydantic import BaseModel, JsonValue
+
+from tools.domain import (
+    Action,
+    Approval,
+    Charge,
+    Clock,
+    Consequence,
+    Customer,
+    Decision,
+    Invoice,
+    Operation,
+    OperationFailed,
+    Order,
+    Outcome,
+    Preview,
+    RecordNotFound,
+    Refund,
+    Subscription,
+    Ticket,
+    Verdict,
+)
+from tools.numbers import FIRST_NUMBERS, PREFIXES, number_for
+from tools.stories import Account, stories
+
+
+@dataclass
+class MemoryAccount:
+    """One customer's books, keyed by record number."""
+
+    customer: Customer
+    orders: dict[str, Order] = field(default_factory=dict[str, Order])
+    invoices: dict[str, Invoice] = field(default_factory=dict[str, Invoice])
+    subscriptions: dict[str, Subscription] = field(default_factory=dict[str, Subscription])
+    refunds: dict[str, Refund] = field(default_factory=dict[str, Refund])
+    charges: dict[str, Charge] = field(default_factory=dict[str, Charge])
+    tickets: dict[str, Ticket] = field(default_factory=dict[str, Ticket])
+
+    def snapshot(self) -> MemoryAccount:
+        """A copy to put back when a write fails halfway; the records themselves never change."""
+        return replace(
+            self,
+            orders=copy(self.orders),
+            invoices=copy(self.invoices),
+            subscriptions=copy(self.subscriptions),
+            refunds=copy(self.refunds),
+            charges=copy(self.charges),
+            tickets=copy(self.tickets),
+        )
+
+
+class MemoryBooks:
+    """Every customer's books."""
+
+    def __init__(self, accounts: Sequence[Account] = ()) -> None:
+        self._accounts: dict[tuple[str, str], MemoryAccount] = {}
+        self._last = {kind: first - 1 for kind, first in FIRST_NUMBERS.items()}
+        for account in accounts:
+            self.add(account)
+
+    def add(self, account: Account) -> None:
+        for kind, records in (
+            ("order", account.orders),
+            ("refund", account.refunds),
+            ("charge", account.charges),
+            ("ticket", account.tickets),
+        ):
+            taken = [int(one.number.removeprefix(f"{PREFIXES[kind]}-")) for one in records]
+            self._last[kind] = max([self._last[kind], *taken])
+        customer = account.customer
+        self._accounts[customer.tenant, customer.id] = MemoryAccount(
+            customer=customer,
+            orders={one.number: one for one in account.orders},
+            invoices={one.number: one for one in account.invoices},
+            subscriptions={one.number: one for one in account.subscriptions},
+            refunds={one.number: one for one in account.refunds},
+            charges={one.number: one for one in account.charges},
+            tickets={one.number: one for one in account.tickets},
+        )
+
+    def customers(self) -> list[Customer]:
+        return [account.customer for account in self._accounts.values()]
+
+    def customer(self, id: str, tenant: str = "northfell") -> Customer:
+        return self._accounts[tenant, id].customer
+
+    def account(self, customer: Customer) -> MemoryAccount:
+        """The customer's books; somebody who never bought anything has empty ones."""
+        key = customer.tenant, customer.id
+        return self._accounts.get(key) or MemoryAccount(customer)
+
+    def restore(self, snapshot: MemoryAccount) -> None:
+        customer = snapshot.customer
+        if (customer.tenant, customer.id) in self._accounts:
+            self._accounts[customer.tenant, customer.id] = snapshot
+
+    def shop(self, customer: Customer, today: date) -> MemoryShop:
+        return MemoryShop(self, customer, today)
+
+    def next_number(self, kind: str) -> str:
+        self._last[kind] += 1
+        return number_for(kind, self._last[kind])
+
+
+class MemoryShop:
+    """One customer's view of the books."""
+
+    def __init__(self, books: MemoryBooks, customer: Customer, today: date) -> None:
+        self._books = books
+        self._account = books.account(customer)
+        self._today = today
+
+    @property
+    def customer(self) -> Customer:
+        return self._account.customer
+
+    @property
+    def today(self) -> date:
+        return self._today
+
+    def orders(self) -> list[Order]:
+        return sorted(self._account.orders.values(), key=_placed, reverse=True)
+
+    def order(self, number: str) -> Order | None:
+        return self._account.orders.get(number)
+
+    def save_order(self, order: Order) -> None:
+        _replace(self._account.orders, order)
+
+    def invoices(self) -> list[Invoice]:
+        return sorted(self._account.invoices.values(), key=_issued, reverse=True)
+
+    def save_invoice(self, invoice: Invoice) -> None:
+        _replace(self._account.invoices, invoice)
+
+    def subscriptions(self) -> list[Subscription]:
+        return sorted(self._account.subscriptions.values(), key=_started, reverse=True)
+
+    def save_subscription(self, subscription: Subscription) -> None:
+        _replace(self._account.subscriptions, subscription)
+
+    def refunds(self) -> list[Refund]:
+        return sorted(self._account.refunds.values(), key=_requested, reverse=True)
+
+    def add_refund(self, refund: Refund) -> Refund:
+        return self._add("refund", self._account.refunds, refund)
+
+    def add_charge(self, charge: Charge) -> Charge:
+        return self._add("charge", self._account.charges, charge)
+
+    def add_ticket(self, ticket: Ticket) -> Ticket:
+        return self._add("ticket", self._account.tickets, ticket)
+
+    def save_contact(self, *, email: str | None = None, phone: str | None = None) -> Customer:
+        given = {"email": email, "phone": phone}
+        changed = {name: value for name, value in given.items() if value is not None}
+        self._account.customer = self._account.customer.model_copy(update=changed)
+        return self._account.customer
+
+    def _add(self, kind: str, records: dict[str, Any], record: Any) -> Any:
+        number = record.number or self._books.next_number(kind)
+        records[number] = record.model_copy(update={"number": number})
+        return records[number]
+
+
+def _replace(records: dict[str, Any], record: Any) -> None:
+    if record.number not in records:
+        raise RecordNotFound
+    records[record.number] = record
+
+
+def _numbered(when: date, number: str) -> tuple[date, int, str]:
+    return when, len(number), number
+
+
+def _placed(order: Order) -> tuple[date, int, str]:
+    return _numbered(order.placed_on, order.number)
+
+
+def _issued(invoice: Invoice) -> tuple[date, int, str]:
+    return _numbered(invoice.issued_on, invoice.number)
+
+
+def _started(subscription: Subscription) -> tuple[date, int, str]:
+    return _numbered(subscription.started_on, subscription.number)
+
+
+def _requested(refund: Refund) -> tuple[date, int, str]:
+    return _numbered(refund.requested_on, refund.number)
+
+
+class MemoryBackend:
+    """Previews and reads on the in-memory books; writes go through the ledger."""
+
+    def __init__(self, books: MemoryBooks, clock: Clock | None = None) -> None:
+        self._books = books
+        self._clock = clock or Clock()
+
+    async def preview(self, customer: Customer, operation: Operation, arguments: Any) -> Preview:
+        return operation.preview(self._books.shop(customer, self._clock.today()), arguments)
+
+    async def read(self, customer: Customer, operation: Operation, arguments: Any) -> BaseModel:
+        if operation.writes:
+            raise ValueError(f"{operation.name} writes: it goes through the ledger")
+        return operation.run(self._books.shop(customer, self._clock.today()), arguments)
+
+
+class MemoryApprovals:
+    """The reviewers' questions; what is stored here decides, not what a graph remembers."""
+
+    def __init__(self, clock: Clock | None = None, lifetime: timedelta = timedelta(days=3)) -> None:
+        self._clock = clock or Clock()
+        self._lifetime = lifetime
+        self._approvals: dict[str, Approval] = {}
+
+    async def request(self, action: Action, verdict: Verdict) -> Approval:
+        if action.id not in self._approvals:
+            asked = self._clock.now()
+            self._approvals[action.id] = Approval(
+                id=action.id,
+                action=action,
+                verdict=verdict,
+                status="pending",
+                requested_at=asked,
+                expires_at=asked + self._lifetime,
+            )
+        return self._current(action.id)
+
+    async def decide(
+        self, action_id: str, *, approve: bool, reviewer: str, note: str | None = None
+    ) -> tuple[Approval, bool]:
+        approval = self._current(action_id)
+        if approval.status != "pending":
+            return approval, False
+        decided = approval.model_copy(
+            update={
+                "status": "approved" if approve else "rejected",
+                "reviewer": reviewer,
+                "note": note,
+                "decided_at": self._clock.now(),
+            }
+        )
+        self._approvals[action_id] = decided
+        return decided, True
+
+    async def get(self, action_id: str) -> Approval | None:
+        return self._current(action_id) if action_id in self._approvals else None
+
+    async def pending(self, *, limit: int = 50) -> list[Approval]:
+        current = [self._current(action_id) for action_id in self._approvals]
+        waiting = [approval for approval in current if approval.status == "pending"]
+        return sorted(waiting, key=lambda approval: approval.requested_at)[:limit]
+
+    def covers(self, action: Action) -> bool:
+        """Whether exactly this action, unedited, was approved and has not run."""
+        if action.id not in self._approvals:
+            return False
+        approval = self._current(action.id)
+        asked = approval.action
+        return (
+            approval.status == "approved"
+            and asked.fingerprint == action.fingerprint
+            and (asked.operation, asked.key) == (action.operation, action.key)
+            and (asked.tenant, asked.customer.id) == (action.tenant, action.customer.id)
+        )
+
+    def mark_executed(self, action_id: str) -> None:
+        approval = self._approvals[action_id]
+        self._approvals[action_id] = approval.model_copy(update={"status": "executed"})
+
+    def _current(self, action_id: str) -> Approval:
+        approval = self._approvals[action_id]
+        if approval.status == "pending" and self._clock.now() >= approval.expires_at:
+            approval = approval.model_copy(update={"status": "expired"})
+            self._approvals[action_id] = approval
+        return approval
+
+
+@dataclass(frozen=True)
+class _Entry:
+    fingerprint: str
+    outcome: Outcome
+
+
+class MemoryLedger:
+    """At most one effect for one key; a lock and a snapshot stand in for the transaction."""
+
+    def __init__(
+        self, books: MemoryBooks, approvals: MemoryApprovals, clock: Clock | None = None
+    ) -> None:
+        self._books = books
+        self._approvals = approvals
+        self._clock = clock or Clock()
+        self._entries: dict[tuple[str, str, str], _Entry] = {}
+        self._writing = asyncio.Lock()
+
+    async def execute(self, action: Action, operation: Operation, verdict: Verdict) -> Outcome:
+        async with self._writing:
+            return self._execute(action, operation, verdict)
+
+    async def find(self, tenant: str, operation: str, key: str) -> Outcome | None:
+        entry = self._entries.get((tenant, operation, key))
+        return None if entry is None else entry.outcome
+
+    def _execute(self, action: Action, operation: Operation, verdict: Verdict) -> Outcome:
+        if operation.name != action.operation or not operation.writes:
+            raise ValueError(f"{operation.name} is not the write that {action.id} asks for")
+        place = action.tenant, action.operation, action.key
+        entry = self._entries.get(place)
+        if entry is not None:
+            if entry.fingerprint == action.fingerprint:
+                return entry.outcome.model_copy(update={"replayed": True})
+            return _outcome(
+                action, "blocked", reason="This request was already made with other details."
+            )
+        approved = verdict.needs_approval or verdict.consequence in {
+            Consequence.IRREVERSIBLE,
+            Consequence.UNKNOWN,
+        }
+        if approved and not self._approvals.covers(action):
+            return _outcome(action, "blocked", reason="This has not been approved.")
+        before = self._books.account(action.customer).snapshot()
+        shop = self._books.shop(action.customer, self._clock.today())
+        try:
+            arguments = operation.arguments.model_validate(action.arguments)
+            result = operation.run(shop, arguments)
+        except OperationFailed as error:
+            self._books.restore(before)
+            outcome = _outcome(action, "failed", reason=str(error))
+        except BaseException:
+            self._books.restore(before)
+            raise
+        else:
+            outcome = _outcome(action, "executed", result=result.model_dump(mode="json"))
+            if approved:
+                self._approvals.mark_executed(action.id)
+        self._entries[place] = _Entry(action.fingerprint, outcome)
+        return outcome
+
+
+def _outcome(
+    action: Action,
+    status: Literal["executed", "blocked", "failed"],
+    *,
+    reason: str = "",
+    result: dict[str, JsonValue] | None = None,
+) -> Outcome:
+    return Outcome(
+        status=status,
+        action_id=action.id,
+        operation=action.operation,
+        label=action.label,
+        reason=reason,
+        result=result or {},
+    )
+
+
+@dataclass(frozen=True)
+class LoggedDecisions:
+    """One call's worth of decisions, as they were recorded."""
+
+    tenant: str
+    thread: str
+    turn: str
+    input: str
+    decisions: tuple[Decision, ...]
+
+
+class MemoryDecisionLog:
+    """Decisions in a list, oldest first."""
+
+    def __init__(self) -> None:
+        self.entries: list[LoggedDecisions] = []
+
+    async def record(
+        self, *, tenant: str, thread: str, turn: str, input: str, decisions: Sequence[Decision]
+    ) -> None:
+        self.entries.append(LoggedDecisions(tenant, thread, turn, input, tuple(decisions)))
+
+
+class NullObservation:
+    """A span nobody looks at."""
+
+    def update(self, **attributes: JsonValue) -> None:
+        return None
+
+
+class NullTracer:
+    """No traces."""
+
+    @asynccontextmanager
+    async def span(
+        self,
+        name: str,
+        kind: Literal["agent", "generation", "tool", "guardrail", "retriever", "evaluator", "span"],
+        **attributes: JsonValue,
+    ) -> AsyncGenerator[NullObservation]:
+        yield NullObservation()
+
+
+def demo_world(today: date | None = None) -> MemoryBooks:
+    """The named demo customers with their hand-written orders, dated back from ``today``."""
+    return MemoryBooks(stories(today or Clock().today()))
