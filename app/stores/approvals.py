@@ -16,6 +16,7 @@ from sqlalchemy.engine import Connection
 from app.stores.database import reading, writing
 from app.stores.outbox import SqlOutbox
 from app.stores.tables import approvals, insert_if_absent
+from graphs.keys import normalised
 from tools.domain import Action, Approval, Clock, Outcome, Verdict
 
 Status = Literal["pending", "approved", "rejected", "expired", "executed"]
@@ -26,7 +27,7 @@ EXPIRED = "This request was not approved in time. Nothing was changed."
 
 def canonical(arguments: Mapping[str, JsonValue]) -> str:
     """Arguments as text that is equal when they are, so that SQL can compare what was approved."""
-    return json.dumps(arguments, sort_keys=True, separators=(",", ":"))
+    return json.dumps(normalised(arguments), sort_keys=True, separators=(",", ":"))
 
 
 class SqlApprovals:

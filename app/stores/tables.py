@@ -191,4 +191,5 @@ def insert_if_absent(conn: Connection, table: Table, values: Mapping[str, Any]) 
     either way what is read afterwards in the transaction is settled.
     """
     insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
-    return conn.execute(insert(table).values(**values).on_conflict_do_nothing()).rowcount == 1
+    attempt = insert(table).values(**values).on_conflict_do_nothing().returning(*table.primary_key)
+    return conn.execute(attempt).first() is not None
