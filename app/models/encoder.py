@@ -9,7 +9,7 @@ import hashlib
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -128,7 +128,7 @@ class OnnxEncoder:
                 import onnxruntime
                 from tokenizers import Tokenizer
 
-                options: Any = onnxruntime.SessionOptions()
+                options = cast("Any", onnxruntime.SessionOptions())
                 options.intra_op_num_threads = options.inter_op_num_threads = 1
                 # The arena keeps the memory of the largest batch it ever saw.
                 options.enable_cpu_mem_arena = False
@@ -195,10 +195,10 @@ def _pooled(states: Vector, mask: NDArray[np.int64]) -> Vector:
 
 
 def _read_head(path: Path, classes: int) -> tuple[Vector, Vector]:
-    from safetensors import safe_open
+    from safetensors import numpy as safetensors_numpy
 
-    with safe_open(path, framework="numpy") as opened:
-        tensors = {key: cast("Vector", opened.get_tensor(key)) for key in opened.keys()}  # noqa: SIM118
+    load = cast("Callable[[Path], dict[str, Vector]]", safetensors_numpy.load_file)
+    tensors = load(path)
     weight, bias = tensors.get("weight"), tensors.get("bias")
     if weight is None or bias is None or weight.shape != (classes, DIMENSIONS):
         raise ManifestError(
