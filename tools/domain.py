@@ -152,11 +152,14 @@ class Arguments(BaseModel):
 class Preview(Record):
     """What an operation would touch and do, worked out without doing it."""
 
-    candidates: tuple[str, ...] = ()  #: Labels of the records that match; a write needs exactly one.
-    candidate_arguments: tuple[dict[str, JsonValue], ...] = ()  #: Arguments that pick each candidate.
+    #: Labels of the records that match; a write needs exactly one.
+    candidates: tuple[str, ...] = ()
+    #: Arguments that pick each candidate.
+    candidate_arguments: tuple[dict[str, JsonValue], ...] = ()
     record: str | None = None  #: The one record's label.
     record_state: str | None = None
-    arguments: dict[str, JsonValue] = {}  #: Arguments completed from the record (for example the amount).
+    #: Arguments completed from the record (for example the amount).
+    arguments: dict[str, JsonValue] = {}
     consequence: Consequence  #: Declared class, raised where the record's state asks for it.
     effects: tuple[str, ...] = ()  #: Plain sentences for the customer and the reviewer.
     refusal: str | None = None  #: Why it cannot be done at all, as a sentence for the customer.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 from tools.domain import Operation
 from tools.operations.money import MONEY
@@ -26,7 +26,7 @@ def missing_fields(operation: Operation, values: Mapping[str, Any]) -> list[str]
     fields = operation.arguments.model_fields
     missing = [name for name, field in fields.items() if field.is_required() and absent(name)]
     extra = operation.arguments.model_config.get("json_schema_extra")
-    any_of: Any = extra.get("x-any-of", []) if isinstance(extra, dict) else []
+    any_of = cast("list[str]", extra.get("x-any-of", []) if isinstance(extra, dict) else [])
     if any_of and all(absent(name) for name in any_of):
         missing.append(any_of[0])
     return missing

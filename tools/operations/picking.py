@@ -52,11 +52,13 @@ class Match(Generic[T]):
     refusal: str = ""
 
     def only(self) -> T:
-        if not self.records:
-            raise NotAllowed(self.refusal)
-        if len(self.records) > 1:
-            raise SeveralMatch
-        return self.records[0]
+        match self.records:
+            case (one,):
+                return one
+            case ():
+                raise NotAllowed(self.refusal)
+            case _:
+                raise SeveralMatch
 
 
 @dataclass(frozen=True)
