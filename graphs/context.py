@@ -30,6 +30,7 @@ class Limits:
     retrieved_chunks: int = 15
     misses_before_hand_off: int = 2
     reply_chars: int = 2400
+    personal_to_large: bool = True  #: False where the large model is hosted by somebody else.
 
 
 @dataclass(frozen=True)

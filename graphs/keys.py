@@ -14,11 +14,11 @@ def fingerprint(operation: str, arguments: Mapping[str, JsonValue]) -> str:
     return _digest({"operation": operation, "arguments": normalised(arguments)})
 
 
-def action_key(tenant: str, customer: str, operation: str, record: str, request: str) -> str:
+def action_key(tenant: str, customer: str, operation: str, request: str) -> str:
     """Idempotency key of one request: minted before the gate, kept through approval and retries.
 
     The arguments are not part of it: the same request with other arguments must show as a conflict."""
-    return _digest([tenant, customer, operation, record, request])
+    return _digest([tenant, customer, operation, request])
 
 
 def action_id(key: str) -> str:

@@ -56,7 +56,10 @@ class Pending(Record):
     stage: Literal["field", "choice", "confirm", "offer"]
     arguments: dict[str, JsonValue] = {}
     field: str | None = None
+    step: int | None = None  #: For a plan: the step whose field or record is asked for.
+    about: str | None = None  #: And its operation.
     candidates: tuple[dict[str, JsonValue], ...] = ()
+    effects: tuple[str, ...] = ()  #: What was said would happen; a yes counts for nothing else.
     question: str = ""
     asked_in: str = ""  #: The turn whose reply ended with the question; only the next turn may say yes.
     attempts: int = 0
@@ -80,7 +83,9 @@ class Next(Record):
     question: str = ""
     field: str | None = None
     label: str = ""
+    arguments: dict[str, JsonValue] = {}  #: Completed from the record.
     effects: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()  #: The records to choose from, for people.
     candidates: tuple[dict[str, JsonValue], ...] = ()
 
 
@@ -93,6 +98,7 @@ class Step(Record):
     status: Literal["waiting", "pending", "done", "failed", "skipped"] = "waiting"
     note: str = ""  #: What to tell the customer about it.
     action_id: str | None = None
+    told: bool = False  #: A reply has reported it.
 
 
 class Plan(Record):
@@ -142,6 +148,7 @@ class SupportState(TypedDict, total=False):
     draft: Draft | None
     validation: Validation | None
     llm_calls: int
+    next_move: str | None
     degraded: tuple[str, ...]
 
 

@@ -1,0 +1,350 @@
+"""The life of one action: the consequence gate. Runs on a thread of its own, named by the action's id."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import prompts
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.graph import END, START, StateGraph
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.runtime import Runtime
+from langgraph.types import Command, interrupt
+
+from graphs import replies, verdict
+from graphs.context import Context
+from graphs.extraction import invalid, missing
+from graphs.keys import fingerprint
+from graphs.state import ActionState, Answer
+from tools.domain import (
+    Action,
+    Approval,
+    Consequence,
+    Decision,
+    Operation,
+    OperationFailed,
+    Outcome,
+    Preview,
+)
+from tools.ports import PortError
+
+_JUDGED = {
+    "type": "object",
+    "properties": {
+        "consequence": {"enum": ["safe", "retry_safe", "retry_unsafe", "irreversible"]},
+        "reason": {"type": "string", "maxLength": 200},
+    },
+    "required": ["consequence", "reason"],
+    "additionalProperties": False,
+}
+
+
+def action_graph(
+    context_schema: type[Context] = Context,
+) -> StateGraph[ActionState, Context, ActionState, ActionState]:
+    """``classify -> (judge) -> execute | approve -> decide -> execute``, and every other way ends in a block."""
+    graph = StateGraph(ActionState, context_schema=context_schema)
+    graph.add_node(classify)
+    graph.add_node(judge)
+    graph.add_node(request_approval)
+    graph.add_node(approve)
+    graph.add_node(decide)
+    graph.add_node(execute)
+    graph.add_node(reconcile)
+    graph.add_node(block)
+    graph.add_edge(START, "classify")
+    graph.add_conditional_edges("classify", after_verdict)
+    graph.add_conditional_edges("judge", after_verdict)
+    graph.add_edge("request_approval", "approve")
+    graph.add_edge("approve", "decide")
+    graph.add_conditional_edges("decide", after_decision)
+    graph.add_conditional_edges("execute", after_execute)
+    graph.add_edge("reconcile", END)
+    graph.add_edge("block", END)
+    return graph
+
+
+async def classify(state: ActionState, runtime: Runtime[Context]) -> dict[str, Any]:
+    """The verdict from the declared class and the record's state, asked anew at this moment."""
+    context, action = runtime.context, state["action"]
+    operation = context.operations.get(action.operation)
+    if operation is None:
+        return _blocked(action, replies.unknown_operation())
+    if not operation.writes:
+        # A declared read is safe whatever its record looks like; looking twice would only cost time.
+        return {"verdict": verdict.decide(operation.consequence, operation.consequence)}
+    try:
+        preview: Preview = await context.backend.preview(
+            action.customer, operation, operation.arguments.model_validate(action.arguments)
+        )
+    except OperationFailed as error:
+        return _blocked(action, str(error))
+    if preview.refusal is not None:
+        return _blocked(action, preview.refusal)
+    if len(preview.candidates) > 1:
+        return _blocked(action, replies.which(operation, preview.candidates))
+    decided = verdict.decide(operation.consequence, preview.consequence)
+    await _log(
+        context,
+        action,
+        Decision(
+            role="consequence",
+            chosen=decided.consequence.value,
+            probability=1.0,
+            reason=decided.reason,
+            tier="rule",
+            model="declared",
+        ),
+    )
+    return {"verdict": decided, "outcome": None}
+
+
+async def judge(state: ActionState, runtime: Runtime[Context]) -> dict[str, Any]:
+    """Ask the LLM once about an operation nobody declared; its word goes through the same table."""
+    context, action = runtime.context, state["action"]
+    operation = context.operations[action.operation]
+    messages = prompts.load("judge").messages(
+        operation=operation.name, description=operation.summary, arguments=action.arguments
+    )
+    judged, reason, model = Consequence.UNKNOWN, "The judge did not answer.", "none"
+    try:
+        filled = await context.large.fill("judge", messages.system, messages.user, _JUDGED)
+        judged = Consequence(str(filled.values.get("consequence")))
+        reason, model = str(filled.values.get("reason", "")), filled.model
+    except (PortError, ValueError) as error:
+        reason = str(error)
+    await _log(
+        context,
+        action,
+        Decision(
+            role="judge",
+            chosen=judged.value,
+            probability=1.0,
+            reason=reason,
+            abstained=judged is Consequence.UNKNOWN,
+            tier="large",
+            model=model,
+        ),
+    )
+    decided = verdict.decide(operation.consequence, operation.consequence, judged, tier="large")
+    return {"verdict": decided, "judged": True}
+
+
+async def request_approval(state: ActionState, runtime: Runtime[Context]) -> dict[str, Any]:
+    """Put the question to the reviewers before waiting for them."""
+    decided = state.get("verdict")
+    assert decided is not None
+    return {"approval": await runtime.context.approvals.request(state["action"], decided)}
+
+
+def approve(state: ActionState) -> dict[str, Any]:
+    return {"answer": interrupt(question(state), response_schema=Answer)}
+
+
+def question(state: ActionState) -> dict[str, Any]:
+    """What a reviewer sees, in the shape LangChain's agent inbox and HITL middleware use."""
+    action, decided = state["action"], state.get("verdict")
+    return {
+        "action_request": {"action": action.operation, "args": action.arguments},
+        "config": {
+            "allow_accept": True,
+            "allow_edit": True,
+            "allow_respond": False,
+            "allow_ignore": True,
+        },
+        "description": " ".join(action.effects) or action.label,
+        "action_id": action.id,
+        "reason": decided.reason if decided is not None else "",
+    }
+
+
+async def decide(state: ActionState, runtime: Runtime[Context]) -> dict[str, Any]:
+    """The approvals store has the last word: whatever resumed this thread, only what it holds counts."""
+    context, action, answer = runtime.context, state["action"], state.get("answer")
+    assert answer is not None
+    approval = await context.approvals.get(action.id)
+    if approval is None:
+        return _blocked(action, replies.not_approved())
+    if approval.status == "pending" and answer.decision != "edit":
+        approval, _ = await context.approvals.decide(
+            action.id,
+            approve=answer.decision == "approve",
+            reviewer=answer.reviewer,
+            note=answer.note,
+        )
+    match approval.status:
+        case "approved" if approval.action.fingerprint == action.fingerprint:
+            return {"approval": approval}
+        case "rejected":
+            return {"approval": approval, "outcome": _outcome(action, "rejected", approval.note or "")}
+        case "expired":
+            return {"approval": approval, "outcome": _outcome(action, "expired")}
+        case _:
+            return {"approval": approval, **_blocked(action, replies.not_approved())}
+
+
+async def execute(state: ActionState, runtime: Runtime[Context]) -> dict[str, Any]:
+    """Run it: reads directly, writes through the ledger, at most once."""
+    context, action, decided = runtime.context, state["action"], state.get("verdict")
+    assert decided is not None
+    operation = context.operations[action.operation]
+    if decided.consequence is Consequence.SAFE and not operation.writes:
+        return {"outcome": await _read(context, action, operation)}
+    return {"outcome": await context.ledger.execute(action, operation, decided)}
+
+
+async def reconcile(state: ActionState, runtime: Runtime[Context]) -> dict[str, Any]:
+    """An outcome nobody knows is looked up in the ledger once more; it is never tried again."""
+    action = state["action"]
+    found = await runtime.context.ledger.find(action.tenant, action.operation, action.key)
+    return {"outcome": found or _outcome(action, "unknown", replies.outcome_unknown())}
+
+
+async def block(state: ActionState) -> dict[str, Any]:
+    """Nothing ran and nothing will: the reason is already in the outcome."""
+    outcome = state.get("outcome")
+    return {"outcome": outcome or _outcome(state["action"], "blocked", replies.not_approved())}
+
+
+# --- edges --------------------------------------------------------------------------------------
+
+
+def after_verdict(
+    state: ActionState,
+) -> Literal["execute", "request_approval", "judge", "block"]:
+    decided = state.get("verdict")
+    if state.get("outcome") is not None or decided is None:
+        return "block"
+    where = verdict.gate(decided)
+    if where == "judge":
+        return "block" if state.get("judged") else "judge"
+    return "request_approval" if where == "approve" else where
+
+
+def after_decision(state: ActionState) -> Literal["execute", "block"]:
+    approval = state.get("approval")
+    ready = approval is not None and approval.status == "approved"
+    return "execute" if ready and state.get("outcome") is None else "block"
+
+
+def after_execute(state: ActionState) -> Literal["reconcile", "__end__"]:
+    outcome = state.get("outcome")
+    return "reconcile" if outcome is not None and outcome.status == "unknown" else END
+
+
+# --- running it ---------------------------------------------------------------------------------
+
+
+class ActionGraph:
+    """The compiled action graph on a saver: propose an action, or bring a reviewer's answer."""
+
+    def __init__(self, saver: BaseCheckpointSaver[Any]) -> None:
+        graph = action_graph()
+        self.compiled: CompiledStateGraph[ActionState, Context, ActionState, ActionState] = (
+            graph.compile(checkpointer=saver, name="action")
+        )
+        # A declared read has nothing to resume, so it need not be remembered either.
+        self._reads = graph.compile(name="action")
+
+    async def propose(self, action: Action, context: Context) -> Outcome:
+        """Run an action until it is done or waits; proposing the same one again changes nothing."""
+        operation = context.operations.get(action.operation)
+        if operation is not None and not operation.writes:
+            state = await self._reads.ainvoke({"action": action}, context=context)
+            return outcome_of(state, action)
+        config = thread_of(action.id)
+        known = await self.compiled.aget_state(config)
+        if known.values:
+            outcome = known.values.get("outcome")
+            if outcome is not None:
+                return outcome.model_copy(update={"replayed": True})
+            if known.interrupts:
+                return _outcome(action, "pending")
+            state = await self.compiled.ainvoke(None, config, context=context)
+        else:
+            state = await self.compiled.ainvoke(
+                {"action": action}, config, context=context, durability="sync"
+            )
+        return outcome_of(state, action)
+
+    async def resume(self, approval: Approval, answer: Answer, context: Context) -> Outcome:
+        """Bring a reviewer's answer to a waiting action."""
+        action = approval.action
+        config = thread_of(action.id)
+        known = await self.compiled.aget_state(config)
+        if not known.interrupts:
+            if known.next:  # it died after the answer: finish what was begun
+                state = await self.compiled.ainvoke(None, config, context=context)
+                return outcome_of(state, action)
+            return outcome_of(known.values, action)
+        state = await self.compiled.ainvoke(
+            Command(resume={known.interrupts[0].id: answer}),
+            config,
+            context=context,
+            durability="sync",
+        )
+        return outcome_of(state, action)
+
+
+def edited(action: Action, operation: Operation, answer: Answer) -> Action | str:
+    """The action with a reviewer's arguments: a new fingerprint and id, to be gated again; or the problem."""
+    arguments = {**action.arguments, **(answer.arguments or {})}
+    if problems := invalid(operation, arguments):
+        return "; ".join(f"{name}: {problem}" for name, problem in problems.items())
+    if (lack := missing(operation, arguments)) is not None:
+        return lack[1]
+    digest = fingerprint(operation.name, arguments)
+    return action.model_copy(
+        update={
+            "id": f"{action.id.split('.')[0]}.{digest[:8]}",
+            "arguments": arguments,
+            "fingerprint": digest,
+        }
+    )
+
+
+def outcome_of(state: Any, action: Action) -> Outcome:
+    """What a run of the action graph came to; one that stopped at its interrupt is pending."""
+    outcome = state.get("outcome")
+    return outcome if outcome is not None else _outcome(action, "pending")
+
+
+def thread_of(action_id: str) -> Any:
+    # The empty namespace makes it a graph of its own even when called inside a node of another.
+    return {"configurable": {"thread_id": action_id, "checkpoint_ns": ""}, "recursion_limit": 20}
+
+
+async def _read(context: Context, action: Action, operation: Operation) -> Outcome:
+    try:
+        result = await context.backend.read(
+            action.customer, operation, operation.arguments.model_validate(action.arguments)
+        )
+    except OperationFailed as error:
+        return _outcome(action, "failed", str(error))
+    return _outcome(action, "executed").model_copy(
+        update={"result": result.model_dump(mode="json")}
+    )
+
+
+async def _log(context: Context, action: Action, decision: Decision) -> None:
+    await context.decisions.record(
+        tenant=action.tenant,
+        thread=action.thread,
+        turn=action.turn,
+        input=f"{action.operation} {action.arguments}",
+        decisions=[decision],
+    )
+
+
+def _outcome(action: Action, status: Any, reason: str = "") -> Outcome:
+    return Outcome(
+        status=status,
+        action_id=action.id,
+        operation=action.operation,
+        label=action.label,
+        reason=reason,
+    )
+
+
+def _blocked(action: Action, reason: str) -> dict[str, Any]:
+    return {"outcome": _outcome(action, "blocked", reason)}

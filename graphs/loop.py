@@ -1,0 +1,478 @@
+"""Plan, act, observe, evaluate. The LLM plans once; the small model judges each step; every step that
+writes goes through the action graph."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal
+
+from langgraph.graph import END, START, StateGraph
+from langgraph.runtime import Runtime
+
+import prompts
+from graphs import extraction, replies
+from graphs.context import Context
+from graphs.nodes.answer import quotes
+from graphs.nodes.converse import transcript
+from graphs.nodes.operation import carry_out, implausible, propose, read_arguments, what_next
+from graphs.nodes.turn import decision as decided_by
+from graphs.nodes.turn import log, offer_hand_off, top
+from graphs.state import Draft, Pending, Plan, Step, SupportState
+from tools.domain import Decision, OperationFailed, Outcome, Preview
+from tools.ports import BackendUnavailable, PortError
+
+#: The step that looks something up in the knowledge base instead of calling an operation.
+ANSWER = "answer"
+Evaluation = Literal["continue", "done", "replan", "escalate"]
+_OPTIONS: tuple[Evaluation, ...] = ("continue", "done", "replan", "escalate")
+_CLAUSE = re.compile(r"\s*(?:[,;.!?]|\b(?:and|then|also|plus|afterwards)\b)+\s*", re.IGNORECASE)
+
+
+def loop_graph(
+    context_schema: type[Context] = Context,
+) -> StateGraph[SupportState, Context, SupportState, SupportState]:
+    """The agent lane, as a graph of its own."""
+    graph = StateGraph(SupportState, context_schema=context_schema)
+    graph.add_node(plan)
+    graph.add_node(prepare)
+    graph.add_node(confirm_plan)
+    graph.add_node(act)
+    graph.add_node(observe)
+    graph.add_node(evaluate)
+    graph.add_node(compose)
+    graph.add_node(give_up)
+    graph.add_conditional_edges(START, where_to_begin)
+    graph.add_conditional_edges("plan", after_plan)
+    graph.add_conditional_edges("prepare", after_prepare)
+    graph.add_edge("confirm_plan", END)
+    graph.add_edge("act", "observe")
+    graph.add_edge("observe", "evaluate")
+    graph.add_conditional_edges("evaluate", after_evaluate)
+    graph.add_edge("compose", END)
+    graph.add_edge("give_up", END)
+    return graph
+
+
+# --- nodes --------------------------------------------------------------------------------------
+
+
+async def plan(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
+    """The LLM turns the request into steps; what it may name is a closed set."""
+    context, turn, previous = runtime.context, state["turn"], state.get("plan")
+    names = [*(n for n in context.operations if n != "hand_off"), ANSWER]
+    goal = previous.goal if previous is not None and previous.confirmed else turn.text
+    calls = state.get("llm_calls", 0) + 1
+    messages = prompts.load("planner").messages(
+        shop=replies.SHOP,
+        today=context.clock.today().isoformat(),
+        max_steps=context.limits.plan_steps,
+        operations="\n".join(
+            [
+                *(f"- {op.name}: {op.summary}" for op in context.operations.values()),
+                f"- {ANSWER}: look a question up in the knowledge base.",
+            ]
+        ),
+        history=transcript(state.get("messages", [])[:-1]),
+        message=goal,
+        observations="\n".join(f"{s.name}: {s.status} {s.note}" for s in _steps(previous)),
+    )
+    schema = {
+        "type": "object",
+        "properties": {
+            "steps": {
+                "type": "array",
+                "items": {"enum": names},
+                "minItems": 1,
+                "maxItems": min(4, context.limits.plan_steps),
+            }
+        },
+        "required": ["steps"],
+        "additionalProperties": False,
+    }
+    try:
+        filled = await context.large.fill(
+            "planner", messages.system, messages.user, schema, bare=goal
+        )
+    except PortError as error:
+        return {
+            "plan": None,
+            "llm_calls": calls,
+            "degraded": (*state.get("degraded", ()), f"planner: {error}"),
+        }
+    proposed = filled.values.get("steps")
+    steps = [str(s) for s in proposed if s in names] if isinstance(proposed, list) else []
+    steps = list(dict.fromkeys(steps))[: context.limits.plan_steps]
+    await log(
+        runtime,
+        state,
+        Decision(
+            role="planner",
+            chosen=", ".join(steps) or "nothing",
+            probability=filled.probability,
+            abstained=not steps,
+            tier="large",
+            model=filled.model,
+            prompt=filled.version,
+            ms=filled.ms,
+        ),
+    )
+    if not steps:
+        return {"plan": None, "llm_calls": calls}
+    done = tuple(s for s in _steps(previous) if s.status in ("done", "pending"))
+    finished = {s.name for s in done}
+    return {
+        "plan": Plan(
+            request=previous.request if previous is not None and previous.confirmed else turn.id,
+            goal=goal,
+            steps=(*done, *(Step(name=n) for n in steps if n not in finished)),
+            confirmed=False,
+            replans=previous.replans + 1 if previous is not None and previous.confirmed else 0,
+        ),
+        "llm_calls": calls,
+    }
+
+
+async def prepare(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
+    """Find every step's record and arguments before anything runs; ask for what is missing."""
+    context, current, pending = runtime.context, state.get("plan"), top(state)
+    assert current is not None
+    answered = pending if pending is not None and pending.operation == "plan" else None
+    steps = list(current.steps)
+    shared: dict[str, Any] = {}
+    for index, step in enumerate(steps):
+        if step.name == ANSWER or step.status != "waiting":
+            continue
+        operation = context.operations[step.name]
+        known = set(operation.arguments.model_fields)
+        if answered is not None and answered.step == index:
+            given = await _given(state, runtime, answered)
+            arguments = {**step.arguments, **given}
+        elif step.arguments:
+            arguments = step.arguments
+        else:
+            arguments, _, _ = await read_arguments(state, runtime, operation, current.goal)
+        # Steps of one request are about the same records unless the customer says otherwise.
+        arguments = {**{k: v for k, v in shared.items() if k in known}, **arguments}
+        following = await what_next(
+            context, operation, arguments, current.goal, confirmed=None
+        )
+        if following.step in ("ask", "choose"):
+            steps[index] = step.model_copy(update={"arguments": arguments})
+            question = Pending(
+                request=current.request,
+                operation="plan",
+                stage="choice" if following.step == "choose" else "field",
+                arguments=arguments,
+                field=following.field,
+                step=index,
+                about=step.name,
+                candidates=following.candidates,
+                question=following.question,
+                asked_in=state["turn"].id,
+            )
+            return {
+                "plan": current.model_copy(update={"steps": tuple(steps)}),
+                "pending": (*_others(state), question),
+                "draft": Draft(text=following.question, asks=True),
+            }
+        if following.step == "refuse" and not _after_a_write(steps, index, context):
+            steps[index] = step.model_copy(
+                update={"status": "failed", "note": following.question, "arguments": arguments}
+            )
+            continue
+        completed = following.arguments or arguments
+        shared |= {k: v for k, v in completed.items() if k.endswith("_number") and v}
+        steps[index] = step.model_copy(
+            update={"arguments": completed, "label": following.label or step.label}
+        )
+    return {
+        "plan": current.model_copy(update={"steps": tuple(steps)}),
+        "pending": _others(state),
+    }
+
+
+async def confirm_plan(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
+    """One confirmation for the whole plan, naming each record."""
+    current = state.get("plan")
+    assert current is not None
+    text = replies.plan_confirmation(current, runtime.context.operations)
+    pending = Pending(
+        request=current.request,
+        operation="plan",
+        stage="confirm",
+        question=text,
+        asked_in=state["turn"].id,
+    )
+    return {"pending": (*_others(state), pending), "draft": Draft(text=text, asks=True)}
+
+
+async def act(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
+    """Run the next step: an operation through the gate, or a look into the knowledge base."""
+    context, current = runtime.context, state.get("plan")
+    assert current is not None
+    index = next_step(current, context)
+    assert index is not None
+    step = current.steps[index]
+    if step.name == ANSWER:
+        done = step.model_copy(update={"status": "done", "note": await _look_up(runtime, current)})
+        return {"plan": _with(current, index, done), "outcome": None, "pending": _others(state)}
+    operation = context.operations[step.name]
+    try:
+        preview: Preview = await context.backend.preview(
+            context.customer, operation, operation.arguments.model_validate(step.arguments)
+        )
+    except (OperationFailed, BackendUnavailable) as error:
+        failed = step.model_copy(update={"status": "failed", "note": str(error)})
+        return {"plan": _with(current, index, failed), "outcome": None, "pending": _others(state)}
+    action = propose(
+        context,
+        operation,
+        {**step.arguments, **preview.arguments},
+        request=f"{current.request}:{index}",
+        turn=state["turn"].id,
+        label=preview.record or step.label,
+        effects=preview.effects,
+    )
+    outcome = await carry_out(runtime, operation, action)
+    acted = step.model_copy(update={"action_id": action.id})
+    return {"plan": _with(current, index, acted), "outcome": outcome, "pending": _others(state)}
+
+
+async def observe(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
+    """Write down what the step came to, in words for the customer."""
+    context, current = runtime.context, state.get("plan")
+    outcome = state.get("outcome") or state["turn"].outcome
+    assert current is not None
+    if outcome is None:
+        return {}
+    for index, step in enumerate(current.steps):
+        if step.action_id == outcome.action_id:
+            return {"plan": _with(current, index, observed(step, outcome, context))}
+    return {}
+
+
+async def evaluate(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
+    """The small model says how to go on; rules keep it from stopping early or going round in circles."""
+    context, current = runtime.context, state.get("plan")
+    assert current is not None
+    last = [s for s in current.steps if s.status != "waiting"][-1:]
+    left = sum(s.status == "waiting" for s in current.steps)
+    text = evaluator_input(current.goal, last[0] if last else None, left)
+    try:
+        choice = await context.small.choose("evaluator", text, _OPTIONS)
+    except PortError as error:
+        fallback = guard(None, current, context)
+        logged = Decision(
+            role="evaluator",
+            chosen=fallback,
+            probability=1.0,
+            reason=str(error),
+            abstained=True,
+            tier="rule",
+            model="rules",
+        )
+        degraded = (*state.get("degraded", ()), f"evaluator: {error}")
+    else:
+        sure = choice.probabilities[choice.option] >= context.thresholds.evaluator
+        wanted = next((o for o in _OPTIONS if o == choice.option), None)
+        fallback = guard(wanted if sure else None, current, context)
+        reason = "" if fallback == choice.option else f"{choice.option} overruled: {fallback}"
+        logged = decided_by("evaluator", choice, abstained=not sure, reason=reason)
+        degraded = state.get("degraded", ())
+    await log(runtime, state, logged)
+    return {"next_move": fallback, "degraded": degraded}
+
+
+async def compose(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
+    """Report every step; a plan that waits for an approval is kept for when it comes."""
+    current, context = state.get("plan"), runtime.context
+    assert current is not None
+    outcome = state["turn"].outcome
+    text = replies.plan_report(current, context.operations)
+    if outcome is not None:
+        fresh = [
+            s.note
+            for s in current.steps
+            if s.note and not s.told and s.action_id != outcome.action_id
+        ]
+        news = replies.news(context.operations[outcome.operation], outcome)
+        text = "\n\n".join([news, *fresh])
+    reported = tuple(
+        s.model_copy(update={"told": s.told or s.status not in ("waiting", "pending")})
+        for s in current.steps
+    )
+    waits = any(s.status == "waiting" for s in reported)
+    return {
+        "plan": current.model_copy(update={"steps": reported}) if waits else None,
+        "pending": _others(state),
+        "draft": Draft(text=text),
+    }
+
+
+async def give_up(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
+    """The loop's fallback: say what was done, and offer a person for the rest."""
+    current = state.get("plan")
+    offer = offer_hand_off(state, reason="A request with several steps could not be completed.")
+    done = replies.plan_report(current, runtime.context.operations) if current is not None else ""
+    text = f"{done}\n\n{replies.could_not_finish()} {offer.question}".strip()
+    return {
+        "plan": None,
+        "pending": (*_others(state), offer),
+        "draft": Draft(text=text, asks=True),
+    }
+
+
+# --- edges and rules ----------------------------------------------------------------------------
+
+
+def where_to_begin(state: SupportState) -> Literal["plan", "prepare", "act", "observe"]:
+    """A new request is planned; a confirmed plan acts; an answer completes it; an outcome is observed."""
+    current, route = state.get("plan"), state.get("route")
+    if current is not None and state["turn"].outcome is not None:
+        return "observe"
+    if current is not None and route is not None and route.operation == "plan":
+        return "act" if route.move == "confirm" else "prepare"
+    return "plan"
+
+
+def after_plan(state: SupportState) -> Literal["prepare", "give_up"]:
+    return "prepare" if state.get("plan") is not None else "give_up"
+
+
+def after_prepare(state: SupportState) -> Literal["confirm_plan", "act", "give_up", "__end__"]:
+    current = state.get("plan")
+    assert current is not None
+    if state.get("draft") is not None:
+        return END
+    if not any(s.status == "waiting" for s in current.steps):
+        return "give_up"
+    writes = any(s.name != ANSWER and s.status == "waiting" and s.label for s in current.steps)
+    return "confirm_plan" if writes else "act"
+
+
+def after_evaluate(state: SupportState) -> Literal["act", "plan", "compose", "give_up"]:
+    moves: dict[str, Literal["act", "plan", "compose", "give_up"]] = {
+        "continue": "act",
+        "replan": "plan",
+        "done": "compose",
+        "escalate": "give_up",
+    }
+    return moves[state.get("next_move") or "done"]
+
+
+def guard(wanted: Evaluation | None, current: Plan, context: Context) -> Evaluation:
+    """What really happens: the model's word, as far as the plan allows it.
+
+    Nothing left to run means done. A failed step may be replanned once. A model may not end a plan that
+    the customer confirmed while steps are left, and may not give up when nothing failed."""
+    failed = any(s.status == "failed" for s in current.steps)
+    if next_step(current, context) is None:
+        return "escalate" if wanted == "escalate" and failed else "done"
+    if wanted == "replan" and failed and current.replans < 1:
+        return "replan"
+    if wanted == "escalate" and failed:
+        return "escalate"
+    return "continue"
+
+
+def next_step(current: Plan, context: Context) -> int | None:
+    """The step to run now; a write waits while an earlier write waits for approval."""
+    held = any(s.status == "pending" for s in current.steps)
+    for index, step in enumerate(current.steps):
+        if step.status != "waiting":
+            continue
+        reads = step.name == ANSWER or not context.operations[step.name].writes
+        if reads or not held:
+            return index
+    return None
+
+
+def evaluator_input(goal: str, last: Step | None, left: int) -> str:
+    """The evaluator's input, exactly as its adapter was trained."""
+    results = {"done": "ok", "failed": "error", "pending": "pending", "skipped": "skipped"}
+    result = results.get(last.status, "ok") if last is not None else "ok"
+    note = " ".join(last.note.split()[:16]) if last is not None else ""
+    name = last.name if last is not None else "none"
+    return f"goal: {' '.join(goal.split()[:30])}\nstep: {name}\nresult: {result} {note}".rstrip() + f"\nleft: {left}"
+
+
+def observed(step: Step, outcome: Outcome, context: Context) -> Step:
+    """The step with its outcome, checked like any other tool output."""
+    operation = context.operations[step.name]
+    if (problem := implausible(operation, outcome)) is not None:
+        outcome = outcome.model_copy(update={"status": "failed", "result": {}, "reason": problem})
+    statuses: dict[str, Literal["done", "pending", "failed"]] = {
+        "executed": "done",
+        "pending": "pending",
+    }
+    return step.model_copy(
+        update={
+            "status": statuses.get(outcome.status, "failed"),
+            "note": replies.outcome(operation, outcome),
+        }
+    )
+
+
+async def _look_up(runtime: Runtime[Context], current: Plan) -> str:
+    """Answer the request's question from the kept sentences themselves; no model writes here."""
+    context = runtime.context
+    question = await _question_in(context, current.goal)
+    found = await context.knowledge.retrieve(question, limit=context.limits.retrieved_chunks)
+    kept = await context.knowledge.prune(question, found, keep=2)
+    sentences = quotes(tuple(kept))[:2]
+    return " ".join(re.sub(r" \[\d+\]$", "", s) for s in sentences) or replies.unknown()
+
+
+async def _question_in(context: Context, goal: str) -> str:
+    """The part of the request that asks for knowledge, by the intent of each of its clauses."""
+    clauses = [c for c in _CLAUSE.split(goal) if len(c.split()) >= 3]
+    best, best_probability = goal, 0.0
+    for clause in clauses:
+        choice = await context.encoder.classify("intent", clause)
+        answers = sum(
+            p
+            for name, p in choice.probabilities.items()
+            if context.intents.lane(name) == "answer" or name == "refund_status"
+        )
+        if answers > best_probability:
+            best, best_probability = clause, answers
+    return best if best_probability >= 0.5 else goal
+
+
+async def _given(
+    state: SupportState, runtime: Runtime[Context], asked: Pending
+) -> dict[str, Any]:
+    """The customer's answer to a question about one step."""
+    if asked.stage == "choice":
+        return dict(extraction.picked(asked, state["turn"].text) or {})
+    assert asked.about is not None
+    operation = runtime.context.operations[asked.about]
+    found, _, _ = await read_arguments(
+        state, runtime, operation, state["turn"].text, asked=asked.field
+    )
+    return found
+
+
+def _after_a_write(steps: list[Step], index: int, context: Context) -> bool:
+    """Would an earlier step change the record, so that today's refusal may not hold then?"""
+    return any(
+        s.name != ANSWER and s.status == "waiting" and context.operations[s.name].writes
+        for s in steps[:index]
+    )
+
+
+def _steps(current: Plan | None) -> tuple[Step, ...]:
+    return current.steps if current is not None and current.confirmed else ()
+
+
+def _with(current: Plan, index: int, step: Step) -> Plan:
+    steps = (*current.steps[:index], step, *current.steps[index + 1 :])
+    return current.model_copy(update={"steps": steps, "confirmed": True})
+
+
+def _others(state: SupportState) -> tuple[Pending, ...]:
+    """What else is open beside the plan."""
+    return tuple(p for p in state.get("pending", ()) if p.operation != "plan")
+
+
+__all__ = ["ANSWER", "evaluator_input", "guard", "loop_graph", "next_step", "observed"]

@@ -1,0 +1,123 @@
+"""The answer lane: retrieve, prune, synthesize; quote or admit when that does not work out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from langgraph.runtime import Runtime
+
+import prompts
+from graphs import replies
+from graphs.context import Context
+from graphs.nodes.converse import transcript
+from graphs.nodes.turn import log, offer_hand_off
+from graphs.state import Draft, SupportState
+from tools.domain import Decision
+from tools.ports import BackendUnavailable, Passage, PortError
+
+
+async def retrieve(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
+    context = runtime.context
+    try:
+        found = await context.knowledge.retrieve(
+            state["turn"].text, limit=context.limits.retrieved_chunks
+        )
+    except BackendUnavailable as error:
+        return {"passages": (), "degraded": (*state.get("degraded", ()), f"knowledge: {error}")}
+    return {"passages": tuple(found)}
+
+
+async def prune(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
+    """Keep the few chunks worth reading; none above the floor means that we do not know."""
+    context, passages = runtime.context, state.get("passages", ())
+    kept = await context.knowledge.prune(
+        state["turn"].text, passages, keep=context.limits.kept_chunks
+    )
+    await log(
+        runtime,
+        state,
+        Decision(
+            role="pruner",
+            chosen=", ".join(p.id for p in kept) or "nothing",
+            probability=max((p.score for p in kept), default=0.0),
+            abstained=not kept,
+            reason=f"{len(kept)} of {len(passages)} chunks",
+            tier="encoder",
+            model="pruner",
+        ),
+    )
+    return {"passages": tuple(kept)}
+
+
+async def synthesize(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
+    """The LLM writes a cited answer from the kept sentences, token by token."""
+    context, passages = runtime.context, state.get("passages", ())
+    previous = state.get("draft")
+    messages = prompts.load("synthesizer").messages(
+        shop=replies.SHOP,
+        unknown_reply=replies.unknown(),
+        passages=shown(passages),
+        history=transcript(state.get("messages", [])[:-1]),
+        question=state["turn"].text,
+    )
+    pieces: list[str] = []
+    try:
+        async for token in context.large.write(
+            "synthesizer", messages.system, messages.user, quotes=quotes(passages)
+        ):
+            pieces.append(token)
+            runtime.stream_writer({"event": "token", "data": {"text": token}})
+    except PortError as error:
+        return {
+            "draft": None,
+            "llm_calls": state.get("llm_calls", 0) + 1,
+            "degraded": (*state.get("degraded", ()), f"synthesizer: {error}"),
+        }
+    return {
+        "draft": Draft(
+            text="".join(pieces).strip(),
+            source="large",
+            passages=passages,
+            attempt=1 if previous is None else previous.attempt + 1,
+        ),
+        "llm_calls": state.get("llm_calls", 0) + 1,
+    }
+
+
+async def quote(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
+    """The synthesizer's fallback: the kept sentences themselves, cited. Cannot be ungrounded."""
+    passages = state.get("passages", ())
+    return {
+        "draft": Draft(text=replies.quoted(passages), source="quotes", passages=passages[:2])
+    }
+
+
+async def admit(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
+    """Nothing worth reading was found: say so and offer a person."""
+    offer = offer_hand_off(
+        state,
+        reason="The knowledge base has no answer to the customer's question.",
+        question=replies.unknown_offer(),
+    )
+    return {
+        "pending": (*state.get("pending", ()), offer),
+        "draft": Draft(text=offer.question, asks=True),
+    }
+
+
+def quotes(passages: tuple[Passage, ...]) -> list[str]:
+    """The kept sentences, each with the citation it needs."""
+    return [
+        f"{sentence} [{n}]"
+        for n, passage in enumerate(passages, 1)
+        for sentence in (passage.sentences or (passage.text,))
+    ]
+
+
+def shown(passages: tuple[Passage, ...]) -> str:
+    """Numbered passages for a prompt, kept sentences only."""
+    return "\n".join(
+        f"[{n}] {p.title}{f' (updated {p.updated})' if p.updated else ''}: "
+        f"{' '.join(p.sentences) or p.text}"
+        for n, p in enumerate(passages, 1)
+    )

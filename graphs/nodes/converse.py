@@ -1,0 +1,117 @@
+"""The direct lane and the escalation: replies that need no knowledge and no operation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
+from langgraph.runtime import Runtime
+
+import prompts
+from graphs import replies
+from graphs.context import Context
+from graphs.nodes.operation import propose
+from graphs.nodes.turn import offer_hand_off, top
+from graphs.state import Draft, Extraction, Next, SupportState
+from tools.ports import PortError
+
+#: How many earlier messages a prompt may show.
+_SHOWN = 6
+
+
+async def converse(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
+    """Small talk and simple facts from templates; a no to what was asked drops it."""
+    route, pending = state.get("route"), top(state)
+    assert route is not None
+    if route.move == "decline" and pending is not None:
+        update: dict[str, Any] = {
+            "pending": state.get("pending", ())[:-1],
+            "draft": Draft(text=replies.dropped(pending, runtime.context)),
+        }
+        if pending.operation == "plan":
+            update["plan"] = None
+        return update
+    return {"draft": Draft(text=replies.direct(route.intent, runtime.context))}
+
+
+async def escalate(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
+    """An upset customer gets the LLM's words and the offer of a person; asking for one gets one."""
+    context, route = runtime.context, state.get("route")
+    assert route is not None
+    if route.intent == "human_request":
+        return await hand_off(state, runtime, reason="The customer asked for a person.")
+    reason = f"{route.intent}, frustration {route.frustration:.2f}"
+    offer = offer_hand_off(state, reason=reason)
+    draft = Draft(text=f"{replies.upset()} {offer.question}", asks=True)
+    calls = state.get("llm_calls", 0)
+    degraded = state.get("degraded", ())
+    if route.sensitivity == "normal" or context.limits.personal_to_large:
+        messages = prompts.load("escalation").messages(
+            shop=replies.SHOP,
+            availability=replies.availability(),
+            facts=f"Customer since {context.customer.since:%B %Y}.",
+            history=transcript(state.get("messages", [])[:-1]),
+            message=state["turn"].text,
+        )
+        calls += 1
+        try:
+            written = "".join(
+                [
+                    token
+                    async for token in context.large.write(
+                        "escalation", messages.system, messages.user, max_tokens=110
+                    )
+                ]
+            )
+        except PortError as error:
+            degraded = (*degraded, f"escalation: {error}")
+        else:
+            draft = Draft(
+                text=f"{replies.whole_sentences(written)}\n\n{offer.question}",
+                source="large",
+                asks=True,
+            )
+    return {
+        "pending": (*state.get("pending", ()), offer),
+        "draft": draft,
+        "llm_calls": calls,
+        "degraded": degraded,
+    }
+
+
+async def hand_off(
+    state: SupportState, runtime: Runtime[Context], *, reason: str
+) -> dict[str, Any]:
+    """Give the conversation to a person: the request goes to the gate like any other operation."""
+    context, turn = runtime.context, state["turn"]
+    operation = context.operations["hand_off"]
+    summary = hand_off_summary(state, reason)
+    action = propose(context, operation, {"reason": summary}, request=turn.id, turn=turn.id)
+    return {
+        "extraction": Extraction(
+            operation=operation.name, request=turn.id, arguments=action.arguments
+        ),
+        "next": Next(step="act", arguments=action.arguments),
+    }
+
+
+def hand_off_summary(state: SupportState, reason: str) -> str:
+    """What the colleague needs to know: reason, what was collected, the customer's last words."""
+    open_ = "; ".join(
+        f"{p.operation} {', '.join(f'{k}={v}' for k, v in p.arguments.items())}".strip()
+        for p in state.get("pending", ())
+        if p.operation != "hand_off"
+    )
+    said = [m.text for m in state.get("messages", []) if isinstance(m, HumanMessage)][-3:]
+    parts = [reason, f"Open: {open_}." if open_ else "", "Customer: " + " / ".join(said)]
+    return " ".join(p for p in parts if p)[:900]
+
+
+def transcript(messages: list[AnyMessage]) -> str:
+    """The last messages as lines a prompt can show."""
+    lines = [
+        f"{'Customer' if isinstance(m, HumanMessage) else 'Agent'}: {m.text[:300]}"
+        for m in messages[-_SHOWN:]
+        if isinstance(m, HumanMessage | AIMessage)
+    ]
+    return "\n".join(lines)

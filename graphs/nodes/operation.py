@@ -1,0 +1,448 @@
+"""The operation lane: extract, then ask, choose or confirm, then act through the gate and report."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from langgraph.runtime import Runtime
+from pydantic import BaseModel, JsonValue, ValidationError
+
+from graphs import extraction, replies
+from graphs.context import Context
+from graphs.keys import action_id, action_key, fingerprint
+from graphs.nodes.turn import log, offer_hand_off, top
+from graphs.state import Draft, Extraction, Next, Pending, Screening, SupportState
+from tools.domain import Action, Decision, Operation, OperationFailed, Outcome, Preview
+from tools.numbers import means_newest
+from tools.ports import BackendUnavailable, PortError
+
+
+async def extract(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
+    """Collect arguments from the message: rules first, the small model for what only it can read."""
+    context, turn, route = runtime.context, state["turn"], state.get("route")
+    assert route is not None
+    assert route.operation is not None
+    pending, stack = top(state), state.get("pending", ())
+    continues = route.move == "continue" and pending is not None
+    if not continues and pending is not None and pending.operation == route.operation:
+        stack = stack[:-1]  # the same thing asked for anew replaces what was open
+    operation = context.operations[route.operation]
+    before = dict(pending.arguments) if continues and pending is not None else {}
+
+    if continues and pending is not None and pending.stage == "choice":
+        chosen = extraction.picked(pending, turn.text)
+        if chosen is not None:
+            return {
+                "extraction": Extraction(
+                    operation=operation.name,
+                    request=pending.request,
+                    arguments={**before, **chosen},
+                )
+            }
+    asked = pending.field if continues and pending is not None and pending.stage == "field" else None
+    found, refused, degraded = await read_arguments(state, runtime, operation, turn.text, asked=asked)
+    return {
+        "pending": stack,
+        "extraction": Extraction(
+            operation=operation.name,
+            request=pending.request if continues and pending is not None else turn.id,
+            arguments={**before, **found},
+            refused=refused,
+            degraded=degraded,
+        ),
+        **({"degraded": (*state.get("degraded", ()), "extractor")} if degraded else {}),
+    }
+
+
+async def read_arguments(
+    state: SupportState,
+    runtime: Runtime[Context],
+    operation: Operation,
+    text: str,
+    *,
+    asked: str | None = None,
+) -> tuple[dict[str, JsonValue], dict[str, str], bool]:
+    """Values for the operation's arguments found in ``text``: (taken, refused with why, degraded)."""
+    context = runtime.context
+    wanted = extraction.fields(operation)
+    found = extraction.by_rules(operation, wanted, text)
+    if not wanted or not extraction.needs_model(wanted, found, text):
+        taken, refused = extraction.checked(operation, found, text)
+        return taken, refused, False
+    degraded = False
+    proposed: dict[str, JsonValue] = {}
+    try:
+        filled = await context.small.fill(
+            "extractor",
+            extraction.prompt_for(operation, wanted, text),
+            extraction.schema_for(operation, wanted, text),
+        )
+    except PortError as error:
+        degraded = True
+        decision = Decision(
+            role="extractor",
+            chosen="",
+            probability=0.0,
+            abstained=True,
+            reason=str(error),
+            tier="rule",
+            model="rules",
+        )
+    else:
+        proposed = filled.values
+        decision = Decision(
+            role="extractor",
+            chosen=", ".join(sorted(n for n, v in proposed.items() if v is not None)) or "nothing",
+            probability=filled.probability,
+            tier="small",
+            model=filled.model,
+            prompt=filled.version,
+            ms=filled.ms,
+        )
+    taken, refused = extraction.checked(operation, {**proposed, **found}, text)
+    if asked and asked not in taken:
+        taken |= _the_answer_itself(operation, wanted, asked, text)
+    if refused:
+        decision = decision.model_copy(
+            update={"reason": "; ".join(f"{name} {why}" for name, why in refused.items())}
+        )
+    await log(runtime, state, decision)
+    return taken, refused, degraded
+
+
+def _the_answer_itself(
+    operation: Operation, wanted: list[extraction.Field], asked: str, text: str
+) -> dict[str, JsonValue]:
+    """The whole reply as the value of the one field that was asked for, where the field can be free text."""
+    field = next(f for f in wanted if f.name == asked)
+    value: JsonValue = None
+    if field.integer is not None:
+        value = extraction.quantity(text, field.integer)
+    elif field.copied:
+        value = text.strip(" .,;:!?")
+    elif field.options:
+        folded = text.casefold()
+        value = next((o for o in field.options if o.replace("_", " ") in folded), None)
+    if value is None or asked in extraction.invalid(operation, {asked: value}):
+        return {}
+    return {asked: value}
+
+
+async def resolve(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
+    """Find the one record and decide what is needed before acting."""
+    context, route, pending = runtime.context, state.get("route"), top(state)
+    assert route is not None
+    extracted = state.get("extraction")
+    confirmed = route.move == "confirm" and pending is not None
+    if extracted is None:
+        assert pending is not None
+        extracted = Extraction(
+            operation=pending.operation, request=pending.request, arguments=pending.arguments
+        )
+    operation = context.operations[extracted.operation]
+    if confirmed and pending is not None and pending.stage == "offer" and not operation.confirm:
+        following = Next(step="act", arguments=extracted.arguments)
+    else:
+        following = await what_next(
+            context,
+            operation,
+            extracted.arguments,
+            state["turn"].text,
+            confirmed=pending.effects if confirmed and pending is not None else None,
+        )
+    return {"extraction": extracted, "next": following}
+
+
+async def what_next(
+    context: Context,
+    operation: Operation,
+    arguments: dict[str, JsonValue],
+    text: str,
+    *,
+    confirmed: tuple[str, ...] | None,
+) -> Next:
+    """Ask, choose, confirm, act or refuse. ``confirmed`` holds the effects the customer said yes to; a
+    yes to anything else than what would happen now does not count."""
+    if (lack := extraction.missing(operation, arguments)) is not None:
+        field, question = lack
+        return Next(step="ask", field=field or None, question=question, arguments=arguments)
+    try:
+        preview: Preview = await context.backend.preview(
+            context.customer, operation, operation.arguments.model_validate(arguments)
+        )
+        if len(preview.candidates) > 1 and means_newest(text):
+            arguments = dict(preview.candidate_arguments[0])
+            preview = await context.backend.preview(
+                context.customer, operation, operation.arguments.model_validate(arguments)
+            )
+    except OperationFailed as error:
+        return Next(step="refuse", question=str(error))
+    except BackendUnavailable:
+        return Next(step="refuse", question=replies.backend_down())
+    if preview.refusal is not None:
+        return Next(step="refuse", question=preview.refusal)
+    if len(preview.candidates) > 1:
+        return Next(
+            step="choose",
+            question=replies.which(operation, preview.candidates),
+            labels=preview.candidates,
+            candidates=preview.candidate_arguments,
+            arguments=arguments,
+        )
+    completed = {**arguments, **preview.arguments}
+    label = preview.record or ""
+    if operation.confirm and (confirmed is None or confirmed != preview.effects):
+        return Next(
+            step="confirm",
+            question=replies.confirmation(operation, completed, label, preview),
+            label=label,
+            effects=preview.effects,
+            arguments=completed,
+        )
+    return Next(step="act", label=label, effects=preview.effects, arguments=completed)
+
+
+async def ask(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
+    """One question: for the missing field, or for which record is meant."""
+    following, extracted = state.get("next"), state.get("extraction")
+    assert following is not None
+    assert extracted is not None
+    stage: Literal["field", "choice"] = "choice" if following.step == "choose" else "field"
+    previous = _open_for(state, extracted)
+    attempts = previous.attempts + 1 if previous is not None and previous.field == following.field else 0
+    if attempts > 2:
+        offer = offer_hand_off(state, reason=f"Could not complete {extracted.operation}.")
+        return {
+            "pending": (*_without(state, extracted), offer),
+            "draft": Draft(text=offer.question, asks=True),
+        }
+    pending = Pending(
+        request=extracted.request,
+        operation=extracted.operation,
+        stage=stage,
+        arguments=extracted.arguments,
+        field=following.field,
+        candidates=following.candidates,
+        question=following.question,
+        asked_in=state["turn"].id,
+        attempts=attempts,
+    )
+    hint = replies.refused_values(extracted.refused)
+    return {
+        "pending": (*_without(state, extracted), pending),
+        "draft": Draft(text=f"{hint}{following.question}", asks=True),
+    }
+
+
+async def confirm(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
+    """Say what would happen to which record, and wait for a yes."""
+    following, extracted = state.get("next"), state.get("extraction")
+    assert following is not None
+    assert extracted is not None
+    pending = Pending(
+        request=extracted.request,
+        operation=extracted.operation,
+        stage="confirm",
+        arguments=following.arguments,
+        effects=following.effects,
+        question=following.question,
+        asked_in=state["turn"].id,
+    )
+    return {
+        "pending": (*_without(state, extracted), pending),
+        "draft": Draft(text=following.question, asks=True),
+    }
+
+
+async def decline(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
+    """The shop's rules or books say no: tell why, and forget the request."""
+    following, extracted = state.get("next"), state.get("extraction")
+    assert following is not None
+    assert extracted is not None
+    return {
+        "pending": _without(state, extracted),
+        "draft": Draft(text=replies.declined(following.question)),
+    }
+
+
+async def act(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
+    """Propose the action to the gate; nothing runs anywhere else."""
+    context, following, extracted = runtime.context, state.get("next"), state.get("extraction")
+    assert following is not None
+    assert extracted is not None
+    operation = context.operations[extracted.operation]
+    action = propose(
+        context,
+        operation,
+        following.arguments,
+        request=extracted.request,
+        turn=state["turn"].id,
+        label=following.label,
+        effects=following.effects,
+    )
+    outcome = await carry_out(runtime, operation, action)
+    return {"pending": _without(state, extracted), "outcome": outcome}
+
+
+async def carry_out(runtime: Runtime[Context], operation: Operation, action: Action) -> Outcome:
+    """Propose one action and tell the stream what came of it."""
+    context = runtime.context
+    try:
+        outcome = await context.actions.propose(action, context)
+    except BackendUnavailable as error:
+        outcome = Outcome(
+            status="failed",
+            action_id=action.id,
+            operation=operation.name,
+            label=action.label,
+            reason=replies.backend_down(str(error)),
+        )
+    runtime.stream_writer(
+        {
+            "event": "tool",
+            "data": {
+                "operation": operation.name,
+                "title": operation.title,
+                "record": action.label,
+                "status": outcome.status,
+                "replayed": outcome.replayed,
+            },
+        }
+    )
+    if outcome.status == "pending":
+        runtime.stream_writer(
+            {
+                "event": "approval_required",
+                "data": {
+                    "id": action.id,
+                    "operation": operation.name,
+                    "title": operation.title,
+                    "record": action.label,
+                    "effects": list(action.effects),
+                },
+            }
+        )
+    return outcome
+
+
+def propose(
+    context: Context,
+    operation: Operation,
+    arguments: dict[str, JsonValue],
+    *,
+    request: str,
+    turn: str,
+    label: str = "",
+    effects: tuple[str, ...] = (),
+) -> Action:
+    """Name an action by what it is; the same request proposed again is the same action."""
+    customer = context.customer
+    key = action_key(customer.tenant, customer.id, operation.name, request)
+    return Action(
+        id=action_id(key),
+        tenant=customer.tenant,
+        customer=customer,
+        thread=context.thread,
+        turn=turn,
+        operation=operation.name,
+        arguments=arguments,
+        key=key,
+        fingerprint=fingerprint(operation.name, arguments),
+        proposed_at=context.clock.now(),
+        label=label,
+        effects=effects,
+    )
+
+
+async def check_result(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
+    """Tool output is checked against its schema before anybody speaks about it."""
+    outcome = state.get("outcome")
+    assert outcome is not None
+    problem = implausible(runtime.context.operations[outcome.operation], outcome)
+    if problem is None:
+        return {}
+    await log(
+        runtime,
+        state,
+        Decision(
+            role="result_validator",
+            chosen="reject",
+            probability=1.0,
+            reason=problem,
+            tier="rule",
+            model="rules",
+        ),
+    )
+    failed = outcome.model_copy(
+        update={"status": "failed", "result": {}, "reason": replies.backend_down()}
+    )
+    return {"outcome": failed}
+
+
+def implausible(operation: Operation, outcome: Outcome) -> str | None:
+    """Why an executed outcome's result cannot be what the operation returns; None if it can."""
+    if outcome.status != "executed":
+        return None
+    try:
+        operation.result.model_validate(outcome.result)
+    except ValidationError as error:
+        return f"{operation.name} returned something else than it should: {error.error_count()} errors"
+    return None
+
+
+async def format_outcome(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
+    """The outcome in the customer's words, from templates; no model is asked."""
+    outcome = state.get("outcome")
+    assert outcome is not None
+    operation = runtime.context.operations[outcome.operation]
+    update: dict[str, Any] = {"draft": Draft(text=replies.outcome(operation, outcome))}
+    if operation.name == "hand_off" and outcome.status == "executed":
+        runtime.stream_writer({"event": "handoff", "data": {"ticket": _ticket(outcome)}})
+        update["handed_off"] = True
+    return update
+
+
+async def tell_outcome(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
+    """An action's outcome arrives from outside the turn that proposed it."""
+    outcome = state["turn"].outcome
+    assert outcome is not None
+    operation = runtime.context.operations[outcome.operation]
+    return {"outcome": outcome, "draft": Draft(text=replies.news(operation, outcome))}
+
+
+def parse_result(operation: Operation, outcome: Outcome) -> BaseModel | None:
+    return operation.result.model_validate(outcome.result) if outcome.status == "executed" else None
+
+
+def _ticket(outcome: Outcome) -> str:
+    return str(outcome.result.get("number", ""))
+
+
+def _open_for(state: SupportState, extracted: Extraction) -> Pending | None:
+    pending = top(state)
+    return pending if pending is not None and pending.request == extracted.request else None
+
+
+def _without(state: SupportState, extracted: Extraction) -> tuple[Pending, ...]:
+    """The open requests except this one; at most two others are kept."""
+    return tuple(p for p in state.get("pending", ()) if p.request != extracted.request)[-2:]
+
+
+__all__ = [
+    "Screening",
+    "act",
+    "ask",
+    "carry_out",
+    "check_result",
+    "confirm",
+    "decline",
+    "extract",
+    "format_outcome",
+    "implausible",
+    "parse_result",
+    "propose",
+    "read_arguments",
+    "resolve",
+    "tell_outcome",
+    "what_next",
+]

@@ -1,0 +1,337 @@
+"""Where a turn begins and ends: screen, route, clarify, validate, deliver."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from langchain_core.messages import AIMessage, HumanMessage
+from langgraph.runtime import Runtime
+
+from graphs import replies, routing
+from graphs.context import Context
+from graphs.extraction import fits
+from graphs.screening import screen_text
+from graphs.state import Draft, Pending, Route, SupportState
+from graphs.validation import validate_draft
+from tools.domain import Alternative, Decision, Tier
+from tools.ports import Choice, ModelOutputInvalid, ModelUnavailable, PortError
+from tools.privacy import find_pii
+
+#: What each turn starts with; everything else in the state outlives it.
+_FRESH: dict[str, Any] = {
+    "screening": None,
+    "route": None,
+    "extraction": None,
+    "next": None,
+    "outcome": None,
+    "passages": (),
+    "draft": None,
+    "validation": None,
+    "next_move": None,
+    "llm_calls": 0,
+    "degraded": (),
+}
+
+
+async def screen(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
+    turn, limits = state["turn"], runtime.context.limits
+    screening = screen_text(
+        turn, handed_off=state.get("handed_off", False), max_chars=limits.message_chars
+    )
+    screening = screening.model_copy(
+        update={"sensitive": tuple(sorted({s.kind for s in find_pii(turn.text)}))}
+    )
+    update: dict[str, Any] = {**_FRESH, "screening": screening}
+    if turn.outcome is None:
+        # The turn's id makes a replayed turn overwrite its message instead of adding one.
+        at = {"at": turn.at.isoformat()}
+        update["messages"] = [
+            HumanMessage(turn.text, id=f"{turn.id}:in", additional_kwargs=at)
+        ]
+    return update
+
+
+async def refuse(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
+    screening = state.get("screening")
+    assert screening is not None
+    text = replies.refusal(screening.verdict, runtime.context.limits.message_chars)
+    return {"draft": Draft(text=text)}
+
+
+async def stay_silent(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
+    """A person has taken over: the message is kept for them, the agent says nothing."""
+    return {"draft": None}
+
+
+async def route(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
+    """Intent, lane and move, by the cheapest tier that is sure; the model's part of it is logged first."""
+    context, turn = runtime.context, state["turn"]
+    pending = top(state)
+    decisions: list[Decision] = []
+    degraded: list[str] = []
+
+    choices = [await context.encoder.classify("intent", turn.text)]
+    settled, abstained = routing.settle(choices, context.thresholds)
+    if abstained:
+        try:
+            choices.append(await _second_opinion(context, turn.text, choices[0]))
+        except PortError as error:
+            degraded.append(f"router: {error}")
+        settled, abstained = routing.settle(choices, context.thresholds)
+    decisions += [decision("router", c, abstained=c is not settled or abstained) for c in choices]
+
+    frustration = await context.encoder.classify("frustration", turn.text)
+    complexity = await context.encoder.classify("complexity", turn.text)
+    decisions += [decision("frustration", frustration), decision("complexity", complexity)]
+    chosen = decide_route(
+        settled,
+        abstained=abstained,
+        pending=pending,
+        frustration=frustration.probabilities.get("frustrated", 0.0),
+        several=complexity.probabilities.get("several", 0.0),
+        asked_last=pending is not None and pending.asked_in == state.get("last_turn"),
+        text=turn.text,
+        sensitive=bool((screening := state.get("screening")) and screening.sensitive),
+        context=context,
+    )
+    await log(runtime, state, *decisions)
+    runtime.stream_writer(
+        {
+            "event": "route",
+            "data": {
+                "lane": chosen.lane,
+                "intent": chosen.intent,
+                "operation": chosen.operation,
+                "probability": round(chosen.probability, 4),
+                "tier": chosen.tier,
+                "abstained": chosen.abstained,
+            },
+        }
+    )
+    if (understood := replies.acknowledgement(chosen, context)) is not None:
+        runtime.stream_writer({"event": "ack", "data": {"text": understood}})
+    return {"route": chosen, "degraded": tuple(degraded)}
+
+
+def decide_route(
+    choice: Choice,
+    *,
+    abstained: bool,
+    pending: Pending | None,
+    frustration: float,
+    several: float,
+    asked_last: bool,
+    text: str,
+    sensitive: bool,
+    context: Context,
+) -> Route:
+    """Put the models' answers, the pending operation and the thresholds together."""
+    intent = context.intents.get(choice.option)
+    thresholds = context.thresholds
+    made = routing.move(
+        pending,
+        choice,
+        fits=pending is not None and fits(pending, text, context.operations),
+        asked_last=asked_last,
+        sure=thresholds.encoder if choice.tier == "encoder" else thresholds.small,
+        operation=intent.operation,
+    )
+    ranked = sorted(choice.probabilities.items(), key=lambda item: -item[1])
+    common = {
+        "intent": intent.name,
+        "probability": choice.probabilities.get(choice.option, 0.0),
+        "candidates": tuple(name for name, _ in ranked[:3]),
+        "frustration": frustration,
+        "complexity": "several" if several >= thresholds.several else "single",
+        "sensitivity": "personal" if sensitive else "normal",
+        "tier": choice.tier,
+    }
+    if made in ("continue", "confirm", "decline", "repeat") and pending is not None:
+        lane = "agent" if pending.operation == "plan" else "operation"
+        return Route.model_validate(
+            {
+                **common,
+                "lane": lane,
+                "operation": pending.operation,
+                "move": made,
+                "reason": f"the customer was asked about {pending.operation}",
+            }
+        )
+    if frustration >= thresholds.frustration and intent.lane not in ("direct", "agent"):
+        return Route.model_validate(
+            {**common, "lane": "escalate", "reason": f"frustration {frustration:.2f}"}
+        )
+    if intent.lane == "agent" and several < thresholds.several / 2 and abstained:
+        return Route.model_validate({**common, "lane": "direct", "abstained": True, "reason": "unsure"})
+    return Route.model_validate(
+        {
+            **common,
+            "lane": intent.lane,
+            "operation": intent.operation if intent.lane == "operation" else None,
+            "abstained": abstained and intent.name != "out_of_scope",
+            "reason": "below the threshold of every tier" if abstained else intent.description,
+        }
+    )
+
+
+async def _second_opinion(context: Context, text: str, first: Choice) -> Choice:
+    """The generative small model chooses among the encoder's best guesses."""
+    ranked = sorted(first.probabilities, key=lambda name: -first.probabilities[name])
+    options = [*ranked[:8], *(n for n in ("out_of_scope",) if n not in ranked[:8])]
+    choice = await context.small.choose("router", text, options)
+    if choice.option not in options:
+        raise ModelOutputInvalid(f"router answered {choice.option!r}")
+    return choice
+
+
+async def clarify(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
+    """The router's fallback: ask, rather than guess; after two misses offer a person."""
+    route_, pending = state.get("route"), top(state)
+    assert route_ is not None
+    if route_.move == "repeat" and pending is not None and pending.attempts < 2:
+        asked = pending.model_copy(
+            update={"asked_in": state["turn"].id, "attempts": pending.attempts + 1}
+        )
+        return {
+            "pending": (*state.get("pending", ())[:-1], asked),
+            "draft": Draft(text=pending.question, asks=True),
+        }
+    misses = state.get("misses", 0) + 1
+    if misses >= runtime.context.limits.misses_before_hand_off:
+        offer = offer_hand_off(state, reason="The agent did not understand twice in a row.")
+        return {
+            "misses": 0,
+            "pending": (*(() if route_.move == "repeat" else state.get("pending", ())), offer),
+            "draft": Draft(text=offer.question, asks=True),
+        }
+    text = replies.clarification(route_, runtime.context)
+    return {"misses": misses, "draft": Draft(text=text, asks=True)}
+
+
+async def validate(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
+    draft, context = state.get("draft"), runtime.context
+    assert draft is not None
+    validation = validate_draft(draft, context.customer, max_chars=context.limits.reply_chars)
+    if draft.source != "template":
+        await log(
+            runtime,
+            state,
+            Decision(
+                role="validator",
+                chosen="pass" if validation.ok else "fail",
+                probability=1.0,
+                reason="; ".join(validation.problems),
+                tier="rule",
+                model="rules",
+            ),
+        )
+    return {"validation": validation}
+
+
+async def fall_back(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
+    """A reply that cannot be wrong, in place of one that was."""
+    route_ = state.get("route")
+    upset = route_ is not None and route_.lane == "escalate"
+    return {"draft": Draft(text=replies.upset() if upset else replies.apology())}
+
+
+async def deliver(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
+    """Put the reply into the customer's thread; a digression ends with a reminder of what is open."""
+    draft, turn = state.get("draft"), state["turn"]
+    pending = state.get("pending", ())
+    update: dict[str, Any] = {"last_turn": turn.id}
+    route_ = state.get("route")
+    if route_ is not None and not route_.abstained:
+        update["misses"] = 0
+    if draft is None:
+        runtime.stream_writer({"event": "final", "data": {"text": "", "silent": True}})
+        return update
+    text = draft.text.strip()
+    if pending and not draft.asks:
+        reminder = pending[-1].model_copy(update={"asked_in": turn.id})
+        text = f"{text}\n\n{replies.reminder(reminder, runtime.context)}"
+        update["pending"] = (*pending[:-1], reminder)
+    citations = [
+        {"n": n, "title": p.title, "source": p.source} for n, p in enumerate(draft.passages, 1)
+    ]
+    meta: dict[str, Any] = {
+        "at": turn.at.isoformat(),
+        "citations": citations,
+        "llm_calls": state.get("llm_calls", 0),
+    }
+    if route_ is not None:
+        meta["lane"] = route_.lane
+        meta["intent"] = route_.intent
+    if degraded := state.get("degraded"):
+        meta["degraded"] = list(degraded)
+    key = turn.outcome.action_id if turn.outcome is not None else turn.id
+    update["messages"] = [AIMessage(text, id=f"{key}:out", additional_kwargs=meta)]
+    runtime.stream_writer({"event": "final", "data": {"text": text, **meta}})
+    return update
+
+
+# --- what every lane uses -----------------------------------------------------------------------
+
+
+def top(state: SupportState) -> Pending | None:
+    """What the customer was last asked about."""
+    pending = state.get("pending") or ()
+    return pending[-1] if pending else None
+
+
+def offer_hand_off(state: SupportState, *, reason: str, question: str | None = None) -> Pending:
+    turn = state["turn"]
+    return Pending(
+        request=turn.id,
+        operation="hand_off",
+        stage="offer",
+        arguments={"reason": reason},
+        question=question or replies.hand_off_offer(),
+        asked_in=turn.id,
+    )
+
+
+def decision(role: str, choice: Choice, *, abstained: bool = False, reason: str = "") -> Decision:
+    ranked = sorted(choice.probabilities.items(), key=lambda item: -item[1])[:5]
+    tier: Tier = choice.tier
+    return Decision(
+        role=role,
+        chosen=choice.option,
+        probability=choice.probabilities.get(choice.option, 0.0),
+        alternatives=tuple(Alternative(option=o, probability=p) for o, p in ranked),
+        abstained=abstained,
+        reason=reason,
+        tier=tier,
+        model=choice.model,
+        prompt=choice.version,
+        ms=choice.ms,
+    )
+
+
+async def log(runtime: Runtime[Context], state: SupportState, *decisions: Decision) -> None:
+    """Decisions are stored before they take effect."""
+    context, turn = runtime.context, state["turn"]
+    await context.decisions.record(
+        tenant=context.customer.tenant,
+        thread=context.thread,
+        turn=turn.id,
+        input=turn.text,
+        decisions=decisions,
+    )
+
+
+__all__ = [
+    "ModelUnavailable",
+    "clarify",
+    "decision",
+    "deliver",
+    "fall_back",
+    "log",
+    "offer_hand_off",
+    "refuse",
+    "route",
+    "screen",
+    "stay_silent",
+    "top",
+    "validate",
+]

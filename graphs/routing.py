@@ -1,0 +1,138 @@
+"""The support graph's decisions that need no model: pure functions of what the state already says.
+
+Conditional edges read a decision; they never make one. What makes them (moves, thresholds) is here too,
+so that every rule of the conversation is on one page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from graphs.context import Thresholds
+from graphs.state import Pending, Route, SupportState
+from tools.ports import Choice
+
+Move = Literal["new", "continue", "confirm", "decline", "repeat"]
+
+
+# --- what a message means while something is pending --------------------------------------------
+
+
+def move(
+    pending: Pending | None, choice: Choice, *, fits: bool, asked_last: bool, sure: float, operation: str | None
+) -> Move:
+    """What the customer does to the operation that waits for their word.
+
+    ``fits``: the text holds a value for what was asked. ``asked_last``: the previous reply ended with this
+    question, so a bare yes or no answers it. ``sure``: the probability from which another intent counts
+    as a change of subject. ``operation``: the one the intent stands for."""
+    if pending is None:
+        return "new"
+    confident = choice.probabilities.get(choice.option, 0.0) >= sure
+    if choice.option == "affirm":
+        if pending.stage in ("confirm", "offer"):
+            return "confirm" if asked_last else "repeat"
+        return "continue" if fits else "repeat"
+    if choice.option == "deny" and not fits:
+        return "decline" if asked_last else "new"
+    if operation is not None and operation == pending.operation:
+        return "continue"
+    if pending.stage == "offer":
+        return "new"
+    if pending.stage == "choice":
+        return "continue" if fits else ("new" if confident else "repeat")
+    if pending.stage == "field":
+        if fits:
+            return "continue"
+        return "new" if confident and choice.option != "out_of_scope" else "repeat"
+    return "continue" if fits else ("new" if confident else "repeat")
+
+
+def settle(choices: Sequence[Choice], thresholds: Thresholds) -> tuple[Choice, bool]:
+    """The cascade's last word: the cheapest tier that is sure enough, else the best guess, abstaining."""
+    for choice in choices:
+        floor = thresholds.encoder if choice.tier == "encoder" else thresholds.small
+        if choice.probabilities.get(choice.option, 0.0) >= floor:
+            return choice, False
+    return max(choices, key=lambda c: c.probabilities.get(c.option, 0.0)), True
+
+
+# --- conditional edges --------------------------------------------------------------------------
+
+
+def after_screen(state: SupportState) -> Literal["route", "tell_outcome", "stay_silent", "refuse"]:
+    screening = state.get("screening")
+    assert screening is not None
+    if screening.verdict == "ok":
+        return "route"
+    if screening.verdict == "outcome":
+        return "tell_outcome"
+    return "stay_silent" if screening.verdict == "handed_off" else "refuse"
+
+
+def after_route(
+    state: SupportState,
+) -> Literal["converse", "extract", "resolve", "retrieve", "loop", "escalate", "clarify"]:
+    route = _route(state)
+    if route.abstained or route.move == "repeat":
+        return "clarify"
+    if route.move == "decline":
+        return "converse"
+    if route.lane == "operation":
+        return "resolve" if route.move == "confirm" else "extract"
+    lanes: dict[str, Literal["converse", "retrieve", "loop", "escalate"]] = {
+        "direct": "converse",
+        "answer": "retrieve",
+        "agent": "loop",
+        "escalate": "escalate",
+    }
+    return lanes[route.lane]
+
+
+def after_resolve(state: SupportState) -> Literal["ask", "confirm", "act", "decline"]:
+    following = state.get("next")
+    assert following is not None
+    match following.step:
+        case "ask" | "choose":
+            return "ask"
+        case "refuse":
+            return "decline"
+        case "confirm" | "act" as step:
+            return step
+
+
+def after_prune(state: SupportState) -> Literal["synthesize", "admit"]:
+    return "synthesize" if state.get("passages") else "admit"
+
+
+def after_synthesize(state: SupportState) -> Literal["validate", "quote"]:
+    return "validate" if state.get("draft") is not None else "quote"
+
+
+def after_validate(state: SupportState) -> Literal["deliver", "synthesize", "quote", "fall_back"]:
+    """A bad draft is written again once, then replaced by something that cannot be wrong."""
+    validation, draft = state.get("validation"), state.get("draft")
+    assert validation is not None
+    if validation.ok:
+        return "deliver"
+    if draft is not None and draft.passages:
+        return "synthesize" if draft.source == "large" and draft.attempt == 1 else "quote"
+    return "fall_back"
+
+
+def after_escalate(state: SupportState) -> Literal["validate", "act"]:
+    """Who asked for a person gets one, through the gate; who is upset gets a reply and the offer."""
+    return "act" if state.get("next") is not None else "validate"
+
+
+def after_outcome(state: SupportState) -> Literal["loop", "deliver"]:
+    """A plan that waited for this outcome goes on."""
+    plan = state.get("plan")
+    return "loop" if plan is not None and plan.confirmed else "deliver"
+
+
+def _route(state: SupportState) -> Route:
+    route = state.get("route")
+    assert route is not None
+    return route

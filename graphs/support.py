@@ -1,0 +1,87 @@
+"""One customer turn: ``screen -> route ->`` one of five lanes ``-> validate -> deliver``."""
+
+from __future__ import annotations
+
+from langgraph.graph import END, START, StateGraph
+
+from graphs import routing
+from graphs.context import Context
+from graphs.loop import loop_graph
+from graphs.nodes.answer import admit, prune, quote, retrieve, synthesize
+from graphs.nodes.converse import converse, escalate
+from graphs.nodes.operation import (
+    act,
+    ask,
+    check_result,
+    confirm,
+    decline,
+    extract,
+    format_outcome,
+    resolve,
+    tell_outcome,
+)
+from graphs.nodes.turn import clarify, deliver, fall_back, refuse, route, screen, stay_silent, validate
+from graphs.state import SupportState
+
+
+def support_graph(
+    context_schema: type[Context] = Context,
+) -> StateGraph[SupportState, Context, SupportState, SupportState]:
+    """The picture in the README is drawn from this function."""
+    graph = StateGraph(SupportState, context_schema=context_schema)
+
+    graph.add_node(screen)
+    graph.add_node(refuse)
+    graph.add_node(stay_silent)
+    graph.add_node(route)
+    graph.add_node(clarify)
+    graph.add_edge(START, "screen")
+    graph.add_conditional_edges("screen", routing.after_screen)
+    graph.add_conditional_edges("route", routing.after_route)
+
+    # direct
+    graph.add_node(converse)
+
+    # operation
+    graph.add_node(extract)
+    graph.add_node(resolve)
+    graph.add_node(ask)
+    graph.add_node(confirm)
+    graph.add_node(decline)
+    graph.add_node(act)
+    graph.add_node(check_result)
+    graph.add_node("format", format_outcome)
+    graph.add_edge("extract", "resolve")
+    graph.add_conditional_edges("resolve", routing.after_resolve)
+    graph.add_edge("act", "check_result")
+    graph.add_edge("check_result", "format")
+    graph.add_node(tell_outcome)
+    graph.add_conditional_edges("tell_outcome", routing.after_outcome)
+
+    # answer
+    graph.add_node(retrieve)
+    graph.add_node(prune)
+    graph.add_node(synthesize)
+    graph.add_node(quote)
+    graph.add_node(admit)
+    graph.add_edge("retrieve", "prune")
+    graph.add_conditional_edges("prune", routing.after_prune)
+    graph.add_conditional_edges("synthesize", routing.after_synthesize)
+
+    # agent
+    graph.add_node("loop", loop_graph(context_schema).compile(name="loop"))
+
+    # escalate
+    graph.add_node(escalate)
+    graph.add_conditional_edges("escalate", routing.after_escalate)
+
+    graph.add_node(validate)
+    graph.add_node(fall_back)
+    graph.add_node(deliver)
+    for drafted in ("converse", "clarify", "ask", "confirm", "decline", "format", "quote", "admit", "loop"):
+        graph.add_edge(drafted, "validate")
+    graph.add_conditional_edges("validate", routing.after_validate)
+    for final in ("refuse", "stay_silent", "fall_back"):
+        graph.add_edge(final, "deliver")
+    graph.add_edge("deliver", END)
+    return graph
