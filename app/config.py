@@ -1,0 +1,208 @@
+"""Every setting, read once: the only module that looks at the environment or at ``.env``."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, Field, JsonValue, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from app.models.profiles import RoleProfile, embedded_profiles
+
+#: Roles of the large model; the others belong to the small one.
+LARGE_ROLES = frozenset({"planner", "synthesizer", "judge"})
+
+PACKAGED_KNOWLEDGE = Path(__file__).parent / "demo" / "knowledge"
+
+
+def _pairs(value: Any) -> Any:
+    """``name=value, name=value`` as a mapping; JSON objects are left to pydantic."""
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    if text.startswith("{"):
+        import json
+
+        return json.loads(text)
+    pairs = [part.strip() for part in text.split(",") if part.strip()]
+    if any("=" not in pair for pair in pairs):
+        raise ValueError("write it as name=value, name=value or as a JSON object")
+    return {name.strip(): rest.strip() for name, rest in (pair.split("=", 1) for pair in pairs)}
+
+
+class Settings(BaseSettings):
+    """Where everything is and how much of it is allowed; ``.env.example`` documents each one."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SIGNALBOX_",
+        env_file=".env",
+        env_file_encoding="utf-8",
+        env_ignore_empty=True,
+        extra="ignore",
+        populate_by_name=True,
+        frozen=True,
+    )
+
+    # The web server
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=0, le=65535)
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    shutdown_seconds: int = Field(default=20, ge=1, le=300)
+
+    # Where things are kept
+    data_dir: Path = Path("data")
+    database_url: str = ""
+    knowledge_dir: Path = PACKAGED_KNOWLEDGE
+    qdrant_url: str | None = None
+    qdrant_api_key: SecretStr | None = None
+
+    # Small models
+    small_server: Literal["auto", "embedded", "ollama"] = "auto"
+    ollama_host: str | None = None
+    ollama_models: Annotated[dict[str, str], NoDecode] = {}
+    roles: dict[str, dict[str, JsonValue]] = {}
+
+    # The large model
+    llm_base_url: str | None = None
+    llm_api_key: SecretStr | None = None
+    llm_model: str | None = None
+
+    # Who may do what
+    secret: SecretStr | None = None
+    operators: Annotated[dict[str, SecretStr], NoDecode] = {}
+    session_hours: float = Field(default=12, gt=0, le=24 * 365)
+
+    # Limits
+    message_chars: int = Field(default=4000, ge=1)
+    body_bytes: int = Field(default=64 * 1024, ge=1024)
+    approval_ttl_hours: float = Field(default=24, gt=0)
+    retention_days: int = Field(default=90, ge=1)
+
+    # Traces
+    langfuse_public_key: str | None = Field(
+        default=None, validation_alias=AliasChoices("LANGFUSE_PUBLIC_KEY", "langfuse_public_key")
+    )
+    langfuse_secret_key: SecretStr | None = Field(
+        default=None, validation_alias=AliasChoices("LANGFUSE_SECRET_KEY", "langfuse_secret_key")
+    )
+    langfuse_base_url: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices("LANGFUSE_BASE_URL", "LANGFUSE_HOST", "langfuse_base_url"),
+    )
+
+    _split_pairs = field_validator("ollama_models", "operators", mode="before")(_pairs)
+
+    @field_validator("operators")
+    @classmethod
+    def _keys_worth_guessing(cls, keys: dict[str, SecretStr]) -> dict[str, SecretStr]:
+        for name, key in keys.items():
+            if not name or len(key.get_secret_value()) < 12:
+                raise ValueError(f"the operator key of {name!r} needs at least 12 characters")
+        return keys
+
+    @field_validator("secret")
+    @classmethod
+    def _secret_worth_signing_with(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None and len(secret.get_secret_value()) < 16:
+            raise ValueError("needs at least 16 characters")
+        return secret
+
+    @property
+    def database(self) -> str:
+        """The SQL store's URL: what was set, or a SQLite file in the data folder."""
+        return self.database_url or f"sqlite:///{self.data_dir.absolute() / 'signalbox.db'}"
+
+    @property
+    def checkpoints(self) -> str:
+        """Where LangGraph keeps its state: a SQLite file of its own, or the same PostgreSQL."""
+        scheme, _, rest = self.database.partition("://")
+        if scheme.split("+")[0] in {"postgres", "postgresql"}:
+            return f"postgresql://{rest}"
+        return str(self.data_dir.absolute() / "checkpoints.db")
+
+    @property
+    def small_models(self) -> Literal["embedded", "ollama"]:
+        """Which server answers for the small roles: Ollama as soon as its host is set."""
+        if self.small_server != "auto":
+            return self.small_server
+        return "ollama" if self.ollama_host else "embedded"
+
+    @property
+    def hosted_llm(self) -> bool:
+        """Is a large model configured, or does the embedded one stand in for it?"""
+        return self.llm_model is not None
+
+    @property
+    def profiles(self) -> dict[str, RoleProfile]:
+        """How each role is served: built in, moved to the configured servers, then changed by ``roles``."""
+        profiles = embedded_profiles()
+        unknown = set(self.roles) - set(profiles)
+        if unknown:
+            raise ValueError(f"SIGNALBOX_ROLES names unknown roles: {', '.join(sorted(unknown))}")
+        for role, profile in profiles.items():
+            moved: dict[str, Any] = {}
+            if role in LARGE_ROLES and self.hosted_llm:
+                moved = {"server": "openai", "model": self.llm_model}
+            elif role not in LARGE_ROLES and self.small_models == "ollama":
+                moved = {"server": "ollama", "model": self.ollama_models.get(role)}
+            fields = profile.model_dump() | moved | self.roles.get(role, {})
+            profiles[role] = RoleProfile.model_validate(fields)
+        return profiles
+
+    @model_validator(mode="after")
+    def _profiles_are_valid(self) -> Settings:
+        # A wrong role or field should stop the start, not the first turn that needs it.
+        _ = self.profiles
+        return self
+
+    @property
+    def langfuse(self) -> bool:
+        """Are traces sent to Langfuse?"""
+        return bool(self.langfuse_public_key and self.langfuse_secret_key)
+
+
+@dataclass(frozen=True)
+class Keys:
+    """What sessions are signed with, and who may act as an operator."""
+
+    secret: str
+    operators: dict[str, str]  #: Name -> key.
+    demo: bool  #: The operator key was generated here, for trying things out.
+
+
+def load_keys(settings: Settings) -> Keys:
+    """The keys that were set; what was not is generated once and kept in the data folder."""
+    secret = settings.secret.get_secret_value() if settings.secret else None
+    operators = {name: key.get_secret_value() for name, key in settings.operators.items()}
+    return Keys(
+        secret=secret or _kept(settings.data_dir / "secret"),
+        operators=operators or {"demo": _kept(settings.data_dir / "operator-key", "sb-demo-")},
+        demo=not operators,
+    )
+
+
+def _kept(path: Path, prefix: str = "") -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Written elsewhere and linked into place: another process sees the whole value or none.
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(prefix + secrets.token_urlsafe(32))
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)
+    finally:
+        draft.unlink()
+    return path.read_text(encoding="utf-8").strip()
+
+
+def prepare_environment(settings: Settings) -> None:
+    """What libraries read from the environment; must run before LangGraph is imported."""
+    # Without it LangGraph restores any type a checkpoint names; with it only those in the state's schema.
+    os.environ.setdefault("LANGGRAPH_STRICT_MSGPACK", "true")
+    settings.data_dir.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,83 @@
+"""The web application: built by a call, nothing at import."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib.metadata import PackageNotFoundError, version
+from typing import TypedDict
+
+from fastapi import FastAPI
+from starlette.staticfiles import StaticFiles
+
+from app.auth import Sessions
+from app.config import Settings, load_keys, prepare_environment
+from app.desk import Desk
+from app.limits import BodyLimit, SafeHeaders
+from app.metrics import Metrics
+from app.problems import install_problem_handlers
+from app.routes import chat, health, login, operator, pages, threads
+from app.turns import Turns
+
+log = logging.getLogger(__name__)
+
+DeskFactory = Callable[[Settings], AbstractAsyncContextManager[Desk]]
+
+
+class Running(TypedDict):
+    """What a request finds in ``request.state`` while the app runs."""
+
+    desk: Desk
+    turns: Turns
+
+
+def create_app(settings: Settings, desk_factory: DeskFactory | None = None) -> FastAPI:
+    """The app over a desk; without a factory, the real one."""
+    prepare_environment(settings)
+    keys = load_keys(settings)
+    metrics = Metrics()
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncGenerator[Running]:
+        async with (desk_factory or _wiring())(settings) as desk:
+            turns = Turns(desk, metrics)
+            yield Running(desk=desk, turns=turns)
+            # A turn whose reader is gone still runs; the desk may not close under it.
+            await turns.drain(settings.shutdown_seconds)
+
+    app = FastAPI(
+        title="Signalbox",
+        version=_version(),
+        summary="A customer-support agent in which small models decide.",
+        lifespan=lifespan,
+        # The interactive pages would load scripts from another host.
+        docs_url=None,
+        redoc_url=None,
+        # Its request spans would become the parents of the turns' own traces.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+    )
+    app.state.keys = keys
+    app.state.metrics = metrics
+    app.state.sessions = Sessions(keys, hours=settings.session_hours)
+    install_problem_handlers(app)
+    for routes in (login, chat, threads, operator, health, pages):
+        app.include_router(routes.router)
+    app.mount("/static", StaticFiles(directory=pages.WEB), name="static")
+    app.add_middleware(BodyLimit, limit=settings.body_bytes)
+    app.add_middleware(SafeHeaders)
+    return app
+
+
+def _wiring() -> DeskFactory:
+    # Imported when the app starts: it brings the models, the stores and the graphs.
+    from app.wiring import wiring
+
+    return wiring
+
+
+def _version() -> str:
+    try:
+        return version("signalbox")
+    except PackageNotFoundError:
+        return "0"

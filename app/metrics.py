@@ -1,0 +1,47 @@
+"""The few numbers Prometheus reads: turns by lane and tier, LLM calls, latency."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+
+from app.desk import Event
+
+
+class Metrics:
+    """Counters of one app; its own registry, so that two apps in a process do not add up."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.turns = Counter(
+            "signalbox_turns", "Turns played, by lane.", ["lane", "ending"], registry=self.registry
+        )
+        self.llm_calls = Counter(
+            "signalbox_llm_calls", "Calls of the large model.", registry=self.registry
+        )
+        self.approvals = Counter(
+            "signalbox_approvals_requested",
+            "Actions that waited for a person.",
+            registry=self.registry,
+        )
+        self.seconds = Histogram(
+            "signalbox_turn_seconds",
+            "Wall time of a turn.",
+            ["lane"],
+            buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+            registry=self.registry,
+        )
+
+    def text(self) -> bytes:
+        return generate_latest(self.registry)
+
+    def seen(self, event: Event, lane: str, seconds: float) -> None:
+        """Count an event of a turn that has run on ``lane`` for ``seconds``."""
+        if event.event == "approval_required":
+            self.approvals.inc()
+        if event.event not in {"final", "error"}:
+            return
+        calls = event.data.get("llm_calls")
+        if isinstance(calls, int):
+            self.llm_calls.inc(calls)
+        self.turns.labels(lane=lane, ending=event.event).inc()
+        self.seconds.labels(lane=lane).observe(seconds)

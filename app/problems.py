@@ -1,0 +1,144 @@
+"""Every error as ``application/problem+json`` (RFC 9457), without internals."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from app.desk import ApprovalDecided, ApprovalNotFound, KeyConflict, KeyInFlight, ThreadNotFound
+from tools.ports import PortError
+
+log = logging.getLogger(__name__)
+
+
+class Problem(Exception):
+    """Something the caller should be told about, with the status that says what kind it is."""
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        **members: Any,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.headers = dict(headers or {})
+        self.members = members
+
+    def response(self) -> JSONResponse:
+        return problem(self.status, self.detail, headers=self.headers, **self.members)
+
+
+def problem(
+    status: int, detail: str, *, headers: Mapping[str, str] | None = None, **members: Any
+) -> JSONResponse:
+    """One problem document."""
+    return JSONResponse(
+        {"type": "about:blank", "title": _title(status), "status": status, "detail": detail}
+        | members,
+        status_code=status,
+        headers=dict(headers or {}),
+        media_type="application/problem+json",
+    )
+
+
+def _title(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Error"
+
+
+def install_problem_handlers(app: FastAPI) -> None:
+    """Make every error that leaves a route a problem document."""
+    app.add_exception_handler(Problem, _problem)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(ThreadNotFound, _not_found)
+    app.add_exception_handler(ApprovalNotFound, _not_found)
+    app.add_exception_handler(ApprovalDecided, _decided)
+    app.add_exception_handler(KeyConflict, _key_conflict)
+    app.add_exception_handler(KeyInFlight, _key_in_flight)
+    app.add_exception_handler(PortError, _unavailable)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+async def _problem(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, Problem)
+    return error.response()
+
+
+async def _http(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    details = {
+        404: "There is nothing at this address.",
+        405: "This address does not take that method.",
+        400: "The request body is not valid JSON.",
+    }
+    given = error.detail if error.detail != _title(error.status_code) else ""
+    detail = given if error.status_code == 413 else details.get(error.status_code, given)
+    return problem(error.status_code, detail, headers=error.headers)
+
+
+async def _invalid(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    # The rejected input is left out: it may be a secret, or text that is not valid Unicode.
+    errors = [
+        {
+            "field": ".".join(str(part) for part in each["loc"] if part != "body") or "body",
+            "message": str(each["msg"]).removeprefix("Value error, "),
+        }
+        for each in error.errors()
+    ]
+    detail = "; ".join(f"{each['field']}: {each['message']}" for each in errors)
+    return problem(422, detail, errors=errors)
+
+
+async def _not_found(_: Request, error: Exception) -> JSONResponse:
+    return problem(404, type(error).__doc__ or "")
+
+
+async def _decided(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, ApprovalDecided)
+    approval = error.approval
+    return problem(
+        409,
+        type(error).__doc__ or "",
+        approval=approval.id,
+        state=approval.status,
+        reviewer=approval.reviewer,
+    )
+
+
+async def _key_conflict(_: Request, error: Exception) -> JSONResponse:
+    return problem(422, type(error).__doc__ or "")
+
+
+async def _key_in_flight(_: Request, error: Exception) -> JSONResponse:
+    return problem(409, type(error).__doc__ or "", headers={"Retry-After": "2"})
+
+
+async def _unavailable(request: Request, error: Exception) -> JSONResponse:
+    log.warning("%s %s: %s", request.method, request.url.path, type(error).__name__, exc_info=error)
+    return problem(
+        503,
+        "A part this needs cannot be reached right now. Please try again in a moment.",
+        headers={"Retry-After": "5"},
+    )
+
+
+async def _unexpected(_: Request, __: Exception) -> JSONResponse:
+    # Starlette logs the exception and its traceback; the caller gets neither.
+    return problem(
+        500, "Something went wrong on our side. It was logged; nothing more is known here."
+    )

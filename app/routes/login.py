@@ -1,0 +1,47 @@
+"""Demo login: pick a customer, get a signed session."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response
+
+from app.auth import COOKIE, CustomerDep, DeskDep, SessionsDep, unauthorized
+from app.wire import DemoCustomer, LoginRequest, Session
+from tools.domain import Customer
+
+router = APIRouter(prefix="/v1", tags=["login"])
+
+
+@router.get("/login/customers")
+async def demo_customers(desk: DeskDep) -> list[DemoCustomer]:
+    """The demo customers one can log in as."""
+    return [
+        DemoCustomer(id=each.id, name=each.name, segment=each.segment)
+        for each in await desk.demo_customers()
+    ]
+
+
+@router.post("/login")
+async def log_in(
+    body: LoginRequest, response: Response, desk: DeskDep, sessions: SessionsDep
+) -> Session:
+    """A signed, expiring session; also set as a cookie for the page."""
+    customer = await desk.customer(body.customer)
+    if customer is None:
+        raise unauthorized("There is no such customer in the demo shop.")
+    token = sessions.sign(customer.id)
+    response.set_cookie(
+        COOKIE, token, max_age=sessions.seconds, httponly=True, samesite="strict", path="/"
+    )
+    return Session(token=token, expires_in=sessions.seconds, customer=customer)
+
+
+@router.post("/logout", status_code=204)
+async def log_out(response: Response) -> None:
+    """Forget the page's cookie."""
+    response.delete_cookie(COOKIE, httponly=True, samesite="strict", path="/")
+
+
+@router.get("/me")
+async def who_am_i(customer: CustomerDep) -> Customer:
+    """The customer this session belongs to."""
+    return customer

@@ -1,0 +1,45 @@
+"""A customer's conversations."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+
+from app.auth import CustomerDep, DeskDep
+from app.wire import Thread, ThreadOpened, Threads, pending_approval
+
+router = APIRouter(prefix="/v1", tags=["threads"])
+
+ThreadId = Annotated[str, Path(min_length=1, max_length=128, pattern=r"^[\w.:@-]+$")]
+
+
+@router.get("/threads")
+async def threads(customer: CustomerDep, desk: DeskDep) -> Threads:
+    """The customer's threads, newest first."""
+    return Threads(threads=await desk.threads(customer))
+
+
+@router.post("/threads", status_code=201)
+async def open_thread(customer: CustomerDep, desk: DeskDep) -> ThreadOpened:
+    """Begin a new thread."""
+    return ThreadOpened(id=await desk.open_thread(customer))
+
+
+@router.get("/threads/{thread}")
+async def thread_history(thread: ThreadId, customer: CustomerDep, desk: DeskDep) -> Thread:
+    """A thread's messages, and which of its actions wait for a person."""
+    messages = await desk.history(customer, thread)
+    summary = next((each for each in await desk.threads(customer) if each.id == thread), None)
+    pending = [
+        pending_approval(approval)
+        for approval in await desk.approvals("pending", limit=200)
+        if approval.action.thread == thread and approval.action.customer.id == customer.id
+    ]
+    return Thread(
+        id=thread,
+        title=summary.title if summary else "",
+        handed_off=summary.handed_off if summary else False,
+        messages=messages,
+        pending=pending,
+    )

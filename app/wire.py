@@ -1,0 +1,176 @@
+"""What goes over HTTP: requests with their limits, replies with their fields."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal, cast
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, model_validator
+
+from app.desk import Event, Message, ThreadSummary
+from tools.domain import Approval, Customer
+
+
+def _storable(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("is not valid Unicode text") from None
+    # PostgreSQL stores every character but this one.
+    return text.replace("\x00", "")
+
+
+Text = Annotated[str, AfterValidator(_storable)]
+Name = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[\w.:@-]+$")]
+
+
+class Request(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class LoginRequest(Request):
+    customer: Name
+
+
+class ChatRequest(Request):
+    """One message. An empty one is allowed: what to say to it is the agent's matter."""
+
+    text: Text
+    thread: Name | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _message_is_text(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        fields = cast(dict[str, Any], data).copy()
+        if "message" in fields:
+            if "text" in fields:
+                raise ValueError("send either text or message, not both")
+            fields["text"] = fields.pop("message")
+        return fields
+
+
+class DecisionRequest(Request):
+    """A reviewer's answer to an approval."""
+
+    decision: Literal["approve", "reject", "edit"]
+    note: Annotated[Text, Field(max_length=2000)] | None = None
+    arguments: dict[str, JsonValue] | None = None
+
+    @model_validator(mode="after")
+    def _arguments_belong_to_an_edit(self) -> DecisionRequest:
+        if (self.arguments is not None) != (self.decision == "edit"):
+            raise ValueError("arguments are sent with the decision edit, and only with it")
+        return self
+
+
+class ReleaseRequest(Request):
+    """What the person says to the customer when the bot takes over again."""
+
+    message: Annotated[Text, Field(max_length=4000)] | None = None
+
+
+class Session(BaseModel):
+    token: str
+    token_type: Literal["bearer"] = "bearer"
+    expires_in: int
+    customer: Customer
+
+
+class DemoCustomer(BaseModel):
+    id: str
+    name: str
+    segment: str
+
+
+class ThreadOpened(BaseModel):
+    id: str
+
+
+class PendingApproval(BaseModel):
+    """What the customer may know of an action that waits: not the reviewer's side of it."""
+
+    id: str
+    operation: str
+    label: str
+    effects: tuple[str, ...]
+    requested_at: datetime
+    expires_at: datetime
+
+
+class Thread(BaseModel):
+    """A thread with its history."""
+
+    id: str
+    title: str = ""
+    handed_off: bool = False
+    messages: list[Message]
+    pending: list[PendingApproval] = []
+
+
+class Threads(BaseModel):
+    threads: list[ThreadSummary]
+
+
+class Approvals(BaseModel):
+    approvals: list[Approval]
+
+
+class Rows(BaseModel):
+    """Rows of the decision log, or hand-offs."""
+
+    items: list[dict[str, Any]]
+
+
+class ChatReply(BaseModel):
+    """A whole turn in one JSON document."""
+
+    thread: str
+    turn: str | None
+    reply: str
+    route: dict[str, JsonValue]
+    approvals: list[dict[str, JsonValue]]
+    citations: list[dict[str, JsonValue]]
+    handed_off: bool
+    llm_calls: int
+    events: list[Event]
+
+
+def pending_approval(approval: Approval) -> PendingApproval:
+    action = approval.action
+    return PendingApproval(
+        id=approval.id,
+        operation=action.operation,
+        label=action.label,
+        effects=action.effects,
+        requested_at=approval.requested_at,
+        expires_at=approval.expires_at,
+    )
+
+
+def chat_reply(thread: str, events: list[Event]) -> ChatReply:
+    """The turn's events folded into one reply; the last one is ``final``."""
+    last: dict[str, JsonValue] = events[-1].data
+    routes = [event.data for event in events if event.event == "route"]
+    citations = last.get("citations")
+    calls = last.get("llm_calls")
+    return ChatReply(
+        thread=thread,
+        turn=_text(last.get("turn")) or None,
+        reply=_text(last.get("text")) or _text(last.get("reply")),
+        route=routes[-1] if routes else {},
+        approvals=[event.data for event in events if event.event == "approval_required"],
+        citations=[each for each in citations if isinstance(each, dict)]
+        if isinstance(citations, list)
+        else [],
+        handed_off=any(event.event == "handoff" for event in events)
+        or last.get("handed_off") is True,
+        llm_calls=calls if isinstance(calls, int) else 0,
+        # Tokens are the reply once more, in pieces.
+        events=[event for event in events if event.event != "token"],
+    )
+
+
+def _text(value: JsonValue) -> str:
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,290 @@
+"""A desk in memory: real bookkeeping, scripted understanding."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from app.desk import (
+    ApprovalDecided,
+    ApprovalNotFound,
+    Event,
+    KeyConflict,
+    KeyInFlight,
+    Message,
+    ThreadNotFound,
+    ThreadSummary,
+)
+from graphs.state import Answer
+from tools.domain import Action, Approval, Consequence, Customer, Verdict
+from tools.ports import BackendUnavailable
+
+ANA = Customer(id="ana", name="Ana Lindqvist", email="ana@mail.example", since=date(2021, 3, 2))
+BEN = Customer(id="ben", name="Ben Okafor", email="ben@mail.example", since=date(2023, 9, 14))
+CLARA = Customer(
+    id="clara",
+    name="Clara Brandt",
+    email="clara@alpinclub.example",
+    segment="business",
+    since=date(2019, 5, 6),
+)
+
+
+class FakeDesk:
+    """Keeps threads, keys and approvals like the real one; words in the message choose what happens.
+
+    ``wait``: a turn stops in the middle until ``go`` is set. ``break``: the turn raises. ``gone``: the
+    backend is unavailable before the first event. ``give up``: the last event is ``error``. ``refund``:
+    asks for an approval. ``person``: hands off."""
+
+    def __init__(self, pace: float = 0.0) -> None:
+        self.pace = pace
+        self.go = asyncio.Event()
+        self.begun = asyncio.Event()
+        self.started: list[str] = []
+        self.checks: dict[str, Any] = {
+            "database": {"status": "ok"},
+            "small_models": {"status": "ok"},
+            "large_model": {"status": "ok"},
+        }
+        self._customers = {each.id: each for each in (ANA, BEN, CLARA)}
+        self._threads: dict[str, tuple[str, ThreadSummary]] = {}
+        self._messages: dict[str, list[Message]] = {}
+        self._keys: dict[tuple[str, str], tuple[str, list[Event] | None]] = {}
+        self._approvals: dict[str, Approval] = {}
+        self.released: list[tuple[str, str, str | None]] = []
+
+    async def customer(self, customer_id: str) -> Customer | None:
+        return self._customers.get(customer_id)
+
+    async def demo_customers(self) -> list[Customer]:
+        return list(self._customers.values())
+
+    async def open_thread(self, customer: Customer) -> str:
+        thread = f"t-{len(self._threads) + 1}"
+        summary = ThreadSummary(id=thread, title="", created_at=datetime.now(UTC))
+        self._threads[thread] = (customer.id, summary)
+        self._messages[thread] = []
+        return thread
+
+    async def threads(self, customer: Customer) -> list[ThreadSummary]:
+        mine = [each for owner, each in self._threads.values() if owner == customer.id]
+        return mine[::-1]
+
+    def _own(self, customer: Customer, thread: str) -> None:
+        if self._threads.get(thread, ("", None))[0] != customer.id:
+            raise ThreadNotFound
+
+    async def turn(
+        self, customer: Customer, thread: str, text: str, *, key: str | None = None
+    ) -> AsyncIterator[Event]:
+        self._own(customer, thread)
+        if "gone" in text:
+            raise BackendUnavailable
+        if key is not None:
+            known, stored = self._keys.get((customer.id, key), (text, []))
+            if known != text:
+                raise KeyConflict
+            if stored is None:
+                raise KeyInFlight
+            for event in stored:
+                yield event
+            if stored:
+                return
+            self._keys[(customer.id, key)] = (text, None)
+        events: list[Event] = []
+        async for event in self._play(customer, thread, text):
+            await asyncio.sleep(self.pace)
+            events.append(event)
+            yield event
+        if key is not None:
+            self._keys[(customer.id, key)] = (text, events)
+
+    async def _play(self, customer: Customer, thread: str, text: str) -> AsyncIterator[Event]:
+        self.started.append(text)
+        self.begun.set()
+        turn = f"turn-{len(self.started)}"
+        self._say(thread, "customer", text)
+        if not self._threads[thread][1].title:
+            self._retitle(thread, title=text[:40] or "New conversation")
+        lane = "answer" if "?" in text else "direct"
+        if "refund" in text:
+            lane = "operation"
+        if "person" in text:
+            lane = "escalate"
+        yield Event(event="ack", data={"text": f"a question about “{text[:30]}”"})
+        yield Event(event="route", data={"lane": lane, "intent": "fake", "tier": "encoder"})
+        if "wait" in text:
+            await self.go.wait()
+        if "break" in text:
+            raise RuntimeError("secret detail of the inside")
+        if "give up" in text:
+            yield Event(event="error", data={"text": "That took too long."})
+            return
+        if "refund" in text:
+            approval = self._ask(customer, thread, turn)
+            yield Event(event="tool", data={"operation": "request_refund", "status": "pending"})
+            yield Event(
+                event="approval_required",
+                data={"id": approval.id, "operation": "request_refund", "label": "Order SB-10482"},
+            )
+        if "person" in text:
+            self._retitle(thread, handed_off=True)
+            yield Event(event="handoff", data={"reason": "you asked for a person"})
+        reply = f"You said: {text}. Standard delivery takes 3-5 working days [1]."
+        for word in reply.split(" "):
+            yield Event(event="token", data={"text": word + " "})
+        citations: tuple[dict[str, Any], ...] = (
+            (
+                {
+                    "n": 1,
+                    "title": "Delivery > Times",
+                    "source": "delivery.md",
+                    "updated": "2026-05-01",
+                },
+            )
+            if lane == "answer"
+            else ()
+        )
+        self._say(
+            thread, "agent", reply, citations, {"lane": lane, "tier": "encoder", "llm_calls": 0}
+        )
+        yield Event(
+            event="final",
+            data={"turn": turn, "text": reply, "citations": list(citations), "llm_calls": 0},
+        )
+
+    def _say(
+        self,
+        thread: str,
+        role: Any,
+        text: str,
+        citations: tuple[dict[str, Any], ...] = (),
+        meta: dict[str, Any] | None = None,
+    ) -> None:
+        messages = self._messages[thread]
+        messages.append(
+            Message(
+                id=f"{thread}-{len(messages)}",
+                role=role,
+                text=text,
+                at=datetime.now(UTC),
+                citations=citations,
+                meta=meta or {},
+            )
+        )
+
+    def _retitle(self, thread: str, **changes: Any) -> None:
+        owner, summary = self._threads[thread]
+        self._threads[thread] = (owner, summary.model_copy(update=changes))
+
+    def _ask(self, customer: Customer, thread: str, turn: str) -> Approval:
+        number = len(self._approvals) + 1
+        at = datetime.now(UTC)
+        action = Action(
+            id=f"a-{number}",
+            tenant=customer.tenant,
+            customer=customer,
+            thread=thread,
+            turn=turn,
+            operation="request_refund",
+            arguments={"order_number": "SB-10482", "amount": "84.90", "reason": "damaged"},
+            key="k",
+            fingerprint="f",
+            proposed_at=at,
+            label="Order SB-10482",
+            effects=("84.90 EUR go back to the card the order was paid with.",),
+        )
+        verdict = Verdict(
+            consequence=Consequence.IRREVERSIBLE,
+            declared=Consequence.IRREVERSIBLE,
+            needs_approval=True,
+            reason="money leaves the shop",
+        )
+        approval = Approval(
+            id=action.id,
+            action=action,
+            verdict=verdict,
+            status="pending",
+            requested_at=at,
+            expires_at=at + timedelta(hours=24),
+        )
+        self._approvals[approval.id] = approval
+        return approval
+
+    async def history(self, customer: Customer, thread: str) -> list[Message]:
+        self._own(customer, thread)
+        return list(self._messages[thread])
+
+    async def approvals(self, status: str | None = "pending", limit: int = 50) -> list[Approval]:
+        every = [each for each in self._approvals.values() if status in {None, each.status}]
+        return every[:limit]
+
+    async def decide(self, action_id: str, answer: Answer) -> Approval:
+        approval = self._approvals.get(action_id)
+        if approval is None:
+            raise ApprovalNotFound
+        if approval.status != "pending":
+            raise ApprovalDecided(approval)
+        status = "rejected" if answer.decision == "reject" else "executed"
+        decided = approval.model_copy(
+            update={
+                "status": status,
+                "reviewer": answer.reviewer,
+                "note": answer.note,
+                "decided_at": datetime.now(UTC),
+            }
+        )
+        self._approvals[action_id] = decided
+        words = {"executed": "Your refund was approved.", "rejected": "Your refund was declined."}
+        self._say(approval.action.thread, "agent", words[status])
+        return decided
+
+    async def decisions(self, **filters: Any) -> list[Mapping[str, Any]]:
+        rows = [
+            {
+                "at": datetime(2026, 11, 20, 9, number, tzinfo=UTC),
+                "role": role,
+                "chosen": "order_status",
+                "probability": 0.97 - number / 20,
+                "tier": "encoder",
+                "model": "minilm-intent",
+                "thread": "t-1",
+                "turn": "turn-1",
+                "input": "where is my order",
+                "reason": "above 0.75",
+                "ms": 4.2,
+            }
+            for number, role in enumerate(["router", "extractor", "router"])
+        ]
+        role = filters.get("role")
+        return [row for row in rows if role in {None, row["role"]}][: filters.get("limit", 50)]
+
+    async def hand_offs(self) -> list[Mapping[str, Any]]:
+        return [
+            {
+                "thread": each.id,
+                "customer": owner,
+                "summary": "The tent arrived with a torn seam.",
+                "reason": "the customer asked for a person",
+                "at": each.created_at,
+            }
+            for owner, each in self._threads.values()
+            if each.handed_off
+        ]
+
+    async def release(self, thread: str, operator: str, message: str | None = None) -> None:
+        if thread not in self._threads:
+            raise ThreadNotFound
+        self.released.append((thread, operator, message))
+        self._retitle(thread, handed_off=False)
+        if message:
+            self._say(thread, "operator", message)
+
+    async def health(self) -> Mapping[str, Any]:
+        return self.checks
+
+    async def info(self) -> Mapping[str, Any]:
+        return {"roles": {"router": {"model": "minilm-intent", "digest": "sha256:0"}}, "off": []}

@@ -1,0 +1,393 @@
+"""The HTTP surface over the fake desk: who may ask, what comes back, what errors look like."""
+
+from __future__ import annotations
+
+import time
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from itsdangerous import URLSafeTimedSerializer
+
+from app.auth import Sessions
+from app.config import Keys, Settings
+from app.main import create_app
+
+from .conftest import OPERATOR_KEY, log_in, over
+from .fake_desk import FakeDesk
+
+
+def is_problem(response: httpx.Response, status: int) -> bool:
+    body = response.json()
+    return (
+        response.status_code == status
+        and response.headers["content-type"] == "application/problem+json"
+        and body["status"] == status
+        and bool(body["title"])
+        and bool(body["detail"])
+    )
+
+
+# --- who is asking ----------------------------------------------------------------------------
+
+
+async def test_demo_login(client):
+    """A demo customer gets a token and the same as a cookie no script can read."""
+    listed = (await client.get("/v1/login/customers")).json()
+    response = await client.post("/v1/login", json={"customer": "ana"})
+
+    assert [each["id"] for each in listed] == ["ana", "ben", "clara"]
+    assert response.json()["customer"]["id"] == "ana"
+    cookie = response.headers["set-cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=strict" in cookie
+    assert (await client.get("/v1/me")).json()["id"] == "ana"  # by cookie
+    await client.post("/v1/logout")
+    assert is_problem(await client.get("/v1/me"), 401)
+
+
+async def test_the_list_of_demo_customers_gives_no_contact_data(client):
+    """Anyone may see the list, so it holds no address."""
+    assert "@" not in (await client.get("/v1/login/customers")).text
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "",
+        "x",
+        "ImFuYSI.aaaa.bbbb",
+        URLSafeTimedSerializer("another secret", salt="signalbox.session").dumps("ana"),
+        URLSafeTimedSerializer("a secret for the tests", salt="other").dumps("ana"),
+        URLSafeTimedSerializer("a secret for the tests", salt="signalbox.session").dumps("zoe"),
+        URLSafeTimedSerializer("a secret for the tests", salt="signalbox.session").dumps(["ana"]),
+        OPERATOR_KEY,  # an operator is no customer
+        "ä",
+    ],
+)
+async def test_a_wrong_token_is_refused(client, token):
+    """Whatever is wrong with a token, the answer is 401 and says how to log in."""
+    header = {"Authorization": f"Bearer {token}".encode("latin-1")}
+    response = await client.post("/v1/chat", json={"text": "hi"}, headers=header)
+
+    assert is_problem(response, 401)
+    assert response.headers["www-authenticate"].startswith("Bearer")
+
+
+async def test_an_expired_session_is_refused(settings, desk):
+    """A session ends after the hours that were set."""
+    keys = Keys(secret="a secret for the tests", operators={}, demo=False)
+    token = Sessions(keys, hours=1).sign("ana")
+    brief = settings.model_copy(update={"session_hours": 0.0001})
+    app = create_app(brief, over(desk))
+    app.state.sessions.seconds = -1  # older than that: any token
+    async with app.router.lifespan_context(app) as state:
+
+        async def with_state(scope, receive, send):
+            await app({**scope, "state": dict(state)}, receive, send)
+
+        transport = httpx.ASGITransport(with_state)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            response = await client.get("/v1/me", headers={"Authorization": f"Bearer {token}"})
+
+    assert is_problem(response, 401)
+    assert "expired" in response.json()["detail"]
+
+
+@pytest.mark.parametrize("path", ["/v1/approvals", "/v1/decisions", "/v1/handoffs"])
+async def test_operator_pages_need_an_operators_key(client, ana, operator, path):
+    """No key and a wrong key are 401, a customer's session is 403, the key is 200."""
+    assert is_problem(await client.get(path), 401)
+    assert is_problem(await client.get(path, headers={"X-API-Key": "guess"}), 401)
+    assert is_problem(await client.get(path, headers=ana), 403)
+    assert (await client.get(path, headers=operator)).status_code == 200
+    bearer = {"Authorization": f"Bearer {OPERATOR_KEY}"}
+    assert (await client.get(path, headers=bearer)).status_code == 200
+
+
+# --- turns ------------------------------------------------------------------------------------
+
+
+async def test_a_turn_as_json(client, ana):
+    """One document holds the reply, where it went, and what it is based on."""
+    response = await client.post("/v1/chat", json={"text": "How long?"}, headers=ana)
+
+    body = response.json()
+    assert response.status_code == 200
+    assert body["reply"].startswith("You said: How long?")
+    assert body["route"]["lane"] == "answer"
+    assert body["citations"][0]["source"] == "delivery.md"
+    assert [event["event"] for event in body["events"]] == ["ack", "route", "final"]
+    history = (await client.get(f"/v1/threads/{body['thread']}", headers=ana)).json()
+    assert [message["role"] for message in history["messages"]] == ["customer", "agent"]
+
+
+async def test_message_is_another_name_for_text(client, ana):
+    """Both names work; both at once, or none, do not."""
+    assert (await client.post("/v1/chat", json={"message": "a"}, headers=ana)).status_code == 200
+    both = await client.post("/v1/chat", json={"message": "a", "text": "b"}, headers=ana)
+    assert is_problem(both, 422)
+    assert is_problem(await client.post("/v1/chat", json={}, headers=ana), 422)
+
+
+@pytest.mark.parametrize("text", ["", "   ", "🙂🙂", "a" * 20_000, "a\x00b"])
+async def test_odd_texts_reach_the_agent(client, ana, text):
+    """What to say to an empty or very long message is the agent's matter, not a 422."""
+    response = await client.post("/v1/chat", json={"text": text}, headers=ana)
+
+    assert response.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"{",
+        b"[]",
+        b"null",
+        b'{"text": 5}',
+        b'{"text": "a", "customer": "ben"}',  # nobody says who they are in the body
+        b'{"text": "\\ud800"}',  # half a character
+        b'{"text": "a", "thread": "../x"}',
+        b'{"text": "a", "thread": ""}',
+        b"\xff",
+        b"",
+    ],
+)
+async def test_a_body_that_is_no_message(client, ana, content):
+    """Malformed bodies are a 4xx problem that names the field and repeats nothing."""
+    header = {**ana, "Content-Type": "application/json"}
+    response = await client.post("/v1/chat", content=content, headers=header)
+
+    assert is_problem(response, 400) or is_problem(response, 422)
+    assert "ben" not in response.text
+
+
+async def test_a_body_above_the_limit_is_refused(client, ana, desk):
+    """More than 64 KiB are 413, announced or streamed, and never reach the agent."""
+    large = b'{"text": "' + b"a" * 65_536 + b'"}'
+    header = {**ana, "Content-Type": "application/json"}
+
+    async def chunks():
+        for _ in range(80):
+            yield b"a" * 1024
+
+    announced = await client.post("/v1/chat", content=large, headers=header)
+    streamed = await client.post("/v1/chat", content=chunks(), headers=header)
+
+    assert is_problem(announced, 413)
+    assert is_problem(streamed, 413)
+    assert "64 KiB" in announced.json()["detail"]
+    assert "64 KiB" in streamed.json()["detail"]
+    assert desk.started == []
+
+
+async def test_the_same_key_plays_the_turn_once(client, ana, desk):
+    """A repeated request gets the first reply; the same key for another text is a conflict."""
+    thread = (await client.post("/v1/threads", headers=ana)).json()["id"]
+    body = {"text": "hello", "thread": thread}
+    header = {**ana, "Idempotency-Key": "k-1"}
+
+    first = await client.post("/v1/chat", json=body, headers=header)
+    again = await client.post("/v1/chat", json=body, headers=header)
+    other = await client.post("/v1/chat", json={**body, "text": "bye"}, headers=header)
+
+    assert first.json() == again.json()
+    assert desk.started == ["hello"]
+    assert is_problem(other, 422)
+
+
+@pytest.mark.parametrize("key", ["", "a" * 201, "two words"])
+async def test_a_malformed_key_is_refused(client, ana, key):
+    """An Idempotency-Key is 1 to 200 visible characters."""
+    header = {**ana, "Idempotency-Key": key}
+
+    assert is_problem(await client.post("/v1/chat", json={"text": "a"}, headers=header), 422)
+
+
+async def test_a_turn_that_fails_is_a_problem_without_internals(client, ana):
+    """An unexpected error is 500 and says nothing of the inside; an expected one is 503."""
+    broken = await client.post("/v1/chat", json={"text": "break"}, headers=ana)
+    gone = await client.post("/v1/chat", json={"text": "gone"}, headers=ana)
+    gave_up = await client.post("/v1/chat", json={"text": "give up"}, headers=ana)
+
+    assert is_problem(broken, 500)
+    assert "secret" not in broken.text
+    assert is_problem(gone, 503)
+    assert is_problem(gave_up, 503)
+    assert "too long" in gave_up.json()["detail"]
+
+
+# --- threads ----------------------------------------------------------------------------------
+
+
+async def test_threads_belong_to_their_customer(client, ana):
+    """Another customer's thread is as good as absent, for reading and for writing."""
+    thread = (await client.post("/v1/threads", headers=ana)).json()["id"]
+    ben = await log_in(client, "ben")
+
+    assert is_problem(await client.get(f"/v1/threads/{thread}", headers=ben), 404)
+    chat = await client.post("/v1/chat", json={"text": "hi", "thread": thread}, headers=ben)
+    assert is_problem(chat, 404)
+    assert (await client.get("/v1/threads", headers=ben)).json()["threads"] == []
+    assert [thread] == [
+        each["id"] for each in (await client.get("/v1/threads", headers=ana)).json()["threads"]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/v1/threads/none", 404),
+        ("GET", "/v1/threads/..%2f..", 404),
+        ("GET", "/v1/threads/%00", 422),
+        ("GET", "/v1/nothing", 404),
+        ("PUT", "/v1/chat", 405),
+        ("GET", "/static/../config.py", 404),
+        ("GET", "/static/%2e%2e/config.py", 404),
+    ],
+)
+async def test_addresses_that_lead_nowhere(client, ana, method, path, status):
+    """Every dead end is a problem document."""
+    assert is_problem(await client.request(method, path, headers=ana), status)
+
+
+# --- approvals --------------------------------------------------------------------------------
+
+
+async def test_an_approval_is_decided_once(client, ana, operator):
+    """The first answer counts and names its reviewer; the second is 409 and changes nothing."""
+    chat = (await client.post("/v1/chat", json={"text": "refund it"}, headers=ana)).json()
+    listed = (await client.get("/v1/approvals", headers=operator)).json()["approvals"]
+    pending = (await client.get(f"/v1/threads/{chat['thread']}", headers=ana)).json()["pending"]
+
+    path = f"/v1/approvals/{listed[0]['id']}"
+    first = await client.post(path, json={"decision": "approve", "note": "ok"}, headers=operator)
+    second = await client.post(path, json={"decision": "reject"}, headers=operator)
+
+    assert [listed[0]["id"]] == [each["id"] for each in chat["approvals"]]
+    assert [listed[0]["id"]] == [each["id"] for each in pending]
+    assert "arguments" not in pending[0]
+    assert {"order_number", "amount", "reason"} == set(listed[0]["action"]["arguments"])
+    assert first.json()["status"] == "executed"
+    assert first.json()["reviewer"] == "olga"
+    assert is_problem(second, 409)
+    assert second.json()["state"] == "executed"
+    assert (await client.get("/v1/approvals", headers=operator)).json()["approvals"] == []
+    everything = await client.get("/v1/approvals?status=all", headers=operator)
+    assert len(everything.json()["approvals"]) == 1
+
+
+async def test_a_customer_cannot_decide(client, ana, desk):
+    """The customer's own session approves nothing."""
+    await client.post("/v1/chat", json={"text": "refund it"}, headers=ana)
+
+    response = await client.post("/v1/approvals/a-1", json={"decision": "approve"}, headers=ana)
+
+    assert is_problem(response, 403)
+    assert len(await desk.approvals()) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"decision": "yes"}, 422),
+        ({"decision": "edit"}, 422),  # without the new arguments
+        ({"decision": "approve", "arguments": {"amount": "9999"}}, 422),
+        ({"decision": "approve", "reviewer": "someone else"}, 422),
+        ({"decision": "approve", "note": "a" * 2001}, 422),
+        ({"decision": "approve"}, 404),
+    ],
+)
+async def test_answers_that_do_not_count(client, operator, body, status):
+    """An answer is complete, and about an approval that exists."""
+    response = await client.post("/v1/approvals/none", json=body, headers=operator)
+
+    assert is_problem(response, status)
+
+
+async def test_hand_off_and_release(client, ana, operator, desk):
+    """A person answers a handed-off thread and gives it back."""
+    chat = (await client.post("/v1/chat", json={"text": "a person please"}, headers=ana)).json()
+    listed = (await client.get("/v1/handoffs", headers=operator)).json()["items"]
+    path = f"/v1/threads/{chat['thread']}/release"
+    released = await client.post(path, json={"message": "All settled."}, headers=operator)
+
+    assert chat["handed_off"]
+    assert [chat["thread"]] == [each["thread"] for each in listed]
+    assert released.status_code == 204
+    assert [(chat["thread"], "olga", "All settled.")] == desk.released
+    assert is_problem(await client.post("/v1/threads/none/release", headers=operator), 404)
+    assert is_problem(await client.post(path, headers=ana), 403)
+
+
+async def test_decisions_are_filtered(client, operator):
+    """The decision log is read by role, thread or turn."""
+    routers = (await client.get("/v1/decisions?role=router", headers=operator)).json()["items"]
+
+    assert [row["role"] for row in routers] == ["router", "router"]
+    assert is_problem(await client.get("/v1/decisions?limit=0", headers=operator), 422)
+
+
+# --- health -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("checks", "status", "word"),
+    [
+        ({"database": {"status": "ok"}}, 200, "ok"),
+        ({"database": "ok", "large_model": "down"}, 200, "degraded"),
+        ({"database": {"status": "ok"}, "small_models": {"status": "down"}}, 200, "degraded"),
+        ({"database": {"status": "down", "reason": "refused"}}, 503, "down"),
+    ],
+)
+async def test_readiness(client, desk, checks, status, word):
+    """Only the database makes it unready; a dead model makes it degraded."""
+    desk.checks = checks
+
+    response = await client.get("/ready")
+
+    assert status == response.status_code
+    assert word == response.json()["status"]
+    assert checks == response.json()["checks"]
+    assert (await client.get("/health")).status_code == 200
+
+
+async def test_metrics_count_turns_by_lane(client, ana):
+    """Prometheus sees each turn once, under its lane."""
+    await client.post("/v1/chat", json={"text": "How long?"}, headers=ana)
+    await client.post("/v1/chat", json={"text": "refund"}, headers=ana)
+
+    text = (await client.get("/metrics")).text
+
+    assert 'signalbox_turns_total{ending="final",lane="answer"} 1.0' in text
+    assert 'signalbox_turns_total{ending="final",lane="operation"} 1.0' in text
+    assert "signalbox_approvals_requested_total 1.0" in text
+
+
+async def test_pages_load_nothing_foreign(client):
+    """The pages carry a policy that allows only this server, and name no other."""
+    for path in ("/", "/desk"):
+        response = await client.get(path)
+
+        assert response.status_code == 200
+        assert response.headers["content-security-policy"].startswith("default-src 'self'")
+        assert response.headers["x-content-type-options"] == "nosniff"
+        assert "http://" not in response.text
+        assert "https://" not in response.text
+
+
+async def test_replies_are_not_cached(client, ana):
+    """A customer's data stays out of caches."""
+    assert (await client.get("/v1/threads", headers=ana)).headers["cache-control"] == "no-store"
+
+
+def test_building_the_app_starts_nothing(settings: Settings):
+    """create_app opens no desk: that is the lifespan's work."""
+    opened: list[float] = []
+
+    def factory(_: Settings):
+        opened.append(time.monotonic())
+        return over(FakeDesk())(settings)
+
+    assert isinstance(create_app(settings, factory), FastAPI)
+    assert opened == []
