@@ -79,8 +79,10 @@ class SqlLedger:
         return await asyncio.to_thread(self._find, tenant, operation, key)
 
     def _execute(self, action: Action, operation: Operation, verdict: Verdict) -> Outcome:
-        if operation.name != action.operation or action.customer.tenant != action.tenant:
-            return _outcome(action, "blocked", CONFLICT)
+        if operation.name != action.operation or not operation.writes:
+            raise ValueError(f"{operation.name} is not the write that {action.id} asks for")
+        if action.customer.tenant != action.tenant:
+            raise ValueError(f"{action.id} is not of its customer's tenant")
         try:
             arguments = operation.arguments.model_validate(action.arguments)
         except ValidationError:

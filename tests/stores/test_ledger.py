@@ -25,8 +25,9 @@ from tests.stores.world import (
     TillStuck,
     World,
     an_action,
+    operation,
 )
-from tools.domain import Verdict
+from tools.domain import Consequence, Verdict
 from tools.ports import BackendUnavailable, Ledger
 
 ROOT = Path(__file__).parents[2]
@@ -122,10 +123,23 @@ async def test_arguments_that_do_not_fit_the_operation_never_begin(world):
     assert (outcome.status, outcome.reason, world.count("ledger")) == ("blocked", INVALID, 0)
 
 
-async def test_an_action_does_not_run_as_another_operation(world):
-    """What was proposed is what runs."""
-    outcome = await world.ledger.execute(an_action(5), SEIZE, ROUTINE)
-    assert (outcome.status, world.effects) == ("blocked", 0)
+@pytest.mark.parametrize(
+    ("action", "of"),
+    [
+        (an_action(5), SEIZE),  # Proposed as something else.
+        (an_action(5), operation(consequence=Consequence.SAFE)),  # A read.
+        (
+            an_action(5).model_copy(update={"tenant": "elsewhere"}),
+            TAKE,
+        ),  # Another tenant's customer.
+    ],
+    ids=["other-operation", "read", "other-tenant"],
+)
+async def test_what_was_not_proposed_as_a_write_is_a_programming_error(world, action, of):
+    """The ledger takes the write the action names, for its own tenant's customer, and nothing else."""
+    with pytest.raises(ValueError, match=action.id):
+        await world.ledger.execute(action, of, ROUTINE)
+    assert (world.effects, world.count("ledger")) == (0, 0)
 
 
 async def test_find_tells_what_came_of_a_key(world):

@@ -1,0 +1,83 @@
+"""Personal data is masked; what the shop needs to read stays."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tools.privacy import find_pii, mask_pii
+
+MASKED = [
+    # E-mail, with a tag and a subdomain.
+    ("write to anna.k+shop@mail.example.de.", "write to [email]."),
+    # Phones: international, national, grouped, with an area code, one run of digits.
+    ("call +49 30 5550 1470", "call [phone]"),
+    ("call 0151/23456789 please", "call [phone] please"),
+    ("call (311) 905-4466 x88", "call [phone]"),
+    ("call 60-56-85-91.", "call [phone]."),
+    ("call 5550104477", "call [phone]"),
+    # IBANs, grouped (words that follow stay) and in one piece, in any case.
+    ("to DE89 3704 0044 0532 0130 00 and soon", "to [iban] and soon"),
+    ("to de89370400440532013000", "to [iban]"),
+    # Cards that pass the Luhn check.
+    ("card 4111 1111 1111 1111 was charged", "card [card] was charged"),
+    ("card 378282246310005", "card [card]"),
+    # Addresses, German and English.
+    ("Ich wohne Lange Straße 5, 10115 Berlin", "Ich wohne [address]"),
+    ("an Hauptstr. 12a", "an [address]"),
+    ("send it to 12 High Street, Leeds", "send it to [address]"),
+    # Several in one.
+    ("ada@example.org, +43 1 234 5678", "[email], [phone]"),
+]
+KEPT = [
+    "order SB-10482, invoice INV-20931, SUB-4021, RF-30112, CH-50007, T-70013",
+    "ordered on 2026-11-22 at 14:30, arrives 24.11.2026 in 3-5 days",
+    "1,299.00 EUR, 12.345,00 EUR, 5 % from 2,000",
+    "the 2024-2025 catalogue, orders 10482 10483 10484",
+    "tracking 00340434161094042557",
+    "sku TENT-2P-0042",
+    "invoice 4111-1111",
+    "3 tents and 2 packs, that is the way",
+    "🙂",
+    "",
+]
+
+
+@pytest.mark.parametrize(("text", "masked"), MASKED)
+def test_personal_data_is_masked(text, masked):
+    """The kind replaces the data, the words around it stay."""
+    assert mask_pii(text) == masked
+
+
+@pytest.mark.parametrize("text", KEPT)
+def test_what_is_not_personal_stays(text):
+    """The shop's numbers, dates and prices are read as they are."""
+    assert (mask_pii(text), find_pii(text)) == (text, [])
+
+
+@pytest.mark.parametrize("text", [text for text, _ in MASKED])
+def test_masking_twice_changes_nothing(text):
+    """A mask is not personal data."""
+    assert mask_pii(mask_pii(text)) == mask_pii(text)
+
+
+def test_spans_say_where_and_what():
+    """In order, without the text itself."""
+    text = "ada@example.org or 030 55501470"
+    spans = find_pii(text)
+    assert [(each.kind, text[each.start : each.end]) for each in spans] == [
+        ("email", "ada@example.org"),
+        ("phone", "030 55501470"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "piece", ["a", "1", "1 ", "0 ", "(", "a@", "a.", "Ab ", "12 Ab ", "DE12 ", "Lange ", "+1 -"]
+)
+def test_twenty_thousand_hostile_characters_take_no_time(piece):
+    """No pattern backtracks on what a stranger sends."""
+    text = (piece * 20_000)[:20_000]
+    started = time.perf_counter()
+    find_pii(text)
+    assert time.perf_counter() - started < 1
