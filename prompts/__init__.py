@@ -74,25 +74,20 @@ class Prompt(BaseModel):
 
     def render(self, **values: object) -> str:
         """The whole prompt with its variables filled in."""
-        missing = sorted(self.variables - values.keys())
-        if missing:
-            raise MissingVariables(f"Prompt {self.name!r} lacks: {', '.join(missing)}.")
-        return Template(self.text).substitute(
-            {name: self._shown(name, value) for name, value in values.items()}
-        )
+        return self._filled(self.text, values)
 
     def messages(self, **values: object) -> Messages:
         """The instructions as the system message, the material as the user's."""
-        self.render(**values)
         system, user = self.text.split(_INPUT)
-        shown = {name: self._shown(name, value) for name, value in values.items()}
-        return Messages(
-            Template(system).substitute(shown).strip(), Template(user).substitute(shown).strip()
-        )
+        return Messages(self._filled(system, values).strip(), self._filled(user, values).strip())
 
-    def _shown(self, name: str, value: object) -> str:
+    def _filled(self, text: str, values: dict[str, object]) -> str:
+        missing = sorted(self.variables - values.keys())
+        if missing:
+            raise MissingVariables(f"Prompt {self.name!r} lacks: {', '.join(missing)}.")
         # Without this a customer could write `</message>` and go on as if we had.
-        return str(value).replace("<", "&lt;") if name in self.data else str(value)
+        safe = {n: str(v).replace("<", "&lt;") if n in self.data else v for n, v in values.items()}
+        return Template(text).substitute(safe)
 
 
 def parse(name: str, content: str) -> Prompt:
