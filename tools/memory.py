@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import Any, Literal
 
-from pydantic import BaseModel, JsonValue
+from pydantic import BaseModel, JsonValue, ValidationError
 
 from tools.domain import (
     Action,
@@ -325,16 +325,20 @@ class MemoryLedger:
             return _outcome(
                 action, "blocked", reason="This request was already made with other details."
             )
-        approved = verdict.needs_approval or verdict.consequence in {
-            Consequence.IRREVERSIBLE,
-            Consequence.UNKNOWN,
-        }
-        if approved and not self._approvals.covers(action):
+        try:
+            arguments = operation.arguments.model_validate(action.arguments)
+        except ValidationError:
+            return _outcome(action, "blocked", reason="Some details of this request are not valid.")
+        # The declared class is a floor: a verdict below it does not get past the ledger.
+        needs_approval = verdict.needs_approval or bool(
+            {Consequence.IRREVERSIBLE, Consequence.UNKNOWN}
+            & {verdict.consequence, verdict.declared, operation.consequence}
+        )
+        if needs_approval and not self._approvals.covers(action):
             return _outcome(action, "blocked", reason="This has not been approved.")
         before = self._books.account(action.customer).snapshot()
         shop = self._books.shop(action.customer, self._clock.today())
         try:
-            arguments = operation.arguments.model_validate(action.arguments)
             result = operation.run(shop, arguments)
         except OperationFailed as error:
             self._books.restore(before)
@@ -344,7 +348,7 @@ class MemoryLedger:
             raise
         else:
             outcome = _outcome(action, "executed", result=result.model_dump(mode="json"))
-            if approved:
+            if needs_approval:
                 self._approvals.mark_executed(action.id)
         self._entries[place] = _Entry(action.fingerprint, outcome)
         return outcome

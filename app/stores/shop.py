@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -287,6 +287,15 @@ def row_of(record: Record) -> dict[str, Any]:
     if "lines" in values:
         values["lines"] = record.model_dump(mode="json", include={"lines"})["lines"]
     return values
+
+
+def writing_shop(clock: Clock) -> Callable[[sa.Connection, Customer], SqlShop]:
+    """What the ledger asks for the shop of an action's customer, inside its own transaction."""
+
+    def shop_for(connection: sa.Connection, customer: Customer) -> SqlShop:
+        return SqlShop(connection, customer, today=clock.today(), writing=True)
+
+    return shop_for
 
 
 class SqlBackend:

@@ -487,13 +487,19 @@ def _last_day(shop: Shop, plan: Subscription) -> date:
 def _plan_cancel_plan(shop: Shop, given: CancelSubscription, plan: Subscription) -> Plan:
     title = f"{PLAN_TITLES[plan.plan]} plan {plan.number}"
     if plan.status == "cancelled":
-        ends = f"; it ends on {day(plan.ends_on, shop.today)}" if plan.ends_on else ""
+        verb = "ended" if plan.ends_on and plan.ends_on < shop.today else "ends"
+        ends = f"; it {verb} on {day(plan.ends_on, shop.today)}" if plan.ends_on else ""
         return Plan(refusal=f"Your {title} is already cancelled{ends}.")
     ends_on = day(_last_day(shop, plan), shop.today)
+    end = (
+        "today, as it is paused"
+        if plan.status == "paused"
+        else f"on {ends_on}, the end of the paid month"
+    )
     price = money(plan.price, plan.currency)
     return Plan(
         effects=(
-            f"Your {title} ends on {ends_on}, the end of the paid month.",
+            f"Your {title} ends {end}.",
             f"It does not renew after that, and the {price} a month is no longer charged.",
         )
     )
