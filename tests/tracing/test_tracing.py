@@ -1,0 +1,380 @@
+"""Turns as Langfuse traces, received and decoded by a local OTLP endpoint."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import AsyncIterator, Generator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import END, START, StateGraph
+from langgraph.runtime import Runtime
+from langgraph.types import Command, interrupt
+from typing_extensions import TypedDict
+
+from app.tracing import (
+    LangfuseTracing,
+    TracedLargeModel,
+    TracedSmallModel,
+    Tracing,
+    tracing,
+)
+from tests.tracing.receiver import Receiver, receiving
+from tools.ports import Choice, Filled, LargeModel, SmallModel
+
+MESSAGE = "refund me please, mail ana@customer.example or call +49 170 1234567"
+
+
+class Router:
+    """A small model that always chooses the first option."""
+
+    async def choose(self, role: str, input: str, options: Sequence[str]) -> Choice:
+        return Choice(
+            option=options[0],
+            probabilities={options[0]: 0.91, options[1]: 0.09},
+            model="scripted",
+            version="v1",
+            ms=1,
+        )
+
+    async def fill(self, role: str, input: str, schema: dict[str, Any]) -> Filled:
+        raise AssertionError
+
+    async def write(self, role: str, input: str, *, max_tokens: int = 80) -> str:
+        raise AssertionError
+
+
+class Talker:
+    """A large model that repeats the user's text in two pieces."""
+
+    async def write(
+        self,
+        role: str,
+        system: str,
+        user: str,
+        *,
+        quotes: Sequence[str] = (),
+        max_tokens: int = 400,
+    ) -> AsyncIterator[str]:
+        yield "You said: "
+        yield user
+
+    async def fill(self, role: str, system: str, user: str, schema: dict[str, Any]) -> Filled:
+        raise AssertionError
+
+
+class State(TypedDict, total=False):
+    text: str
+    reply: str
+    approved: bool
+
+
+@dataclass(frozen=True)
+class Ports:
+    small: SmallModel
+    large: LargeModel
+    action: Any = None
+
+
+def action_graph(saver: InMemorySaver) -> Any:
+    def approve(state: State) -> State:
+        return {"approved": interrupt("may I?")}
+
+    def execute(state: State) -> State:
+        return {"reply": f"done: {state.get('approved')}"}
+
+    return (
+        StateGraph(State)
+        .add_sequence([approve, execute])
+        .add_edge(START, "approve")
+        .add_edge("execute", END)
+        .compile(checkpointer=saver, name="action")
+    )
+
+
+def support_graph(saver: InMemorySaver) -> Any:
+    async def route(state: State, runtime: Runtime[Ports]) -> State:
+        await runtime.context.small.choose("router", state["text"], ["operation", "answer"])
+        return {}
+
+    async def act(state: State, runtime: Runtime[Ports]) -> State:
+        await runtime.context.action.ainvoke(
+            {"text": state["text"]},
+            {"configurable": {"thread_id": "action-1", "checkpoint_ns": ""}},
+        )
+        return {}
+
+    async def answer(state: State, runtime: Runtime[Ports]) -> State:
+        pieces = [
+            piece async for piece in runtime.context.large.write("synthesizer", "s", state["text"])
+        ]
+        return {"reply": "".join(pieces)}
+
+    return (
+        StateGraph(State, context_schema=Ports)
+        .add_sequence([route, act, answer])
+        .add_edge(START, "route")
+        .add_edge("answer", END)
+        .compile(checkpointer=saver, name="support")
+    )
+
+
+@pytest.fixture
+def receiver() -> Generator[Receiver]:
+    with receiving() as receiver:
+        yield receiver
+
+
+def keys(url: str) -> dict[str, str]:
+    # The SDK keeps one client a public key for the life of the process.
+    return {"public_key": f"pk-{uuid.uuid4().hex}", "secret_key": "sk-test", "base_url": url}
+
+
+async def started(traces: Tracing) -> LangfuseTracing:
+    assert isinstance(traces, LangfuseTracing)
+    assert await traces.ready()
+    return traces
+
+
+async def play(traces: Tracing, thread: str, turn: str, saver: InMemorySaver) -> str | None:
+    graph = support_graph(saver)
+    ports = Ports(
+        TracedSmallModel(Router(), traces),
+        TracedLargeModel(Talker(), traces),
+        action_graph(saver),
+    )
+    async with traces.turn(turn, thread, "ana", MESSAGE) as traced:
+        out = await graph.ainvoke(
+            {"text": MESSAGE},
+            {"configurable": {"thread_id": thread}, "callbacks": [*traced.callbacks]},
+            context=ports,
+        )
+        traced.annotate(output=out["reply"], route="operation", probability=0.91)
+        return traced.trace_id
+
+
+TREE = {
+    "": ["turn"],
+    "turn": ["support"],
+    "support": ["act", "answer", "route"],
+    "route": ["router"],
+    "act": ["action"],
+    "action": ["approve"],
+    "answer": ["synthesizer"],
+}
+
+
+async def test_a_turn_is_one_trace_with_every_call_below_its_node(receiver: Receiver) -> None:
+    """Turn, graph, node and model call nest; concurrent turns do not mix."""
+    async with tracing(**keys(receiver.url)) as traces:
+        await started(traces)
+        saver = InMemorySaver()
+        ids = await asyncio.gather(*(play(traces, f"t{n}", f"turn-{n}", saver) for n in range(3)))
+        assert traces.state == "on"
+
+    assert len(set(ids)) == 3
+    for trace in ids:
+        assert trace is not None
+        assert receiver.tree(trace) == TREE
+    assert {span.trace for span in receiver.spans} == set(ids)
+    assert set(receiver.paths) == {"/api/public/otel/v1/traces"}
+    assert all(each.startswith("Basic ") for each in receiver.authorizations)
+
+
+async def test_spans_say_what_was_decided(receiver: Receiver) -> None:
+    """Route, chosen option, probability, tier, session and user are attributes a reviewer can filter by."""
+    async with tracing(**keys(receiver.url), environment="test", release="0.1.0") as traces:
+        await started(traces)
+        await play(traces, "thread-7", "turn-7", InMemorySaver())
+
+    spans = {span.name: span for span in receiver.spans}
+    meta = "langfuse.observation.metadata."
+    router = spans["router"].attributes
+    assert spans["router"].kind == "generation"
+    assert spans["turn"].kind == "agent"
+    assert spans["synthesizer"].kind == "generation"
+    assert router[meta + "role"] == '"router"'
+    assert router[meta + "chosen"] == '"operation"'
+    assert router[meta + "probability"] == "0.91"
+    assert router[meta + "tier"] == '"small"'
+    assert router["langfuse.observation.model.name"] == "scripted"
+    assert spans["turn"].attributes[meta + "route"] == '"operation"'
+    assert spans["turn"].attributes[meta + "turn"] == '"turn-7"'
+    assert {span.attributes["session.id"] for span in receiver.spans} == {"thread-7"}
+    assert {span.attributes["user.id"] for span in receiver.spans} == {"ana"}
+    assert {span.attributes["langfuse.trace.name"] for span in receiver.spans} == {"turn"}
+
+
+async def test_an_approval_lands_in_the_trace_of_its_turn(receiver: Receiver) -> None:
+    """The reviewer's resume, later and on the action's thread, joins the turn that asked."""
+    saver = InMemorySaver()
+    async with tracing(**keys(receiver.url)) as traces:
+        await started(traces)
+        asked = await play(traces, "t1", "turn-1", saver)
+        async with traces.turn("turn-1", "t1", "ana", {"decision": "approve"}) as traced:
+            out = await action_graph(saver).ainvoke(
+                Command(resume=True),
+                {"configurable": {"thread_id": "action-1"}, "callbacks": [*traced.callbacks]},
+            )
+
+    assert out["reply"] == "done: True"
+    assert {span.trace for span in receiver.spans} == {asked}
+    tree = receiver.tree(str(asked))
+    assert tree[""] == ["turn", "turn"]
+    assert tree["turn"] == ["action", "support"]
+    assert tree["action"] == ["approve", "approve", "execute"]
+
+
+async def test_personal_data_does_not_leave(receiver: Receiver) -> None:
+    """Inputs, outputs, metadata, user id, records, errors and their stack traces go out masked."""
+    customer = {"id": "ana", "name": "Ana Lindqvist", "email": "ana@customer.example"}
+    async with tracing(**keys(receiver.url)) as traces:
+        await started(traces)
+        await play(traces, "t1", "turn-1", InMemorySaver())
+
+        async def fail() -> None:
+            async with (
+                traces.turn("turn-2", "t1", "ana@customer.example", MESSAGE),
+                traces.span("lookup", "tool", input=customer, note=MESSAGE),
+            ):
+                raise LookupError(MESSAGE)
+
+        with pytest.raises(LookupError):
+            await fail()
+
+    sent = b"".join(receiver.bodies)
+    for secret in (b"ana@customer.example", b"170 1234567", b"Lindqvist"):
+        assert secret not in sent
+    lookup = next(span for span in receiver.spans if span.name == "lookup")
+    assert '"[name]"' in lookup.attributes["langfuse.observation.input"]
+    assert lookup.attributes["user.id"] == "[email]"
+    assert "[email]" in lookup.status
+    assert "[phone]" in lookup.events[0]["exception.message"]
+
+
+@pytest.mark.parametrize("status", [401, 500])
+async def test_a_refusing_server_disturbs_no_turn(
+    receiver: Receiver, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """401 and 500 raise nothing, end in bounded time, and are said once."""
+    receiver.status = status
+    begun = time.monotonic()
+    async with tracing(**keys(receiver.url)) as traces:
+        await started(traces)
+        begun = time.monotonic()
+        for n in range(3):
+            await play(traces, "t1", f"turn-{n}", InMemorySaver())
+    assert time.monotonic() - begun < 6
+
+    said = [each for each in caplog.records if "does not take traces" in each.message]
+    assert len(said) == 1
+
+
+async def test_a_server_that_is_down_disturbs_no_turn(free_port: int) -> None:
+    """Nothing listens: turns run, closing is bounded."""
+    begun = time.monotonic()
+    async with tracing(**keys(f"http://127.0.0.1:{free_port}")) as traces:
+        await started(traces)
+        begun = time.monotonic()
+        await play(traces, "t1", "turn-1", InMemorySaver())
+    assert time.monotonic() - begun < 6
+
+
+async def test_a_hanging_server_slows_no_turn(receiver: Receiver) -> None:
+    """Turns with a server that never answers take what turns without tracing take, give or take spans."""
+    receiver.hang = threading.Event()
+
+    async def median(traces: Tracing) -> float:
+        took: list[float] = []
+        for n in range(15):
+            begun = time.monotonic()
+            await play(traces, f"t{n}", f"turn-{n}", InMemorySaver())
+            took.append(time.monotonic() - begun)
+        return sorted(took)[len(took) // 2]
+
+    off = await median(Tracing())
+    async with tracing(**keys(receiver.url)) as traces:
+        await started(traces)
+        hanging = await median(traces)
+        closing = time.monotonic()
+    closed = time.monotonic() - closing
+
+    # Building nine spans costs milliseconds; waiting for the server would cost seconds.
+    assert hanging < off + 0.25, f"off {off:.3f} s, hanging {hanging:.3f} s"
+    assert closed < 4
+
+
+async def test_a_turn_before_langfuse_is_loaded_runs_untraced(receiver: Receiver) -> None:
+    """Opening a turn never waits for the import; later turns are traced."""
+    code = (
+        "import asyncio, sys, time\n"
+        "from app.tracing import tracing\n"
+        "async def main():\n"
+        f"    async with tracing(**{keys(receiver.url)!r}) as traces:\n"
+        "        begun = time.monotonic()\n"
+        "        async with traces.turn('1', 't', 'ana', 'early') as turn:\n"
+        "            assert turn.callbacks == () and traces.state == 'starting'\n"
+        "        assert time.monotonic() - begun < 0.5\n"
+        "        assert await traces.ready()\n"
+        "        async with traces.turn('2', 't', 'ana', 'late') as turn:\n"
+        "            assert len(turn.callbacks) == 1\n"
+        "asyncio.run(main())\n"
+    )
+    ran = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", code], capture_output=True, text=True
+    )
+
+    assert ran.returncode == 0, ran.stderr
+    assert [span.attributes["langfuse.observation.input"] for span in receiver.spans] == ["late"]
+
+
+async def test_without_keys_nothing_is_imported_or_wrapped() -> None:
+    """Off means off: no Langfuse, no OpenTelemetry, no thread, the ports themselves."""
+    code = (
+        "import asyncio, sys, threading\n"
+        "from app.tracing import tracing\n"
+        "async def main():\n"
+        "    async with tracing(public_key=None, secret_key=None) as traces:\n"
+        "        async with traces.turn('1', 't', 'ana', 'hi') as turn, traces.span('x', 'tool') as s:\n"
+        "            turn.annotate(route='direct'); s.update(a=1)\n"
+        "            context = object()\n"
+        "            assert traces.wrap(context) is context\n"
+        "            assert traces.state == 'off' and turn.callbacks == ()\n"
+        "asyncio.run(main())\n"
+        "loaded = [n for n in sys.modules if n.split('.')[0] in {'langfuse', 'opentelemetry'}]\n"
+        "assert not loaded, loaded\n"
+        "assert threading.active_count() == 1\n"
+    )
+    ran = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", code], capture_output=True, text=True
+    )
+    assert ran.returncode == 0, ran.stderr
+
+
+async def test_a_process_ends_at_once_though_the_server_hangs() -> None:
+    """Nothing registered at exit waits for the server."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        code = (
+            "import asyncio, time\n"
+            "from app.tracing import tracing\n"
+            "async def main():\n"
+            f"    async with tracing(public_key='a', secret_key='b', base_url='http://127.0.0.1:{silent.getsockname()[1]}') as traces:\n"
+            "        assert await traces.ready()\n"
+            "        async with traces.turn('1', 't', 'ana', 'hi'):\n"
+            "            pass\n"
+            "        print(time.time(), flush=True)\n"
+            "asyncio.run(main())\n"
+        )
+        ran = await asyncio.to_thread(
+            subprocess.run, [sys.executable, "-c", code], capture_output=True, text=True
+        )
+    assert ran.returncode == 0, ran.stderr
+    assert time.time() - float(ran.stdout) < 6
