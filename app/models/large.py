@@ -1,0 +1,273 @@
+"""The large model through any OpenAI-compatible server; with none configured, the embedded one."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from app.models import ollama_wire
+from app.models.embedded import MODEL, EmbeddedServer, neutral, parsed_object
+from app.models.grammar import quotes_grammar, schema_grammar
+from tools.ports import Filled, ModelOutputInvalid, ModelUnavailable
+
+if TYPE_CHECKING:
+    from langchain_core.runnables import Runnable
+    from langchain_openai import ChatOpenAI
+
+#: What the embedded model may write at most when it is not bound to quotes: it rambles, and slowly.
+_EMBEDDED_TOKENS = 160
+_FILL_TOKENS = 600
+
+
+@dataclass
+class LlmCalls:
+    """How many times the large model was called within a turn."""
+
+    made: int = 0
+
+
+_counted: ContextVar[tuple[LlmCalls, ...]] = ContextVar("llm_calls", default=())
+
+
+@contextmanager
+def counting_calls() -> Generator[LlmCalls]:
+    """Count the large model's calls made inside, in this task and in tasks it starts."""
+    calls = LlmCalls()
+    token = _counted.set((*_counted.get(), calls))
+    try:
+        yield calls
+    finally:
+        _counted.reset(token)
+
+
+@asynccontextmanager
+async def _errors_explained(name: str) -> AsyncGenerator[None]:
+    import openai
+    from langchain_core.exceptions import ModelError
+
+    try:
+        yield
+    except TimeoutError as error:
+        raise ModelUnavailable(f"The large model {name} did not answer in time.") from error
+    except (openai.LengthFinishReasonError, openai.ContentFilterFinishReasonError) as error:
+        raise ModelOutputInvalid(f"The large model {name} did not finish its answer.") from error
+    except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
+        raise ModelOutputInvalid(
+            f"The large model {name} refused the request: {error.message}"
+        ) from error
+    except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
+        raise ModelUnavailable(
+            f"The large model {name} refused our key: check the API key and base URL in the settings."
+        ) from error
+    except openai.NotFoundError as error:
+        raise ModelUnavailable(
+            f"The server knows no model {name}: check the model name and base URL in the settings."
+        ) from error
+    except (openai.OpenAIError, ModelError) as error:
+        raise ModelUnavailable(f"The large model {name} cannot be reached: {error}") from error
+
+
+class ChatLargeModel:
+    """The large model on an OpenAI-compatible server."""
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        base_url: str | None = None,
+        api_key: str = "",
+        timeout_for: Callable[[str], float] = lambda role: 60.0,
+        on_call: Callable[[str], None] = lambda role: None,
+    ) -> None:
+        self.name = model
+        self._base_url = base_url
+        self._api_key = api_key
+        self._timeout_for = timeout_for
+        self._on_call = on_call
+        self._chat: ChatOpenAI | None = None
+        self._http: Any = None
+        self._building = asyncio.Lock()
+        self.calls = 0
+
+    async def warm(self) -> None:
+        """Load the client library in the background of the start; the first answer then does not wait."""
+        await asyncio.to_thread(_import_client)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        if self._http is not None:
+            await self._http.aclose()
+            self._http = self._chat = None
+
+    async def write(
+        self,
+        role: str,
+        system: str,
+        user: str,
+        *,
+        quotes: Sequence[str] = (),
+        max_tokens: int = 400,
+    ) -> AsyncIterator[str]:
+        deadline = asyncio.get_running_loop().time() + self._timeout_for(role)
+        async with self._errors():
+            async with asyncio.timeout_at(deadline):
+                chat = await self._bound_for_writing(role, quotes, max_tokens)
+            self._count(role)
+            finish = ""
+            stream = chat.astream(self._messages(role, system, user))
+            while True:
+                # Bounded chunk by chunk: a time-out around a yield would also count the reader's time.
+                async with asyncio.timeout_at(deadline):
+                    chunk = await anext(stream, None)
+                if chunk is None:
+                    break
+                finish = str(chunk.response_metadata.get("finish_reason") or finish)
+                if text := str(chunk.text):
+                    yield text
+        if finish == "length" and quotes:
+            raise ModelOutputInvalid(f"The {role}'s answer was cut off at {max_tokens} tokens.")
+
+    async def fill(self, role: str, system: str, user: str, schema: dict[str, Any]) -> Filled:
+        started = time.perf_counter()
+        async with self._errors(), asyncio.timeout(self._timeout_for(role)):
+            chat = await self._bound_for_filling(role, user, schema)
+            self._count(role)
+            message = await chat.ainvoke(self._messages(role, system, user))
+        finish = message.response_metadata.get("finish_reason")
+        return Filled(
+            values=parsed_object(str(message.text), truncated=finish == "length"),
+            model=self.name,
+            version=hashlib.sha256(f"{self.name}\0{system}".encode()).hexdigest()[:12],
+            ms=(time.perf_counter() - started) * 1000,
+        )
+
+    # --- what the embedded variant does otherwise ------------------------------------------------
+
+    def _errors(self) -> Any:
+        return _errors_explained(self.name)
+
+    def _messages(self, role: str, system: str, user: str) -> list[tuple[str, str]]:
+        return [("system", system), ("human", user)] if system else [("human", user)]
+
+    async def _bound_for_writing(
+        self, role: str, quotes: Sequence[str], max_tokens: int
+    ) -> Runnable[Any, Any]:
+        return (await self._client()).bind(max_tokens=max_tokens)
+
+    async def _bound_for_filling(
+        self, role: str, user: str, schema: dict[str, Any]
+    ) -> Runnable[Any, Any]:
+        form = {"name": role, "schema": ollama_wire.plain_schema(schema), "strict": True}
+        return (await self._client()).bind(
+            max_tokens=_FILL_TOKENS, response_format={"type": "json_schema", "json_schema": form}
+        )
+
+    # --- the client ------------------------------------------------------------------------------
+
+    def _count(self, role: str) -> None:
+        self.calls += 1
+        for calls in _counted.get():
+            calls.made += 1
+        self._on_call(role)
+
+    async def _client(self) -> ChatOpenAI:
+        async with self._building:
+            if self._chat is None:
+                self._chat = await self._built(self._base_url, self._api_key, retries=1)
+            return self._chat
+
+    async def _built(self, base_url: str | None, key: str, *, retries: int) -> ChatOpenAI:
+        await asyncio.to_thread(_import_client)
+        import openai
+        from langchain_openai import ChatOpenAI
+        from pydantic import SecretStr
+
+        if self._http is None:
+            # Our own: the library shares one between all instances and event loops of a process.
+            self._http = openai.DefaultAsyncHttpxClient()
+        return ChatOpenAI(
+            model=self.name,
+            base_url=base_url,
+            api_key=SecretStr(key or "none"),
+            temperature=0,
+            max_retries=retries,
+            http_async_client=self._http,
+            stream_usage=True,
+        )
+
+
+class EmbeddedLargeModel(ChatLargeModel):
+    """The same client pointed at the embedded server, held to grammars, because the model is tiny."""
+
+    def __init__(
+        self,
+        server: EmbeddedServer,
+        *,
+        timeout_for: Callable[[str], float] = lambda role: 60.0,
+        on_call: Callable[[str], None] = lambda role: None,
+    ) -> None:
+        super().__init__(MODEL, timeout_for=timeout_for, on_call=on_call)
+        self._server = server
+        self._built_for = ""
+
+    def _messages(self, role: str, system: str, user: str) -> list[tuple[str, str]]:
+        # The adapter is the instruction: it was trained without a system turn.
+        told = "" if self._server.has_adapter(role) else neutral(system)
+        return super()._messages(role, told, neutral(user))
+
+    def _errors(self) -> Any:
+        return self._watched()
+
+    @asynccontextmanager
+    async def _watched(self) -> AsyncGenerator[None]:
+        try:
+            async with _errors_explained(self.name):
+                yield
+        except ModelUnavailable as error:
+            if isinstance(error.__cause__, TimeoutError):
+                self._server.suspect()
+            raise
+
+    async def _bound_for_writing(
+        self, role: str, quotes: Sequence[str], max_tokens: int
+    ) -> Runnable[Any, Any]:
+        given = [neutral(quote) for quote in quotes]
+        grammar = quotes_grammar(given) if given else None
+        tokens = max_tokens if given else min(max_tokens, _EMBEDDED_TOKENS)
+        return await self._bound(role, grammar, tokens)
+
+    async def _bound_for_filling(
+        self, role: str, user: str, schema: dict[str, Any]
+    ) -> Runnable[Any, Any]:
+        return await self._bound(role, schema_grammar(schema, neutral(user)), _FILL_TOKENS)
+
+    async def _bound(self, role: str, grammar: str | None, tokens: int) -> Runnable[Any, Any]:
+        extra: dict[str, Any] = {
+            "lora": self._server.lora(role),
+            "id_slot": self._server.large_slot,
+            "cache_prompt": True,
+        }
+        if grammar:
+            extra["grammar"] = grammar
+        return (await self._client()).bind(max_tokens=tokens, extra_body=extra)
+
+    async def _client(self) -> ChatOpenAI:
+        endpoint = await self._server.ready(within=self._timeout_for("synthesizer"))
+        async with self._building:
+            # A restarted server listens elsewhere.
+            if self._chat is None or self._built_for != endpoint.address:
+                self._chat = await self._built(f"{endpoint.address}/v1", endpoint.key, retries=0)
+                self._built_for = endpoint.address
+            return self._chat
+
+
+def _import_client() -> None:
+    import langchain_openai
+
+    cast("Any", langchain_openai).ChatOpenAI  # noqa: B018 - its package imports lazily
