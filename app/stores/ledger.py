@@ -172,14 +172,16 @@ class SqlLedger:
             )
             if held.rowcount != 1:
                 return _outcome(action, "blocked", IN_FLIGHT)
-            if _needs_approval(operation, verdict) and not self._approvals.consume(conn, action):
+            shop = self._shop_for(conn, action.customer)
+            grave = _needs_approval(operation, verdict) or _grave_by_now(operation, shop, arguments)
+            if grave and not self._approvals.consume(conn, action):
                 # Nothing ran, so the key stays free for the day the approval is there.
                 conn.execute(delete(ledger).where(_held_by(action, owner)))
                 return _outcome(action, "blocked", NOT_APPROVED)
             self._checkpoint("before_effect")
             try:
                 with conn.begin_nested():
-                    result = operation.run(self._shop_for(conn, action.customer), arguments)
+                    result = operation.run(shop, arguments)
             except OperationFailed as error:
                 outcome = _outcome(action, "failed", str(error))
             else:
@@ -240,6 +242,14 @@ def _needs_approval(operation: Operation, verdict: Verdict) -> bool:
         or verdict.consequence in (Consequence.IRREVERSIBLE, Consequence.UNKNOWN)
         or Consequence.IRREVERSIBLE in (verdict.declared, operation.consequence)
     )
+
+
+def _grave_by_now(operation: Operation, shop: Shop, arguments: Arguments) -> bool:
+    """Whether the record has changed since the verdict so that this can no longer be undone."""
+    try:
+        return operation.preview(shop, arguments).consequence is Consequence.IRREVERSIBLE
+    except OperationFailed:
+        return False  # It will not run either, and says why.
 
 
 def _row_of(action: Action) -> ColumnElement[bool]:

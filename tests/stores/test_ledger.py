@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ from tests.stores.world import (
     an_action,
     operation,
 )
-from tools.domain import Consequence, Verdict
+from tools.domain import Consequence, Preview, Verdict
 from tools.ports import BackendUnavailable, Ledger
 
 ROOT = Path(__file__).parents[2]
@@ -231,6 +232,16 @@ async def test_a_raised_verdict_asks_for_an_approval_of_a_routine_operation(worl
     verdict = Verdict.model_validate(ROUTINE.model_dump() | raised)
     assert (await world.ledger.execute(an_action(), TAKE, verdict)).status == "blocked"
     assert world.effects == 0
+
+
+async def test_a_record_that_became_grave_since_the_verdict_asks_for_an_approval(world):
+    """The consequence is worked out again in the transaction of the effect."""
+    by_now = replace(TAKE, preview=lambda shop, given: Preview(consequence=GRAVE.consequence))
+    assert (await world.ledger.execute(an_action(), by_now, ROUTINE)).reason == NOT_APPROVED
+    await world.approvals.request(an_action(), GRAVE)
+    await world.approvals.decide(an_action().id, approve=True, reviewer="op")
+    assert (await world.ledger.execute(an_action(), by_now, ROUTINE)).status == "executed"
+    assert world.effects == 1
 
 
 async def test_an_approved_action_that_fails_uses_its_approval_up(world):

@@ -1,0 +1,174 @@
+"""What every ledger and approvals store promises, in memory as in SQL, on the real operations."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from app.stores import shop
+from app.stores.approvals import SqlApprovals
+from app.stores.database import create_engine, migrate, reading, writing
+from app.stores.ledger import SqlLedger
+from graphs.keys import action_id, action_key, fingerprint
+from tests.stores.world import ADA, BEN, NOON, Hands
+from tools.domain import Action, Consequence, Verdict
+from tools.memory import MemoryApprovals, MemoryBooks, MemoryLedger
+from tools.operations import OPERATIONS
+from tools.stories import Account
+
+TICKET = OPERATIONS["create_ticket"]
+
+
+class Stores:
+    """A ledger and its approvals on one kind of books."""
+
+    def __init__(self, ledger, approvals, hands, count) -> None:
+        self.ledger, self.approvals, self.hands, self.tickets = ledger, approvals, hands, count
+
+
+def in_memory(hands):
+    books = MemoryBooks([Account(ADA)])
+    approvals = MemoryApprovals(hands.clock, timedelta(hours=24))
+    ledger = MemoryLedger(books, approvals, hands.clock)
+    return Stores(ledger, approvals, hands, lambda: len(books.account(ADA).tickets))
+
+
+def in_sql(engine, hands):
+    def shop_for(connection, customer):
+        return shop.SqlShop(connection, customer, today=hands.clock.today(), writing=True)
+
+    def count():
+        with reading(engine) as connection:
+            return connection.execute(sa.select(sa.func.count()).select_from(shop.tickets)).scalar()
+
+    with writing(engine) as connection:
+        row = ADA.model_dump()
+        connection.execute(sa.insert(shop.customers).values(**row))
+    approvals = SqlApprovals(engine, hands.clock, ttl=timedelta(hours=24))
+    return Stores(SqlLedger(engine, shop_for, hands.clock, approvals), approvals, hands, count)
+
+
+@pytest.fixture(params=["memory", "sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def stores(request, tmp_path):
+    if request.param == "memory":
+        yield in_memory(Hands())
+        return
+    url = f"sqlite:///{tmp_path / 'contract.db'}"
+    if request.param == "postgres":
+        url = request.getfixturevalue("new_postgres_url")
+    migrate(url)
+    engine = create_engine(url)
+    yield in_sql(engine, Hands())
+    engine.dispose()
+
+
+def ticket(subject: str = "Broken buckle", request: str = "r1") -> Action:
+    key = action_key(ADA.tenant, ADA.id, TICKET.name, request)
+    arguments = {"subject": subject}
+    return Action(
+        id=action_id(key),
+        tenant=ADA.tenant,
+        customer=ADA,
+        thread="th-1",
+        turn="turn-1",
+        operation=TICKET.name,
+        arguments=arguments,
+        key=key,
+        fingerprint=fingerprint(TICKET.name, arguments),
+        proposed_at=NOON,
+    )
+
+
+def a_verdict(**changes) -> Verdict:
+    routine = Consequence.RETRY_SAFE
+    return Verdict(consequence=routine, declared=routine, reason="").model_copy(update=changes)
+
+
+ROUTINE = a_verdict()
+GRAVE = a_verdict(consequence=Consequence.IRREVERSIBLE, needs_approval=True)
+
+
+async def test_once_and_then_from_the_ledger(stores):
+    """A repeat is the stored outcome."""
+    first = await stores.ledger.execute(ticket(), TICKET, ROUTINE)
+    again = await stores.ledger.execute(ticket(), TICKET, ROUTINE)
+    assert first.status == "executed"
+    assert first.result["ticket_number"].startswith("T-")
+    assert again == first.model_copy(update={"replayed": True})
+    found = await stores.ledger.find(ADA.tenant, TICKET.name, ticket().key)
+    assert (found, stores.tickets()) == (first, 1)
+
+
+async def test_other_arguments_under_the_key_are_blocked(stores):
+    """A key stands for one payload."""
+    await stores.ledger.execute(ticket(), TICKET, ROUTINE)
+    other = await stores.ledger.execute(ticket("Torn strap"), TICKET, ROUTINE)
+    assert (other.status, stores.tickets()) == ("blocked", 1)
+
+
+async def test_duplicates_at_once_have_one_effect(stores):
+    """Ten at the same time."""
+    outcomes = await asyncio.gather(
+        *(stores.ledger.execute(ticket(), TICKET, ROUTINE) for _ in range(10))
+    )
+    assert sum(each.status == "executed" and not each.replayed for each in outcomes) == 1
+    assert stores.tickets() == 1
+
+
+@pytest.mark.parametrize("verdict", [GRAVE, a_verdict(consequence=Consequence.UNKNOWN)])
+async def test_without_an_approval_nothing_runs(stores, verdict):
+    """Unasked, pending and rejected are all the same: no."""
+    assert (await stores.ledger.execute(ticket(), TICKET, verdict)).status == "blocked"
+    await stores.approvals.request(ticket(), verdict)
+    assert (await stores.ledger.execute(ticket(), TICKET, verdict)).status == "blocked"
+    await stores.approvals.decide(ticket().id, approve=False, reviewer="op")
+    assert (await stores.ledger.execute(ticket(), TICKET, verdict)).status == "blocked"
+    assert stores.tickets() == 0
+
+
+async def test_an_approval_permits_one_execution(stores):
+    """Approved, run, replayed."""
+    await stores.approvals.request(ticket(), GRAVE)
+    await stores.approvals.decide(ticket().id, approve=True, reviewer="op")
+    first = await stores.ledger.execute(ticket(), TICKET, GRAVE)
+    again = await stores.ledger.execute(ticket(), TICKET, GRAVE)
+    assert (first.status, again.replayed, stores.tickets()) == ("executed", True, 1)
+    assert (await stores.approvals.get(ticket().id)).status == "executed"
+
+
+@pytest.mark.parametrize("edit", [{"fingerprint": "f" * 64}, {"key": "k"}, {"customer": BEN}])
+async def test_an_edited_action_is_not_the_approved_one(stores, edit):
+    """The approval is for what the reviewer saw."""
+    await stores.approvals.request(ticket(), GRAVE)
+    await stores.approvals.decide(ticket().id, approve=True, reviewer="op")
+    edited = ticket().model_copy(update=edit)
+    assert (await stores.ledger.execute(edited, TICKET, GRAVE)).status == "blocked"
+    assert stores.tickets() == 0
+
+
+async def test_a_question_is_answered_once_and_in_time(stores):
+    """Stored once; decided once; past its time it is expired and cannot be decided."""
+    asked = await stores.approvals.request(ticket(), GRAVE)
+    assert await stores.approvals.request(ticket(), GRAVE) == asked
+    assert await stores.approvals.pending() == [asked]
+    first, decided = await stores.approvals.decide(ticket().id, approve=False, reviewer="op")
+    again = await stores.approvals.decide(ticket().id, approve=True, reviewer="other")
+    assert (decided, again) == (True, (first, False))
+    late = ticket(request="r2")
+    await stores.approvals.request(late, GRAVE)
+    stores.hands.pass_(hours=24)
+    assert await stores.approvals.pending() == []
+    approval, decided = await stores.approvals.decide(late.id, approve=True, reviewer="op")
+    assert (approval.status, decided) == ("expired", False)
+    with pytest.raises(KeyError):
+        await stores.approvals.decide("act_nothing", approve=True, reviewer="op")
+
+
+async def test_a_read_or_another_operation_is_not_executed(stores):
+    """The ledger takes the write that the action names."""
+    for name in ("list_orders", "hand_off"):
+        with pytest.raises(ValueError, match=name):
+            await stores.ledger.execute(ticket(), OPERATIONS[name], ROUTINE)
