@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
@@ -89,9 +89,10 @@ def test_the_mix_is_held_out() -> None:
 def _strings(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
-    elif isinstance(value, dict | list):
-        children: Any = value.values() if isinstance(value, dict) else value
-        for child in children:
+    elif isinstance(value, dict):
+        yield from _strings(list(cast("dict[str, Any]", value).values()))
+    elif isinstance(value, list):
+        for child in cast("list[Any]", value):
             yield from _strings(child)
 
 
