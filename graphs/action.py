@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-import prompts
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
 from langgraph.types import Command, interrupt
 
+import prompts
 from graphs import replies, verdict
 from graphs.context import Context
 from graphs.extraction import invalid, missing
@@ -176,7 +176,10 @@ async def decide(state: ActionState, runtime: Runtime[Context]) -> dict[str, Any
         case "approved" if approval.action.fingerprint == action.fingerprint:
             return {"approval": approval}
         case "rejected":
-            return {"approval": approval, "outcome": _outcome(action, "rejected", approval.note or "")}
+            return {
+                "approval": approval,
+                "outcome": _outcome(action, "rejected", approval.note or ""),
+            }
         case "expired":
             return {"approval": approval, "outcome": _outcome(action, "expired")}
         case _:
@@ -272,10 +275,12 @@ class ActionGraph:
         action = approval.action
         config = thread_of(action.id)
         known = await self.compiled.aget_state(config)
+        if (
+            known.next and not known.interrupts
+        ):  # a process died in the middle: go on to its question
+            await self.compiled.ainvoke(None, config, context=context)
+            known = await self.compiled.aget_state(config)
         if not known.interrupts:
-            if known.next:  # it died after the answer: finish what was begun
-                state = await self.compiled.ainvoke(None, config, context=context)
-                return outcome_of(state, action)
             return outcome_of(known.values, action)
         state = await self.compiled.ainvoke(
             Command(resume={known.interrupts[0].id: answer}),

@@ -20,9 +20,20 @@ from tools.numbers import PREFIXES, means_newest, normalise_number
 _NUMBER = re.compile(
     r"(?<![\w.,])(?:(?P<prefix>[A-Za-z]{1,3})[\s\-_#.:]*)?#?(?P<digits>\d{3,9})(?![\w]|[.,]\d)"
 )
-_BEFORE = re.compile(r"(order|invoice|bill|refund|subscription|plan)s?\W*(?:number|no\.?|nr\.?|id)?\W*$", re.I)
+_BEFORE = re.compile(
+    r"(order|invoice|bill|refund|subscription|plan)s?\W*(?:number|no\.?|nr\.?|id)?\W*$", re.I
+)
 _KIND_WORDS = {"bill": "invoice", "plan": "subscription"}
-_ORDINALS = {"first": 0, "1st": 0, "second": 1, "2nd": 1, "third": 2, "3rd": 2, "fourth": 3, "last": -1}
+_ORDINALS = {
+    "first": 0,
+    "1st": 0,
+    "second": 1,
+    "2nd": 1,
+    "third": 2,
+    "3rd": 2,
+    "fourth": 3,
+    "last": -1,
+}
 _QUANTITIES = {"one": 1, "a": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6}
 _QUANTITY = re.compile(r"\b(\d{1,2}|one|two|three|four|five|six|a)\b(?:\s+months?)?", re.I)
 
@@ -132,9 +143,13 @@ def picked(pending: Pending, text: str) -> dict[str, JsonValue] | None:
             if digits and re.search(rf"(?<!\d){digits}(?!\d)", folded):
                 return candidate
     for word, place in _ORDINALS.items():
-        if re.search(rf"\b{word}\b", folded) and -len(pending.candidates) <= place < len(pending.candidates):
+        if re.search(rf"\b{word}\b", folded) and -len(pending.candidates) <= place < len(
+            pending.candidates
+        ):
             return pending.candidates[place]
-    if (digit := re.fullmatch(r"\s*(\d)\s*\.?\s*", folded)) and 0 < int(digit[1]) <= len(pending.candidates):
+    if (digit := re.fullmatch(r"\s*(\d)\s*\.?\s*", folded)) and 0 < int(digit[1]) <= len(
+        pending.candidates
+    ):
         return pending.candidates[int(digit[1]) - 1]
     return None
 
@@ -165,7 +180,11 @@ def looks_like_address(text: str) -> bool:
     """A house number together with a postcode or a street word."""
     return bool(
         re.search(r"\b\d{4,5}\b", text) and re.search(r"[A-Za-zäöüß.]{3,}\s*\d+", text)
-    ) or bool(re.search(r"\b(str|straße|strasse|street|road|lane|avenue|weg|platz|gasse)\b\.?", text, re.I))
+    ) or bool(
+        re.search(
+            r"\b(str|straße|strasse|street|road|lane|avenue|weg|platz|gasse)\b\.?", text, re.I
+        )
+    )
 
 
 # --- what the model may choose from -------------------------------------------------------------
@@ -196,7 +215,9 @@ def schema_for(operation: Operation, wanted: list[Field], text: str) -> dict[str
 
 def prompt_for(operation: Operation, wanted: list[Field], text: str) -> str:
     """The extractor's input, exactly as its adapter was trained."""
-    return f"operation: {operation.name}\nfields: {', '.join(f.name for f in wanted)}\nmessage: {text}"
+    return (
+        f"operation: {operation.name}\nfields: {', '.join(f.name for f in wanted)}\nmessage: {text}"
+    )
 
 
 def by_rules(operation: Operation, wanted: list[Field], text: str) -> dict[str, JsonValue]:
@@ -244,7 +265,9 @@ def checked(
             continue
         if field.copied and not occurs(str(value), text):
             refused[name] = "is not in the customer's words"
-        elif field.record is not None and normalise_number(field.record, str(value)) not in _all(field, text):
+        elif field.record is not None and normalise_number(field.record, str(value)) not in _all(
+            field, text
+        ):
             refused[name] = "is not a number the customer wrote"
         else:
             taken[name] = value.strip(" .,;:!?") if isinstance(value, str) else value

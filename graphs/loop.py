@@ -153,9 +153,7 @@ async def prepare(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
             arguments, _, _ = await read_arguments(state, runtime, operation, current.goal)
         # Steps of one request are about the same records unless the customer says otherwise.
         arguments = {**{k: v for k, v in shared.items() if k in known}, **arguments}
-        following = await what_next(
-            context, operation, arguments, current.goal, confirmed=None
-        )
+        following = await what_next(context, operation, arguments, current.goal, confirmed=None)
         if following.step in ("ask", "choose"):
             steps[index] = step.model_copy(update={"arguments": arguments})
             question = Pending(
@@ -393,7 +391,10 @@ def evaluator_input(goal: str, last: Step | None, left: int) -> str:
     result = results.get(last.status, "ok") if last is not None else "ok"
     note = " ".join(last.note.split()[:16]) if last is not None else ""
     name = last.name if last is not None else "none"
-    return f"goal: {' '.join(goal.split()[:30])}\nstep: {name}\nresult: {result} {note}".rstrip() + f"\nleft: {left}"
+    return (
+        f"goal: {' '.join(goal.split()[:30])}\nstep: {name}\nresult: {result} {note}".rstrip()
+        + f"\nleft: {left}"
+    )
 
 
 def observed(step: Step, outcome: Outcome, context: Context) -> Step:
@@ -439,9 +440,7 @@ async def _question_in(context: Context, goal: str) -> str:
     return best if best_probability >= 0.5 else goal
 
 
-async def _given(
-    state: SupportState, runtime: Runtime[Context], asked: Pending
-) -> dict[str, Any]:
+async def _given(state: SupportState, runtime: Runtime[Context], asked: Pending) -> dict[str, Any]:
     """The customer's answer to a question about one step."""
     if asked.stage == "choice":
         return dict(extraction.picked(asked, state["turn"].text) or {})

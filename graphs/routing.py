@@ -20,7 +20,13 @@ Move = Literal["new", "continue", "confirm", "decline", "repeat"]
 
 
 def move(
-    pending: Pending | None, choice: Choice, *, fits: bool, asked_last: bool, sure: float, operation: str | None
+    pending: Pending | None,
+    choice: Choice,
+    *,
+    fits: bool,
+    asked_last: bool,
+    sure: float,
+    operation: str | None,
 ) -> Move:
     """What the customer does to the operation that waits for their word.
 

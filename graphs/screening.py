@@ -34,5 +34,7 @@ def screen_text(turn: Turn, *, handed_off: bool, max_chars: int) -> Screening:
     if not _WORD.search(turn.text):
         return Screening(verdict="no_words", reason="no letter or digit")
     if found := _INJECTION.search(turn.text):
-        return Screening(verdict="injection", reason=f"looks like an instruction to the agent at {found.start()}")
+        return Screening(
+            verdict="injection", reason=f"looks like an instruction to the agent at {found.start()}"
+        )
     return Screening(verdict="ok")

@@ -61,7 +61,9 @@ class Pending(Record):
     candidates: tuple[dict[str, JsonValue], ...] = ()
     effects: tuple[str, ...] = ()  #: What was said would happen; a yes counts for nothing else.
     question: str = ""
-    asked_in: str = ""  #: The turn whose reply ended with the question; only the next turn may say yes.
+    asked_in: str = (
+        ""  #: The turn whose reply ended with the question; only the next turn may say yes.
+    )
     attempts: int = 0
 
 

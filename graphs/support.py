@@ -20,7 +20,16 @@ from graphs.nodes.operation import (
     resolve,
     tell_outcome,
 )
-from graphs.nodes.turn import clarify, deliver, fall_back, refuse, route, screen, stay_silent, validate
+from graphs.nodes.turn import (
+    clarify,
+    deliver,
+    fall_back,
+    refuse,
+    route,
+    screen,
+    stay_silent,
+    validate,
+)
 from graphs.state import SupportState
 
 
@@ -78,7 +87,17 @@ def support_graph(
     graph.add_node(validate)
     graph.add_node(fall_back)
     graph.add_node(deliver)
-    for drafted in ("converse", "clarify", "ask", "confirm", "decline", "format", "quote", "admit", "loop"):
+    for drafted in (
+        "converse",
+        "clarify",
+        "ask",
+        "confirm",
+        "decline",
+        "format",
+        "quote",
+        "admit",
+        "loop",
+    ):
         graph.add_edge(drafted, "validate")
     graph.add_conditional_edges("validate", routing.after_validate)
     for final in ("refuse", "stay_silent", "fall_back"):

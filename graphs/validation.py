@@ -68,7 +68,9 @@ def ungrounded(draft: Draft) -> list[str]:
         if any(n < 1 or n > len(draft.passages) for n in cited):
             problems.append(f"cites a source that was not kept: {sentence[:80]}")
             continue
-        support = " ".join(f"{draft.passages[n - 1].title} {draft.passages[n - 1].text}" for n in cited)
+        support = " ".join(
+            f"{draft.passages[n - 1].title} {draft.passages[n - 1].text}" for n in cited
+        )
         figures = set(_NUMBER.findall(bare)) - set(_NUMBER.findall(support))
         if figures:
             problems.append(f"figure not in its source: {', '.join(sorted(figures))}")

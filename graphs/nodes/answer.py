@@ -87,9 +87,7 @@ async def synthesize(state: SupportState, runtime: Runtime[Context]) -> dict[str
 async def quote(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
     """The synthesizer's fallback: the kept sentences themselves, cited. Cannot be ungrounded."""
     passages = state.get("passages", ())
-    return {
-        "draft": Draft(text=replies.quoted(passages), source="quotes", passages=passages[:2])
-    }
+    return {"draft": Draft(text=replies.quoted(passages), source="quotes", passages=passages[:2])}
 
 
 async def admit(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:

@@ -39,8 +39,12 @@ async def extract(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
                     arguments={**before, **chosen},
                 )
             }
-    asked = pending.field if continues and pending is not None and pending.stage == "field" else None
-    found, refused, degraded = await read_arguments(state, runtime, operation, turn.text, asked=asked)
+    asked = (
+        pending.field if continues and pending is not None and pending.stage == "field" else None
+    )
+    found, refused, degraded = await read_arguments(
+        state, runtime, operation, turn.text, asked=asked
+    )
     return {
         "pending": stack,
         "extraction": Extraction(
@@ -209,7 +213,9 @@ async def ask(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
     assert extracted is not None
     stage: Literal["field", "choice"] = "choice" if following.step == "choose" else "field"
     previous = _open_for(state, extracted)
-    attempts = previous.attempts + 1 if previous is not None and previous.field == following.field else 0
+    attempts = (
+        previous.attempts + 1 if previous is not None and previous.field == following.field else 0
+    )
     if attempts > 2:
         offer = offer_hand_off(state, reason=f"Could not complete {extracted.operation}.")
         return {
@@ -301,6 +307,7 @@ async def carry_out(runtime: Runtime[Context], operation: Operation, action: Act
         {
             "event": "tool",
             "data": {
+                "action": action.id,
                 "operation": operation.name,
                 "title": operation.title,
                 "record": action.label,
@@ -386,7 +393,9 @@ def implausible(operation: Operation, outcome: Outcome) -> str | None:
     try:
         operation.result.model_validate(outcome.result)
     except ValidationError as error:
-        return f"{operation.name} returned something else than it should: {error.error_count()} errors"
+        return (
+            f"{operation.name} returned something else than it should: {error.error_count()} errors"
+        )
     return None
 
 

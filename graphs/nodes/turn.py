@@ -45,9 +45,7 @@ async def screen(state: SupportState, runtime: Runtime[Context]) -> dict[str, An
     if turn.outcome is None:
         # The turn's id makes a replayed turn overwrite its message instead of adding one.
         at = {"at": turn.at.isoformat()}
-        update["messages"] = [
-            HumanMessage(turn.text, id=f"{turn.id}:in", additional_kwargs=at)
-        ]
+        update["messages"] = [HumanMessage(turn.text, id=f"{turn.id}:in", additional_kwargs=at)]
     return update
 
 
@@ -162,7 +160,9 @@ def decide_route(
             {**common, "lane": "escalate", "reason": f"frustration {frustration:.2f}"}
         )
     if intent.lane == "agent" and several < thresholds.several / 2 and abstained:
-        return Route.model_validate({**common, "lane": "direct", "abstained": True, "reason": "unsure"})
+        return Route.model_validate(
+            {**common, "lane": "direct", "abstained": True, "reason": "unsure"}
+        )
     return Route.model_validate(
         {
             **common,

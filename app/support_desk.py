@@ -1,0 +1,412 @@
+"""The running agent behind the Desk protocol: turns, approvals, deliveries, hand-offs."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from weakref import WeakValueDictionary
+
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
+from langgraph.graph.state import CompiledStateGraph
+
+from app.desk import (
+    ApprovalDecided,
+    ApprovalNotFound,
+    Event,
+    KeyConflict,
+    KeyInFlight,
+    Message,
+    ThreadNotFound,
+    ThreadSummary,
+)
+from app.stores.approvals import SqlApprovals
+from app.stores.decisions import SqlDecisionLog
+from app.stores.outbox import SqlOutbox
+from app.stores.turns import Conflict, Fresh, InFlight, Replay, SqlThreads, SqlTurns
+from app.tracing import Tracing
+from graphs import replies
+from graphs.action import ActionGraph, edited
+from graphs.context import Context
+from graphs.state import Answer, SupportState, Turn
+from tools.domain import Action, Approval, Customer, Outcome
+from tools.ports import PortError
+
+log = logging.getLogger(__name__)
+
+#: Nodes one turn may run; a loop of ten steps needs about forty.
+RECURSION_LIMIT = 80
+#: How often what nobody delivered is looked for, in seconds.
+COURIER_SECONDS = 5.0
+
+Support = CompiledStateGraph[SupportState, Context, SupportState, SupportState]
+
+
+@dataclass(frozen=True)
+class Stores:
+    """What is kept in SQL."""
+
+    approvals: SqlApprovals
+    decisions: SqlDecisionLog
+    outbox: SqlOutbox
+    turns: SqlTurns
+    threads: SqlThreads
+
+
+@dataclass
+class SupportDesk:
+    """One process's agent; everything another process needs is in the stores and the saver."""
+
+    support: Support
+    actions: ActionGraph
+    stores: Stores
+    context_for: Callable[[Customer, str], Context]
+    find_customer: Callable[[str], Awaitable[Customer | None]]
+    demo: Callable[[], Awaitable[list[Customer]]]
+    check_health: Callable[[], Awaitable[Mapping[str, Any]]]
+    describe: Callable[[], Mapping[str, Any]]
+    tracing: Tracing = field(default_factory=Tracing)
+    _locks: WeakValueDictionary[str, asyncio.Lock] = field(
+        default_factory=lambda: WeakValueDictionary[str, asyncio.Lock]()
+    )
+
+    # --- customers and threads -------------------------------------------------------------------
+
+    async def customer(self, customer_id: str) -> Customer | None:
+        return await self.find_customer(customer_id)
+
+    async def demo_customers(self) -> list[Customer]:
+        return await self.demo()
+
+    async def open_thread(self, customer: Customer) -> str:
+        return (await self.stores.threads.create(customer.tenant, customer.id)).id
+
+    async def threads(self, customer: Customer) -> list[ThreadSummary]:
+        found = await self.stores.threads.list_for_customer(customer.tenant, customer.id)
+        return [
+            ThreadSummary(id=t.id, title=t.title, created_at=t.created_at, handed_off=t.handed_off)
+            for t in found
+        ]
+
+    async def history(self, customer: Customer, thread: str) -> list[Message]:
+        await self._owned(customer, thread)
+        return [message for m in await self._messages(thread) if (message := _shown(m))]
+
+    # --- turns ------------------------------------------------------------------------------------
+
+    async def turn(
+        self, customer: Customer, thread: str, text: str, *, key: str | None = None
+    ) -> AsyncIterator[Event]:
+        owned = await self._owned(customer, thread)
+        claim: Fresh | None = None
+        turn_id = f"t_{uuid.uuid4().hex[:20]}"
+        if key is not None:
+            begun = await self.stores.turns.begin(
+                customer.tenant, customer.id, key, _digest(thread, text)
+            )
+            match begun:
+                case Replay(response=stored):
+                    for event in stored if isinstance(stored, list) else []:
+                        yield Event.model_validate(event)
+                    return
+                case InFlight():
+                    raise KeyInFlight
+                case Conflict():
+                    raise KeyConflict
+                case Fresh():
+                    claim = begun
+            # A retry after a crash is the same turn: same message ids, same action keys.
+            turn_id = f"t_{_digest(customer.tenant, customer.id, key)[:20]}"
+        context = self.tracing.wrap(self.context_for(customer, thread))
+        turn = Turn(id=turn_id, text=text, at=context.clock.now())
+        events: list[Event] = []
+        try:
+            async with self._alone(thread):
+                async for event in self._play(turn, context):
+                    events.append(event)
+                    yield event
+        except PortError as error:
+            log.warning("turn %s of thread %s failed: %s", turn_id, thread, error)
+            yield _failed()
+        finally:
+            await asyncio.shield(self._settle(claim, events, thread, owned.title, text))
+
+    async def _play(self, turn: Turn, context: Context) -> AsyncIterator[Event]:
+        """Run the support graph for one turn, finishing first what a crash left undone."""
+        config = _config(context.thread)
+        async with self.tracing.turn(
+            turn.id, context.thread, context.customer.id, turn.text
+        ) as traced:
+            config["callbacks"] = list(traced.callbacks)
+            snapshot = await self.support.aget_state(config)
+            given: Any = {"turn": turn}
+            if snapshot.next and (left := snapshot.values.get("turn")) is not None:
+                if left.id == turn.id:
+                    given = None
+                else:
+                    await self._finish_crashed(config, context, left)
+            done: set[str] = set()
+            async for data in self.support.astream(
+                given, config, context=context, stream_mode="custom", durability="async"
+            ):
+                event = Event.model_validate(data)
+                if event.event == "tool":
+                    done.add(str(event.data.get("action", "")))
+                if event.event == "final":
+                    event = event.model_copy(
+                        update={"data": {**event.data, "turn": turn.id, "thread": context.thread}}
+                    )
+                    traced.annotate(
+                        output=event.data.get("text"),
+                        lane=event.data.get("lane"),
+                        intent=event.data.get("intent"),
+                        llm_calls=event.data.get("llm_calls"),
+                    )
+                yield event
+            for action in done - {""}:
+                await self.stores.outbox.delivered(action)
+            if turn.outcome is not None:
+                await self.stores.outbox.delivered(turn.outcome.action_id)
+
+    async def _finish_crashed(self, config: Any, context: Context, left: Turn) -> None:
+        log.warning("finishing turn %s, which an earlier process left undone", left.id)
+        try:
+            await self.support.ainvoke(None, config, context=context)
+        except PortError as error:
+            log.warning("turn %s could not be finished: %s", left.id, error)
+
+    async def _settle(
+        self, claim: Fresh | None, events: list[Event], thread: str, title: str, text: str
+    ) -> None:
+        """Store what a retry would get; what did not end well is given back."""
+        final = bool(events) and events[-1].event == "final"
+        if claim is not None and final:
+            await self.stores.turns.finish(claim, [e.model_dump(mode="json") for e in events])
+        elif claim is not None:
+            await self.stores.turns.abandon(claim)
+        if final and not title and text.strip():
+            await self.stores.threads.set_title(thread, " ".join(text.split())[:60])
+        if any(e.event == "handoff" for e in events):
+            await self.stores.threads.set_handed_off(thread, True)
+
+    # --- approvals --------------------------------------------------------------------------------
+
+    async def approvals(self, status: str | None = "pending", limit: int = 50) -> list[Approval]:
+        return await self.stores.approvals.list(status, limit)  # type: ignore[arg-type]
+
+    async def decide(self, action_id: str, answer: Answer) -> Approval:
+        waiting = await self.stores.approvals.get(action_id)
+        if waiting is None:
+            raise ApprovalNotFound
+        if answer.decision == "edit":
+            return await self._edit(waiting, answer)
+        approval, changed = await self.stores.approvals.decide(
+            action_id,
+            approve=answer.decision == "approve",
+            reviewer=answer.reviewer,
+            note=answer.note,
+        )
+        if not changed:
+            raise ApprovalDecided(approval)
+        await self._carry_out(approval, answer)
+        return await self.stores.approvals.get(action_id) or approval
+
+    async def _edit(self, waiting: Approval, answer: Answer) -> Approval:
+        """Other arguments are another action: the old question is closed, the new one goes to the gate."""
+        if waiting.status != "pending":
+            raise ApprovalDecided(waiting)
+        context = self.tracing.wrap(
+            self.context_for(waiting.action.customer, waiting.action.thread)
+        )
+        action = edited(waiting.action, context.operations[waiting.action.operation], answer)
+        if isinstance(action, str):
+            raise EditInvalid(action)
+        _, changed = await self.stores.approvals.decide(
+            waiting.id,
+            approve=False,
+            reviewer=answer.reviewer,
+            note=f"Replaced by {action.id}",
+        )
+        if not changed:
+            raise ApprovalDecided(waiting)
+        await self.stores.outbox.delivered(waiting.id)  # the customer hears of the new one instead
+        await self.actions.resume(
+            waiting, Answer(decision="reject", reviewer=answer.reviewer), context
+        )
+        outcome = await self.actions.propose(action, context)
+        if outcome.status != "pending":
+            await self._tell(action, outcome)
+        return await self.stores.approvals.get(action.id) or waiting
+
+    async def _carry_out(self, approval: Approval, answer: Answer) -> None:
+        action = approval.action
+        context = self.tracing.wrap(self.context_for(action.customer, action.thread))
+        async with self.tracing.turn(
+            action.turn, action.thread, action.customer.id, f"{answer.decision} {action.operation}"
+        ):
+            outcome = await self.actions.resume(approval, answer, context)
+        if outcome.status != "pending":
+            await self._tell(action, outcome)
+
+    async def _tell(self, action: Action, outcome: Outcome) -> None:
+        """Bring an outcome into the customer's thread; its action id makes a second delivery the same."""
+        context = self.tracing.wrap(self.context_for(action.customer, action.thread))
+        turn = Turn(id=f"o_{action.id}", at=context.clock.now(), outcome=outcome)
+        async with self._alone(action.thread):
+            async for _ in self._play(turn, context):
+                pass
+
+    # --- the courier ------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def courier(self) -> AsyncIterator[None]:
+        """Delivers in the background what a dead process left behind, until the block ends."""
+        task = asyncio.create_task(self._deliver_forever(), name="courier")
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def _deliver_forever(self) -> None:
+        while True:
+            try:
+                await self.deliver_due()
+            except PortError as error:
+                log.warning("deliveries wait: %s", error)
+            await asyncio.sleep(COURIER_SECONDS)
+
+    async def deliver_due(self) -> None:
+        """Expire what was not answered, run what was approved but never ran, tell what was not told."""
+        await self.stores.approvals.expire_due()
+        for approval in await self.stores.approvals.list("approved"):
+            if _age(approval, self) > COURIER_SECONDS:
+                answer = Answer(decision="approve", reviewer=approval.reviewer or "unknown")
+                await self._carry_out(approval, answer)
+        for delivery in await self.stores.outbox.due():
+            customer = await self.find_customer(delivery.customer_id)
+            if customer is None:
+                continue
+            context = self.tracing.wrap(self.context_for(customer, delivery.thread))
+            turn = Turn(
+                id=f"o_{delivery.action_id}", at=context.clock.now(), outcome=delivery.outcome
+            )
+            async with self._alone(delivery.thread):
+                async for _ in self._play(turn, context):
+                    pass
+
+    # --- operators --------------------------------------------------------------------------------
+
+    async def decisions(self, **filters: Any) -> list[Mapping[str, Any]]:
+        return [d.model_dump(mode="json") for d in await self.stores.decisions.list(**filters)]
+
+    async def hand_offs(self) -> list[Mapping[str, Any]]:
+        return [
+            {
+                "thread": t.id,
+                "customer": t.customer,
+                "title": t.title,
+                "created_at": t.created_at.isoformat(),
+                "messages": [
+                    m.model_dump(mode="json")
+                    for raw in (await self._messages(t.id))[-6:]
+                    if (m := _shown(raw))
+                ],
+            }
+            for t in await self.stores.threads.list_handed_off()
+        ]
+
+    async def release(self, thread: str, operator: str, message: str | None = None) -> None:
+        found = await self.stores.threads.find(thread)
+        if found is None:
+            raise ThreadNotFound
+        customer = await self.find_customer(found.customer)
+        assert customer is not None
+        at = self.context_for(customer, thread).clock.now()
+        said: list[AnyMessage] = []
+        if message:
+            said.append(
+                AIMessage(
+                    message,
+                    id=f"op_{uuid.uuid4().hex[:16]}",
+                    name="operator",
+                    additional_kwargs={"at": at.isoformat(), "operator": operator},
+                )
+            )
+        async with self._alone(thread):
+            await self.support.aupdate_state(
+                _config(thread), {"handed_off": False, "messages": said}, as_node="deliver"
+            )
+        await self.stores.threads.set_handed_off(thread, False)
+
+    async def health(self) -> Mapping[str, Any]:
+        return await self.check_health()
+
+    async def info(self) -> Mapping[str, Any]:
+        return self.describe()
+
+    # --- inside -----------------------------------------------------------------------------------
+
+    async def _owned(self, customer: Customer, thread: str) -> Any:
+        owned = await self.stores.threads.owner(thread, customer.tenant, customer.id)
+        if owned is None:
+            raise ThreadNotFound
+        return owned
+
+    async def _messages(self, thread: str) -> list[AnyMessage]:
+        snapshot = await self.support.aget_state(_config(thread))
+        return list(snapshot.values.get("messages", []))
+
+    @asynccontextmanager
+    async def _alone(self, thread: str) -> AsyncIterator[None]:
+        """One turn at a time on a thread: LangGraph itself would accept two."""
+        lock = self._locks.get(thread)
+        if lock is None:
+            lock = self._locks[thread] = asyncio.Lock()
+        async with lock:
+            yield
+
+
+class EditInvalid(ValueError):
+    """The edited arguments are not valid for this operation."""
+
+
+def _age(approval: Approval, desk: SupportDesk) -> float:
+    decided = approval.decided_at or approval.requested_at
+    now = desk.context_for(approval.action.customer, approval.action.thread).clock.now()
+    return (now - decided).total_seconds()
+
+
+def _config(thread: str) -> Any:
+    return {"configurable": {"thread_id": thread}, "recursion_limit": RECURSION_LIMIT}
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _failed() -> Event:
+    return Event(event="error", data={"text": replies.apology(), "retry": True})
+
+
+def _shown(message: AnyMessage) -> Message | None:
+    extra = message.additional_kwargs
+    if isinstance(message, HumanMessage):
+        return Message(id=str(message.id), role="customer", text=message.text, at=extra.get("at"))
+    if not isinstance(message, AIMessage):
+        return None
+    meta = {k: extra[k] for k in ("lane", "intent", "llm_calls", "degraded") if k in extra}
+    return Message(
+        id=str(message.id),
+        role="operator" if message.name == "operator" else "agent",
+        text=message.text,
+        at=extra.get("at"),
+        citations=tuple(extra.get("citations", ())),
+        meta=meta,
+    )

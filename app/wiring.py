@@ -1,0 +1,386 @@
+"""The composition root: opens what the settings name, hands it to the graphs, closes it again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from app.config import LARGE_ROLES, Settings, prepare_environment
+from app.desk import Desk
+from app.models.embedded import EmbeddedServer, EmbeddedSmallModel
+from app.models.encoder import OnnxEncoder
+from app.models.large import ChatLargeModel, EmbeddedLargeModel
+from app.models.manifest import SHIPPED, Manifest, base_model, load_manifest
+from app.stores.approvals import SqlApprovals
+from app.stores.database import create_engine, migrate, reading
+from app.stores.decisions import SqlDecisionLog
+from app.stores.ledger import SqlLedger
+from app.stores.outbox import SqlOutbox
+from app.stores.shop import SqlBackend, SqlShop, customers
+from app.stores.turns import SqlThreads, SqlTurns
+from app.tracing import Tracing, tracing
+from graphs.action import ActionGraph
+from graphs.context import Context, Limits, Thresholds
+from graphs.intents import load_intents
+from graphs.support import support_graph
+from tools.domain import Clock, Customer
+from tools.operations import OPERATIONS
+from tools.ports import BackendUnavailable, LargeModel, SmallModel
+from tools.privacy import mask_pii
+
+if TYPE_CHECKING:
+    from langgraph.checkpoint.base import BaseCheckpointSaver
+
+    from app.knowledge.knowledge import HybridKnowledge
+    from app.support_desk import Support
+
+log = logging.getLogger(__name__)
+
+#: What is being prepared, how much of it is done, and how much there is (0: not known).
+Progress = Callable[[str, int, int], None]
+
+
+def _quiet(what: str, done: int, total: int) -> None:
+    """Progress that nobody looks at."""
+
+
+@dataclass
+class Models:
+    """The model servers of this process and who answers which role."""
+
+    small: SmallModel
+    large: LargeModel
+    encoder: OnnxEncoder
+    manifest: Manifest
+    server: EmbeddedServer | None
+    background: set[asyncio.Task[Any]]
+
+
+@asynccontextmanager
+async def wiring(
+    settings: Settings, progress: Progress = _quiet, *, clock: Clock | None = None
+) -> AsyncGenerator[Desk]:
+    """A running desk on what the settings name; everything is closed at the end of the block."""
+    from app.support_desk import Stores, SupportDesk
+
+    prepare_environment(settings)
+    clock = clock or Clock()
+    async with AsyncExitStack() as stack:
+        models = await stack.enter_async_context(_models(settings))
+        engine = await asyncio.to_thread(_database, settings, clock, progress)
+        stack.callback(engine.dispose)
+        knowledge = await stack.enter_async_context(
+            _knowledge(settings, models.encoder, clock, progress)
+        )
+        saver = await stack.enter_async_context(_saver(settings))
+        traces = await stack.enter_async_context(_tracing(settings))
+
+        outbox = SqlOutbox(engine, clock)
+        approvals = SqlApprovals(
+            engine, clock, ttl=timedelta(hours=settings.approval_ttl_hours), outbox=outbox
+        )
+        stores = Stores(
+            approvals=approvals,
+            decisions=SqlDecisionLog(engine, mask_pii, settings.retention_days, clock),
+            outbox=outbox,
+            turns=SqlTurns(engine, clock),
+            threads=SqlThreads(engine, clock),
+        )
+
+        def shop_for(connection: sa.Connection, customer: Customer) -> SqlShop:
+            return SqlShop(connection, customer, today=clock.today(), writing=True)
+
+        backend = SqlBackend(engine, clock)
+        ledger = SqlLedger(engine, shop_for, clock, approvals, outbox=outbox)
+        actions = ActionGraph(saver)
+        intents = load_intents(operations=OPERATIONS)
+        limits = Limits(
+            message_chars=settings.message_chars, personal_to_large=not settings.hosted_llm
+        )
+        thresholds = thresholds_of(models.manifest, settings)
+
+        def context_for(customer: Customer, thread: str) -> Context:
+            return Context(
+                customer=customer,
+                operations=OPERATIONS,
+                intents=intents,
+                encoder=models.encoder,
+                small=models.small,
+                large=models.large,
+                knowledge=knowledge,
+                backend=backend,
+                ledger=ledger,
+                approvals=approvals,
+                decisions=stores.decisions,
+                actions=actions,
+                thread=thread,
+                clock=clock,
+                limits=limits,
+                thresholds=thresholds,
+            )
+
+        async def find_customer(customer_id: str) -> Customer | None:
+            found = await asyncio.to_thread(_customers, engine, [customer_id])
+            return found[0] if found else None
+
+        async def demo_customers() -> list[Customer]:
+            from tools.stories import stories
+
+            ids = [account.customer.id for account in stories(clock.today())]
+            return await asyncio.to_thread(_customers, engine, ids)
+
+        support: Support = support_graph().compile(checkpointer=saver, name="support")
+        desk = SupportDesk(
+            support=support,
+            actions=actions,
+            stores=stores,
+            context_for=context_for,
+            find_customer=find_customer,
+            demo=demo_customers,
+            check_health=lambda: _health(engine, saver, models, knowledge, traces),
+            describe=lambda: _info(settings, models, knowledge, traces),
+            tracing=traces,
+        )
+        await stack.enter_async_context(desk.courier())
+        yield desk
+
+
+def thresholds_of(manifest: Manifest, settings: Settings) -> Thresholds:
+    """Where each tier is believed: calibrated with the artefacts, else the profiles' own numbers."""
+    profiles = settings.profiles
+
+    def of(head: str, default: float) -> float:
+        entry = manifest.heads.get(head)
+        stored = entry.threshold if entry is not None else None
+        if isinstance(stored, dict):
+            stored = next((v for v in stored.values() if isinstance(v, int | float)), None)
+        return float(stored) if isinstance(stored, int | float) else default
+
+    return Thresholds(
+        encoder=of("intent", 0.75),
+        small=profiles["router"].threshold,
+        frustration=of("frustration", 0.5),
+        several=of("complexity", 0.5),
+        evaluator=profiles["evaluator"].threshold,
+    )
+
+
+# --- parts --------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def _models(settings: Settings) -> AsyncGenerator[Models]:
+    profiles = settings.profiles
+    base = base_model()
+    manifest = await asyncio.to_thread(load_manifest, SHIPPED, base=base)
+    encoder = OnnxEncoder(manifest)
+    background: set[asyncio.Task[Any]] = set()
+
+    def timeout_for(role: str) -> float:
+        return profiles[role].timeout if role in profiles else 30.0
+
+    def begin(task: Any) -> None:
+        background.add(started := asyncio.create_task(task))
+        started.add_done_callback(background.discard)
+
+    async with AsyncExitStack() as stack:
+        servers = {p.server for p in profiles.values()}
+        server: EmbeddedServer | None = None
+        if "embedded" in servers:
+            server = await stack.enter_async_context(EmbeddedServer(base, manifest.adapter_paths()))
+        begin(encoder.warm())
+        small: SmallModel
+        if settings.small_models == "ollama":
+            from app.models.ollama import OllamaSmallModel, role_model
+
+            ollama = OllamaSmallModel(
+                settings.ollama_host or "http://127.0.0.1:11434",
+                manifest,
+                models={
+                    r: p.model for r, p in profiles.items() if p.server == "ollama" and p.model
+                },
+                timeout_for=timeout_for,
+            )
+            stack.push_async_callback(ollama.aclose)
+            small = ollama
+        else:
+            assert server is not None
+            small = EmbeddedSmallModel(server, manifest, timeout_for=timeout_for)
+        large: ChatLargeModel
+        if settings.hosted_llm:
+            large = ChatLargeModel(
+                settings.llm_model or "",
+                base_url=settings.llm_base_url,
+                api_key=settings.llm_api_key.get_secret_value() if settings.llm_api_key else "",
+                timeout_for=timeout_for,
+            )
+        else:
+            assert server is not None
+            large = EmbeddedLargeModel(server, timeout_for=timeout_for)
+        stack.push_async_callback(large.aclose)
+        yield Models(small, large, encoder, manifest, server, background)
+        for task in background:
+            task.cancel()
+
+
+def _database(settings: Settings, clock: Clock, progress: Progress) -> sa.Engine:
+    progress("Preparing the database", 0, 0)
+    migrate(settings.database)
+    engine = create_engine(settings.database)
+    with reading(engine) as connection:
+        empty = connection.execute(sa.select(customers.c.id).limit(1)).first() is None
+    if empty:
+        from app.demo.shop import seed
+
+        seed(
+            engine,
+            clock.today(),
+            lambda done, total: progress("Filling the demo shop", done, total),
+        )
+    return engine
+
+
+@asynccontextmanager
+async def _knowledge(
+    settings: Settings, encoder: OnnxEncoder, clock: Clock, progress: Progress
+) -> AsyncGenerator[HybridKnowledge]:
+    from app.knowledge.knowledge import HybridKnowledge
+    from app.knowledge.pruner import LoraPruner
+
+    key = settings.qdrant_api_key.get_secret_value() if settings.qdrant_api_key else None
+    folder = settings.data_dir / "knowledge"
+    knowledge = await asyncio.to_thread(
+        lambda: HybridKnowledge.open(
+            folder,
+            encoder,
+            url=settings.qdrant_url,
+            key=key,
+            load_pruner=lambda: LoraPruner.load(SHIPPED, folder),
+            clock=clock,
+        )
+    )
+    try:
+        await knowledge.ingest(
+            [settings.knowledge_dir],
+            progress=lambda done, total, _: progress("Reading the knowledge base", done, total),
+        )
+        yield knowledge
+    finally:
+        await asyncio.to_thread(knowledge.close)
+
+
+@asynccontextmanager
+async def _saver(settings: Settings) -> AsyncGenerator[BaseCheckpointSaver[Any]]:
+    """LangGraph's memory: SQLite beside the data, or the PostgreSQL of the stores."""
+    if settings.checkpoints.startswith("postgresql://"):
+        from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+        from psycopg.rows import dict_row
+        from psycopg_pool import AsyncConnectionPool
+
+        options = {"autocommit": True, "prepare_threshold": 0, "row_factory": dict_row}
+        async with AsyncConnectionPool(
+            settings.checkpoints, open=False, kwargs=options, max_size=10
+        ) as pool:
+            postgres = AsyncPostgresSaver(pool)  # type: ignore[arg-type]
+            await postgres.setup()
+            yield postgres
+    else:
+        from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+
+        async with AsyncSqliteSaver.from_conn_string(settings.checkpoints) as sqlite:
+            yield sqlite
+
+
+@asynccontextmanager
+async def _tracing(settings: Settings) -> AsyncGenerator[Tracing]:
+    if not settings.langfuse:
+        yield Tracing()
+        return
+    secret = settings.langfuse_secret_key
+    async with tracing(
+        public_key=settings.langfuse_public_key,
+        secret_key=secret.get_secret_value() if secret else None,
+        base_url=settings.langfuse_base_url,
+    ) as traces:
+        yield traces
+
+
+# --- what others ask about it -------------------------------------------------------------------
+
+
+def _customers(engine: sa.Engine, ids: list[str]) -> list[Customer]:
+    with reading(engine) as connection:
+        rows = connection.execute(sa.select(customers).where(customers.c.id.in_(ids))).mappings()
+        found = [Customer.model_validate(dict(row)) for row in rows]
+    return sorted(found, key=lambda c: ids.index(c.id))
+
+
+async def _health(
+    engine: sa.Engine,
+    saver: BaseCheckpointSaver[Any],
+    models: Models,
+    knowledge: HybridKnowledge,
+    traces: Tracing,
+) -> Mapping[str, Any]:
+    checks: dict[str, Any] = {}
+    try:
+        await asyncio.to_thread(_customers, engine, ["nobody"])
+        checks["database"] = {"status": "ok"}
+    except BackendUnavailable as error:
+        checks["database"] = {"status": "down", "reason": str(error)}
+    checks["checkpoints"] = {"status": "ok", "kind": type(saver).__name__}
+    if models.server is not None:
+        state = models.server.status()
+        ready = state["state"] == "ready"
+        checks["embedded model"] = {"status": "ok" if ready else "degraded", **state}
+    checks["knowledge"] = {
+        "status": "ok",
+        "version": knowledge.version,
+        "pruned_by": knowledge.pruned_by,
+    }
+    checks["traces"] = {
+        "status": "degraded" if traces.state == "failing" else "ok",
+        "state": traces.state,
+    }
+    return checks
+
+
+def _info(
+    settings: Settings, models: Models, knowledge: HybridKnowledge, traces: Tracing
+) -> Mapping[str, Any]:
+    artefacts = {**models.manifest.adapters, **models.manifest.heads}
+    off = {
+        "large model": not settings.hosted_llm
+        and "no SIGNALBOX_LLM_MODEL: the embedded model stands in, answers are demo quality",
+        "ollama": settings.small_models != "ollama"
+        and "no SIGNALBOX_OLLAMA_HOST: small models are embedded",
+        "qdrant server": not settings.qdrant_url
+        and "no SIGNALBOX_QDRANT_URL: the index is embedded",
+        "postgresql": settings.database.startswith("sqlite")
+        and "no SIGNALBOX_DATABASE_URL: SQLite in the data folder",
+        "langfuse": not settings.langfuse and "no LANGFUSE_* keys: turns are not traced",
+    }
+    return {
+        "roles": {
+            role: {
+                **profile.model_dump(mode="json"),
+                "tier": "large" if role in LARGE_ROLES else "small",
+                "digest": artefacts[role].sha256 if role in artefacts else None,
+            }
+            for role, profile in settings.profiles.items()
+        },
+        "artefacts": {
+            name: {"file": entry.file, "sha256": entry.sha256} for name, entry in artefacts.items()
+        },
+        "knowledge": {"version": knowledge.version, "pruned_by": knowledge.pruned_by},
+        "operations": sorted(OPERATIONS),
+        "traces": traces.state,
+        "off": {name: reason for name, reason in off.items() if reason},
+    }

@@ -1,0 +1,241 @@
+"""What the agent says without a model: which template, with which values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from pydantic import JsonValue
+
+from prompts.replies import names, render
+from tools.domain import Operation, Outcome, Preview
+from tools.ports import Passage
+
+if TYPE_CHECKING:
+    from graphs.context import Context
+    from graphs.state import Pending, Plan, Route
+
+SHOP = "Northfell Outfitters"
+_SENTENCE_END = re.compile(r"^(.*[.!?…])(?:\s|$)", re.DOTALL)
+
+
+# --- before anything was understood -------------------------------------------------------------
+
+
+def refusal(verdict: str, limit: int) -> str:
+    """The reply to a message that screening stopped."""
+    templates = {
+        "empty": "empty_input",
+        "no_words": "no_words",
+        "too_long": "input_too_long",
+        "injection": "injection_refused",
+    }
+    return render(templates[verdict], limit=limit)
+
+
+def acknowledgement(route: Route, context: Context) -> str | None:
+    """What was understood, said before any slow part begins; nothing when nothing was."""
+    if route.abstained or route.move == "repeat" or route.lane == "direct":
+        return None
+    if route.lane == "operation" and route.operation is not None:
+        return context.operations[route.operation].title
+    return context.intents.get(route.intent).description
+
+
+def clarification(route: Route, context: Context) -> str:
+    """A question made of the likeliest intents."""
+    likely = [n for n in route.candidates if n not in ("out_of_scope", "affirm", "deny")][:3]
+    if route.intent in ("affirm", "deny"):
+        return render("nothing_to_confirm")
+    questions = [context.intents.get(name).question for name in likely]
+    if not questions:
+        return render("unclear")
+    if len(questions) == 1:
+        return render("clarify_intent", question=questions[0])
+    return render("clarify_intents", questions=questions)
+
+
+def direct(intent: str, context: Context) -> str:
+    """Small talk and simple facts."""
+    if intent in ("affirm", "deny"):
+        return render("nothing_to_confirm")
+    if intent == "greeting":
+        return render("greeting", name=context.customer.name.split()[0])
+    return render(intent if intent in names() else "unclear")
+
+
+# --- an operation -------------------------------------------------------------------------------
+
+
+def which(operation: Operation, labels: Sequence[str]) -> str:
+    return render("clarify", candidates=list(labels), title=operation.title)
+
+
+def confirmation(
+    operation: Operation, arguments: Mapping[str, JsonValue], label: str, preview: Preview
+) -> str:
+    return render(
+        f"{operation.name}.confirm",
+        label=label,
+        effects=list(preview.effects),
+        arguments=dict(arguments),
+    )
+
+
+def declined(reason: str) -> str:
+    return reason
+
+
+def refused_values(refused: Mapping[str, str]) -> str:
+    """Says which value could not be used, before the question for it."""
+    if not refused:
+        return ""
+    field = next(iter(refused)).replace("_", " ")
+    return f"{render('refused_value', field=field)} "
+
+
+def outcome(operation: Operation, result: Outcome) -> str:
+    """What came of an action that the customer is waiting for."""
+    match result.status:
+        case "executed":
+            done = render(f"{operation.name}.done", result=result.result)
+            writes_again = result.replayed and operation.writes
+            return render("outcome_replayed", text=done) if writes_again else done
+        case "pending":
+            return render("still_pending", label=result.label or operation.title)
+        case "blocked" | "failed":
+            return result.reason or render("apology_fallback")
+        case "unknown":
+            return render("outcome_unknown", label=result.label or operation.title)
+        case "rejected" | "expired":
+            return news(operation, result)
+
+
+def pending(
+    operation: Operation, arguments: Mapping[str, JsonValue], label: str, effects: Sequence[str]
+) -> str:
+    """The action waits for a person."""
+    return render(
+        f"{operation.name}.pending", label=label, effects=list(effects), arguments=dict(arguments)
+    )
+
+
+def news(operation: Operation, result: Outcome) -> str:
+    """An outcome that arrives after the turn that asked for it has ended."""
+    label = result.label or operation.title
+    match result.status:
+        case "executed":
+            text = render(f"{operation.name}.done", result=result.result)
+            return render("outcome_executed", text=text)
+        case "rejected":
+            return render("outcome_rejected", label=label, note=result.reason)
+        case "expired":
+            return render("outcome_expired", label=label)
+        case "failed" | "blocked":
+            return render(f"outcome_{result.status}", label=label, reason=result.reason)
+        case "unknown":
+            return render("outcome_unknown", label=label)
+        case "pending":
+            return render("still_pending", label=label)
+
+
+def reminder(open_: Pending, context: Context) -> str:
+    """What is still open, after a digression."""
+    if open_.operation == "plan" or open_.stage == "offer":
+        return open_.question
+    operation = context.operations[open_.operation]
+    return f"{render('resume_offer', title=operation.title)}\n\n{open_.question}"
+
+
+def dropped(open_: Pending, context: Context) -> str:
+    operation = context.operations.get(open_.operation)
+    title = operation.title if operation is not None and open_.stage != "offer" else ""
+    return render("dropped", title=title)
+
+
+# --- plans --------------------------------------------------------------------------------------
+
+
+def plan_confirmation(plan: Plan, operations: Mapping[str, Operation]) -> str:
+    lines: list[str] = []
+    for step in plan.steps:
+        if step.status != "waiting":
+            continue
+        title = operations[step.name].title if step.name in operations else "Answer your question"
+        lines.append(f"{title}: {step.label}" if step.label else title)
+    notes = [s.note for s in plan.steps if s.status == "failed" and s.note]
+    return "\n\n".join([*notes, render("plan_confirm", steps=lines)])
+
+
+def plan_report(plan: Plan, operations: Mapping[str, Operation]) -> str:
+    """What each step came to, and what waits."""
+    parts = [s.note for s in plan.steps if s.note]
+    held = [
+        operations[s.name].title.lower() if s.name in operations else "your question"
+        for s in plan.steps
+        if s.status == "waiting"
+    ]
+    if held:
+        parts.append(render("plan_waiting", steps=", ".join(held)))
+    return "\n\n".join(parts)
+
+
+# --- answers, apologies, people -----------------------------------------------------------------
+
+
+def quoted(passages: Sequence[Passage]) -> str:
+    """The best sentences of the best passages, each with its source."""
+    lines = [f"{' '.join(p.sentences[:2]) or p.text} [{n}]" for n, p in enumerate(passages[:2], 1)]
+    return "\n\n".join(lines)
+
+
+def whole_sentences(text: str) -> str:
+    """Cut a text that stopped in the middle of a sentence back to its last full one."""
+    text = text.strip()
+    found = _SENTENCE_END.match(text)
+    return found[1].strip() if found else text
+
+
+def unknown() -> str:
+    return render("unknown")
+
+
+def unknown_offer() -> str:
+    return render("dont_know")
+
+
+def hand_off_offer() -> str:
+    return render("hand_off_offer")
+
+
+def availability() -> str:
+    return "Monday to Friday 8:00-18:00 and Saturday 9:00-14:00 CET."
+
+
+def upset() -> str:
+    return render("upset")
+
+
+def apology() -> str:
+    return render("apology_fallback")
+
+
+def backend_down(_: str = "") -> str:
+    return render("backend_down")
+
+
+def could_not_finish() -> str:
+    return render("could_not_finish")
+
+
+def not_approved() -> str:
+    return render("not_approved")
+
+
+def unknown_operation() -> str:
+    return render("unknown_operation")
+
+
+def outcome_unknown() -> str:
+    return render("unknown")
