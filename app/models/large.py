@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -48,6 +48,7 @@ def counting_calls() -> Generator[LlmCalls]:
 
 @asynccontextmanager
 async def _errors_explained(name: str) -> AsyncGenerator[None]:
+    import httpx2
     import openai
     from langchain_core.exceptions import ModelError
 
@@ -69,7 +70,7 @@ async def _errors_explained(name: str) -> AsyncGenerator[None]:
         raise ModelUnavailable(
             f"The server knows no model {name}: check the model name and base URL in the settings."
         ) from error
-    except (openai.OpenAIError, ModelError) as error:
+    except (openai.OpenAIError, ModelError, httpx2.HTTPError) as error:
         raise ModelUnavailable(f"The large model {name} cannot be reached: {error}") from error
 
 
@@ -120,16 +121,18 @@ class ChatLargeModel:
                 chat = await self._bound_for_writing(role, quotes, max_tokens)
             self._count(role)
             finish = ""
-            stream = chat.astream(self._messages(role, system, user))
-            while True:
-                # Bounded chunk by chunk: a time-out around a yield would also count the reader's time.
-                async with asyncio.timeout_at(deadline):
-                    chunk = await anext(stream, None)
-                if chunk is None:
-                    break
-                finish = str(chunk.response_metadata.get("finish_reason") or finish)
-                if text := str(chunk.text):
-                    yield text
+            stream = cast("AsyncGenerator[Any]", chat.astream(self._messages(role, system, user)))
+            # Closed also when the reader goes away, so that the server stops writing.
+            async with aclosing(stream):
+                while True:
+                    # Bounded chunk by chunk: around a yield it would count the reader's time too.
+                    async with asyncio.timeout_at(deadline):
+                        chunk = await anext(stream, None)
+                    if chunk is None:
+                        break
+                    finish = str(chunk.response_metadata.get("finish_reason") or finish)
+                    if text := str(chunk.text):
+                        yield text
         if finish == "length" and quotes:
             raise ModelOutputInvalid(f"The {role}'s answer was cut off at {max_tokens} tokens.")
 

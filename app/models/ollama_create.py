@@ -84,10 +84,11 @@ async def _created(host: str, model: str, file: Path, progress: Progress) -> Non
 
     async with (
         errors_explained(host, model),
-        ollama.AsyncClient(host=host, timeout=600.0) as client,
+        ollama.AsyncClient(host=host, timeout=600.0) as opened,  # pyright: ignore[reportUnknownVariableType]
     ):
+        client = cast("Any", opened)
         progress(model, "uploading", 0.0)
-        digest = await client.create_blob(file)
+        digest = str(await client.create_blob(file))
         progress(model, "uploading", 1.0)
         answers = cast(
             "AsyncIterator[Any]",
