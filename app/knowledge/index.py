@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from qdrant_edge import EdgeShard, Filter
 
 SIZE = 384
-FUSION_K = 10
+FUSION_K = 2
+#: Dense, sparse: customers rarely use the words of the article.
+FUSION_WEIGHTS = [2.0, 1.0]
 Way = Literal["hybrid", "dense", "sparse"]
 
 
@@ -163,7 +165,7 @@ class EdgeIndex:
                         Prefetch(limit=2 * limit, query=query, filter=allowed)
                         for query in (dense, sparse)
                     ],
-                    query=Fusion.Rrf(k=FUSION_K),
+                    query=Fusion.Rrf(k=FUSION_K, weights=FUSION_WEIGHTS),
                     with_payload=True,
                     with_vector=["dense"],
                 )
@@ -298,7 +300,7 @@ class QdrantIndex:
                     models.Prefetch(query=query, using=name, limit=2 * limit, filter=allowed)
                     for name, query in queries.items()
                 ],
-                query=models.RrfQuery(rrf=models.Rrf(k=FUSION_K)),
+                query=models.RrfQuery(rrf=models.Rrf(k=FUSION_K, weights=FUSION_WEIGHTS)),
                 limit=limit,
                 with_vectors=["dense"],
             )

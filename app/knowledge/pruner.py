@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 BATCH = 5
+#: A usual cosine of a right chunk; the training script starts from it.
+RETRIEVED = 0.5
 
 
 class PrunerUnusable(Exception):
@@ -53,7 +55,10 @@ class PrunerEntry(BaseModel):
     kind: str
     threshold: float
     sentence_threshold: float = 0.3
-    blend: tuple[float, float, float] = (1.0, 0.0, 0.0)  #: Of logit, cosine and one.
+    calibration: tuple[float, float] = (
+        1.0,
+        0.0,
+    )  #: Factor and offset that make a logit a probability.
     lineage: dict[str, JsonValue] = {}
 
 
@@ -200,13 +205,13 @@ class LoraPruner:
         sentences = [tuple(split(passage.text)) for passage in passages]
         logits = self.logits(
             query,
-            [(passage.title, found) for passage, found in zip(passages, sentences, strict=True)],
+            [(p.title, found, p.score) for p, found in zip(passages, sentences, strict=True)],
         )
-        of_logit, of_cosine, bias = self.entry.blend
+        factor, offset = self.entry.calibration
         return [
             Scored(
                 passage,
-                sigmoid(of_logit * logit + of_cosine * passage.score + bias),
+                sigmoid(factor * logit + offset),
                 found,
                 tuple(sigmoid(value) for value in by_sentence),
             )
@@ -216,12 +221,12 @@ class LoraPruner:
         ]
 
     def logits(
-        self, query: str, passages: Sequence[tuple[str, Sequence[str]]]
+        self, query: str, passages: Sequence[tuple[str, Sequence[str], float]]
     ) -> list[tuple[float, list[float]]]:
-        """The raw outputs of both heads for (title, sentences) of each passage."""
+        """The raw outputs of both heads for (title, sentences, cosine) of each passage."""
         rows = [
             pairs.encode_pair(self.tokenizer, query, title, sentences)
-            for title, sentences in passages
+            for title, sentences, _ in passages
         ]
         # Rows of like length together: padding is computed like text.
         order = sorted(range(len(rows)), key=lambda number: len(rows[number].ids))
@@ -231,10 +236,12 @@ class LoraPruner:
             inputs = pairs.batch([rows[number] for number in numbers])
             hidden: NDArray[np.float32] = self.session.run(None, inputs)[0]  # type: ignore[assignment]
             for states, number in zip(hidden, numbers, strict=True):
-                found[number] = self.read_heads(states, rows[number])
+                found[number] = self.read_heads(states, rows[number], passages[number][2])
         return [found[number] for number in range(len(rows))]
 
-    def read_heads(self, states: NDArray[np.float32], row: pairs.Pair) -> tuple[float, list[float]]:
+    def read_heads(
+        self, states: NDArray[np.float32], row: pairs.Pair, retrieved: float
+    ) -> tuple[float, list[float]]:
         """What ``PrunerModel.forward`` in the training script computes after the encoder."""
         heads, mix = self.heads, self.heads["mix"]
         query = states[row.query[0] : row.query[1]].mean(0)
@@ -247,10 +254,11 @@ class LoraPruner:
                 continue
             mean = states[first:last].mean(0)
             value = mean @ heads["sentence.weight"] + heads["sentence.bias"][0]
-            by_sentence.append(float(value + mix[2] * cosine(mean, query)))
+            by_sentence.append(float(value + mix[3] * cosine(mean, query)))
         alone = states[0] @ heads["passage.weight"] + heads["passage.bias"][0]
         best = max(by_sentence, default=-20.0)
-        return float(alone + mix[0] * cosine(passage, query) + mix[1] * best), by_sentence
+        together = alone + mix[0] * cosine(passage, query) + mix[1] * best
+        return float(together + mix[2] * (retrieved - RETRIEVED)), by_sentence
 
 
 def cosine(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:

@@ -1,0 +1,161 @@
+"""How well the knowledge finds, prunes and refuses: ``python -m evals.bench_knowledge``."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ConfigDict
+
+from app.knowledge.documents import tokens_in
+from app.knowledge.index import Way
+from app.knowledge.knowledge import HybridKnowledge
+from app.knowledge.pruner import LoraPruner
+from app.models.encoder import OnnxEncoder
+from tools.ports import Passage
+
+ROOT = Path(__file__).resolve().parents[1]
+CASES = ROOT / "evals" / "cases" / "retrieval.yaml"
+ARTICLES = ROOT / "app" / "demo" / "knowledge"
+WAYS: tuple[Way, ...] = ("sparse", "dense", "hybrid")
+
+
+class Case(BaseModel):
+    """A question, and the articles any of which answers it (none: it must be refused)."""
+
+    model_config = ConfigDict(extra="forbid")
+    id: str
+    question: str
+    articles: list[str] = []
+    why: str | None = None
+
+
+class Cases(BaseModel):
+    """The retrieval cases."""
+
+    model_config = ConfigDict(extra="ignore")
+    answerable: list[Case]
+    unanswerable: list[Case]
+
+
+@dataclass
+class Figures:
+    """What one pruner did on all cases."""
+
+    name: str
+    answered: int = 0  #: Answerable, something kept.
+    right: int = 0  #: Answerable, a right article among the kept.
+    first: int = 0  #: Answerable, the first kept chunk is from a right article.
+    refused: int = 0  #: Unanswerable, nothing kept.
+    chunks: list[int] = field(default_factory=list[int])
+    tokens: list[float] = field(default_factory=list[float])
+    ms: list[float] = field(default_factory=list[float])
+
+
+def slug(passage: Passage) -> str:
+    return Path(passage.source).stem
+
+
+def rank(passages: Sequence[Passage], articles: Sequence[str]) -> int | None:
+    """Place (from 1) of the first right article, counting every article once."""
+    order = list(dict.fromkeys(slug(passage) for passage in passages))
+    return next((place for place, name in enumerate(order, 1) if name in articles), None)
+
+
+async def retrieval(knowledge: HybridKnowledge, cases: Cases) -> None:
+    print(f"{'retrieval':<12}{'recall@5':>10}{'MRR':>8}{'p50 ms':>9}")
+    for way in WAYS:
+        ranks: list[int | None] = []
+        spent: list[float] = []
+        for case in cases.answerable:
+            started = time.perf_counter()
+            found = await knowledge.retrieve(case.question, way=way)
+            spent.append(1000 * (time.perf_counter() - started))
+            ranks.append(rank(found, case.articles))
+        recall = sum(place is not None and place <= 5 for place in ranks) / len(ranks)
+        mrr = sum(1 / place for place in ranks if place) / len(ranks)
+        print(f"{way:<12}{recall:>10.3f}{mrr:>8.3f}{statistics.median(spent):>9.1f}")
+        if way == "hybrid":
+            missed = [
+                case.id
+                for case, place in zip(cases.answerable, ranks, strict=True)
+                if place is None or place > 5
+            ]
+            print(f"not in the first 5: {', '.join(missed) or 'none'}")
+
+
+async def pruning(knowledge: HybridKnowledge, cases: Cases, *, verbose: bool) -> Figures:
+    figures = Figures(knowledge.pruned_by)
+    for case in [*cases.answerable, *cases.unanswerable]:
+        found = await knowledge.retrieve(case.question)
+        started = time.perf_counter()
+        kept = await knowledge.prune(case.question, found)
+        figures.ms.append(1000 * (time.perf_counter() - started))
+        if case.articles:
+            hit = any(slug(passage) in case.articles for passage in kept)
+            figures.answered += bool(kept)
+            figures.right += hit
+            figures.first += bool(kept) and slug(kept[0]) in case.articles
+            figures.chunks.append(len(kept))
+            whole = sum(tokens_in(passage.text) for passage in found)
+            read = sum(tokens_in(text) for passage in kept for text in passage.sentences)
+            figures.tokens.append(read / whole)
+            wrong = not hit
+        else:
+            figures.refused += not kept
+            wrong = bool(kept)
+        if verbose and wrong:
+            read = [f"{slug(passage)} {passage.score:.2f}" for passage in kept]
+            print(f"  {case.id} {case.question!r}: kept {read}")
+    return figures
+
+
+def show(figures: Figures, cases: Cases) -> None:
+    answerable, unanswerable = len(cases.answerable), len(cases.unanswerable)
+    print(f"pruned by {figures.name}")
+    print(f"  right article kept        {figures.right}/{answerable}")
+    print(f"  right article first       {figures.first}/{answerable}")
+    print(f"  answerable refused        {answerable - figures.answered}/{answerable}")
+    print(f"  unanswerable refused      {figures.refused}/{unanswerable}")
+    print(f"  chunks kept (mean)        {statistics.mean(figures.chunks):.2f}")
+    print(f"  tokens kept of 15 chunks  {statistics.mean(figures.tokens):.3f}")
+    print(f"  prune p50 (15 chunks)     {statistics.median(figures.ms):.0f} ms")
+
+
+async def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--verbose", action="store_true", help="print the cases that went wrong")
+    chosen = options.parse_args()
+    cases = Cases.model_validate(yaml.safe_load(CASES.read_text()))
+    encoder = OnnxEncoder()
+    with tempfile.TemporaryDirectory() as folder:
+        cache = Path(folder) / "cache"
+        knowledge = HybridKnowledge.open(Path(folder), encoder)
+        started = time.perf_counter()
+        report = await knowledge.ingest([ARTICLES])
+        spent = time.perf_counter() - started
+        print(f"{len(report.added)} articles, {report.embedded} chunks, ingested in {spent:.1f} s")
+        started = time.perf_counter()
+        again = await knowledge.ingest([ARTICLES])
+        spent = 1000 * (time.perf_counter() - started)
+        print(f"second run: {again.embedded} chunks embedded, {spent:.0f} ms")
+        await retrieval(knowledge, cases)
+        show(await pruning(knowledge, cases, verbose=chosen.verbose), cases)
+        knowledge.close()
+        knowledge = HybridKnowledge.open(
+            Path(folder), encoder, load_pruner=lambda: LoraPruner.load(ROOT / "models", cache)
+        )
+        await knowledge.pruner_ready()
+        show(await pruning(knowledge, cases, verbose=chosen.verbose), cases)
+        knowledge.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,175 @@
+"""The index follows the folder: only changes are embedded, what is gone is gone, failures are listed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from app.knowledge.index import EdgeIndex, IndexInUse
+from app.knowledge.knowledge import HybridKnowledge
+from app.models.encoder import OnnxEncoder
+from tools.ports import Choice, ModelUnavailable
+
+
+class FailingEncoder:
+    """The real encoder until it has embedded ``works`` batches; then its server is gone."""
+
+    def __init__(self, encoder: OnnxEncoder, works: int) -> None:
+        self.encoder = encoder
+        self.left = works
+
+    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        self.left -= 1
+        if self.left < 0:
+            raise ModelUnavailable
+        return await self.encoder.embed(texts)
+
+    async def classify(self, head: str, text: str) -> Choice:
+        return await self.encoder.classify(head, text)
+
+
+async def test_a_second_run_embeds_nothing(knowledge: HybridKnowledge, articles: Path) -> None:
+    """What did not change is neither read into chunks nor embedded again."""
+    first = await knowledge.ingest([articles])
+    version = knowledge.version
+    second = await knowledge.ingest([articles])
+
+    assert 4 == len(first.added)
+    assert first.embedded == knowledge.index.count()
+    assert (0, 4) == (second.embedded, second.unchanged)
+    assert version == knowledge.version
+
+
+async def test_only_the_changed_document_is_embedded(
+    knowledge: HybridKnowledge, articles: Path
+) -> None:
+    """An edit replaces the document's chunks, drops surplus ones and changes the version."""
+    await knowledge.ingest([articles])
+    version, chunks = knowledge.version, knowledge.index.count()
+    (articles / "tent-care.md").write_text("# Looking after a tent\n\nDry it on a line.\n")
+    report = await knowledge.ingest([articles])
+
+    assert ("articles/tent-care.md",) == report.changed
+    assert 1 == report.embedded
+    assert chunks - 1 == knowledge.index.count()
+    assert version != knowledge.version
+    [found, *_] = await knowledge.retrieve("how do I dry a tent")
+    assert "Dry it on a line." == found.text
+
+
+async def test_deleted_documents_leave_the_index(
+    knowledge: HybridKnowledge, articles: Path
+) -> None:
+    """A removed file cannot be found any more, and other folders are left alone."""
+    other = articles.parent / "other"
+    other.mkdir()
+    (other / "note.txt").write_text("Kites are sold in spring.")
+    await knowledge.ingest([articles, other])
+    (articles / "tent-care.md").unlink()
+    report = await knowledge.ingest([articles])
+
+    assert ("articles/tent-care.md",) == report.removed
+    found = {passage.source for passage in await knowledge.retrieve("clean a tent with a sponge")}
+    assert "articles/tent-care.md" not in found
+    assert "other/note.txt" in found
+
+
+async def test_broken_documents_are_listed_and_the_rest_goes_in(
+    knowledge: HybridKnowledge, articles: Path
+) -> None:
+    """One bad file stops nothing; its reason is kept for the report."""
+    (articles / "broken.md").write_bytes(b"---\ntitle: [open\n---\nText.")
+    report = await knowledge.ingest([articles])
+
+    assert 4 == len(report.added)
+    assert ["articles/broken.md"] == [source for source, _ in report.failed]
+    _, failures = knowledge.report()
+    assert "not YAML" in dict(failures)["articles/broken.md"]
+
+
+async def test_a_broken_edit_keeps_the_last_good_version(
+    knowledge: HybridKnowledge, articles: Path
+) -> None:
+    """Answers go on from what was read before."""
+    await knowledge.ingest([articles])
+    (articles / "tent-care.md").write_bytes(b"\xff\xfe")
+    await knowledge.ingest([articles])
+
+    sources = {passage.source for passage in await knowledge.retrieve("clean a tent by hand")}
+    assert "articles/tent-care.md" in sources
+
+
+async def test_an_interrupted_run_continues(
+    tmp_path: Path, articles: Path, encoder: OnnxEncoder
+) -> None:
+    """What was done before the interruption is not done again; the rest is."""
+    broken = HybridKnowledge.open(tmp_path / "kb", FailingEncoder(encoder, works=2))
+    with pytest.raises(ModelUnavailable):
+        await broken.ingest([articles])
+    broken.close()
+    knowledge = HybridKnowledge.open(tmp_path / "kb", encoder)
+    report = await knowledge.ingest([articles])
+
+    assert (2, 2) == (len(report.added), report.unchanged)
+    total = sum(len(entry.chunks) for entry in knowledge.manifest.entries().values())
+    assert total == knowledge.index.count()
+    knowledge.close()
+
+
+async def test_progress_is_told_for_every_document(
+    knowledge: HybridKnowledge, articles: Path
+) -> None:
+    """A progress bar can be drawn from the calls."""
+    told: list[tuple[int, int]] = []
+    await knowledge.ingest([articles], progress=lambda done, all_, _: told.append((done, all_)))
+
+    assert [(1, 4), (2, 4), (3, 4), (4, 4)] == told
+
+
+async def test_a_missing_folder_removes_nothing(knowledge: HybridKnowledge, articles: Path) -> None:
+    """A mistyped path is an error, not an empty knowledge base."""
+    await knowledge.ingest([articles])
+    with pytest.raises(FileNotFoundError):
+        await knowledge.ingest([articles.parent / "artcles"])
+
+    assert 4 == len(knowledge.manifest.entries())
+
+
+async def test_a_new_embedding_model_starts_over(
+    tmp_path: Path, articles: Path, encoder: OnnxEncoder
+) -> None:
+    """Vectors of two models are never mixed."""
+    knowledge = HybridKnowledge.open(tmp_path / "kb", encoder)
+    first = await knowledge.ingest([articles])
+    knowledge.model = "another model"
+    second = await knowledge.ingest([articles])
+
+    assert first.embedded == second.embedded == knowledge.index.count()
+    knowledge.close()
+
+
+def test_one_folder_is_for_one_process(tmp_path: Path) -> None:
+    """A second opener is told what to do instead of getting an engine error."""
+    index = EdgeIndex(tmp_path / "edge")
+    with pytest.raises(IndexInUse, match="Qdrant server"):
+        EdgeIndex(tmp_path / "edge")
+    index.close()
+    EdgeIndex(tmp_path / "edge").close()
+
+
+async def test_reopening_finds_what_was_ingested(
+    tmp_path: Path, articles: Path, encoder: OnnxEncoder
+) -> None:
+    """The index survives its process, and its version with it."""
+    knowledge = HybridKnowledge.open(tmp_path / "kb", encoder)
+    await knowledge.ingest([articles])
+    version = knowledge.version
+    knowledge.close()
+    knowledge = HybridKnowledge.open(tmp_path / "kb", encoder)
+
+    assert version == knowledge.version
+    [found, *_] = await knowledge.retrieve("what does sending goods back cost")
+    assert "articles/returning-goods.md" == found.source
+    knowledge.close()
