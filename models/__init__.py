@@ -1,0 +1,1 @@
+"""The models we ship, and the code that trains them."""

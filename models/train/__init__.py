@@ -1,0 +1,1 @@
+"""Training of the encoder heads and the role adapters: `python -m models.train ROLE`."""

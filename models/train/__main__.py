@@ -1,0 +1,59 @@
+"""Command line of the training: one role at a time, or all of them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress, TaskID
+
+# Spinning threads slow everything else on a shared machine, and each other, by up to ten times.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "0")
+
+ADAPTERS = ("router", "extractor", "planner", "evaluator")
+
+app = typer.Typer(add_completion=False)
+console = Console()
+
+
+@app.command()
+def train(
+    role: Annotated[str, typer.Argument(help="A head (intent, frustration, complexity), an adapter, or heads.")],
+    data: Annotated[Path, typer.Option(envvar="SIGNALBOX_DATA", help="Folder with the public data sets.")],
+    out: Annotated[Path, typer.Option(help="Where the artefacts and the manifest go.")] = Path("models"),
+    minutes: Annotated[float, typer.Option(help="Time limit of an adapter's training.")] = 8.0,
+    steps: Annotated[int, typer.Option(help="Most training steps of an adapter; 0: the role's own.")] = 0,
+    threads: Annotated[int, typer.Option(help="Threads for the adapters' training.")] = 2,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 7,
+) -> None:
+    """Train ROLE, write its artefact and update the manifest."""
+    from models.train import heads
+
+    tasks: dict[str, TaskID] = {}
+    with Progress(console=console) as bar:
+
+        def progress(what: str, done: int, of: int) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=of)
+            bar.update(tasks[what], completed=done, total=of)
+
+        if role in (*heads.HEADS, "heads"):
+            for name in heads.HEADS if role == "heads" else (role,):
+                console.print_json(data=heads.train(name, data, out, seed, progress))
+        elif role in ADAPTERS:
+            from models.train import adapters
+
+            entry = adapters.train(
+                role, data, out, seed=seed, minutes=minutes, steps=steps, threads=threads, progress=progress
+            )
+            console.print_json(data=entry)
+        else:
+            raise typer.BadParameter(f"{role}: not one of {', '.join((*heads.HEADS, 'heads', *ADAPTERS))}")
+
+
+if __name__ == "__main__":
+    app()

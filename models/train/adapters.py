@@ -1,0 +1,104 @@
+"""Training of the role adapters: what each role learns, run through LoRA and written as GGUF."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from models.train import manifest
+
+#: A prompt is the user's turn alone: the adapter is the instruction.
+PROMPT = "<|im_start|>user\n{input}<|im_end|>\n<|im_start|>assistant\n"
+END = "<|im_end|>"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What the model reads, and what it must answer."""
+
+    input: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How one role is trained."""
+
+    role: str
+    labels: dict[str, str] | None  #: Option to its one token; without labels the answer is JSON.
+    learn: list[Sample]
+    held: list[Sample]
+    batch: int
+    steps: int
+    max_input: int
+    lineage: dict[str, Any]
+    groups: dict[str, slice] = field(default_factory=dict[str, slice])  #: Runs of `held` by source.
+
+
+def plan(role: str, data: Path, seed: int) -> Plan:
+    """The samples and settings of a role."""
+    source: Any = import_module(f"models.train.roles.{role}")
+    learn, held, lineage = source.samples(data, seed)
+    batch = 16 if source.LABELS else 8
+    return Plan(
+        role=role,
+        labels=source.LABELS,
+        learn=[Sample(*pair) for pair in learn],
+        held=[Sample(*pair) for pair in held],
+        batch=batch,
+        steps=round(source.PASSES * len(learn) / batch),
+        max_input=source.MAX_INPUT,
+        groups=lineage.pop("groups", {}),
+        lineage=lineage,
+    )
+
+
+def train(
+    role: str,
+    data: Path,
+    models: Path,
+    *,
+    seed: int,
+    minutes: float,
+    steps: int,
+    threads: int,
+    progress: Callable[[str, int, int], None],
+) -> dict[str, Any]:
+    """Train one adapter, write it and its manifest entry, measure it as served, and return the entry."""
+    from models.train import gguf_adapter, lora, served
+
+    chosen = plan(role, data, seed)
+    result = lora.train(
+        chosen, seed=seed, minutes=minutes, steps=steps, threads=threads, progress=progress
+    )
+    file = models / "adapters" / f"{role}.gguf"
+    gguf_adapter.write(file, result.weights, name=role, alpha=result.alpha)
+    progress(f"measuring {role}", 0, 1)
+    figures = served.measure(chosen, file)
+    return manifest.record(
+        models,
+        file,
+        {
+            "role": role,
+            "kind": "lora",
+            "labels": chosen.labels,
+            "base_sha256": manifest.digest(lora.base_folder() / lora.BASE_FILE),
+            "temperature": figures.pop("temperature"),
+            "lineage": {
+                "base": lora.BASE_NAME,
+                "rank": result.rank,
+                "alpha": result.alpha,
+                "seed": seed,
+                "steps": result.steps,
+                "batch": chosen.batch,
+                "seconds": round(result.seconds),
+                "loss": round(result.loss, 4),
+                "learnt": len(chosen.learn),
+                **chosen.lineage,
+                "dev": figures,
+            },
+        },
+    )

@@ -1,0 +1,197 @@
+"""Training of the encoder heads: multinomial logistic regression on sentence vectors, calibrated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors.numpy import save_file
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+
+from graphs.intents import Intents, load_intents
+from models.train import data, manifest
+from models.train.encoder import Encoder, Vectors
+from models.train.phrases import KEPT_OUT, Message
+
+HEADS = ("intent", "frustration", "complexity")
+
+Numbers = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Head:
+    """A linear classifier on sentence vectors; dividing by its temperature makes it honest."""
+
+    classes: tuple[str, ...]
+    weight: npt.NDArray[np.float32]
+    bias: npt.NDArray[np.float32]
+    temperature: float = 1.0
+
+    def probabilities(self, vectors: Vectors) -> Numbers:
+        logits = (vectors @ self.weight.T + self.bias).astype(np.float64) / self.temperature
+        raised = np.exp(logits - logits.max(1, keepdims=True))
+        return raised / raised.sum(1, keepdims=True)
+
+
+def fit(vectors: Vectors, labels: Sequence[str], classes: Sequence[str], strength: float, seed: int) -> Head:
+    model: Any = LogisticRegression(
+        C=strength, class_weight="balanced", max_iter=400, tol=1e-3, random_state=seed
+    )
+    model.fit(vectors, [classes.index(label) for label in labels])
+    weight, bias = np.asarray(model.coef_, np.float32), np.asarray(model.intercept_, np.float32)
+    if len(classes) == 2:
+        # Two classes come as one row; a row each makes the softmax the same for every head.
+        weight, bias = np.stack([-weight[0] / 2, weight[0] / 2]), np.array([-bias[0] / 2, bias[0] / 2], np.float32)
+    return Head(tuple(classes), weight, bias)
+
+
+def calibrated(head: Head, vectors: Vectors, labels: Sequence[str]) -> Head:
+    """The head with the temperature at which its probabilities fit held-out messages best."""
+    truth = np.array([head.classes.index(label) for label in labels])
+    rows = np.arange(len(truth))
+
+    def loss(temperature: float) -> float:
+        chosen = Head(head.classes, head.weight, head.bias, temperature).probabilities(vectors)[rows, truth]
+        return float(-np.log(np.maximum(chosen, 1e-12)).mean())
+
+    best = min(np.geomspace(0.2, 5.0, 120), key=loss)
+    return Head(head.classes, head.weight, head.bias, round(float(best), 4))
+
+
+def calibration_error(confidence: Numbers, right: npt.NDArray[np.bool_], bins: int = 15) -> float:
+    """Expected calibration error: how far confidence and accuracy are apart, on average."""
+    slot = np.minimum((confidence * bins).astype(int), bins - 1)
+    return float(
+        sum(
+            (slot == b).mean() * abs(confidence[slot == b].mean() - right[slot == b].mean())
+            for b in range(bins)
+            if (slot == b).any()
+        )
+    )
+
+
+def threshold(confidence: Numbers, right: npt.NDArray[np.bool_], wanted: float = 0.98) -> float:
+    """The lowest confidence from which on at least ``wanted`` of the decisions are right."""
+    order = np.argsort(-confidence)
+    good = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
+    enough = np.nonzero(good >= wanted)[0]
+    return round(float(confidence[order][enough[-1]]), 4) if len(enough) else 1.0
+
+
+def train(
+    name: str, folder: Path, models: Path, seed: int, progress: Callable[[str, int, int], None]
+) -> dict[str, Any]:
+    """Train one head, write it and its manifest entry, and return the entry."""
+    corpus = {
+        "intent": lambda: data.intents(folder),
+        "frustration": lambda: data.frustration(folder),
+        "complexity": data.complexity,
+    }[name]()
+    catalogue = load_intents()
+    classes = {
+        "intent": catalogue.names,
+        "frustration": ("calm", "frustrated"),
+        "complexity": ("single", "several"),
+    }[name]
+    encoder = Encoder()
+    texts = [message.text for message in corpus.messages]
+    done = 0
+
+    def embedded(count: int) -> None:
+        nonlocal done
+        done += count
+        progress(f"embedding {name}", done, len(texts))
+
+    vectors = dict(zip(texts, encoder.embed(texts, progress=embedded), strict=True))
+
+    def stack(chosen: Sequence[Message]) -> Vectors:
+        return np.stack([vectors[message.text] for message in chosen])
+
+    def labels(chosen: Sequence[Message]) -> list[str]:
+        return [message.label for message in chosen]
+
+    learnt, held = corpus.part("train"), _calibration(name, corpus)
+    progress(f"fitting {name}", 0, 1)
+    head = fit(stack(learnt), labels(learnt), classes, 10.0 if name == "intent" else 3.0, seed)
+    head = calibrated(head, stack(held), labels(held))
+    guess = head.probabilities(stack(held))
+    hits = guess.argmax(1) == np.array([classes.index(label) for label in labels(held)])
+    limit = threshold(guess.max(1), hits)
+    figures = _measure(name, head, limit, corpus, stack, catalogue)
+    shown = encoder.embed(KEPT_OUT[:4], batch=1)
+    figures["kept_out_examples"] = [
+        [head.classes[row.argmax()], round(float(row.max()), 3)] for row in head.probabilities(shown)
+    ]
+    file = models / "heads" / f"{name}.safetensors"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    save_file({"weight": head.weight, "bias": head.bias}, file)
+    return manifest.record(
+        models,
+        file,
+        {
+            "role": name,
+            "kind": "head",
+            "classes": list(head.classes),
+            "temperature": head.temperature,
+            "threshold": limit,
+            "lineage": {
+                "encoder": encoder.version,
+                "method": "multinomial logistic regression, class-balanced, temperature-scaled",
+                "seed": seed,
+                "data": corpus.lineage,
+                "dev": figures,
+            },
+        },
+    )
+
+
+def _calibration(name: str, corpus: data.Corpus) -> list[Message]:
+    """Held-out messages in the proportions of a support desk: strangers' talk must not set the threshold."""
+    held = corpus.part("calibration")
+    if name == "intent":
+        outside = [m for m in held if m.source == "clinc" and m.label == "out_of_scope"]
+        held = [m for m in held if m not in set(outside[150:])]
+    return held
+
+
+def _measure(
+    name: str,
+    head: Head,
+    limit: float,
+    corpus: data.Corpus,
+    stack: Callable[[Sequence[Message]], Vectors],
+    catalogue: Intents,
+) -> dict[str, Any]:
+    figures: dict[str, Any] = {}
+    sources = sorted({message.source for message in corpus.part("test")})
+    for source in sources:
+        held = corpus.part("test", source=source)
+        guess = head.probabilities(stack(held))
+        chosen = [head.classes[index] for index in guess.argmax(1)]
+        right = np.array([a == m.label for a, m in zip(chosen, held, strict=True)])
+        sure = guess.max(1) >= limit
+        row: dict[str, Any] = {
+            "messages": len(held),
+            "accuracy": round(float(right.mean()), 4),
+            "ece": round(calibration_error(guess.max(1), right), 4),
+            "coverage": round(float(sure.mean()), 4),
+            "accuracy_kept": round(float(right[sure].mean()), 4) if sure.any() else None,
+        }
+        if name == "intent":
+            lanes = [catalogue.lane(a) == catalogue.lane(m.label) for a, m in zip(chosen, held, strict=True)]
+            row["lane_accuracy"] = round(float(np.mean(lanes)), 4)
+        elif len({m.label for m in held}) == 2:
+            positive = [m.label == head.classes[1] for m in held]
+            row["auroc"] = round(float(roc_auc_score(positive, guess[:, 1])), 4)
+        figures[source] = row
+    if name == "intent":
+        held = corpus.part("test")
+        outside = [m.label == "out_of_scope" for m in held]
+        column = head.probabilities(stack(held))[:, head.classes.index("out_of_scope")]
+        figures["out_of_scope_auroc"] = round(float(roc_auc_score(outside, column)), 4)
+    return figures

@@ -1,0 +1,1 @@
+"""What each role adapter learns: `samples(data, seed)` gives learnt and held-out pairs and their lineage."""
