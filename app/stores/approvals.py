@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from pydantic import JsonValue
-from sqlalchemy import ColumnElement, Engine, Row, and_, or_, select, update
+from sqlalchemy import ColumnElement, Engine, Row, and_, bindparam, or_, select, update
 from sqlalchemy.engine import Connection
 
 from app.stores.database import reading, writing
@@ -28,6 +28,23 @@ EXPIRED = "This request was not approved in time. Nothing was changed."
 def canonical(arguments: Mapping[str, JsonValue]) -> str:
     """Arguments as text that is equal when they are, so that SQL can compare what was approved."""
     return json.dumps(normalised(arguments), sort_keys=True, separators=(",", ":"))
+
+
+_SPEND = (
+    update(approvals)
+    .where(
+        approvals.c.action_id == bindparam("of_action"),
+        approvals.c.status == "approved",
+        approvals.c.expires_at > bindparam("at"),
+        approvals.c.tenant == bindparam("of_tenant"),
+        approvals.c.customer_id == bindparam("of_customer"),
+        approvals.c.operation == bindparam("of_operation"),
+        approvals.c.key == bindparam("of_key"),
+        approvals.c.fingerprint == bindparam("of_fingerprint"),
+        approvals.c.arguments == bindparam("of_arguments"),
+    )
+    .values(status="executed")
+)
 
 
 class SqlApprovals:
@@ -86,24 +103,18 @@ class SqlApprovals:
 
         False when there is none, it is no longer in force, or it was given for something else.
         """
-        at = self._clock.now()
-        spend = (
-            update(approvals)
-            .where(
-                approvals.c.action_id == action.id,
-                approvals.c.status == "approved",
-                approvals.c.expires_at > at,
-                approvals.c.tenant == action.tenant,
-                approvals.c.customer_id == action.customer.id,
-                approvals.c.operation == action.operation,
-                approvals.c.key == action.key,
-                approvals.c.fingerprint == action.fingerprint,
-                # The fingerprint comes from the caller; what the reviewer read is what must run.
-                approvals.c.arguments == canonical(action.arguments),
-            )
-            .values(status="executed")
-        )
-        return conn.execute(spend).rowcount == 1
+        exactly = {
+            "of_action": action.id,
+            "of_tenant": action.tenant,
+            "of_customer": action.customer.id,
+            "of_operation": action.operation,
+            "of_key": action.key,
+            "of_fingerprint": action.fingerprint,
+            # The fingerprint comes from the caller; what the reviewer read is what must run.
+            "of_arguments": canonical(action.arguments),
+            "at": self._clock.now(),
+        }
+        return conn.execute(_SPEND, exactly).rowcount == 1
 
     def _request(self, action: Action, verdict: Verdict) -> Approval:
         at = self._clock.now()

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any, Literal
 
 from pydantic import ValidationError
-from sqlalchemy import ColumnElement, Engine, Row, and_, delete, select, update
+from sqlalchemy import Engine, Row, and_, bindparam, delete, select, update
 from sqlalchemy.engine import Connection
 
 from app.stores.approvals import SqlApprovals, canonical
@@ -42,6 +42,20 @@ UNCERTAIN = "I could not confirm whether this went through. It will not be tried
 
 def _pass(name: str) -> None:
     """The checkpoint of a process that nobody kills on purpose."""
+
+
+# Built once: building a statement takes SQLAlchemy longer than SQLite takes to run it.
+_ROW = and_(
+    ledger.c.tenant == bindparam("of_tenant"),
+    ledger.c.operation == bindparam("of_operation"),
+    ledger.c.key == bindparam("of_key"),
+)
+_HELD = and_(_ROW, ledger.c.owner == bindparam("held_by"), ledger.c.state == "started")
+_READ = select(ledger).where(_ROW)
+_LOCK = _READ.with_for_update()
+_TAKE_OVER = update(ledger).where(_ROW)
+_UPDATE_HELD = update(ledger).where(_HELD)
+_DELETE_HELD = delete(ledger).where(_HELD)
 
 
 class SqlLedger:
@@ -137,9 +151,7 @@ class SqlLedger:
             )
             if started:
                 return None
-            row = conn.execute(
-                select(ledger).where(_row_of(action)).with_for_update()
-            ).one_or_none()
+            row = conn.execute(_LOCK, _key_of(action)).one_or_none()
             if row is None:  # Released by its owner between the insert and the read.
                 return _outcome(action, "blocked", IN_FLIGHT)
             if (row.fingerprint, row.arguments, row.customer_id) != (
@@ -152,7 +164,7 @@ class SqlLedger:
                 return _stored(row).model_copy(update={"replayed": True})
             if row.lease_until > at:
                 return _outcome(action, "blocked", IN_FLIGHT)
-            conn.execute(update(ledger).where(_row_of(action)).values(**mine))
+            conn.execute(_TAKE_OVER, _key_of(action) | mine)
         return None
 
     def _perform(
@@ -163,12 +175,11 @@ class SqlLedger:
         arguments: Arguments,
         owner: str,
     ) -> Outcome:
+        holder = _key_of(action) | {"held_by": owner}
         with writing(self._engine) as conn:
             # The update also locks the row: nobody can take it over before this transaction ends.
             held = conn.execute(
-                update(ledger)
-                .where(_held_by(action, owner))
-                .values(lease_until=self._clock.now() + self._lease)
+                _UPDATE_HELD, holder | {"lease_until": self._clock.now() + self._lease}
             )
             if held.rowcount != 1:
                 return _outcome(action, "blocked", IN_FLIGHT)
@@ -176,7 +187,7 @@ class SqlLedger:
             grave = _needs_approval(operation, verdict) or _grave_by_now(operation, shop, arguments)
             if grave and not self._approvals.consume(conn, action):
                 # Nothing ran, so the key stays free for the day the approval is there.
-                conn.execute(delete(ledger).where(_held_by(action, owner)))
+                conn.execute(_DELETE_HELD, holder)
                 return _outcome(action, "blocked", NOT_APPROVED)
             self._checkpoint("before_effect")
             try:
@@ -191,14 +202,14 @@ class SqlLedger:
             self._checkpoint("effect_done")
             executed = outcome.status == "executed"
             conn.execute(
-                update(ledger)
-                .where(_held_by(action, owner))
-                .values(
-                    state="succeeded" if executed else "failed",
-                    result=outcome.result if executed else None,
-                    error=None if executed else outcome.reason,
-                    finished_at=self._clock.now(),
-                )
+                _UPDATE_HELD,
+                holder
+                | {
+                    "state": "succeeded" if executed else "failed",
+                    "result": outcome.result if executed else None,
+                    "error": None if executed else outcome.reason,
+                    "finished_at": self._clock.now(),
+                },
             )
             self._outbox.add(conn, action, outcome)
             self._checkpoint("before_commit")
@@ -209,9 +220,7 @@ class SqlLedger:
         try:
             with writing(self._engine) as conn:
                 # Waits for a commit that the server may still be working on.
-                row = conn.execute(
-                    select(ledger).where(_row_of(action)).with_for_update()
-                ).one_or_none()
+                row = conn.execute(_LOCK, _key_of(action)).one_or_none()
         except BackendUnavailable:
             return _outcome(action, "unknown", UNCERTAIN)
         return None if row is None or row.state == "started" else _stored(row)
@@ -220,18 +229,14 @@ class SqlLedger:
         """Forget a start whose effect was rolled back, so that a retry need not wait for the lease."""
         try:
             with writing(self._engine) as conn:
-                conn.execute(delete(ledger).where(_held_by(action, owner)))
+                conn.execute(_DELETE_HELD, _key_of(action) | {"held_by": owner})
         except BackendUnavailable:
             return  # The lease does it, later.
 
     def _find(self, tenant: str, operation: str, key: str) -> Outcome | None:
-        named = (
-            ledger.c.tenant == tenant,
-            ledger.c.operation == operation,
-            ledger.c.key == key,
-        )
+        named = {"of_tenant": tenant, "of_operation": operation, "of_key": key}
         with reading(self._engine) as conn:
-            row = conn.execute(select(ledger).where(*named)).one_or_none()
+            row = conn.execute(_READ, named).one_or_none()
         return None if row is None else _stored(row)
 
 
@@ -252,16 +257,12 @@ def _grave_by_now(operation: Operation, shop: Shop, arguments: Arguments) -> boo
         return False  # It will not run either, and says why.
 
 
-def _row_of(action: Action) -> ColumnElement[bool]:
-    return and_(
-        ledger.c.tenant == action.tenant,
-        ledger.c.operation == action.operation,
-        ledger.c.key == action.key,
-    )
-
-
-def _held_by(action: Action, owner: str) -> ColumnElement[bool]:
-    return and_(_row_of(action), ledger.c.owner == owner, ledger.c.state == "started")
+def _key_of(action: Action) -> dict[str, Any]:
+    return {
+        "of_tenant": action.tenant,
+        "of_operation": action.operation,
+        "of_key": action.key,
+    }
 
 
 def _outcome(

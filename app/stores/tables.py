@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -13,6 +14,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     DateTime,
+    Executable,
     Float,
     Index,
     Integer,
@@ -190,6 +192,10 @@ def insert_if_absent(conn: Connection, table: Table, values: Mapping[str, Any]) 
     On PostgreSQL this waits for a concurrent insert of the same key, on SQLite it takes the write lock:
     either way what is read afterwards in the transaction is settled.
     """
-    insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
-    attempt = insert(table).values(**values).on_conflict_do_nothing().returning(*table.primary_key)
-    return conn.execute(attempt).first() is not None
+    return conn.execute(_attempt(table, conn.dialect.name), values).first() is not None
+
+
+@cache
+def _attempt(table: Table, dialect: str) -> Executable:
+    insert = sqlite.insert if dialect == "sqlite" else postgresql.insert
+    return insert(table).on_conflict_do_nothing().returning(*table.primary_key)
