@@ -170,6 +170,7 @@ class _Grammar:
     def _copied_run(self) -> str:
         """A rule for any contiguous run of the input's words; its size grows linearly with the input."""
         starts: list[str] = []
+        runs: dict[str, str] = {}
         for index, word in enumerate(self._words):
             last = index == len(self._words) - 1
             rest = "" if last else f'" " run{index + 1}'
@@ -181,13 +182,14 @@ class _Grammar:
                 if rest:
                     ways.append(f"{_quoted(word)} {rest}")
                 # A trailing word of bare punctuation must still be reachable as the end of a rule.
-                self._rules[f"run{index}"] = " | ".join(ways or [_quoted(word)])
+                runs[f"run{index}"] = " | ".join(ways or [_quoted(word)])
             if whole:
                 starts.append(_quoted(whole))
                 if rest:
                     starts.append(f"{_quoted(begin)} {rest}")
         if not starts:
             return literal("null")
+        self._rules |= runs
         run = '"\\"" (' + " | ".join(dict.fromkeys(starts)) + ') "\\""'
         return self._rule("copied", f'"null" | {run}')
 

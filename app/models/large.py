@@ -136,7 +136,9 @@ class ChatLargeModel:
         if finish == "length" and quotes:
             raise ModelOutputInvalid(f"The {role}'s answer was cut off at {max_tokens} tokens.")
 
-    async def fill(self, role: str, system: str, user: str, schema: dict[str, Any]) -> Filled:
+    async def fill(
+        self, role: str, system: str, user: str, schema: dict[str, Any], *, bare: str = ""
+    ) -> Filled:
         started = time.perf_counter()
         async with self._errors(), asyncio.timeout(self._timeout_for(role)):
             chat = await self._bound_for_filling(role, user, schema)
