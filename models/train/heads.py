@@ -129,7 +129,8 @@ def train(
     ]
     file = models / "heads" / f"{name}.safetensors"
     file.parent.mkdir(parents=True, exist_ok=True)
-    save_file({"weight": head.weight, "bias": head.bias}, file)
+    # The file holds the memory as it lies: a transposed array would come back scrambled.
+    save_file({"weight": np.ascontiguousarray(head.weight), "bias": head.bias}, file)
     return manifest.record(
         models,
         file,
