@@ -114,8 +114,8 @@ class FakeDesk:
             lane = "operation"
         if "person" in text:
             lane = "escalate"
-        yield Event(event="ack", data={"text": f"a question about “{text[:30]}”"})
         yield Event(event="route", data={"lane": lane, "intent": "fake", "tier": "encoder"})
+        yield Event(event="ack", data={"text": f"a question about “{text[:30]}”"})
         if "wait" in text:
             await self.go.wait()
         if "break" in text:
@@ -125,14 +125,19 @@ class FakeDesk:
             return
         if "refund" in text:
             approval = self._ask(customer, thread, turn)
-            yield Event(event="tool", data={"operation": "request_refund", "status": "pending"})
+            shared: dict[str, Any] = {
+                "operation": "request_refund",
+                "title": "Refund an order",
+                "record": approval.action.label,
+            }
+            yield Event(event="tool", data={**shared, "status": "pending", "replayed": False})
+            effects = list(approval.action.effects)
             yield Event(
-                event="approval_required",
-                data={"id": approval.id, "operation": "request_refund", "label": "Order SB-10482"},
+                event="approval_required", data={**shared, "id": approval.id, "effects": effects}
             )
         if "person" in text:
             self._retitle(thread, handed_off=True)
-            yield Event(event="handoff", data={"reason": "you asked for a person"})
+            yield Event(event="handoff", data={"ticket": "T-70013"})
         reply = f"You said: {text}. Standard delivery takes 3-5 working days [1]."
         for word in reply.split(" "):
             yield Event(event="token", data={"text": word + " "})
@@ -142,18 +147,16 @@ class FakeDesk:
                     "n": 1,
                     "title": "Delivery > Times",
                     "source": "delivery.md",
-                    "updated": "2026-05-01",
                 },
             )
             if lane == "answer"
             else ()
         )
-        self._say(
-            thread, "agent", reply, citations, {"lane": lane, "tier": "encoder", "llm_calls": 0}
-        )
+        meta: dict[str, Any] = {"lane": lane, "intent": "fake", "llm_calls": 0}
+        self._say(thread, "agent", reply, citations, meta)
         yield Event(
             event="final",
-            data={"turn": turn, "text": reply, "citations": list(citations), "llm_calls": 0},
+            data={"turn": turn, "text": reply, "citations": list(citations), **meta},
         )
 
     def _say(

@@ -117,7 +117,7 @@ async def test_a_turn_as_json(client, ana):
     assert body["reply"].startswith("You said: How long?")
     assert body["route"]["lane"] == "answer"
     assert body["citations"][0]["source"] == "delivery.md"
-    assert [event["event"] for event in body["events"]] == ["ack", "route", "final"]
+    assert [event["event"] for event in body["events"]] == ["route", "ack", "final"]
     history = (await client.get(f"/v1/threads/{body['thread']}", headers=ana)).json()
     assert [message["role"] for message in history["messages"]] == ["customer", "agent"]
 

@@ -34,7 +34,7 @@ async def test_a_turn_as_a_stream(live: Served):
 
     assert response.headers["content-type"].startswith("text/event-stream")
     names = [name for name, _ in events]
-    assert list(dict.fromkeys(names))[:5] == ["ack", "route", "tool", "approval_required", "token"]
+    assert list(dict.fromkeys(names))[:5] == ["route", "ack", "tool", "approval_required", "token"]
     assert names[-1] == "final"
     tokens = "".join(data["text"] for name, data in events if name == "token")
     assert events[-1][1]["text"] == tokens.strip()
@@ -42,7 +42,7 @@ async def test_a_turn_as_a_stream(live: Served):
 
 
 async def test_events_arrive_while_the_turn_runs(live: Served, desk: FakeDesk):
-    """The acknowledgement is at the client before the reply exists."""
+    """Where the message goes is at the client before the reply exists."""
     async with httpx.AsyncClient(base_url=live.url) as client:
         headers = await log_in(client, "ana") | STREAM
         async with client.stream("POST", "/v1/chat", json={"text": "wait"}, headers=headers) as r:
@@ -52,7 +52,7 @@ async def test_events_arrive_while_the_turn_runs(live: Served, desk: FakeDesk):
             desk.go.set()
             rest = [line async for line in lines]
 
-    assert first == "event: ack"
+    assert first == "event: route"
     assert "event: final" in rest
 
 
@@ -63,7 +63,7 @@ async def test_an_error_in_mid_stream_is_an_event(live: Served):
         async with client.stream("POST", "/v1/chat", json={"text": "break"}, headers=headers) as r:
             events = await read(r)
 
-    assert [name for name, _ in events] == ["ack", "route", "error"]
+    assert [name for name, _ in events] == ["route", "ack", "error"]
     assert "secret" not in json.dumps(events)
 
 

@@ -1,0 +1,488 @@
+// The chat page: one customer, their threads, one running turn at a time.
+
+import { byId, clock, el, failure, Failed, freshKey, repeat, request } from "./web.js";
+
+const TRIES = [
+  "Where is my order?",
+  "I want to cancel my subscription",
+  "My tent arrived damaged, I'd like a refund",
+  "How does your pricing work for enterprise?",
+];
+const LANES = {
+  direct: "answered directly",
+  operation: "account operation",
+  answer: "knowledge answer",
+  agent: "several steps",
+  escalate: "escalation",
+};
+const TIERS = { rule: "rules", encoder: "small encoder", small: "small model", large: "large model", human: "a person" };
+
+const log = byId("log");
+const scroller = byId("scroller");
+const text = byId("text");
+const send = byId("send");
+
+let thread = null; // null: the next message opens one
+let busy = false;
+let handedOff = false;
+let seen = new Map(); // message id -> element
+let cards = new Map(); // approval id -> element
+let unsettled = []; // bubbles of a finished turn whose message ids are not known yet
+
+// --- logging in -----------------------------------------------------------------------------
+
+async function showDoor(notice = "") {
+  byId("app").hidden = true;
+  byId("door").hidden = false;
+  byId("door-notice").textContent = notice;
+  byId("door-notice").hidden = !notice;
+  try {
+    const people = await request("GET", "/v1/login/customers");
+    byId("people").replaceChildren(...people.map(personButton));
+  } catch (error) {
+    byId("door-notice").textContent = error.message;
+    byId("door-notice").hidden = false;
+  }
+}
+
+function personButton(person) {
+  const initials = person.name.split(/\s+/).map((part) => part[0]).slice(0, 2).join("");
+  return el(
+    "button",
+    { class: "person", type: "button", onclick: () => logIn(person.id) },
+    el("span", { class: "face", "aria-hidden": "true" }, initials),
+    el("span", { class: "name" }, person.name),
+    person.segment === "business" ? el("span", { class: "chip" }, "business") : null,
+  );
+}
+
+async function logIn(customer) {
+  try {
+    const session = await request("POST", "/v1/login", { body: { customer } });
+    await showApp(session.customer);
+  } catch (error) {
+    await showDoor(error.message);
+  }
+}
+
+async function logOut() {
+  await request("POST", "/v1/logout");
+  sessionStorage.removeItem("thread");
+  thread = null;
+  await showDoor();
+}
+
+async function showApp(customer) {
+  byId("door").hidden = true;
+  byId("app").hidden = false;
+  byId("me").textContent = customer.name;
+  byId("hello").textContent = `Hello ${customer.name.split(" ")[0]}, how can we help?`;
+  const threads = await listThreads();
+  const kept = sessionStorage.getItem("thread");
+  const last = threads.find((each) => each.id === kept);
+  await openThread(last ? last.id : null);
+}
+
+// --- threads --------------------------------------------------------------------------------
+
+async function listThreads() {
+  const { threads } = await request("GET", "/v1/threads");
+  byId("no-threads").hidden = threads.length > 0;
+  byId("threads").replaceChildren(
+    ...threads.map((each) =>
+      el(
+        "li",
+        {},
+        el(
+          "button",
+          {
+            class: "thread",
+            type: "button",
+            "aria-current": each.id === thread ? "true" : undefined,
+            onclick: () => openThread(each.id).catch((error) => showDoor(error.message)),
+          },
+          el("span", { class: "title" }, each.title || "New conversation"),
+          el("span", { class: "when" }, clock(each.created_at) + (each.handed_off ? " · with a colleague" : "")),
+        ),
+      ),
+    ),
+  );
+  return threads;
+}
+
+async function openThread(id) {
+  if (busy) return;
+  closeSide();
+  thread = id;
+  seen = new Map();
+  cards = new Map();
+  unsettled = [];
+  for (const node of [...log.children]) if (node.id !== "welcome") node.remove();
+  byId("tries").replaceChildren(
+    ...TRIES.map((line) => el("button", { class: "try", type: "button", onclick: () => play(line) }, line)),
+  );
+  byId("welcome").hidden = id !== null;
+  setHandedOff(false);
+  if (id === null) {
+    sessionStorage.removeItem("thread");
+  } else {
+    sessionStorage.setItem("thread", id);
+    await refresh();
+    byId("welcome").hidden = seen.size > 0;
+  }
+  for (const button of byId("threads").querySelectorAll("button")) button.removeAttribute("aria-current");
+  await listThreads();
+  toEnd(true);
+  text.focus({ preventScroll: true });
+}
+
+function setHandedOff(now) {
+  handedOff = now;
+  byId("handed").hidden = !now;
+}
+
+/** Brings the page up to what the server knows: new messages, outcomes, settled approvals. */
+async function refresh() {
+  const asked = thread;
+  if (asked === null) return;
+  const state = await request("GET", `/v1/threads/${encodeURIComponent(asked)}`);
+  if (asked !== thread) return;
+  const low = nearEnd();
+  for (const message of state.messages) {
+    if (seen.has(message.id)) continue;
+    const drawn = unsettled.findIndex((each) => each.role === message.role && each.text === message.text);
+    if (drawn >= 0) {
+      seen.set(message.id, unsettled[drawn].node);
+      unsettled.splice(drawn, 1);
+      continue;
+    }
+    const node = drawMessage(message);
+    // The reply came after all, so there is nothing to try again.
+    if (message.role === "agent") for (const notice of log.querySelectorAll(".failed")) notice.parentElement.remove();
+    seen.set(message.id, node);
+    log.append(node);
+  }
+  const waiting = new Set(state.pending.map((each) => each.id));
+  for (const each of state.pending) drawCard(each);
+  for (const [id, card] of cards) {
+    if (!waiting.has(id)) {
+      card.remove();
+      cards.delete(id);
+    }
+  }
+  setHandedOff(state.handed_off);
+  if (low) toEnd();
+}
+
+// --- drawing --------------------------------------------------------------------------------
+
+function drawMessage(message) {
+  const node = el("article", { class: `said ${message.role}` });
+  if (message.role === "operator") node.append(el("p", { class: "who" }, el("b", {}, "A colleague"), " writes"));
+  const bubble = el("div", { class: "bubble" });
+  node.append(bubble);
+  fill(bubble, message.text, message.citations, message.id);
+  if (message.citations.length) node.append(sources(message.citations, message.id));
+  if (message.role === "agent") node.append(under(message.meta, message.at));
+  return node;
+}
+
+/** Text with its citation marks as links; everything goes in as text. */
+function fill(bubble, words, citations = [], name = "") {
+  bubble.replaceChildren();
+  const known = new Set(citations.map((each) => String(each.n)));
+  for (const piece of words.split(/(\[\d+\])/)) {
+    const number = /^\[(\d+)\]$/.exec(piece)?.[1];
+    if (number && known.has(number)) {
+      bubble.append(el("a", { class: "mark", href: `#source-${name}-${number}`, onclick: openSources }, number));
+    } else if (piece) {
+      bubble.append(piece);
+    }
+  }
+}
+
+function openSources(event) {
+  const list = event.target.closest(".said")?.querySelector(".sources");
+  if (list) list.open = true;
+}
+
+function sources(citations, name) {
+  return el(
+    "details",
+    { class: "sources" },
+    el("summary", {}, citations.length === 1 ? "1 source" : `${citations.length} sources`),
+    el(
+      "ol",
+      {},
+      ...citations.map((each) =>
+        el(
+          "li",
+          { id: `source-${name}-${each.n}` },
+          el("span", { class: "mark" }, String(each.n)),
+          el("span", {}, String(each.title ?? ""), " ", el("span", { class: "file" }, String(each.source ?? ""))),
+        ),
+      ),
+    ),
+  );
+}
+
+function under(meta = {}, at = undefined) {
+  const chips = el("p", { class: "under" });
+  if (meta.lane) {
+    const lane = el("span", { class: "chip", title: meta.intent ? `intent: ${meta.intent}` : undefined });
+    lane.append(LANES[meta.lane] ?? meta.lane);
+    chips.append(lane);
+  }
+  if (meta.tier) chips.append(el("span", { class: "chip" }, `decided by ${TIERS[meta.tier] ?? meta.tier}`));
+  if (typeof meta.llm_calls === "number") {
+    const calls = meta.llm_calls === 1 ? "1 LLM call" : `${meta.llm_calls} LLM calls`;
+    chips.append(el("span", { class: meta.llm_calls ? "chip" : "chip good" }, calls));
+  }
+  if (meta.degraded?.length) {
+    chips.append(el("span", { class: "chip warn", title: meta.degraded.join("; ") }, "limited service"));
+  }
+  if (at) chips.append(el("time", { datetime: at }, clock(at)));
+  return chips;
+}
+
+function drawCard(approval) {
+  if (cards.has(approval.id)) return;
+  const effects = approval.effects ?? [];
+  const label = approval.label || approval.record || approval.title || approval.operation || "Your request";
+  const card = el(
+    "section",
+    { class: "card", "aria-label": "Waiting for approval" },
+    el("h3", {}, el("span", { "aria-hidden": "true" }, "⏳"), "Waiting for a colleague's approval"),
+    el("p", {}, label),
+    effects.length ? el("ul", {}, ...effects.map((line) => el("li", {}, line))) : null,
+    el("p", { class: "fine" }, "Nothing happens until then. You can go on writing; the outcome appears here."),
+  );
+  cards.set(approval.id, card);
+  log.append(card);
+}
+
+function nearEnd() {
+  return scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 160;
+}
+
+function toEnd(now = false) {
+  scroller.scrollTo({ top: scroller.scrollHeight, behavior: now ? "instant" : "auto" });
+}
+
+// --- one turn -------------------------------------------------------------------------------
+
+/** Plays a turn. The key stays with the message, so that trying again cannot do it twice. */
+async function play(words, key = freshKey(), before = null) {
+  if (busy || (!words.trim() && before === null)) return;
+  busy = true;
+  send.disabled = true;
+  byId("welcome").hidden = true;
+  let own = before;
+  if (own === null) {
+    own = el("article", { class: "said customer" }, el("div", { class: "bubble" }, words));
+    log.append(own);
+  }
+  const turn = drawTurn();
+  toEnd();
+  try {
+    if (thread === null) {
+      thread = (await request("POST", "/v1/threads")).id;
+      sessionStorage.setItem("thread", thread);
+    }
+    const final = await follow(words, key, turn);
+    if (final.text) unsettled.push({ role: "agent", text: final.text, node: turn.node });
+  } catch (error) {
+    turn.node.removeAttribute("aria-busy");
+    turn.node.replaceChildren();
+    if (error instanceof Failed && error.status === 401) {
+      await showDoor(error.message);
+    } else {
+      turn.node.append(
+        el(
+          "div",
+          { class: "notice failed", role: "alert" },
+          el("span", {}, error.message),
+          el(
+            "button",
+            {
+              class: "button",
+              type: "button",
+              onclick: () => {
+                turn.node.remove();
+                play(words, key, own);
+              },
+            },
+            "Try again",
+          ),
+        ),
+      );
+    }
+  } finally {
+    // It may be in the history although the turn failed; then it must not be drawn twice.
+    const known = [...seen.values(), ...unsettled.map((each) => each.node)];
+    if (!known.includes(own)) unsettled.push({ role: "customer", text: words, node: own });
+    busy = false;
+    send.disabled = false;
+    toEnd();
+  }
+  if (!byId("app").hidden) await Promise.all([refresh(), listThreads()]).catch(() => {});
+}
+
+function drawTurn() {
+  const bubble = el("div", { class: "bubble" });
+  const dots = el("span", { class: "waiting" }, el("i"), el("i"), el("i"));
+  dots.append(el("span", { class: "sr-only" }, "The agent is working"));
+  bubble.append(dots);
+  const node = el("article", { class: "said agent", "aria-busy": "true" }, bubble);
+  log.append(node);
+  return { node, bubble, words: "", route: {}, steps: null };
+}
+
+async function follow(words, key, turn) {
+  let response;
+  try {
+    response = await fetch("/v1/chat", {
+      method: "POST",
+      headers: { "Content-Type": "application/json", Accept: "text/event-stream", "Idempotency-Key": key },
+      body: JSON.stringify({ text: words, thread }),
+      credentials: "same-origin",
+    });
+  } catch {
+    throw new Failed(0, "The message could not be sent: the server cannot be reached.");
+  }
+  if (!response.ok) throw await failure(response);
+  let final = null;
+  for await (const { event, data } of events(response.body)) {
+    const low = nearEnd();
+    if (event === "error") throw new Failed(503, data.text || data.detail || "Something went wrong on our side.");
+    if (event === "final") final = data;
+    show[event]?.(turn, data);
+    if (low) toEnd();
+  }
+  if (final === null) throw new Failed(0, "The connection broke. The agent may still be answering.");
+  return final;
+}
+
+/** Server-sent events of a fetch body. */
+async function* events(body) {
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  try {
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) return;
+      rest += value;
+      const blocks = rest.split("\n\n");
+      rest = blocks.pop();
+      for (const block of blocks) {
+        let event = "";
+        let data = "";
+        for (const line of block.split("\n")) {
+          if (line.startsWith("event: ")) event = line.slice(7);
+          if (line.startsWith("data: ")) data += line.slice(6);
+        }
+        if (event) yield { event, data: JSON.parse(data || "{}") };
+      }
+    }
+  } catch (error) {
+    if (error instanceof Failed) throw error;
+    throw new Failed(0, "The connection broke. The agent may still be answering.");
+  }
+}
+
+const show = {
+  route(turn, data) {
+    turn.route = data;
+  },
+  ack(turn, data) {
+    turn.node.prepend(el("p", { class: "understood" }, `Understood: ${data.text}`));
+  },
+  tool(turn, data) {
+    if (turn.steps === null) {
+      turn.steps = el("ul", { class: "steps" });
+      turn.bubble.before(turn.steps);
+    }
+    const words = [data.title || data.operation, data.record, data.status].filter(Boolean).join(" · ");
+    turn.steps.append(el("li", {}, words));
+  },
+  token(turn, data) {
+    turn.words += data.text;
+    turn.bubble.textContent = turn.words;
+  },
+  approval_required(turn, data) {
+    drawCard(data);
+  },
+  handoff() {
+    setHandedOff(true);
+  },
+  final(turn, data) {
+    turn.node.removeAttribute("aria-busy");
+    if (!data.text) {
+      turn.node.remove();
+      return;
+    }
+    const citations = data.citations ?? [];
+    const name = freshKey();
+    // What was checked replaces what was streamed: they differ when the check had a better draft made.
+    fill(turn.bubble, data.text, citations, name);
+    if (citations.length) turn.node.append(sources(citations, name));
+    const tier = turn.route.tier;
+    turn.node.append(under({ tier, ...data, lane: data.lane ?? turn.route.lane }, data.at ?? new Date().toISOString()));
+  },
+};
+
+// --- the page -------------------------------------------------------------------------------
+
+function grow() {
+  text.style.height = "auto";
+  text.style.height = `${Math.min(text.scrollHeight, 176)}px`;
+}
+
+byId("form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  if (busy || !text.value.trim()) return;
+  const words = text.value;
+  text.value = "";
+  grow();
+  play(words);
+});
+text.addEventListener("input", grow);
+text.addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+    event.preventDefault();
+    byId("form").requestSubmit();
+  }
+});
+
+function closeSide() {
+  byId("app").classList.remove("open");
+  byId("menu").setAttribute("aria-expanded", "false");
+}
+byId("menu").addEventListener("click", () => {
+  const open = byId("app").classList.toggle("open");
+  byId("menu").setAttribute("aria-expanded", String(open));
+});
+byId("veil").addEventListener("click", closeSide);
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") closeSide();
+});
+for (const id of ["new", "new-small"]) byId(id).addEventListener("click", () => openThread(null));
+byId("leave").addEventListener("click", logOut);
+
+repeat(
+  async () => {
+    if (busy || byId("app").hidden) return;
+    try {
+      await refresh();
+    } catch (error) {
+      if (error.status === 401) await showDoor(error.message);
+    }
+  },
+  () => (cards.size || handedOff ? 2 : 8),
+);
+
+try {
+  await showApp(await request("GET", "/v1/me"));
+} catch (error) {
+  await showDoor(error.status === 401 ? "" : error.message);
+}

@@ -1,0 +1,316 @@
+// The operator desk: approvals to answer, hand-offs to take, decisions to look at.
+
+import { byId, clock, el, repeat, request } from "./web.js";
+
+const STATES = { ok: "good", on: "good", degraded: "warn", off: "", down: "bad" };
+const ENDINGS = { executed: "good", approved: "good", rejected: "bad", expired: "warn" };
+
+let key = sessionStorage.getItem("operator-key") ?? "";
+let roles = new Set();
+
+const ask = (method, path, body) => request(method, path, { body, headers: { "X-API-Key": key } });
+
+// --- the door -------------------------------------------------------------------------------
+
+function showDoor(notice = "") {
+  byId("app").hidden = true;
+  byId("door").hidden = false;
+  byId("door-notice").textContent = notice;
+  byId("door-notice").hidden = !notice;
+  byId("key").focus();
+}
+
+async function enter() {
+  try {
+    await refresh();
+  } catch (error) {
+    if (error.status === 401 || error.status === 403) {
+      sessionStorage.removeItem("operator-key");
+      showDoor(error.message);
+    } else {
+      showDoor(error.message);
+    }
+    return;
+  }
+  sessionStorage.setItem("operator-key", key);
+  byId("door").hidden = true;
+  byId("app").hidden = false;
+}
+
+byId("door-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  key = byId("key").value.trim();
+  byId("key").value = "";
+  enter();
+});
+byId("leave").addEventListener("click", () => {
+  key = "";
+  sessionStorage.removeItem("operator-key");
+  showDoor();
+});
+
+// --- what is shown --------------------------------------------------------------------------
+
+async function refresh() {
+  const role = byId("role").value;
+  const [pending, every, handoffs, decisions, ready] = await Promise.all([
+    ask("GET", "/v1/approvals?status=pending"),
+    ask("GET", "/v1/approvals?status=all&limit=30"),
+    ask("GET", "/v1/handoffs"),
+    ask("GET", `/v1/decisions?limit=40${role ? `&role=${encodeURIComponent(role)}` : ""}`),
+    lamps(),
+  ]);
+  keyed(byId("approvals"), pending.approvals, (each) => each.id, approvalSheet);
+  count("approvals", pending.approvals.length);
+  const decided = every.approvals.filter((each) => each.status !== "pending").slice(0, 6);
+  byId("decided").replaceChildren(...decided.map(decidedSheet));
+  byId("no-decided").hidden = decided.length > 0;
+  keyed(byId("handoffs"), handoffs.items, threadOf, handoffSheet);
+  count("handoffs", handoffs.items.length);
+  showDecisions(decisions.items);
+  byId("lamps").replaceChildren(...ready);
+}
+
+/** Adds what is new and removes what is gone; what is there keeps the note being written in it. */
+function keyed(list, items, name, draw) {
+  const wanted = new Map(items.map((item) => [String(name(item)), item]));
+  for (const node of [...list.children]) {
+    if (!wanted.has(node.dataset.key)) node.remove();
+    else wanted.delete(node.dataset.key);
+  }
+  for (const [id, item] of wanted) {
+    const node = draw(item);
+    node.dataset.key = id;
+    list.append(node);
+  }
+}
+
+function count(name, number) {
+  byId(`${name}-count`).textContent = number || "";
+  byId(`no-${name}`).hidden = number > 0;
+}
+
+async function lamps() {
+  // 503 is an answer here: it says which part is down.
+  const response = await fetch("/ready");
+  const { checks = {} } = await response.json();
+  return Object.entries(checks).map(([name, check]) => {
+    const state = typeof check === "string" ? check : check.status;
+    const why = check.reason || check.detail || "";
+    return el(
+      "span",
+      { class: `chip ${STATES[state] ?? ""}`, title: why ? `${state}: ${why}` : state },
+      el("i", { class: "lamp", "aria-hidden": "true" }),
+      name.replaceAll("_", " "),
+      el("span", { class: state === "ok" ? "sr-only" : "" }, state),
+    );
+  });
+}
+
+// --- approvals ------------------------------------------------------------------------------
+
+function title(action) {
+  return action.operation.replaceAll("_", " ").replace(/^./, (first) => first.toUpperCase());
+}
+
+function shown(value) {
+  if (value === null || value === undefined) return "—";
+  return typeof value === "string" ? value : JSON.stringify(value);
+}
+
+function approvalSheet(approval) {
+  const { action, verdict } = approval;
+  const note = el("input", { class: "field", placeholder: "Note (optional)", "aria-label": `Note on ${action.label || approval.id}`, maxlength: 2000 });
+  const draft = el("textarea", { class: "field", "aria-label": "New arguments as JSON", spellcheck: "false" });
+  draft.value = JSON.stringify(action.arguments, null, 2);
+  const sheet = el("article", { class: "sheet" });
+  const decide = (decision) => answer(sheet, approval, decision, note, draft);
+  sheet.append(
+    el(
+      "div",
+      { class: "sheet-head" },
+      el("h3", {}, title(action), action.label ? ` · ${action.label}` : ""),
+      el("time", { datetime: approval.requested_at }, `asked ${clock(approval.requested_at)}, expires ${clock(approval.expires_at)}`),
+    ),
+    el("p", { class: "by" }, `For ${action.customer.name} (${action.customer.id}), ${action.customer.segment}`),
+    el("div", {}, el("h4", {}, "Exact arguments"), argumentTable(action.arguments)),
+    action.effects.length
+      ? el("div", {}, el("h4", {}, "What it will do"), el("ul", { class: "effects" }, ...action.effects.map((line) => el("li", {}, line))))
+      : null,
+    el(
+      "p",
+      { class: "rule" },
+      el("span", { class: "chip warn" }, verdict.consequence.replaceAll("_", " ")),
+      el("span", {}, `Asked because: ${verdict.reason}`),
+      verdict.judged ? el("span", { class: "chip" }, `a model said ${verdict.judged}`) : null,
+    ),
+    el(
+      "div",
+      { class: "acts" },
+      note,
+      el("button", { class: "button primary", type: "button", onclick: () => decide("approve") }, "Approve"),
+      el("button", { class: "button danger", type: "button", onclick: () => decide("reject") }, "Reject"),
+    ),
+    el(
+      "details",
+      { class: "edit" },
+      el("summary", {}, "Change the arguments"),
+      draft,
+      el("button", { class: "button", type: "button", onclick: () => decide("edit") }, "Run with these arguments instead"),
+    ),
+    el("p", { class: "id" }, `action ${approval.id} · thread ${action.thread}`),
+  );
+  return sheet;
+}
+
+function argumentTable(values) {
+  const rows = Object.entries(values);
+  if (!rows.length) return el("p", { class: "by" }, "none");
+  return el(
+    "table",
+    { class: "arguments" },
+    el("tbody", {}, ...rows.map(([name, value]) => el("tr", {}, el("th", { scope: "row" }, name), el("td", {}, shown(value))))),
+  );
+}
+
+async function answer(sheet, approval, decision, note, draft) {
+  const body = { decision };
+  if (note.value.trim()) body.note = note.value.trim();
+  if (decision === "edit") {
+    try {
+      body.arguments = JSON.parse(draft.value);
+    } catch {
+      toast("The new arguments are not valid JSON.");
+      return;
+    }
+  }
+  const buttons = [...sheet.querySelectorAll("button")];
+  for (const button of buttons) button.disabled = true;
+  try {
+    const decided = await ask("POST", `/v1/approvals/${encodeURIComponent(approval.id)}`, body);
+    toast(`${title(approval.action)}: ${decided.status}.`);
+  } catch (error) {
+    toast(error.message);
+    for (const button of buttons) button.disabled = false;
+  }
+  await refresh().catch((error) => toast(error.message));
+}
+
+function decidedSheet(approval) {
+  return el(
+    "article",
+    { class: "sheet done" },
+    el(
+      "div",
+      { class: "sheet-head" },
+      el("h3", {}, title(approval.action), approval.action.label ? ` · ${approval.action.label}` : ""),
+      el("span", { class: `chip ${ENDINGS[approval.status] ?? ""}` }, approval.status),
+    ),
+    el("p", { class: "by" }, [approval.reviewer ? `by ${approval.reviewer}` : "", approval.decided_at ? clock(approval.decided_at) : "", approval.note ? `“${approval.note}”` : ""].filter(Boolean).join(" · ")),
+  );
+}
+
+// --- hand-offs ------------------------------------------------------------------------------
+
+function threadOf(item) {
+  return item.thread ?? item.id;
+}
+
+function handoffSheet(item) {
+  const thread = threadOf(item);
+  const words = el("input", { class: "field", placeholder: "Last word to the customer (optional)", "aria-label": "Last word to the customer", maxlength: 4000 });
+  const sheet = el("article", { class: "sheet" });
+  const at = item.at ?? item.handed_off_at ?? item.created_at;
+  const customer = typeof item.customer === "object" && item.customer !== null ? item.customer.name : (item.customer ?? item.customer_id);
+  sheet.append(
+    el(
+      "div",
+      { class: "sheet-head" },
+      el("h3", {}, item.title || (customer ? `Conversation with ${customer}` : "Conversation")),
+      at ? el("time", { datetime: at }, clock(at)) : null,
+    ),
+    item.reason ? el("p", { class: "by" }, `Because ${item.reason}`) : null,
+    item.summary ? el("p", { class: "quote" }, item.summary) : null,
+    el(
+      "div",
+      { class: "acts" },
+      words,
+      el(
+        "button",
+        {
+          class: "button",
+          type: "button",
+          onclick: async () => {
+            const body = words.value.trim() ? { message: words.value.trim() } : {};
+            try {
+              await ask("POST", `/v1/threads/${encodeURIComponent(thread)}/release`, body);
+              toast("The agent answers this conversation again.");
+            } catch (error) {
+              toast(error.message);
+            }
+            await refresh().catch((error) => toast(error.message));
+          },
+        },
+        "Give back to the agent",
+      ),
+    ),
+    el("p", { class: "id" }, [`thread ${thread}`, item.ticket ? `ticket ${item.ticket}` : ""].filter(Boolean).join(" · ")),
+  );
+  return sheet;
+}
+
+// --- decisions ------------------------------------------------------------------------------
+
+function showDecisions(rows) {
+  byId("no-decisions").hidden = rows.length > 0;
+  byId("roll").hidden = rows.length === 0;
+  byId("decisions").replaceChildren(...rows.map(decisionRow));
+  for (const { role } of rows) {
+    if (roles.has(role)) continue;
+    roles.add(role);
+    byId("role").append(el("option", { value: role }, role));
+  }
+}
+
+function decisionRow(row) {
+  const probability = Number(row.probability ?? 0);
+  return el(
+    "tr",
+    {},
+    el("td", {}, clock(row.at)),
+    el("td", {}, row.role),
+    el("td", {}, row.chosen, " ", row.abstained ? el("span", { class: "chip warn" }, "abstained") : null),
+    el("td", { class: "number" }, probability.toFixed(2), el("meter", { min: 0, max: 1, value: probability, "aria-hidden": "true" })),
+    el("td", {}, el("span", { class: row.tier === "large" ? "chip warn" : "chip" }, row.tier)),
+    el("td", { title: row.prompt || undefined }, row.model),
+    el("td", { class: "number" }, Number(row.ms ?? 0).toFixed(1)),
+    el("td", { class: "words", title: row.input || undefined }, row.input ?? ""),
+    el("td", { class: "words", title: row.reason || undefined }, row.reason ?? ""),
+  );
+}
+
+byId("role").addEventListener("change", () => refresh().catch((error) => toast(error.message)));
+
+let toastTimer = 0;
+function toast(words) {
+  byId("toast").textContent = words;
+  byId("toast").hidden = false;
+  clearTimeout(toastTimer);
+  toastTimer = setTimeout(() => (byId("toast").hidden = true), 5000);
+}
+
+repeat(
+  async () => {
+    if (byId("app").hidden) return;
+    try {
+      await refresh();
+    } catch (error) {
+      if (error.status === 401) showDoor(error.message);
+      else toast(error.message);
+    }
+  },
+  () => 4,
+);
+
+if (key) enter();
+else showDoor();

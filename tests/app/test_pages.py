@@ -1,0 +1,264 @@
+"""The chat page and the operator desk in a real Chromium, over a real server."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from .conftest import OPERATOR_KEY, Served
+from .fake_desk import FakeDesk
+
+playwright = pytest.importorskip("playwright.async_api")
+pytestmark = pytest.mark.browser
+
+# Without these the browser asks its maker's servers things at every start.
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="session")
+async def browser() -> AsyncIterator:
+    async with playwright.async_playwright() as started:
+        chromium = await started.chromium.launch(
+            executable_path="/usr/bin/chromium", headless=True, args=ARGUMENTS
+        )
+        yield chromium
+        await chromium.close()
+
+
+@pytest.fixture
+async def page(browser, live: Served) -> AsyncIterator:
+    """A fresh page; a script error, a refused load or a request elsewhere fails the test."""
+    context = await browser.new_context(base_url=live.url, viewport={"width": 1280, "height": 860})
+    page = await context.new_page()
+    page.set_default_timeout(8000)
+    wrong: list[str] = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("request", lambda r: None if r.url.startswith(live.url) else wrong.append(r.url))
+    page.on(
+        "console",
+        lambda m: wrong.append(m.text) if "Content Security Policy" in m.text else None,
+    )
+    yield page
+    await context.close()
+    assert wrong == []
+
+
+async def enter(page, name: str = "Ana Lindqvist") -> None:
+    await page.goto("/")
+    await page.get_by_role("button", name=name).click()
+    await page.get_by_label("Your message").wait_for()
+
+
+async def say(page, text: str) -> None:
+    await page.get_by_label("Your message").fill(text)
+    await page.get_by_role("button", name="Send").click()
+
+
+async def open_desk(page) -> None:
+    await page.goto("/desk")
+    await page.get_by_label("Operator key").fill(OPERATOR_KEY)
+    await page.get_by_role("button", name="Open the desk").click()
+    await page.get_by_role("heading", name="Waiting for approval").wait_for()
+
+
+async def test_a_conversation(page):
+    """Log in, ask, and see what was understood, the reply, its sources and which lane it took."""
+    await enter(page)
+    await say(page, "How long is delivery?")
+
+    await page.get_by_text("Understood: a question about “How long is delivery?”").wait_for()
+    await page.get_by_text("You said: How long is delivery?").wait_for()
+    await page.get_by_text("knowledge answer").wait_for()
+    await page.get_by_text("0 LLM calls").wait_for()
+    await page.get_by_text("1 source").click()
+    assert await page.get_by_text("delivery.md").is_visible()
+    await page.get_by_role("button", name="How long is delivery?").wait_for()  # in the list
+
+
+async def test_tokens_show_while_they_come(page, desk: FakeDesk):
+    """Part of the reply is on the page before the turn has ended."""
+    desk.pace = 0.05
+    await enter(page)
+    await say(page, "one two three four five six seven?")
+
+    bubble = page.locator(".said.agent[aria-busy] .bubble", has_text="You said: one")
+    await bubble.wait_for()
+    assert "working days" not in await bubble.inner_text()
+    await page.locator(".said.agent:not([aria-busy])").wait_for()
+
+
+async def test_a_second_click_on_send_does_nothing(page, desk: FakeDesk):
+    """Enter and clicks while a turn runs play no second turn."""
+    await enter(page)
+    field = page.get_by_label("Your message")
+    await field.fill("wait for me")
+    await page.evaluate(
+        "() => { const form = document.getElementById('form'); form.requestSubmit();"
+        " form.requestSubmit(); document.getElementById('send').click(); }"
+    )
+    await field.press("Enter")
+    desk.go.set()
+    await page.get_by_text("You said: wait for me").wait_for()
+
+    assert desk.started == ["wait for me"]
+    assert await page.locator(".said.customer").count() == 1
+
+
+async def test_trying_again_after_a_failure(page, desk: FakeDesk):
+    """A failed turn keeps the message and offers another try."""
+    await enter(page)
+    await say(page, "give up")
+
+    await page.get_by_text("That took too long.").wait_for()
+    await page.get_by_role("button", name="Try again").click()
+    await page.get_by_text("That took too long.").wait_for()
+    assert await page.locator(".said.customer").count() == 1
+
+
+async def test_markup_stays_text(page):
+    """What a customer writes is never markup, in the page or in the list of threads."""
+    await enter(page)
+    await say(page, "<img src=x onerror=alert(1)><b>bold</b>")
+
+    await page.locator(".said.agent", has_text="<b>bold</b>").wait_for()
+    assert await page.locator("img[src=x]").count() == 0
+    assert await page.locator(".bubble b").count() == 0
+
+
+async def test_a_conversation_survives_a_reload(page):
+    """History, sources and the waiting approval are there again."""
+    await enter(page)
+    await say(page, "refund please?")
+    await page.get_by_text("Waiting for a colleague's approval").wait_for()
+    await page.reload()
+
+    await page.get_by_text("You said: refund please?").wait_for()
+    await page.get_by_text("Waiting for a colleague's approval").wait_for()
+    assert await page.locator(".said.customer").count() == 1
+
+
+async def test_an_approval_from_both_sides(page, browser, live: Served):
+    """The operator sees exact arguments, effects and the rule; the outcome reaches the open chat."""
+    await enter(page)
+    await say(page, "refund please")
+    await page.get_by_text("Waiting for a colleague's approval").wait_for()
+
+    context = await browser.new_context(base_url=live.url)
+    operator = await context.new_page()
+    operator.set_default_timeout(8000)
+    await open_desk(operator)
+    await operator.get_by_role("cell", name="84.90", exact=True).wait_for()
+    await operator.get_by_text("84.90 EUR go back to the card").wait_for()
+    await operator.get_by_text("Asked because: money leaves the shop").wait_for()
+    await operator.get_by_label("Note on Order SB-10482").fill("photo seen")
+    await operator.get_by_role("button", name="Approve").click()
+    await operator.get_by_text("Nothing waits.").wait_for()
+    await operator.get_by_text("“photo seen”").wait_for()
+    await context.close()
+
+    await page.get_by_text("Your refund was approved.").wait_for()
+    await page.get_by_text("Waiting for a colleague's approval").wait_for(state="detached")
+
+
+async def test_a_note_being_written_survives_the_refresh(page, live: Served, desk: FakeDesk):
+    """New approvals appear without touching the card an operator is typing in."""
+    ana = (await desk.demo_customers())[0]
+    thread = await desk.open_thread(ana)
+    desk._ask(ana, thread, "turn")
+    await open_desk(page)
+    await page.get_by_label("Note on Order SB-10482").fill("half a no")
+    desk._ask(ana, thread, "turn")
+
+    await page.locator("#approvals .sheet").nth(1).wait_for()
+    assert await page.get_by_label("Note on Order SB-10482").first.input_value() == "half a no"
+
+
+async def test_a_wrong_operator_key(page):
+    """The desk stays shut and says why."""
+    await page.goto("/desk")
+    await page.get_by_label("Operator key").fill("guess")
+    await page.get_by_role("button", name="Open the desk").click()
+
+    await page.get_by_text("This is not a valid operator key.").wait_for()
+    assert not await page.locator("#app").is_visible()
+
+
+async def test_hand_off_and_back(page, browser, live: Served):
+    """The customer sees that a person has taken over, and the person's last word."""
+    await enter(page)
+    await say(page, "a person please")
+    await page.get_by_text("A colleague has taken over").wait_for()
+
+    context = await browser.new_context(base_url=live.url)
+    operator = await context.new_page()
+    await open_desk(operator)
+    await operator.get_by_label("Last word to the customer").fill("Your tent is on its way.")
+    await operator.get_by_role("button", name="Give back to the agent").click()
+    await operator.get_by_text("No conversation needs a person.").wait_for()
+    await context.close()
+
+    await page.get_by_text("Your tent is on its way.").wait_for()
+    await page.get_by_text("A colleague has taken over").wait_for(state="hidden")
+
+
+async def test_threads_are_kept_apart(page):
+    """A new conversation is empty; the old one comes back with its messages."""
+    await enter(page)
+    await say(page, "first topic")
+    await page.get_by_text("You said: first topic").wait_for()
+    await page.get_by_role("button", name="New conversation").click()
+    await page.get_by_role("heading", name="Hello Ana").wait_for()
+    assert await page.get_by_text("You said: first topic").count() == 0
+    await page.get_by_role("button", name="first topic").click()
+
+    await page.get_by_text("You said: first topic").wait_for()
+
+
+async def test_an_expired_session_leads_to_the_door(page):
+    """Without a valid session the page asks who it is, instead of breaking."""
+    await enter(page)
+    await page.context.clear_cookies()
+    await say(page, "hello")
+
+    await page.get_by_role("heading", name="Who are you today?").wait_for()
+
+
+@pytest.mark.parametrize("width", [320, 390])
+@pytest.mark.parametrize("path", ["/", "/desk"])
+async def test_narrow_screens_do_not_scroll_sideways(page, desk: FakeDesk, width: int, path: str):
+    """Both pages fit a phone."""
+    await page.set_viewport_size({"width": width, "height": 720})
+    ana = (await desk.demo_customers())[0]
+    desk._ask(ana, await desk.open_thread(ana), "turn")
+    if path == "/":
+        await enter(page)
+        await say(page, "How long? " + "x" * 120)
+        await page.locator(".said.agent:not([aria-busy])").wait_for()
+    else:
+        await open_desk(page)
+
+    wide = "document.scrollingElement.scrollWidth > document.scrollingElement.clientWidth"
+    assert not await page.evaluate(wide)
+
+
+def test_every_file_of_the_pages_is_ours():
+    """No page names another host."""
+    web = Path(__file__).parents[2] / "app" / "web"
+    named = [
+        file.name
+        for file in web.iterdir()
+        if "http" in file.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
+        and file.suffix != ".js"
+    ]
+
+    assert named == []
