@@ -81,10 +81,12 @@ class SqlOutbox:
             .limit(limit)
             # Two replicas share the work instead of waiting for each other.
             .with_for_update(skip_locked=True)
+            # As a common table expression PostgreSQL evaluates the limit exactly once.
+            .cte("claimable")
         )
         claim = (
             update(outbox)
-            .where(outbox.c.action_id.in_(claimable))
+            .where(outbox.c.action_id.in_(select(claimable.c.action_id)))
             .values(due_at=at + self._lease)
             .returning(*outbox.c)
         )
