@@ -53,7 +53,7 @@ class OnnxEncoder:
         self._manifest = manifest
         self._model = model
         self._tokenizer = tokenizer
-        self._cached = cached
+        self._limit = cached
         self._cache: OrderedDict[str, list[float]] = OrderedDict()
         self._heads: dict[str, tuple[Vector, Vector]] = {}
         self._loading = threading.Lock()
@@ -105,6 +105,10 @@ class OnnxEncoder:
 
     # --- cache ---------------------------------------------------------------------------------
 
+    def cached(self, text: str) -> bool:
+        """Whether the text's vector is at hand without running the model."""
+        return self._key(text) in self._cache
+
     def _key(self, text: str) -> str:
         # A digest, so that the cache does not keep what customers wrote.
         return hashlib.blake2b(f"{self.name}\0{text}".encode(), digest_size=16).hexdigest()
@@ -117,7 +121,7 @@ class OnnxEncoder:
 
     def _remember(self, key: str, vector: list[float]) -> None:
         self._cache[key] = vector
-        while len(self._cache) > self._cached:
+        while len(self._cache) > self._limit:
             self._cache.popitem(last=False)
 
     # --- the model -----------------------------------------------------------------------------
