@@ -46,8 +46,8 @@ def number_for(kind: str, digits: int) -> str:
 def normalise_number(kind: str, text: str) -> str | None:
     """``SB-10482`` for "10482", "#10482", "sb 10482", "order no. 10482"; None when it is no such number."""
     pattern = (
-        rf"\s*(?:my\s+)?(?:{_WORDS[kind]})?\s*(?:number|no\.?|nr\.?|id)?\s*[:#]?\s*"
-        rf"(?:{PREFIXES[kind]})?[\s\-_#.:\u2010-\u2015]*(\d{{3,9}})\s*[.!?,]?\s*"
+        rf"\s*(?:my\s+)?(?:{_WORDS[kind]})?\s*(?:number|no\.?|nr\.?|id)?[\s:#]*"
+        rf"(?:{PREFIXES[kind]})?[\s\-_#.:\u2010-\u2015]*(\d{{3,9}})\s*[.!?,]*\s*"
     )
     match = re.fullmatch(pattern, text, re.IGNORECASE)
     return f"{PREFIXES[kind]}-{int(match[1])}" if match else None

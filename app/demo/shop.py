@@ -35,7 +35,7 @@ from tools.domain import (
     Subscription,
     Ticket,
 )
-from tools.numbers import PREFIXES
+from tools.numbers import FIRST_NUMBERS, PREFIXES
 from tools.stories import (
     FLEET_MINIMUM,
     PLAN_PRICES,
@@ -105,7 +105,7 @@ def seed(
             connection.execute(sa.text("LOCK TABLE customers IN EXCLUSIVE MODE"))
         if connection.execute(sa.select(customers.c.id).limit(1)).first() is not None:
             return False
-        filled = _rows(accounts(today))
+        filled = rows_of(accounts(today))
         total = sum(len(rows) for _, rows in filled)
         done = 0
         for table, rows in filled:
@@ -124,7 +124,7 @@ def accounts(today: date, seed: int = SEED) -> list[Account]:
     return [*named, *_Crowd(today, random.Random(seed), named).accounts()]
 
 
-def _rows(everybody: Sequence[Account]) -> list[tuple[sa.Table, list[dict[str, Any]]]]:
+def rows_of(everybody: Sequence[Account]) -> list[tuple[sa.Table, list[dict[str, Any]]]]:
     """Rows for every table, parents first."""
     filled: dict[sa.Table, list[dict[str, Any]]] = {
         customers: [account.customer.model_dump() for account in everybody],
@@ -145,7 +145,8 @@ def _rows(everybody: Sequence[Account]) -> list[tuple[sa.Table, list[dict[str, A
             for account in everybody
             for record in of(account)
         ]
-        highest[kind] = max(digits(kind, row["number"]) for row in filled[table])
+        taken = (digits(kind, row["number"]) for row in filled[table])
+        highest[kind] = max(taken, default=FIRST_NUMBERS[kind] - 1)
     filled[counters] = [
         {"tenant": TENANT, "kind": kind, "last": last} for kind, last in highest.items()
     ]

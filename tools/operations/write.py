@@ -240,20 +240,23 @@ update_contact = Operation(
 
 # --- pause_subscription ------------------------------------------------------------------------
 
-_MONTH_WORDS = {"a": 1, "an": 1, "one": 1, "two": 2, "three": 3, "couple": 2, "quarter": 3}
+_MONTH_WORDS = {"one": 1, "two": 2, "three": 3, "couple": 2}
 
 
 def months_in(value: Any) -> Any:
     """The number in "2", "two months" or "a month"; anything else is left for the model to refuse."""
     if not isinstance(value, str):
         return value
-    digits = re.findall(r"\d+", value)
+    text = value.lower()
+    if re.search(r"\b(day|week|year|quarter)", text):
+        return value
+    digits = re.findall(r"\d+", text)
     if len(digits) == 1:
         return int(digits[0])
-    words = [
-        _MONTH_WORDS[word] for word in re.findall(r"[a-z]+", value.lower()) if word in _MONTH_WORDS
-    ]
-    return max(words) if words and not digits else value
+    words = [_MONTH_WORDS[word] for word in re.findall(r"[a-z]+", text) if word in _MONTH_WORDS]
+    if re.search(r"\ban? month", text):
+        words.append(1)
+    return words[0] if len(words) == 1 and not digits else value
 
 
 def months_later(start: date, months: int) -> date:
