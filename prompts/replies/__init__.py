@@ -35,7 +35,7 @@ class MissingValue(ReplyError):
     """A value the reply speaks of was not given."""
 
 
-def render(name: str, *, today: date | None = None, **values: Any) -> str:
+def render(name: str, /, *, today: date | None = None, **values: Any) -> str:
     """The reply as plain customer text with light Markdown; with ``today``, this year's dates go without year."""
     template = _templates().get(name)
     if template is None:
