@@ -35,15 +35,15 @@ def fold(
 
     reader = gguf.GGUFReader(base)
     updates = _updates(adapter) if adapter else {}
+    tensors = cast("list[Any]", reader.tensors)
+    unknown = set(updates) - {tensor.name for tensor in tensors}
+    if unknown:
+        raise ManifestError(f"{adapter} does not fit {base}: it adapts {sorted(unknown)[0]}.")
     partial = target.with_suffix(".partial")
     writer = gguf.GGUFWriter(partial, _architecture(reader))
     _copy_metadata(reader, writer)
     writer.add_file_type(_FILE_TYPE_Q8_0)
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
-    tensors = cast("list[Any]", reader.tensors)
-    unknown = set(updates) - {tensor.name for tensor in tensors}
-    if unknown:
-        raise ManifestError(f"{adapter} does not fit {base}: it adapts {sorted(unknown)[0]}.")
     for done, tensor in enumerate(tensors):
         data, kind = np.asarray(tensor.data), tensor.tensor_type
         name = str(tensor.name)

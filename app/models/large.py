@@ -113,6 +113,7 @@ class ChatLargeModel:
         user: str,
         *,
         quotes: Sequence[str] = (),
+        bare: str = "",
         max_tokens: int = 400,
     ) -> AsyncIterator[str]:
         deadline = asyncio.get_running_loop().time() + self._timeout_for(role)
@@ -121,7 +122,8 @@ class ChatLargeModel:
                 chat = await self._bound_for_writing(role, quotes, max_tokens)
             self._count(role)
             finish = ""
-            stream = cast("AsyncGenerator[Any]", chat.astream(self._messages(role, system, user)))
+            messages = self._messages(role, system, user, bare)
+            stream = cast("AsyncGenerator[Any]", chat.astream(messages))
             # Closed also when the reader goes away, so that the server stops writing.
             async with aclosing(stream):
                 while True:
@@ -141,12 +143,12 @@ class ChatLargeModel:
     ) -> Filled:
         started = time.perf_counter()
         async with self._errors(), asyncio.timeout(self._timeout_for(role)):
-            chat = await self._bound_for_filling(role, user, schema)
+            chat = await self._bound_for_filling(role, bare or user, schema)
             self._count(role)
-            message = await chat.ainvoke(self._messages(role, system, user))
+            message = await chat.ainvoke(self._messages(role, system, user, bare))
         finish = message.response_metadata.get("finish_reason")
         return Filled(
-            values=parsed_object(str(message.text), truncated=finish == "length"),
+            values=self._values(role, schema, str(message.text), truncated=finish == "length"),
             model=self.name,
             version=hashlib.sha256(f"{self.name}\0{system}".encode()).hexdigest()[:12],
             ms=(time.perf_counter() - started) * 1000,
@@ -157,8 +159,13 @@ class ChatLargeModel:
     def _errors(self) -> Any:
         return _errors_explained(self.name)
 
-    def _messages(self, role: str, system: str, user: str) -> list[tuple[str, str]]:
+    def _messages(self, role: str, system: str, user: str, bare: str) -> list[tuple[str, str]]:
         return [("system", system), ("human", user)] if system else [("human", user)]
+
+    def _values(
+        self, role: str, schema: dict[str, Any], text: str, *, truncated: bool
+    ) -> dict[str, Any]:
+        return parsed_object(text, truncated=truncated)
 
     async def _bound_for_writing(
         self, role: str, quotes: Sequence[str], max_tokens: int
@@ -221,10 +228,26 @@ class EmbeddedLargeModel(ChatLargeModel):
         self._server = server
         self._built_for = ""
 
-    def _messages(self, role: str, system: str, user: str) -> list[tuple[str, str]]:
-        # The adapter is the instruction: it was trained without a system turn.
-        told = "" if self._server.has_adapter(role) else neutral(system)
-        return super()._messages(role, told, neutral(user))
+    def _messages(self, role: str, system: str, user: str, bare: str) -> list[tuple[str, str]]:
+        # The adapter is the instruction: it was trained without a system turn. And for a model this
+        # small every token of instructions costs more time than it brings sense.
+        if bare or self._server.has_adapter(role):
+            return [("human", neutral(bare or user))]
+        return super()._messages(role, neutral(system), neutral(user), bare)
+
+    def _list_of(self, role: str, schema: dict[str, Any]) -> str | None:
+        """The only property of a schema whose value a trained role writes without the braces."""
+        properties = schema.get("properties", {})
+        alone = next(iter(properties)) if len(properties) == 1 else None
+        is_list = alone is not None and properties[alone].get("type") == "array"
+        return alone if is_list and self._server.has_adapter(role) else None
+
+    def _values(
+        self, role: str, schema: dict[str, Any], text: str, *, truncated: bool
+    ) -> dict[str, Any]:
+        if name := self._list_of(role, schema):
+            text = f'{{"{name}":{text}}}'
+        return super()._values(role, schema, text, truncated=truncated)
 
     def _errors(self) -> Any:
         return self._watched()
@@ -250,6 +273,8 @@ class EmbeddedLargeModel(ChatLargeModel):
     async def _bound_for_filling(
         self, role: str, user: str, schema: dict[str, Any]
     ) -> Runnable[Any, Any]:
+        if name := self._list_of(role, schema):
+            schema = schema["properties"][name]
         return await self._bound(role, schema_grammar(schema, neutral(user)), _FILL_TOKENS)
 
     async def _bound(self, role: str, grammar: str | None, tokens: int) -> Runnable[Any, Any]:

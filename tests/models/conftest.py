@@ -18,7 +18,7 @@ LABELS = {"order": "order", "account": "account", "other": "no"}
 _SHAPES = {"attn_q": (576, 576), "attn_k": (576, 192), "ffn_down": (1536, 576)}
 
 
-def random_adapter(path: Path, *, seed: int, size: float = 0.05, rank: int = 4) -> Path:
+def random_adapter(path: Path, *, seed: int, size: float = 0.1, rank: int = 4) -> Path:
     """A LoRA adapter that changes what the model says, to nonsense."""
     random = np.random.default_rng(seed)
     writer = gguf.GGUFWriter(path, "llama")

@@ -91,7 +91,7 @@ class _Handler(BaseHTTPRequestHandler):
         if model == "foreign":
             return self._send(200, b"<html>It works!</html>", "text/html")
         if model == "slow":
-            time.sleep(1.5)
+            time.sleep(4)
         answer: dict[str, Any] = {
             "model": model,
             "created_at": "2026-11-22T10:00:00.000000Z",

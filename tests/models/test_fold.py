@@ -46,8 +46,8 @@ async def test_folded_and_adapted_agree(
             near += [abs(adapted[t] - merged[t]) for t in top if t in merged]
             far += [abs(adapted[t] - base.get(t, min(base.values()))) for t in top]
 
-    assert np.mean(near) < 0.15
-    assert np.mean(far) > 1.0
+    assert np.mean(near) < 0.2
+    assert np.mean(far) > 5 * np.mean(near)
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
 

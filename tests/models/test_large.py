@@ -1,0 +1,177 @@
+"""The large model on an OpenAI-compatible server, and the embedded one standing in for it."""
+
+import asyncio
+import itertools
+import os
+import signal
+from collections.abc import AsyncGenerator, Generator
+
+import pytest
+
+from app.models.embedded import CHAT_TEMPLATE, EmbeddedServer, prompt_text
+from app.models.large import ChatLargeModel, EmbeddedLargeModel, counting_calls
+from app.models.manifest import Manifest, base_model
+from tests.models.fake_openai import FakeOpenAI, fake_openai
+from tools.ports import LargeModel, ModelOutputInvalid, ModelUnavailable
+
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "steps": {"type": "array", "items": {"enum": ["get_order", "cancel_order"]}, "maxItems": 3}
+    },
+}
+QUOTES = [
+    "Free shipping starts at 60 EUR. [1]",
+    "Standard delivery takes 3-5 working days. [2]",
+    "Returns are possible within 30 days. [3]",
+    'Say "hello" to us. [4]',
+]
+
+
+@pytest.fixture
+def hosted() -> Generator[FakeOpenAI]:
+    with fake_openai() as fake:
+        yield fake
+
+
+@pytest.fixture
+async def embedded(server: EmbeddedServer) -> AsyncGenerator[EmbeddedLargeModel]:
+    model = EmbeddedLargeModel(server)
+    await model.warm()
+    yield model
+    await model.aclose()
+
+
+async def written(model: LargeModel, *, quotes: list[str] | None = None) -> str:
+    pieces = model.write("synthesizer", "Be brief.", "How long is delivery?", quotes=quotes or [])
+    return "".join([piece async for piece in pieces])
+
+
+async def test_a_reply_is_streamed_and_counted(hosted: FakeOpenAI) -> None:
+    """Pieces arrive as the server sends them; a turn knows how many calls it made."""
+    model = ChatLargeModel("gpt", base_url=hosted.base_url, api_key="k")
+    assert isinstance(model, LargeModel)
+
+    with counting_calls() as turn:
+        pieces = [p async for p in model.write("synthesizer", "Be brief.", "Hi", quotes=QUOTES)]
+        with counting_calls() as inner:
+            await asyncio.create_task(anext(model.write("judge", "", "Hi")))
+
+    assert pieces == hosted.pieces
+    assert (turn.made, inner.made, model.calls) == (2, 1, 2)
+    assert hosted.requests[0]["messages"] == [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Hi"},
+    ]
+    assert "grammar" not in hosted.requests[0]
+    await model.aclose()
+
+
+async def test_a_plan_is_asked_for_by_schema(hosted: FakeOpenAI) -> None:
+    """The server gets a strict JSON schema."""
+    hosted.pieces = ['{"steps":["get_order"]}']
+    model = ChatLargeModel("gpt", base_url=hosted.base_url)
+
+    filled = await model.fill("planner", "Plan.", "cancel it", SCHEMA)
+
+    assert filled.values == {"steps": ["get_order"]}
+    form = hosted.requests[0]["response_format"]["json_schema"]
+    assert (form["name"], form["strict"]) == ("planner", True)
+    assert form["schema"]["additionalProperties"] is False
+    await model.aclose()
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "advice"),
+    [
+        ("broken", ModelUnavailable, "cannot be reached"),
+        ("locked", ModelUnavailable, "check the API key"),
+        ("unknown", ModelUnavailable, "check the model name and base URL"),
+        ("strict", ModelOutputInvalid, "refused the request"),
+        ("slow", ModelUnavailable, "did not answer in time"),
+        ("truncated", ModelOutputInvalid, "cut off|did not finish"),
+    ],
+)
+async def test_errors_say_what_to_do(
+    hosted: FakeOpenAI, name: str, error: type[Exception], advice: str
+) -> None:
+    """Each failure of the server becomes one of the port's errors."""
+    hosted.pieces = ['{"steps":[]}']
+    model = ChatLargeModel(name, base_url=hosted.base_url, timeout_for=lambda role: 2.0)
+    await model.warm()
+
+    with pytest.raises(error, match=advice):
+        await model.fill("planner", "Plan.", "x", SCHEMA)
+    await model.aclose()
+
+
+async def test_a_failed_call_is_retried_once(hosted: FakeOpenAI) -> None:
+    """By the library, and no more than once."""
+    model = ChatLargeModel("broken", base_url=hosted.base_url)
+
+    with pytest.raises(ModelUnavailable):
+        await written(model)
+
+    assert len(hosted.requests) == 2
+    await model.aclose()
+
+
+async def test_a_server_that_is_down_is_unavailable(free_port: int) -> None:
+    """Nothing listens there."""
+    model = ChatLargeModel("gpt", base_url=f"http://127.0.0.1:{free_port}/v1")
+
+    with pytest.raises(ModelUnavailable, match="cannot be reached"):
+        await written(model)
+    await model.aclose()
+
+
+@pytest.mark.models
+async def test_the_embedded_model_says_only_what_is_quoted(embedded: EmbeddedLargeModel) -> None:
+    """One to three of the quotes, in their order, none twice, character for character."""
+    allowed = {
+        " ".join(chosen) for count in (1, 2, 3) for chosen in itertools.combinations(QUOTES, count)
+    }
+
+    assert await written(embedded, quotes=QUOTES) in allowed
+
+
+@pytest.mark.models
+async def test_the_embedded_model_plans_by_grammar(embedded: EmbeddedLargeModel) -> None:
+    """With its adapter, and without one, the plan keeps to the schema."""
+    for role in ("planner", "unadapted"):
+        values = (await embedded.fill(role, "Plan.", "cancel my last order", SCHEMA)).values
+
+        assert list(values) == ["steps"]
+        assert set(values["steps"]) <= {"get_order", "cancel_order"}  # type: ignore[arg-type]
+
+
+@pytest.mark.models
+async def test_a_user_message_alone_is_the_training_format(server: EmbeddedServer) -> None:
+    """The chat endpoint adds no system turn."""
+    body = {"messages": [{"role": "user", "content": "hi"}]}
+
+    answer = await server.post("/apply-template", body, within=10)
+
+    assert answer["prompt"] == prompt_text("hi")
+    assert "system" not in CHAT_TEMPLATE
+
+
+@pytest.mark.models
+async def test_a_child_killed_while_it_writes_is_an_error_and_then_forgotten(
+    manifest: Manifest,
+) -> None:
+    """The broken reply is the port's error; the next one comes from the restarted child's new address."""
+    async with EmbeddedServer(base_model(), manifest.adapter_paths()) as server:
+        model = EmbeddedLargeModel(server)
+        await model.warm()
+        reply = model.write("synthesizer", "", "Tell a long story.")
+        await anext(reply)
+        assert server.pid
+
+        os.kill(server.pid, signal.SIGKILL)
+        with pytest.raises(ModelUnavailable):
+            _ = [piece async for piece in reply]
+
+        await asyncio.sleep(0.2)
+        assert await written(model, quotes=["Yes. [1]"]) == "Yes. [1]"
+        await model.aclose()
