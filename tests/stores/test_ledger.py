@@ -219,9 +219,11 @@ async def test_an_action_edited_after_its_approval_never_runs(world, edit):
 
 async def test_a_verdict_below_the_declared_class_does_not_get_past_the_ledger(world):
     """A lowered verdict does not make an irreversible operation routine."""
+    # Its own preview plays it down too: only the declared class is left to object.
+    played_down = replace(SEIZE, preview=TAKE.preview)
     lowered = ROUTINE.model_copy(update={"declared": GRAVE.declared})
-    for verdict in (ROUTINE, lowered):
-        outcome = await world.ledger.execute(an_action(of=SEIZE), SEIZE, verdict)
+    for of, verdict in ((played_down, ROUTINE), (TAKE, lowered)):
+        outcome = await world.ledger.execute(an_action(of=of), of, verdict)
         assert outcome.status == "blocked"
     assert world.effects == 0
 
