@@ -28,6 +28,7 @@ def train(
     minutes: Annotated[float, typer.Option(help="Time limit of an adapter's training.")] = 8.0,
     steps: Annotated[int, typer.Option(help="Most training steps of an adapter; 0: the role's own.")] = 0,
     threads: Annotated[int, typer.Option(help="Threads for the adapters' training.")] = 2,
+    resume: Annotated[bool, typer.Option(help="Go on from the adapter that is there.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 7,
 ) -> None:
     """Train ROLE, write its artefact and update the manifest."""
@@ -48,7 +49,15 @@ def train(
             from models.train import adapters
 
             entry = adapters.train(
-                role, data, out, seed=seed, minutes=minutes, steps=steps, threads=threads, progress=progress
+                role,
+                data,
+                out,
+                seed=seed,
+                minutes=minutes,
+                steps=steps,
+                threads=threads,
+                progress=progress,
+                resume=resume,
             )
             console.print_json(data=entry)
         else:

@@ -66,15 +66,26 @@ def train(
     steps: int,
     threads: int,
     progress: Callable[[str, int, int], None],
+    resume: bool = False,
 ) -> dict[str, Any]:
-    """Train one adapter, write it and its manifest entry, measure it as served, and return the entry."""
+    """Train one adapter, write it and its manifest entry, measure it as served, and return the entry.
+
+    With ``resume`` it starts from the adapter that is there; the lineage keeps the earlier training.
+    """
     from models.train import gguf_adapter, lora, served
 
     chosen = plan(role, data, seed)
-    result = lora.train(
-        chosen, seed=seed, minutes=minutes, steps=steps, threads=threads, progress=progress
-    )
     file = models / "adapters" / f"{role}.gguf"
+    before = manifest.find(models, role, "lora") if resume else None
+    result = lora.train(
+        chosen,
+        seed=seed + 1 if resume else seed,
+        minutes=minutes,
+        steps=steps,
+        threads=threads,
+        progress=progress,
+        start=gguf_adapter.read(file) if resume else None,
+    )
     gguf_adapter.write(file, result.weights, name=role, alpha=result.alpha)
     progress(f"measuring {role}", 0, 1)
     figures = served.measure(chosen, file)
@@ -98,7 +109,13 @@ def train(
                 "loss": round(result.loss, 4),
                 "learnt": len(chosen.learn),
                 **chosen.lineage,
+                "before": _training(before["lineage"]) if before else None,
                 "dev": figures,
             },
         },
     )
+
+
+def _training(lineage: dict[str, Any]) -> dict[str, Any]:
+    kept = ("seed", "steps", "seconds", "loss", "learnt", "before")
+    return {name: lineage.get(name) for name in kept}

@@ -140,7 +140,8 @@ def complexity(seed: int = 11) -> Corpus:
         Message(m.text, "single", "own", m.part) for m in messages(110, seed) if m.label != "several_requests"
     ]
     many = [
-        Message(m.text, "several", "own", m.part) for m in messages(1800, seed) if m.label == "several_requests"
+        Message(m.text, "several", "own", m.part)
+        for m in messages(1800, seed, only="several_requests")
     ]
     return Corpus(_once(one + many))
 
@@ -148,7 +149,7 @@ def complexity(seed: int = 11) -> Corpus:
 def frustration(data: Path, seed: int = 13) -> Corpus:
     """Messages that are ``frustrated`` or ``calm``: comments of all kinds, and our own support messages."""
     rng = random.Random(seed)
-    found = goemotions(data, "train", 16000, seed) + goemotions(data, "dev", 5426, seed)
+    found = goemotions(data, "train", 10000, seed) + goemotions(data, "dev", 3000, seed)
     formal = [template for template in read("messages")["complaint"] if "complain" in template]
     for m in messages(90, seed):
         if m.label != "complaint":
@@ -157,8 +158,8 @@ def frustration(data: Path, seed: int = 13) -> Corpus:
                 burst, _ = fill(rng.choice(["{anger}", "{fault}, {anger}", "{loyal} and {anger}", "{anger}!!!"]), rng)
                 text = f"{burst}. {m.text}" if rng.random() < 0.5 else f"{m.text}! {burst}"
                 found.append(Message(text, "frustrated", "own", m.part))
-    for m in messages(900, seed + 1):
-        if m.label == "complaint" and "complain" not in m.text.casefold():
+    for m in messages(900, seed + 1, only="complaint"):
+        if "complain" not in m.text.casefold():
             found.append(Message(m.text, "frustrated", "own", m.part))
     found += [
         Message(roughen(fill(template, rng)[0], rng), "calm", "own")

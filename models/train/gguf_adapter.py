@@ -51,3 +51,18 @@ def write(path: Path, weights: Mapping[tuple[int, str], tuple[Any, Any]], *, nam
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+def read(path: Path) -> dict[tuple[int, str], tuple[Any, Any]]:
+    """The trained updates of an adapter file, in the order of rows they were trained in."""
+    places = {name: linear for linear, name in NAMES.items()}
+    halves: dict[tuple[int, str], dict[str, Any]] = {}
+    reader: Any = gguf.GGUFReader(str(path))
+    for tensor in reader.tensors:
+        _, layer, place, _, half = tensor.name.split(".")
+        values = np.array(tensor.data, np.float32)
+        linear = places[place]
+        if half == "lora_b" and linear in ROTATED:
+            values = values[np.argsort(interleaved(len(values), ROTATED[linear]))]
+        halves.setdefault((int(layer), linear), {})[half] = values
+    return {place: (pair["lora_a"], pair["lora_b"]) for place, pair in halves.items()}

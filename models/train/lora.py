@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -104,6 +104,15 @@ def weights_of(model: Any) -> Weights:
     }
 
 
+def put_weights(model: Any, weights: Mapping[tuple[int, str], tuple[Any, Any]]) -> None:
+    """Start from updates that were trained before."""
+    for index, _, name, child in _maps(model):
+        if isinstance(child, LowRank):
+            a, b = weights[index, name]
+            child.a.data.copy_(torch.as_tensor(a))
+            child.b.data.copy_(torch.as_tensor(b))
+
+
 def batches(lengths: Sequence[int], size: int, seed: torch.Generator) -> list[list[int]]:
     """Shuffled batches of samples of about the same length, so that little is padding."""
     order: list[int] = torch.randperm(len(lengths), generator=seed).tolist()
@@ -146,12 +155,15 @@ def train(
     steps: int,
     threads: int,
     progress: Callable[[str, int, int], None],
+    start: Mapping[tuple[int, str], tuple[Any, Any]] | None = None,
 ) -> Trained:
     """Train the updates on the plan's samples, for its steps or until the time is up."""
     torch.manual_seed(seed)
     torch.set_num_threads(threads)
     tokenizer, model = load_base()
     parameters = add_updates(model)
+    if start is not None:
+        put_weights(model, start)
     model.train()
     samples = _tokens(plan, tokenizer)
     lengths = [len(sample.ids) for sample in samples]

@@ -17,6 +17,11 @@ def read(models: Path) -> dict[str, Any]:
     return json.loads(path.read_text("utf-8")) if path.exists() else {"version": 1, "artefacts": []}
 
 
+def find(models: Path, role: str, kind: str) -> dict[str, Any] | None:
+    found = [a for a in read(models)["artefacts"] if (a["role"], a["kind"]) == (role, kind)]
+    return found[0] if found else None
+
+
 def record(models: Path, file: Path, entry: dict[str, Any]) -> dict[str, Any]:
     """Put the artefact's entry in the manifest in place of an older one of the same role and kind."""
     manifest = read(models)

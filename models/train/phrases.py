@@ -167,13 +167,20 @@ def roughen(text: str, rng: random.Random, *, keep: Iterable[str] = ()) -> str:
     return text.replace("'", "") if rng.random() < 0.2 else text
 
 
-def messages(per_intent: int, seed: int, *, part: Part | None = None, rough: bool = True) -> list[Message]:
-    """About ``per_intent`` messages of every intent, from our templates and the catalogue's examples."""
+def messages(
+    per_intent: int,
+    seed: int,
+    *,
+    part: Part | None = None,
+    rough: bool = True,
+    only: str | None = None,
+) -> list[Message]:
+    """About ``per_intent`` messages of every intent (or one), from our templates and the catalogue."""
     rng = random.Random(seed)
     found: list[Message] = []
     templates: dict[str, list[str]] = read("messages")
     catalogue = load_intents()
-    for name in catalogue.names:
+    for name in catalogue.names if only is None else (only,):
         if name == "several_requests":
             pool: list[Message] = list(_several(per_intent, rng))
         else:

@@ -54,4 +54,4 @@ def samples(
             (f"goal: {goal}\nstep: {step}\nresult: {status} {text}\nleft: {left}", decide(kind, left))
         )
     lineage = {"data": {"own": {"messages": len(made["train"]), "licence": "written for this project"}}}
-    return made["train"][:620], [*made["test"], *made["calibration"]][:150], lineage
+    return made["train"][:620], [*made["test"], *made["calibration"]][:110], lineage

@@ -165,4 +165,4 @@ def samples(
             "bitext+cucom": {"messages": len(public), "licence": "CDLA-Sharing-1.0, Apache-2.0"},
         }
     }
-    return learn, held[:150], lineage
+    return learn, held[:90], lineage

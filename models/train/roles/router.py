@@ -67,13 +67,13 @@ def samples(
         amount = _OUTSIDE if intent == "out_of_scope" else _PUBLIC
         learn += rng.sample(own, min(_OWN, len(own))) + rng.sample(public, min(amount, len(public)))
     held = [
-        *rng.sample(corpus.part("test", source="own"), 200),
-        *rng.sample(corpus.part("test", source="bitext"), 200),
-        *rng.sample([m for m in corpus.part("test", source="clinc") if m.label == "out_of_scope"], 80),
+        *rng.sample(corpus.part("test", source="own"), 140),
+        *rng.sample(corpus.part("test", source="bitext"), 120),
+        *rng.sample([m for m in corpus.part("test", source="clinc") if m.label == "out_of_scope"], 60),
     ]
     return _pairs(learn), _pairs(held), {
         "data": sets.Corpus(learn).lineage,
-        "groups": {"own": slice(0, 200), "bitext": slice(200, 400), "out_of_scope": slice(400, 480)},
+        "groups": {"own": slice(0, 140), "bitext": slice(140, 260), "out_of_scope": slice(260, 320)},
     }
 
 

@@ -1,0 +1,98 @@
+"""The catalogue of intents: complete, and refused when it is not sound."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from graphs.intents import IntentsInvalid, UnknownIntent, load_intents
+from models.train.phrases import kept_out
+
+GOOD: dict[str, Any] = {
+    "name": "order_status",
+    "lane": "operation",
+    "operation": "get_order",
+    "description": "The state of an order.",
+    "question": "Is it about an order?",
+    "examples": [f"example {n}" for n in range(8)],
+}
+
+
+def written(tmp_path: Path, *intents: dict[str, Any]) -> Path:
+    path = tmp_path / "intents.yaml"
+    path.write_text(yaml.safe_dump({"intents": list(intents)}))
+    return path
+
+
+def test_the_shipped_catalogue_is_sound() -> None:
+    """It has every intent, with lane and operation where one is needed."""
+    intents = load_intents()
+
+    assert len(intents.names) == 36
+    assert intents.lane("ask_plans") == "answer"
+    assert intents.operation("order_status") == "get_order"
+    assert intents.operation("greeting") is None
+    assert all(intents.get(name).question.endswith((".", "?")) for name in intents.names)
+
+
+def test_examples_leave_the_acceptance_messages_out() -> None:
+    """The catalogue does not know the messages it is tested with."""
+    texts = [text for intent in load_intents().intents for text in intent.examples]
+
+    assert [text for text in texts if kept_out(text)] == []
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"tone": "friendly"}, "tone"),  # unknown keys are typing slips
+        ({"lane": "sideways"}, "lane"),
+        ({"operation": None}, "names no operation"),
+        ({"examples": ["only one"]}, "examples"),
+        ({"examples": ["same"] * 8}, "given twice"),
+        ({"question": "  "}, "question"),
+        ({"name": "Order Status"}, "name"),
+    ],
+)
+def test_an_unsound_intent_is_refused(
+    tmp_path: Path, change: dict[str, Any], complaint: str
+) -> None:
+    """The message says what is wrong."""
+    with pytest.raises(IntentsInvalid, match=complaint):
+        load_intents(written(tmp_path, {**GOOD, **change}))
+
+
+def test_two_intents_of_one_name_are_refused(tmp_path: Path) -> None:
+    """A name is one intent."""
+    again = {**GOOD, "examples": [f"other {n}" for n in range(8)]}
+
+    with pytest.raises(IntentsInvalid, match="intent given twice: order_status"):
+        load_intents(written(tmp_path, GOOD, again))
+
+
+def test_operations_must_exist(tmp_path: Path) -> None:
+    """An intent cannot start an operation nobody has written."""
+    path = written(tmp_path, GOOD)
+
+    assert load_intents(path, operations={"get_order"}).names == ("order_status",)
+    with pytest.raises(IntentsInvalid, match="no such operation: get_order"):
+        load_intents(path, operations={"track_parcel"})
+
+
+def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
+    """Neither a missing file nor broken YAML gets through as something else."""
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("intents: [")
+
+    for path in (broken, tmp_path / "missing.yaml"):
+        with pytest.raises(IntentsInvalid):
+            load_intents(path)
+
+
+def test_an_unknown_intent_is_an_error_of_its_own() -> None:
+    """Asking for the lane of nothing is not an empty answer."""
+    with pytest.raises(UnknownIntent):
+        load_intents().lane("nonsense")
