@@ -7,7 +7,7 @@ import hashlib
 import json
 import logging
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -265,7 +265,7 @@ class SupportDesk:
     # --- the courier ------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def courier(self) -> AsyncIterator[None]:
+    async def courier(self) -> AsyncGenerator[None]:
         """Delivers in the background what a dead process left behind, until the block ends."""
         task = asyncio.create_task(self._deliver_forever(), name="courier")
         try:
@@ -364,7 +364,7 @@ class SupportDesk:
         return list(snapshot.values.get("messages", []))
 
     @asynccontextmanager
-    async def _alone(self, thread: str) -> AsyncIterator[None]:
+    async def _alone(self, thread: str) -> AsyncGenerator[None]:
         """One turn at a time on a thread: LangGraph itself would accept two."""
         lock = self._locks.get(thread)
         if lock is None:

@@ -317,6 +317,7 @@ class TracedLargeModel:
         user: str,
         *,
         quotes: Sequence[str] = (),
+        bare: str = "",
         max_tokens: int = 400,
     ) -> AsyncIterator[str]:
         seen = self.tracer.begin(
@@ -331,7 +332,7 @@ class TracedLargeModel:
         whole = False
         try:
             async for piece in self.inner.write(
-                role, system, user, quotes=quotes, max_tokens=max_tokens
+                role, system, user, quotes=quotes, bare=bare, max_tokens=max_tokens
             ):
                 pieces.append(piece)
                 yield piece
@@ -340,7 +341,9 @@ class TracedLargeModel:
             seen.update(output="".join(pieces), level="DEFAULT" if whole else "ERROR")
             seen.end()
 
-    async def fill(self, role: str, system: str, user: str, schema: dict[str, Any]) -> Filled:
+    async def fill(
+        self, role: str, system: str, user: str, schema: dict[str, Any], *, bare: str = ""
+    ) -> Filled:
         async with self.tracer.span(
             role,
             "generation",
@@ -348,7 +351,7 @@ class TracedLargeModel:
             role=role,
             tier="large",
         ) as seen:
-            filled = await self.inner.fill(role, system, user, schema)
+            filled = await self.inner.fill(role, system, user, schema, bare=bare)
             seen.update(**_filled(filled))
             return filled
 

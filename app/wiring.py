@@ -202,10 +202,8 @@ async def _models(settings: Settings) -> AsyncGenerator[Models]:
 
             ollama = OllamaSmallModel(
                 settings.ollama_host or "http://127.0.0.1:11434",
-                manifest,
-                models={
-                    r: p.model for r, p in profiles.items() if p.server == "ollama" and p.model
-                },
+                manifest=manifest,
+                model_for=lambda role: profiles[role].model or role_model(role),
                 timeout_for=timeout_for,
             )
             stack.push_async_callback(ollama.aclose)

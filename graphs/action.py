@@ -232,7 +232,7 @@ def after_decision(state: ActionState) -> Literal["execute", "block"]:
 
 def after_execute(state: ActionState) -> Literal["reconcile", "__end__"]:
     outcome = state.get("outcome")
-    return "reconcile" if outcome is not None and outcome.status == "unknown" else END
+    return "reconcile" if outcome is not None and outcome.status == "unknown" else "__end__"
 
 
 # --- running it ---------------------------------------------------------------------------------

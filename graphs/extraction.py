@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 from pydantic import JsonValue, ValidationError
 from pydantic.fields import FieldInfo
@@ -61,7 +61,8 @@ def fields(operation: Operation) -> list[Field]:
 
 
 def _extra(info: FieldInfo) -> dict[str, Any]:
-    return info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+    extra = info.json_schema_extra
+    return cast("dict[str, Any]", extra) if isinstance(extra, dict) else {}
 
 
 def _field(name: str, info: FieldInfo) -> Field:

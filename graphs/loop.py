@@ -4,7 +4,7 @@ writes goes through the action graph."""
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
@@ -272,7 +272,7 @@ async def evaluate(state: SupportState, runtime: Runtime[Context]) -> dict[str, 
         degraded = (*state.get("degraded", ()), f"evaluator: {error}")
     else:
         sure = choice.probabilities[choice.option] >= context.thresholds.evaluator
-        wanted = next((o for o in _OPTIONS if o == choice.option), None)
+        wanted = cast("Evaluation", choice.option)
         fallback = guard(wanted if sure else None, current, context)
         reason = "" if fallback == choice.option else f"{choice.option} overruled: {fallback}"
         logged = decided_by("evaluator", choice, abstained=not sure, reason=reason)
@@ -341,7 +341,7 @@ def after_prepare(state: SupportState) -> Literal["confirm_plan", "act", "give_u
     current = state.get("plan")
     assert current is not None
     if state.get("draft") is not None:
-        return END
+        return "__end__"
     if not any(s.status == "waiting" for s in current.steps):
         return "give_up"
     writes = any(s.name != ANSWER and s.status == "waiting" and s.label for s in current.steps)

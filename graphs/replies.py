@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
@@ -38,9 +39,9 @@ def acknowledgement(route: Route, context: Context) -> str | None:
     """What was understood, said before any slow part begins; nothing when nothing was."""
     if route.abstained or route.move == "repeat" or route.lane == "direct":
         return None
-    if route.lane == "operation" and route.operation is not None:
-        return context.operations[route.operation].title
-    return context.intents.get(route.intent).description
+    if route.lane == "operation" and route.operation in context.operations:
+        return render("ack_operation", title=context.operations[route.operation].title)
+    return render(f"ack_{route.lane}")
 
 
 def clarification(route: Route, context: Context) -> str:
@@ -186,8 +187,10 @@ def plan_report(plan: Plan, operations: Mapping[str, Operation]) -> str:
 
 def quoted(passages: Sequence[Passage]) -> str:
     """The best sentences of the best passages, each with its source."""
-    lines = [f"{' '.join(p.sentences[:2]) or p.text} [{n}]" for n, p in enumerate(passages[:2], 1)]
-    return "\n\n".join(lines)
+    return "\n\n".join(
+        " ".join(f"{sentence} [{n}]" for sentence in (p.sentences or (p.text,))[:2])
+        for n, p in enumerate(passages[:2], 1)
+    )
 
 
 def whole_sentences(text: str) -> str:
@@ -215,6 +218,11 @@ def availability() -> str:
 
 def upset() -> str:
     return render("upset")
+
+
+def upset_sentences(since: date) -> list[str]:
+    """Sentences a model may choose from that is too small to find its own."""
+    return render("upset_sentences", since=since).splitlines()
 
 
 def apology() -> str:

@@ -122,8 +122,8 @@ def after_validate(state: SupportState) -> Literal["deliver", "synthesize", "quo
     assert validation is not None
     if validation.ok:
         return "deliver"
-    if draft is not None and draft.passages:
-        return "synthesize" if draft.source == "large" and draft.attempt == 1 else "quote"
+    if draft is not None and draft.passages and draft.source == "large":
+        return "synthesize" if draft.attempt == 1 else "quote"
     return "fall_back"
 
 

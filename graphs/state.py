@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from langchain_core.messages import AnyMessage
 from langgraph.graph.message import add_messages
 from pydantic import Field, JsonValue
-from typing_extensions import TypedDict
+from typing_extensions import Required, TypedDict
 
 from tools.domain import Action, Approval, Lane, Outcome, Record, Verdict
 from tools.ports import Passage
@@ -140,7 +140,7 @@ class SupportState(TypedDict, total=False):
     misses: int  #: How often in a row the agent did not understand.
     last_turn: str
 
-    turn: Turn
+    turn: Required[Turn]
     screening: Screening | None
     route: Route | None
     extraction: Extraction | None
@@ -157,7 +157,7 @@ class SupportState(TypedDict, total=False):
 class ActionState(TypedDict, total=False):
     """The life of one action, on a thread of its own."""
 
-    action: Action
+    action: Required[Action]
     verdict: Verdict | None
     approval: Approval | None
     answer: Answer | None

@@ -20,7 +20,7 @@ _PROMISES = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _CITATION = re.compile(r"\[(\d+)\]")
-_SENTENCE = re.compile(r"(?<=[.!?])(?:\s*\[\d+\])*\s+")
+_SENTENCE = re.compile(r"(?<=[.!?])(?:\s*\[\d+\])*+(?:\s+|$)")
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)?")
 _META = re.compile(r"as an ai|language model|\bassistant\b:|<\|", re.IGNORECASE)
 

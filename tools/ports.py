@@ -67,7 +67,9 @@ class Filled(BaseModel):
     values: dict[str, JsonValue]
     model: str
     version: str
-    probability: float = 1.0  #: Product of the chosen tokens' probabilities, where the server tells.
+    probability: float = (
+        1.0  #: Product of the chosen tokens' probabilities, where the server tells.
+    )
     ms: float
 
 
@@ -103,13 +105,25 @@ class LargeModel(Protocol):
     """The large model: plans and synthesizes, and is called only where a lane needs it."""
 
     def write(
-        self, role: str, system: str, user: str, *, quotes: Sequence[str] = (), max_tokens: int = 400
+        self,
+        role: str,
+        system: str,
+        user: str,
+        *,
+        quotes: Sequence[str] = (),
+        bare: str = "",
+        max_tokens: int = 400,
     ) -> AsyncIterator[str]:
-        """Stream a reply. An embedded model that cannot be trusted to paraphrase may only use ``quotes``
+        """Stream a reply. ``bare`` is the task in few words, for a model too small for the whole prompt.
+        An embedded model that cannot be trusted to paraphrase may only use ``quotes``
         (complete cited sentences), where they are given; a real LLM ignores them."""
         ...
 
-    async def fill(self, role: str, system: str, user: str, schema: dict[str, Any]) -> Filled: ...
+    async def fill(
+        self, role: str, system: str, user: str, schema: dict[str, Any], *, bare: str = ""
+    ) -> Filled:
+        """Fill ``schema``. ``bare`` is the input without instructions, for a model trained on the role."""
+        ...
 
 
 @runtime_checkable
@@ -132,11 +146,15 @@ class Encoder(Protocol):
 class Knowledge(Protocol):
     """What the shop has written down."""
 
-    async def retrieve(self, query: str, *, limit: int = 15, audience: str = "public") -> list[Passage]:
+    async def retrieve(
+        self, query: str, *, limit: int = 15, audience: str = "public"
+    ) -> list[Passage]:
         """The ``limit`` best chunks by fused dense and sparse rank, best first."""
         ...
 
-    async def prune(self, query: str, passages: Sequence[Passage], *, keep: int = 4) -> list[Passage]:
+    async def prune(
+        self, query: str, passages: Sequence[Passage], *, keep: int = 4
+    ) -> list[Passage]:
         """The chunks worth reading (at most ``keep``), each with its kept ``sentences``, in document
         order; empty when nothing scores above the floor."""
         ...

@@ -63,7 +63,11 @@ async def synthesize(state: SupportState, runtime: Runtime[Context]) -> dict[str
     pieces: list[str] = []
     try:
         async for token in context.large.write(
-            "synthesizer", messages.system, messages.user, quotes=quotes(passages)
+            "synthesizer",
+            messages.system,
+            messages.user,
+            quotes=(quotable := quotes(passages)),
+            bare="\n".join([*quotable, "", f"Question: {state['turn'].text}", "Answer:"]),
         ):
             pieces.append(token)
             runtime.stream_writer({"event": "token", "data": {"text": token}})

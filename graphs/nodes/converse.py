@@ -59,7 +59,12 @@ async def escalate(state: SupportState, runtime: Runtime[Context]) -> dict[str, 
                 [
                     token
                     async for token in context.large.write(
-                        "escalation", messages.system, messages.user, max_tokens=110
+                        "escalation",
+                        messages.system,
+                        messages.user,
+                        quotes=replies.upset_sentences(context.customer.since),
+                        bare=f"A customer writes: {state['turn'].text}\nA kind reply:",
+                        max_tokens=110,
                     )
                 ]
             )

@@ -424,7 +424,7 @@ def parse_result(operation: Operation, outcome: Outcome) -> BaseModel | None:
 
 
 def _ticket(outcome: Outcome) -> str:
-    return str(outcome.result.get("number", ""))
+    return str(outcome.result.get("ticket_number", ""))
 
 
 def _open_for(state: SupportState, extracted: Extraction) -> Pending | None:

@@ -252,7 +252,9 @@ async def deliver(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
         text = f"{text}\n\n{replies.reminder(reminder, runtime.context)}"
         update["pending"] = (*pending[:-1], reminder)
     citations = [
-        {"n": n, "title": p.title, "source": p.source} for n, p in enumerate(draft.passages, 1)
+        {"n": n, "title": p.title, "source": p.source}
+        for n, p in enumerate(draft.passages, 1)
+        if f"[{n}]" in text
     ]
     meta: dict[str, Any] = {
         "at": turn.at.isoformat(),
