@@ -155,6 +155,8 @@ class EdgeIndex:
         from qdrant_edge import Fusion, Prefetch, Query, QueryRequest
 
         allowed = self.allowed(audiences, today)
+        # The stub does not say that Fusion.Rrf is a Fusion.
+        fused: Any = Fusion.Rrf(k=FUSION_K, weights=FUSION_WEIGHTS)
         dense = Query.Nearest(list(vector), using="dense")
         sparse = Query.Nearest(self.bm25.embed_query(text), using="bm25")
         if way == "hybrid":
@@ -165,7 +167,7 @@ class EdgeIndex:
                         Prefetch(limit=2 * limit, query=query, filter=allowed)
                         for query in (dense, sparse)
                     ],
-                    query=Fusion.Rrf(k=FUSION_K, weights=FUSION_WEIGHTS),
+                    query=fused,
                     with_payload=True,
                     with_vector=["dense"],
                 )

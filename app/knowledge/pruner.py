@@ -67,8 +67,8 @@ def shipped_entry(folder: Path) -> PrunerEntry:
     manifest = folder / "manifest.json"
     if not manifest.exists():
         raise PrunerUnusable(f"no {manifest}")
-    entries: list[Any] = json.loads(manifest.read_text()).get("cross_encoders", [])
-    found = next((entry for entry in entries if entry["role"] == "pruner"), None)
+    entries: list[Any] = json.loads(manifest.read_text()).get("artefacts", [])
+    found = next((entry for entry in entries if entry.get("role") == "pruner"), None)
     if found is None:
         raise PrunerUnusable("the manifest names no pruner")
     entry = PrunerEntry.model_validate(found)
@@ -172,8 +172,10 @@ class LoraPruner:
         from safetensors import safe_open
         from tokenizers import Tokenizer
 
-        with safe_open(str(adapter), "np") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no iterator
+        opened: Any = safe_open(str(adapter), "np")
+        with opened as file:
+            names: list[str] = list(file.keys())
+            tensors: dict[str, NDArray[np.float32]] = {n: file.get_tensor(n) for n in names}
             scale = float(file.metadata()["scale"])
         base = base_onnx()
         grafted = cache / f"pruner-{entry.sha256[:16]}.onnx"
@@ -182,7 +184,7 @@ class LoraPruner:
             unfinished = grafted.with_suffix(".part")
             unfinished.write_bytes(graft(base, tensors, scale).SerializeToString())
             unfinished.replace(grafted)
-        options = onnxruntime.SessionOptions()
+        options: Any = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         options.enable_cpu_mem_arena = False

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import re
-from typing import cast
+from collections.abc import Callable, Iterable
 
 LIST_ITEM = re.compile(r"^\s*(?:[-*+•]|\d+[.)])\s+")
 
 
 def split(text: str) -> list[str]:
     """The sentences of a text in order; a line of a list or table is a sentence of its own."""
-    from sentencex import segment  # 4 MB of rules: not needed before the first chunk
+    import sentencex  # 4 MB of rules: not needed before the first chunk
 
+    # The wheel carries no types.
+    segment: Callable[[str, str], Iterable[str]] = sentencex.segment  # type: ignore[attr-defined]
     found: list[str] = []
     prose: list[str] = []
 
     def close_paragraph() -> None:
         if prose:
-            found.extend(cast("list[str]", segment("en", " ".join(prose))))
+            found.extend(segment("en", " ".join(prose)))
             prose.clear()
 
     for line in text.splitlines():
