@@ -39,8 +39,8 @@ def acknowledgement(route: Route, context: Context) -> str | None:
     """What was understood, said before any slow part begins; nothing when nothing was."""
     if route.abstained or route.move == "repeat" or route.lane == "direct":
         return None
-    if route.lane == "operation" and route.operation in context.operations:
-        return render("ack_operation", title=context.operations[route.operation].title)
+    if (operation := context.operations.get(route.operation or "")) is not None:
+        return render("ack_operation", title=operation.title)
     return render(f"ack_{route.lane}")
 
 
