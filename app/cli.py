@@ -293,7 +293,10 @@ def _progress() -> Generator[Callable[[str, int, int], None]]:
             for earlier in tasks.values():
                 bars.update(earlier, visible=False)
             tasks[what] = bars.add_task(what, total=total or None)
-            bars.start()
+            if bars.console.is_terminal:
+                bars.start()
+            else:
+                bars.console.print(f"{what} ...", markup=False)
         bars.update(tasks[what], completed=done, total=total or None)
         if total and done >= total:
             bars.update(tasks[what], visible=False)

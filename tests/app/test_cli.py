@@ -1,0 +1,260 @@
+"""The command line: quick to start, clear when something is wrong, careful with what it deletes."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from app.cli import app
+from app.config import Settings
+from app.doctor import examine
+from app.terminal import Conversation, LocalLine, RemoteLine
+
+from .conftest import OPERATOR_KEY, Served, log_in
+from .fake_desk import FakeDesk
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder, with no `.env` of the developer's."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(*arguments: str, **env: str):
+    return CliRunner().invoke(app, arguments, env={"COLUMNS": "200", **env})
+
+
+def test_the_command_line_starts_light():
+    """Importing it loads no graph, web or model library."""
+    code = (
+        "import sys, app.cli; "
+        "print([m for m in ('langgraph', 'fastapi', 'onnxruntime', 'sqlalchemy', 'httpx', 'app.config')"
+        " if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["serve", "chat", "ingest", "train", "ollama", "doctor", "reset-demo"],
+)
+def test_every_command_explains_itself(command):
+    """--help works for each command of the list."""
+    assert run(command, "--help").exit_code == 0
+
+
+def test_a_wrong_setting_is_named(here):
+    """No traceback: which setting, and why."""
+    result = run("serve", SIGNALBOX_PORT="eight")
+
+    assert result.exit_code == 1
+    assert "port" in result.output
+    assert "Traceback" not in result.output
+
+
+def test_a_port_in_use_is_said_before_anything_is_loaded(here):
+    """The start stops at once and says what to do."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        result = run("serve", SIGNALBOX_PORT=port)
+
+    assert result.exit_code == 1
+    assert "SIGNALBOX_PORT" in result.output
+    assert not list((here / "data").glob("*.db"))
+
+
+def test_reset_deletes_the_demo_and_keeps_the_keys(here, free_port):
+    """Only the embedded default's files go."""
+    data = here / "data"
+    (data / "knowledge").mkdir(parents=True)
+    for name in ("signalbox.db", "signalbox.db-wal", "checkpoints.db", "secret", "mine.txt"):
+        (data / name).touch()
+
+    asked = CliRunner().invoke(
+        app, ["reset-demo"], input="n\n", env={"SIGNALBOX_PORT": str(free_port)}
+    )
+    before = len(list(data.iterdir()))
+    done = run("reset-demo", "--yes", SIGNALBOX_PORT=str(free_port))
+
+    assert asked.exit_code == 1
+    assert before == 6
+    assert done.exit_code == 0
+    assert sorted(path.name for path in data.iterdir()) == ["mine.txt", "secret"]
+
+
+def test_reset_does_not_touch_a_database_server(here, free_port):
+    """A database that was configured is the operator's."""
+    result = run(
+        "reset-demo",
+        "--yes",
+        SIGNALBOX_PORT=str(free_port),
+        SIGNALBOX_DATABASE_URL="postgresql://x/y",
+    )
+
+    assert result.exit_code == 1
+    assert "SIGNALBOX_DATABASE_URL" in result.output
+
+
+def test_the_doctor_says_what_is_wrong(tmp_path, free_port):
+    """Each server that was configured and does not answer is bad, with advice and without secrets."""
+    dead = f"http://127.0.0.1:{free_port}"
+    settings = Settings(
+        _env_file=None,
+        data_dir=tmp_path,
+        port=free_port,
+        database_url=f"postgresql://u:hush@127.0.0.1:{free_port}/x",
+        qdrant_url=dead,
+        ollama_host=dead,
+        llm_model="m",
+        llm_base_url=dead,
+        llm_api_key="sk-hush",
+        langfuse_public_key="p",
+        langfuse_secret_key="s",
+        langfuse_base_url=dead,
+    )
+
+    findings = {finding.what: finding for finding in examine(settings)}
+
+    for what in ("database", "qdrant", "ollama", "large model"):
+        assert findings[what].state == "bad", what
+        assert findings[what].advice
+    assert findings["langfuse"].state == "warn"
+    assert findings["port"].state == "ok"
+    assert "hush" not in str(findings)
+
+
+def test_the_doctor_on_the_defaults(tmp_path, free_port):
+    """What is not configured is off, not wrong."""
+    findings = {
+        finding.what: finding.state
+        for finding in examine(Settings(_env_file=None, data_dir=tmp_path, port=free_port))
+    }
+
+    assert findings["database"] == "ok"
+    assert {findings[what] for what in ("qdrant", "ollama", "large model", "langfuse")} == {"off"}
+
+
+# --- the conversation ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def printed() -> Console:
+    return Console(file=io.StringIO(), width=160)
+
+
+async def test_a_turn_in_the_terminal(desk: FakeDesk, printed: Console):
+    """The route line, what was understood, the reply once, its sources."""
+    ana = (await desk.demo_customers())[0]
+    conversation = Conversation(LocalLine(desk, ana, await desk.open_thread(ana)), printed)
+
+    await conversation.say("How long?")
+
+    out = printed.file.getvalue()
+    assert "answer · fake · encoder" in out
+    assert "understood: a question" in out
+    assert out.count("You said: How long?") == 1
+    assert "[1] Delivery > Times (delivery.md)" in out
+    assert "0 LLM calls" in out
+
+
+async def test_markup_in_a_reply_is_printed_as_it_is(desk: FakeDesk, printed: Console):
+    """Square brackets in a message are not styles."""
+    ana = (await desk.demo_customers())[0]
+    conversation = Conversation(LocalLine(desk, ana, await desk.open_thread(ana)), printed)
+
+    await conversation.say("[bold]hi[/bold] [/nothing]")
+
+    assert "[bold]hi[/bold] [/nothing]" in printed.file.getvalue()
+
+
+async def test_an_approval_in_the_terminal(desk: FakeDesk, printed: Console):
+    """/approve answers the only waiting action; the outcome is printed; a second answer is refused."""
+    ana = (await desk.demo_customers())[0]
+    conversation = Conversation(LocalLine(desk, ana, await desk.open_thread(ana)), printed)
+
+    await conversation.say("/approve")
+    await conversation.say("refund please")
+    await conversation.say("/approve")
+    await conversation.say("/reject a-1")
+
+    out = printed.file.getvalue()
+    assert "Waiting in this conversation: none." in out
+    assert "waiting for approval a-1: Order SB-10482" in out
+    assert "a-1: executed" in out
+    assert "Your refund was approved." in out
+    assert "already decided" in out
+
+
+async def test_the_same_over_http(live: Served, printed: Console):
+    """A remote conversation prints the same, and its operator commands need the key."""
+    async with httpx.AsyncClient(base_url=live.url) as client:
+        client.headers.update(await log_in(client, "ana"))
+        thread = (await client.post("/v1/threads")).json()["id"]
+        wrong = Conversation(RemoteLine(client, thread, "Ana", "guess"), printed)
+        await wrong.say("refund please")
+        await wrong.say("/reject a-1")
+        right = Conversation(RemoteLine(client, thread, "Ana", OPERATOR_KEY), printed)
+        await right.say("/reject a-1")
+        await right.say("break")
+
+    out = printed.file.getvalue()
+    assert "You said: refund please" in out
+    assert "not a valid operator key" in out
+    assert "a-1: rejected" in out
+    assert "Something went wrong on our side." in out
+
+
+async def test_chat_reads_until_the_end_of_input(live: Served, tmp_path):
+    """Piped lines are played one after the other, and the command ends by itself."""
+    command = [sys.executable, "-m", "app.cli", "chat", "--as", "ben", "--url", live.url]
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+    )
+    out, _ = await asyncio.wait_for(process.communicate(b"hello\nhow long?\n"), 60)
+
+    assert process.returncode == 0
+    assert "You are Ben Okafor" in out.decode()
+    assert "You said: hello." in out.decode()
+    assert "You said: how long?." in out.decode()
+
+
+@pytest.mark.parametrize(
+    ("who", "why"), [("nobody", "no such customer"), ("ana", "cannot be reached")]
+)
+async def test_chat_that_cannot_begin_says_why(live: Served, tmp_path, free_port, who, why):
+    """An unknown customer or a dead server is one sentence and exit 1."""
+    url = live.url if who == "nobody" else f"http://127.0.0.1:{free_port}"
+    process = await asyncio.create_subprocess_exec(
+        *[sys.executable, "-m", "app.cli", "chat", "--as", who, "--url", url],
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "COLUMNS": "200"},
+    )
+    out, _ = await asyncio.wait_for(process.communicate(), 60)
+
+    assert process.returncode == 1
+    assert why in out.decode()
+    assert "Traceback" not in out.decode()
