@@ -315,8 +315,10 @@ class MemoryLedger:
         return None if entry is None else entry.outcome
 
     def _execute(self, action: Action, operation: Operation, verdict: Verdict) -> Outcome:
-        if operation.name != action.operation or not operation.writes:
-            raise ValueError(f"{operation.name} is not the write that {action.id} asks for")
+        if not operation.writes:
+            raise ValueError(f"{operation.name} does not write: it needs no ledger")
+        if operation.name != action.operation or action.customer.tenant != action.tenant:
+            return _outcome(action, "blocked", reason="This does not match its request.")
         place = action.tenant, action.operation, action.key
         entry = self._entries.get(place)
         if entry is not None:
@@ -348,8 +350,9 @@ class MemoryLedger:
             raise
         else:
             outcome = _outcome(action, "executed", result=result.model_dump(mode="json"))
-            if needs_approval:
-                self._approvals.mark_executed(action.id)
+        if needs_approval:
+            # Spent also when the rules refused: a new attempt is a new question.
+            self._approvals.mark_executed(action.id)
         self._entries[place] = _Entry(action.fingerprint, outcome)
         return outcome
 
