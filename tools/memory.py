@@ -315,10 +315,8 @@ class MemoryLedger:
         return None if entry is None else entry.outcome
 
     def _execute(self, action: Action, operation: Operation, verdict: Verdict) -> Outcome:
-        if not operation.writes:
-            raise ValueError(f"{operation.name} does not write: it needs no ledger")
-        if operation.name != action.operation or action.customer.tenant != action.tenant:
-            return _outcome(action, "blocked", reason="This does not match its request.")
+        if operation.name != action.operation or not operation.writes:
+            raise ValueError(f"{operation.name} is not the write that {action.id} asks for")
         place = action.tenant, action.operation, action.key
         entry = self._entries.get(place)
         if entry is not None:

@@ -56,6 +56,11 @@ COMMON: dict[str, dict[str, Any]] = {
     "plan_confirm": {"steps": ["cancel SB-10482", "refund it"]},
     "plan_waiting": {"steps": "refund it"},
     "dropped": {"title": "Cancel an order"},
+    "upset_sentences": {"since": TODAY},
+    "ack_operation": {"title": "Cancel an order"},
+    "ack_answer": {},
+    "ack_agent": {},
+    "ack_escalate": {},
 }
 
 
