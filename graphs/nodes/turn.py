@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from langchain_core.messages import AIMessage, HumanMessage
@@ -65,34 +66,19 @@ async def route(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any
     """Intent, lane and move, by the cheapest tier that is sure; the model's part of it is logged first."""
     context, turn = runtime.context, state["turn"]
     pending = top(state)
-    decisions: list[Decision] = []
-    degraded: list[str] = []
-
-    choices = [await context.encoder.classify("intent", turn.text)]
-    settled, abstained = routing.settle(choices, context.thresholds)
-    if abstained:
-        try:
-            choices.append(await _second_opinion(context, turn.text, choices[0]))
-        except PortError as error:
-            degraded.append(f"router: {error}")
-        settled, abstained = routing.settle(choices, context.thresholds)
-    decisions += [decision("router", c, abstained=c is not settled or abstained) for c in choices]
-
-    frustration = await context.encoder.classify("frustration", turn.text)
-    complexity = await context.encoder.classify("complexity", turn.text)
-    decisions += [decision("frustration", frustration), decision("complexity", complexity)]
+    reading = await read_message(context, turn.text)
     chosen = decide_route(
-        settled,
-        abstained=abstained,
+        reading.settled,
+        abstained=reading.abstained,
         pending=pending,
-        frustration=frustration.probabilities.get("frustrated", 0.0),
-        several=complexity.probabilities.get("several", 0.0),
+        frustration=reading.frustration.probabilities.get("frustrated", 0.0),
+        several=reading.complexity.probabilities.get("several", 0.0),
         asked_last=pending is not None and pending.asked_in == state.get("last_turn"),
         text=turn.text,
         sensitive=bool((screening := state.get("screening")) and screening.sensitive),
         context=context,
     )
-    await log(runtime, state, *decisions)
+    await log(runtime, state, *reading.decisions())
     runtime.stream_writer(
         {
             "event": "route",
@@ -108,7 +94,50 @@ async def route(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any
     )
     if (understood := replies.acknowledgement(chosen, context)) is not None:
         runtime.stream_writer({"event": "ack", "data": {"text": understood}})
-    return {"route": chosen, "degraded": tuple(degraded)}
+    return {"route": chosen, "degraded": reading.degraded}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the cheapest tier that is sure makes of a message, before anything pending is considered."""
+
+    choices: tuple[Choice, ...]  #: Every tier that was asked, cheapest first.
+    settled: Choice
+    abstained: bool
+    frustration: Choice
+    complexity: Choice
+    degraded: tuple[str, ...] = ()
+
+    def decisions(self) -> list[Decision]:
+        return [
+            *(
+                decision("router", c, abstained=c is not self.settled or self.abstained)
+                for c in self.choices
+            ),
+            decision("frustration", self.frustration),
+            decision("complexity", self.complexity),
+        ]
+
+
+async def read_message(context: Context, text: str) -> Reading:
+    """The router's cascade: the encoder's head, then the small model where that is unsure."""
+    choices = [await context.encoder.classify("intent", text)]
+    degraded: list[str] = []
+    settled, abstained = routing.settle(choices, context.thresholds)
+    if abstained:
+        try:
+            choices.append(await _second_opinion(context, text, choices[0]))
+        except PortError as error:
+            degraded.append(f"router: {error}")
+        settled, abstained = routing.settle(choices, context.thresholds)
+    return Reading(
+        choices=tuple(choices),
+        settled=settled,
+        abstained=abstained,
+        frustration=await context.encoder.classify("frustration", text),
+        complexity=await context.encoder.classify("complexity", text),
+        degraded=tuple(degraded),
+    )
 
 
 def decide_route(
@@ -324,12 +353,14 @@ async def log(runtime: Runtime[Context], state: SupportState, *decisions: Decisi
 
 __all__ = [
     "ModelUnavailable",
+    "Reading",
     "clarify",
     "decision",
     "deliver",
     "fall_back",
     "log",
     "offer_hand_off",
+    "read_message",
     "refuse",
     "route",
     "screen",
