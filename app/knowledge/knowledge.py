@@ -166,6 +166,8 @@ class HybridKnowledge:
         if not passages or not query.strip():
             return []
         pruner = self.pruner
+        if max(passage.score for passage in passages) < pruner.nearest:
+            return []
         scored = await pruner.score(query, passages)
         vectors = await self.vectors_of([passage.id for passage in passages])
         return select(

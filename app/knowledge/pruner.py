@@ -41,6 +41,7 @@ class Pruner(Protocol):
     name: str
     floor: float  #: Below this a passage does not help; calibrated.
     sentence_floor: float
+    nearest: float  #: Nothing helps when even the nearest passage's cosine is below this.
 
     async def score(self, query: str, passages: Sequence[Passage]) -> list[Scored]: ...
 
@@ -55,6 +56,7 @@ class PrunerEntry(BaseModel):
     kind: str
     threshold: float
     sentence_threshold: float = 0.3
+    nearest: float = 0.0
     calibration: tuple[float, float] = (
         1.0,
         0.0,
@@ -90,6 +92,7 @@ class CosinePruner:
     name: str = "fused order and cosine"
     floor: float = 0.42
     sentence_floor: float = 0.4
+    nearest: float = 0.0
     reads: int = 6  #: Sentences are compared in this many passages only.
 
     async def score(self, query: str, passages: Sequence[Passage]) -> list[Scored]:
@@ -159,6 +162,7 @@ class LoraPruner:
         self.name = f"cross-encoder-lora {entry.sha256[:12]}"
         self.floor = entry.threshold
         self.sentence_floor = entry.sentence_threshold
+        self.nearest = entry.nearest
 
     @classmethod
     def load(cls, models: Path, cache: Path) -> LoraPruner:
@@ -296,6 +300,7 @@ class CrossEncoderPruner:
         self.name = f"cross-encoder {name}"
         self.floor = floor
         self.sentence_floor = sentence_floor
+        self.nearest = 0.0
 
     async def score(self, query: str, passages: Sequence[Passage]) -> list[Scored]:
         import asyncio

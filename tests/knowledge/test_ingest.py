@@ -36,9 +36,9 @@ async def test_a_second_run_embeds_nothing(knowledge: HybridKnowledge, articles:
     version = knowledge.version
     second = await knowledge.ingest([articles])
 
-    assert 4 == len(first.added)
+    assert len(first.added) == 4
     assert first.embedded == knowledge.index.count()
-    assert (0, 4) == (second.embedded, second.unchanged)
+    assert (second.embedded, second.unchanged) == (0, 4)
     assert version == knowledge.version
 
 
@@ -51,12 +51,12 @@ async def test_only_the_changed_document_is_embedded(
     (articles / "tent-care.md").write_text("# Looking after a tent\n\nDry it on a line.\n")
     report = await knowledge.ingest([articles])
 
-    assert ("articles/tent-care.md",) == report.changed
-    assert 1 == report.embedded
+    assert report.changed == ("articles/tent-care.md",)
+    assert report.embedded == 1
     assert chunks - 1 == knowledge.index.count()
     assert version != knowledge.version
     [found, *_] = await knowledge.retrieve("how do I dry a tent")
-    assert "Dry it on a line." == found.text
+    assert found.text == "Dry it on a line."
 
 
 async def test_deleted_documents_leave_the_index(
@@ -70,7 +70,7 @@ async def test_deleted_documents_leave_the_index(
     (articles / "tent-care.md").unlink()
     report = await knowledge.ingest([articles])
 
-    assert ("articles/tent-care.md",) == report.removed
+    assert report.removed == ("articles/tent-care.md",)
     found = {passage.source for passage in await knowledge.retrieve("clean a tent with a sponge")}
     assert "articles/tent-care.md" not in found
     assert "other/note.txt" in found
@@ -83,8 +83,8 @@ async def test_broken_documents_are_listed_and_the_rest_goes_in(
     (articles / "broken.md").write_bytes(b"---\ntitle: [open\n---\nText.")
     report = await knowledge.ingest([articles])
 
-    assert 4 == len(report.added)
-    assert ["articles/broken.md"] == [source for source, _ in report.failed]
+    assert len(report.added) == 4
+    assert [source for source, _ in report.failed] == ["articles/broken.md"]
     _, failures = knowledge.report()
     assert "not YAML" in dict(failures)["articles/broken.md"]
 
@@ -112,7 +112,7 @@ async def test_an_interrupted_run_continues(
     knowledge = HybridKnowledge.open(tmp_path / "kb", encoder)
     report = await knowledge.ingest([articles])
 
-    assert (2, 2) == (len(report.added), report.unchanged)
+    assert (len(report.added), report.unchanged) == (2, 2)
     total = sum(len(entry.chunks) for entry in knowledge.manifest.entries().values())
     assert total == knowledge.index.count()
     knowledge.close()
@@ -125,7 +125,7 @@ async def test_progress_is_told_for_every_document(
     told: list[tuple[int, int]] = []
     await knowledge.ingest([articles], progress=lambda done, all_, _: told.append((done, all_)))
 
-    assert [(1, 4), (2, 4), (3, 4), (4, 4)] == told
+    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
 async def test_a_missing_folder_removes_nothing(knowledge: HybridKnowledge, articles: Path) -> None:
@@ -134,7 +134,7 @@ async def test_a_missing_folder_removes_nothing(knowledge: HybridKnowledge, arti
     with pytest.raises(FileNotFoundError):
         await knowledge.ingest([articles.parent / "artcles"])
 
-    assert 4 == len(knowledge.manifest.entries())
+    assert len(knowledge.manifest.entries()) == 4
 
 
 async def test_a_new_embedding_model_starts_over(
@@ -171,5 +171,5 @@ async def test_reopening_finds_what_was_ingested(
 
     assert version == knowledge.version
     [found, *_] = await knowledge.retrieve("what does sending goods back cost")
-    assert "articles/returning-goods.md" == found.source
+    assert found.source == "articles/returning-goods.md"
     knowledge.close()

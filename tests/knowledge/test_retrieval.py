@@ -35,7 +35,7 @@ async def test_superseded_text_never_wins(knowledge: HybridKnowledge, articles: 
 
     assert "articles/old-returns.md" not in {passage.source for passage in found}
     standings, _ = knowledge.report()
-    assert "superseded" == {s.source: s.status for s in standings}["articles/old-returns.md"]
+    assert {s.source: s.status for s in standings}["articles/old-returns.md"] == "superseded"
 
 
 async def test_what_nothing_supersedes_any_more_is_found_again(
@@ -47,8 +47,8 @@ async def test_what_nothing_supersedes_any_more_is_found_again(
     report = await knowledge.ingest([articles])
     [found, *_] = await knowledge.retrieve("goods can be sent back within 14 days")
 
-    assert 0 == report.embedded
-    assert "articles/old-returns.md" == found.source
+    assert report.embedded == 0
+    assert found.source == "articles/old-returns.md"
 
 
 async def test_articles_expire_without_being_ingested_again(
@@ -63,10 +63,10 @@ async def test_articles_expire_without_being_ingested_again(
     knowledge.clock = Clock(lambda: datetime(2026, 7, 1, tzinfo=UTC))
     after = await knowledge.retrieve("are kayaks cheaper")
 
-    assert "articles/offer.md" == before[0].source
+    assert before[0].source == "articles/offer.md"
     assert "articles/offer.md" not in {passage.source for passage in after}
     standings, _ = knowledge.report()
-    assert "expired" == {s.source: s.status for s in standings}["articles/offer.md"]
+    assert {s.source: s.status for s in standings}["articles/offer.md"] == "expired"
 
 
 async def test_internal_articles_are_for_agents(knowledge: HybridKnowledge, articles: Path) -> None:
@@ -89,7 +89,7 @@ async def test_an_unanswerable_question_keeps_nothing(
     found = await knowledge.retrieve(query)
 
     assert found
-    assert [] == await knowledge.prune(query, found)
+    assert await knowledge.prune(query, found) == []
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ async def test_odd_questions_are_answered_with_little(
 
 async def test_nothing_ingested_finds_nothing(knowledge: HybridKnowledge) -> None:
     """An empty index is no error."""
-    assert [] == await knowledge.retrieve("how much is a return label")
+    assert await knowledge.retrieve("how much is a return label") == []
 
 
 async def test_hostile_text_stays_data(knowledge: HybridKnowledge, articles: Path) -> None:
@@ -124,5 +124,5 @@ async def test_hostile_text_stays_data(knowledge: HybridKnowledge, articles: Pat
     other = await knowledge.retrieve("how much is a return label")
 
     assert hostile == " ".join(found.text.split())
-    assert "articles/returning-goods.md" == other[0].source
-    assert 5 == len(knowledge.manifest.entries())
+    assert other[0].source == "articles/returning-goods.md"
+    assert len(knowledge.manifest.entries()) == 5
