@@ -120,9 +120,14 @@ def numbers(kind: str, text: str) -> tuple[list[str], list[str]]:
             said = _KIND_WORDS.get(word, word)
         if said == kind:
             certain.append(number)
-        elif said is None and len(match["digits"]) >= 4:
+        elif said is None and len(match["digits"]) >= 4 and not match["digits"].startswith("0"):
             possible.append(number)
     return list(dict.fromkeys(certain)), list(dict.fromkeys(possible))
+
+
+def named(field: Field, text: str) -> bool:
+    """Does the text hold a number that says itself that it is of this field's kind?"""
+    return field.record is not None and bool(numbers(field.record, text)[0])
 
 
 def quantity(text: str, bounds: tuple[int, int]) -> int | None:

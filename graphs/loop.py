@@ -12,7 +12,7 @@ from langgraph.runtime import Runtime
 import prompts
 from graphs import extraction, replies
 from graphs.context import Context
-from graphs.nodes.answer import quotes
+from graphs.nodes.answer import closest, quotes
 from graphs.nodes.converse import transcript
 from graphs.nodes.operation import carry_out, implausible, propose, read_arguments, what_next
 from graphs.nodes.turn import decision as decided_by
@@ -420,7 +420,7 @@ async def _look_up(runtime: Runtime[Context], current: Plan) -> str:
     question = await _question_in(context, current.goal)
     found = await context.knowledge.retrieve(question, limit=context.limits.retrieved_chunks)
     kept = await context.knowledge.prune(question, found, keep=2)
-    sentences = quotes(tuple(kept))[:2]
+    sentences = await closest(context, question, quotes(tuple(kept)), most=2)
     return " ".join(re.sub(r" \[\d+\]$", "", s) for s in sentences) or replies.unknown()
 
 

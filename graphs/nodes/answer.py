@@ -60,13 +60,14 @@ async def synthesize(state: SupportState, runtime: Runtime[Context]) -> dict[str
         history=transcript(state.get("messages", [])[:-1]),
         question=state["turn"].text,
     )
+    quotable = await closest(context, state["turn"].text, quotes(passages))
     pieces: list[str] = []
     try:
         async for token in context.large.write(
             "synthesizer",
             messages.system,
             messages.user,
-            quotes=(quotable := quotes(passages)),
+            quotes=quotable,
             bare="\n".join([*quotable, "", f"Question: {state['turn'].text}", "Answer:"]),
         ):
             pieces.append(token)
@@ -114,6 +115,19 @@ def quotes(passages: tuple[Passage, ...]) -> list[str]:
         for n, passage in enumerate(passages, 1)
         for sentence in (passage.sentences or (passage.text,))
     ]
+
+
+async def closest(
+    context: Context, question: str, sentences: list[str], most: int = 4
+) -> list[str]:
+    """The sentences nearest in meaning to the question, in their own order: all that a small model
+    that may only quote should have to choose from."""
+    if len(sentences) <= most:
+        return sentences
+    asked, *vectors = await context.encoder.embed([question, *sentences])
+    nearness = [sum(a * b for a, b in zip(asked, v, strict=True)) for v in vectors]
+    best = sorted(range(len(sentences)), key=lambda i: -nearness[i])[:most]
+    return [sentences[i] for i in sorted(best)]
 
 
 def shown(passages: tuple[Passage, ...]) -> str:

@@ -69,6 +69,9 @@ async def read_arguments(
     """Values for the operation's arguments found in ``text``: (taken, refused with why, degraded)."""
     context = runtime.context
     wanted = extraction.fields(operation)
+    if asked is not None:
+        # The reply to one question: a house number in it is no order number.
+        wanted = [f for f in wanted if f.name == asked or extraction.named(f, text)]
     found = extraction.by_rules(operation, wanted, text)
     if not wanted or not extraction.needs_model(wanted, found, text):
         taken, refused = extraction.checked(operation, found, text)
