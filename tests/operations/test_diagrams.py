@@ -34,8 +34,8 @@ def test_every_node_of_a_graph_is_in_its_picture() -> None:
     pictures = diagrams()
 
     for node in ("screen", "route", "validate", "deliver", "fall_back"):
-        assert f"{node}({node})" in pictures["support"]
+        assert f"> {node};" in pictures["support"]
     for node in ("classify", "approve", "execute", "reconcile"):
-        assert f"{node}({node})" in pictures["action"]
+        assert f"> {node};" in pictures["action"]
     for node in ("plan", "act", "observe", "evaluate"):
-        assert f"{node}({node})" in pictures["loop"]
+        assert f"> {node};" in pictures["loop"]
