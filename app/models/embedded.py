@@ -22,7 +22,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 
 from app.models import embedded_server, scoring
 from app.models.grammar import one_of, schema_grammar
-from app.models.manifest import Manifest
+from app.models.manifest import Manifest, sha256_of
 from tools.ports import Choice, Filled, ModelOutputInvalid, ModelUnavailable
 
 log = logging.getLogger(__name__)
@@ -269,6 +269,13 @@ class EmbeddedServer:
 
     def has_adapter(self, role: str) -> bool:
         return role in self._adapter_ids
+
+    def adapter_version(self, role: str) -> str | None:
+        """Digest of the adapter a role runs on."""
+        chosen = self._adapter_ids.get(role)
+        if chosen is None:
+            return None
+        return sha256_of(Path(self._order["adapters"][chosen]))[:12]
 
     def slot(self, role: str) -> int:
         """The slot of a small role. The last one is the large model's: lower ones come first in a batch."""

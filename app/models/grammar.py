@@ -62,6 +62,12 @@ def schema_grammar(schema: Mapping[str, Any], input: str) -> str:
     return _Grammar(schema, input).text()
 
 
+def copyable(input: str) -> str:
+    """The part of a role's input that values may be copied from: the customer's words, where it marks them."""
+    before, mark, after = input.partition("message:")
+    return after if mark and (not before or before.endswith("\n")) else input
+
+
 def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
@@ -69,7 +75,7 @@ def _json(value: object) -> str:
 class _Grammar:
     def __init__(self, schema: Mapping[str, Any], input: str) -> None:
         self._schema = schema
-        self._words = input.split()[:COPY_WORDS]
+        self._words = copyable(input).split()[:COPY_WORDS]
         self._rules: dict[str, str] = {}
         self._copy: str | None = None
 

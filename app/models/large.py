@@ -150,7 +150,7 @@ class ChatLargeModel:
         return Filled(
             values=self._values(role, schema, str(message.text), truncated=finish == "length"),
             model=self.name,
-            version=hashlib.sha256(f"{self.name}\0{system}".encode()).hexdigest()[:12],
+            version=self._version(role, system),
             ms=(time.perf_counter() - started) * 1000,
         )
 
@@ -158,6 +158,9 @@ class ChatLargeModel:
 
     def _errors(self) -> Any:
         return _errors_explained(self.name)
+
+    def _version(self, role: str, system: str) -> str:
+        return hashlib.sha256(f"{self.name}\0{system}".encode()).hexdigest()[:12]
 
     def _messages(self, role: str, system: str, user: str, bare: str) -> list[tuple[str, str]]:
         return [("system", system), ("human", user)] if system else [("human", user)]
@@ -227,6 +230,9 @@ class EmbeddedLargeModel(ChatLargeModel):
         super().__init__(MODEL, timeout_for=timeout_for, on_call=on_call)
         self._server = server
         self._built_for = ""
+
+    def _version(self, role: str, system: str) -> str:
+        return self._server.adapter_version(role) or super()._version(role, system)
 
     def _messages(self, role: str, system: str, user: str, bare: str) -> list[tuple[str, str]]:
         # The adapter is the instruction: it was trained without a system turn. And for a model this

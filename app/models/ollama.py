@@ -12,7 +12,7 @@ from typing import Any, cast
 from app.models import ollama_wire as wire
 from app.models import scoring
 from app.models.embedded import parsed_object, prompt_text
-from app.models.grammar import EDGE_PUNCTUATION
+from app.models.grammar import EDGE_PUNCTUATION, copyable
 from app.models.manifest import Manifest
 from tools.ports import Choice, Filled, ModelOutputInvalid
 
@@ -185,7 +185,7 @@ def _copied_only(
     values: Mapping[str, Any], schema: Mapping[str, Any], input: str
 ) -> dict[str, Any]:
     """The values, with a property marked ``x-copy`` set to null when it does not stand in the input."""
-    words = [word.strip(EDGE_PUNCTUATION) for word in input.split()]
+    words = [word.strip(EDGE_PUNCTUATION) for word in copyable(input).split()]
     result = dict(values)
     properties = cast("dict[str, dict[str, Any]]", schema.get("properties", {}))
     for name, wanted in properties.items():

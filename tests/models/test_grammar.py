@@ -94,3 +94,13 @@ def test_quotes_keep_their_order_and_none_comes_twice() -> None:
         'more1x1 ::= (" " (q1 | q2))?',
         'more1x2 ::= (" " (q2))?',
     ]
+
+
+def test_only_the_customers_words_can_be_copied() -> None:
+    """The extractor's input names operation and fields before the message; those are no values."""
+    schema = {"type": "object", "properties": {"a": {"type": "string", "x-copy": True}}}
+
+    grammar = schema_grammar(schema, "operation: get_order\nfields: a\nmessage: hi message: x")
+
+    assert "get_order" not in grammar
+    assert '"hi"' in grammar
