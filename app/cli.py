@@ -55,7 +55,7 @@ def chat(
     settings = _settings()
     from app.terminal import talk
 
-    with _progress() as progress, _knowledge_in_use_is_said():
+    with _progress() as progress, _knowledge_in_use_is_said(settings):
         ended = talk(settings, console, customer, url=url, key=key, progress=progress)
     if ended:
         _stop(ended)
@@ -74,7 +74,7 @@ def ingest(
     from app.models.manifest import load_manifest
 
     key = settings.qdrant_api_key.get_secret_value() if settings.qdrant_api_key else None
-    with _progress() as progress, _knowledge_in_use_is_said():
+    with _progress() as progress, _knowledge_in_use_is_said(settings):
         encoder = OnnxEncoder(load_manifest())
         folder = settings.data_dir / "knowledge"
         knowledge = HybridKnowledge.open(folder, encoder, url=settings.qdrant_url, key=key)
@@ -265,7 +265,7 @@ def _port_must_be_free(settings: Settings) -> None:
 
 
 @contextmanager
-def _knowledge_in_use_is_said() -> Generator[None]:
+def _knowledge_in_use_is_said(settings: Settings) -> Generator[None]:
     from app.knowledge.index import IndexInUse
 
     try:
@@ -273,7 +273,7 @@ def _knowledge_in_use_is_said() -> Generator[None]:
     except IndexInUse:
         _stop(
             "Another Signalbox is using this data folder. Stop it, or talk to it with "
-            "`signalbox chat --url http://127.0.0.1:8080`."
+            f"`signalbox chat --url http://{settings.host}:{settings.port}`."
         )
 
 

@@ -180,20 +180,21 @@ def load_keys(settings: Settings) -> Keys:
     secret = settings.secret.get_secret_value() if settings.secret else None
     operators = {name: key.get_secret_value() for name, key in settings.operators.items()}
     return Keys(
-        secret=secret or _kept(settings.data_dir / "secret"),
-        operators=operators or {"demo": _kept(settings.data_dir / "operator-key", "sb-demo-")},
+        secret=secret or _kept(settings.data_dir / "secret", entropy=32),
+        operators=operators
+        or {"demo": _kept(settings.data_dir / "operator-key", "sb-demo-", entropy=15)},
         demo=not operators,
     )
 
 
-def _kept(path: Path, prefix: str = "") -> str:
+def _kept(path: Path, prefix: str = "", *, entropy: int) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     # Written elsewhere and linked into place: another process sees the whole value or none.
     draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(prefix + secrets.token_urlsafe(32))
+            file.write(prefix + secrets.token_urlsafe(entropy))
         with contextlib.suppress(FileExistsError):
             os.link(draft, path)
     finally:

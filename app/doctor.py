@@ -18,6 +18,10 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from app.config import Settings
 from tools.ports import PortError
 
+#: What the manifest must name for the embedded default to work.
+HEADS = ("intent", "frustration", "complexity")
+ADAPTERS = ("router", "extractor", "evaluator")
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -78,6 +82,10 @@ def _models(_: Settings) -> Iterator[Finding]:
         yield Finding("bad", "models", str(error), "Restore models/ as it was released.")
         return
     artefacts: dict[str, Any] = {**manifest.adapters, **manifest.heads}
+    missing = sorted({*HEADS, *ADAPTERS} - set(artefacts))
+    if missing:
+        advice = "Restore models/ as it was released, or run `signalbox train`."
+        yield Finding("bad", "artefacts", f"missing: {', '.join(missing)}", advice)
     digests = ", ".join(f"{name} {entry.sha256[:8]}" for name, entry in artefacts.items())
     yield Finding("ok", "base model", base.name)
     yield Finding("ok", "artefacts", f"digests match: {digests}")

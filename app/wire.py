@@ -78,6 +78,12 @@ class Session(BaseModel):
     customer: Customer
 
 
+class LoggedIn(BaseModel):
+    """The customer of this session, or nobody."""
+
+    customer: Customer | None
+
+
 class DemoCustomer(BaseModel):
     id: str
     name: str

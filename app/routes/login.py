@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
-from app.auth import COOKIE, CustomerDep, DeskDep, SessionsDep, unauthorized
-from app.wire import DemoCustomer, LoginRequest, Session
+from app.auth import (
+    COOKIE,
+    CustomerDep,
+    DeskDep,
+    SessionsDep,
+    current_customer,
+    unauthorized,
+)
+from app.problems import Problem
+from app.wire import DemoCustomer, LoggedIn, LoginRequest, Session
 from tools.domain import Customer
 
 router = APIRouter(prefix="/v1", tags=["login"])
@@ -33,6 +41,15 @@ async def log_in(
         COOKIE, token, max_age=sessions.seconds, httponly=True, samesite="strict", path="/"
     )
     return Session(token=token, expires_in=sessions.seconds, customer=customer)
+
+
+@router.get("/login")
+async def logged_in(request: Request, desk: DeskDep, sessions: SessionsDep) -> LoggedIn:
+    """Who is logged in, if anyone: what a page asks first, without an error to show for a stranger."""
+    try:
+        return LoggedIn(customer=await current_customer(request, desk, sessions))
+    except Problem:
+        return LoggedIn(customer=None)
 
 
 @router.post("/logout", status_code=204)

@@ -482,7 +482,8 @@ repeat(
 );
 
 try {
-  await showApp(await request("GET", "/v1/me"));
+  const { customer } = await request("GET", "/v1/login");
+  await (customer ? showApp(customer) : showDoor());
 } catch (error) {
-  await showDoor(error.status === 401 ? "" : error.message);
+  await showDoor(error.message);
 }

@@ -34,8 +34,11 @@ def is_problem(response: httpx.Response, status: int) -> bool:
 async def test_demo_login(client):
     """A demo customer gets a token and the same as a cookie no script can read."""
     listed = (await client.get("/v1/login/customers")).json()
+    stranger = (await client.get("/v1/login")).json()
     response = await client.post("/v1/login", json={"customer": "ana"})
 
+    assert stranger == {"customer": None}
+    assert (await client.get("/v1/login")).json()["customer"]["id"] == "ana"
     assert [each["id"] for each in listed] == ["ana", "ben", "clara"]
     assert response.json()["customer"]["id"] == "ana"
     cookie = response.headers["set-cookie"]
