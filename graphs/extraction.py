@@ -35,6 +35,8 @@ _ORDINALS = {
     "last": -1,
 }
 _QUANTITIES = {"one": 1, "a": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6}
+#: Stands for the newest record; the operation looks up which one that is.
+NEWEST = "last"
 _QUANTITY = re.compile(r"\b(\d{1,2}|one|two|three|four|five|six|a)\b(?:\s+months?)?", re.I)
 
 
@@ -239,7 +241,7 @@ def by_rules(operation: Operation, wanted: list[Field], text: str) -> dict[str, 
         elif not certain and len(possible) == 1 and not free_text and not found:
             found[field.name] = possible[0]
         elif not certain and not possible and not found and means_newest(text):
-            found[field.name] = "last"  # the operation looks up which one that is
+            found[field.name] = NEWEST
     return found
 
 
@@ -269,7 +271,9 @@ def checked(
         field = known.get(name)
         if value is None or field is None:
             continue
-        if field.copied and not occurs(str(value), text):
+        if field.record is not None and value == NEWEST and means_newest(text):
+            taken[name] = value
+        elif field.copied and not occurs(str(value), text):
             refused[name] = "is not in the customer's words"
         elif field.record is not None and normalise_number(field.record, str(value)) not in _all(
             field, text

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Required
 
 from langchain_core.messages import AnyMessage
 from langgraph.graph.message import add_messages
 from pydantic import Field, JsonValue
-from typing_extensions import Required, TypedDict
+from typing_extensions import TypedDict
 
 from tools.domain import Action, Approval, Lane, Outcome, Record, Verdict
 from tools.ports import Passage

@@ -120,14 +120,14 @@ def quotes(passages: tuple[Passage, ...]) -> list[str]:
 async def closest(
     context: Context, question: str, sentences: list[str], most: int = 4
 ) -> list[str]:
-    """The sentences nearest in meaning to the question, in their own order: all that a small model
-    that may only quote should have to choose from."""
-    if len(sentences) <= most:
-        return sentences
+    """The sentences nearest in meaning to the question, nearest first: all that a small model that may
+    only quote should have to choose from."""
+    if not sentences:
+        return []
     asked, *vectors = await context.encoder.embed([question, *sentences])
     nearness = [sum(a * b for a, b in zip(asked, v, strict=True)) for v in vectors]
     best = sorted(range(len(sentences)), key=lambda i: -nearness[i])[:most]
-    return [sentences[i] for i in sorted(best)]
+    return [sentences[i] for i in best]
 
 
 def shown(passages: tuple[Passage, ...]) -> str:

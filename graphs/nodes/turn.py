@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from tools.domain import Alternative, Decision, Tier
 from tools.ports import Choice, ModelOutputInvalid, ModelUnavailable, PortError
 from tools.privacy import find_pii
 
+_CITATION = re.compile(r"\[(\d+)\]")
 #: What each turn starts with; everything else in the state outlives it.
 _FRESH: dict[str, Any] = {
     "screening": None,
@@ -275,15 +277,16 @@ async def deliver(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
     if draft is None:
         runtime.stream_writer({"event": "final", "data": {"text": "", "silent": True}})
         return update
-    text = draft.text.strip()
+    text, cited = renumbered(draft.text.strip())
     if pending and not draft.asks:
         reminder = pending[-1].model_copy(update={"asked_in": turn.id})
         text = f"{text}\n\n{replies.reminder(reminder, runtime.context)}"
         update["pending"] = (*pending[:-1], reminder)
+    sources = dict(enumerate(draft.passages, 1))
     citations = [
-        {"n": n, "title": p.title, "source": p.source}
-        for n, p in enumerate(draft.passages, 1)
-        if f"[{n}]" in text
+        {"n": n, "title": sources[old].title, "source": sources[old].source}
+        for n, old in enumerate(cited, 1)
+        if old in sources
     ]
     meta: dict[str, Any] = {
         "at": turn.at.isoformat(),
@@ -299,6 +302,12 @@ async def deliver(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
     update["messages"] = [AIMessage(text, id=f"{key}:out", additional_kwargs=meta)]
     runtime.stream_writer({"event": "final", "data": {"text": text, **meta}})
     return update
+
+
+def renumbered(text: str) -> tuple[str, list[int]]:
+    """The text with its citations counted from 1 as they appear, and which number each one had."""
+    order = list(dict.fromkeys(int(n) for n in _CITATION.findall(text)))
+    return _CITATION.sub(lambda m: f"[{order.index(int(m[1])) + 1}]", text), order
 
 
 # --- what every lane uses -----------------------------------------------------------------------
