@@ -97,7 +97,9 @@ async def test_errors_say_what_to_do(
 ) -> None:
     """Each failure of the server becomes one of the port's errors."""
     hosted.pieces = ['{"steps":[]}']
-    model = ChatLargeModel(name, base_url=hosted.base_url, timeout_for=lambda role: 2.0)
+    model = ChatLargeModel(
+        name, base_url=hosted.base_url, timeout_for=lambda role: 2.0 if name == "slow" else 30.0
+    )
     await model.warm()
 
     with pytest.raises(error, match=advice):

@@ -41,7 +41,7 @@ async def stock(ollama: FakeOllama) -> AsyncGenerator[OllamaSmallModel]:
         ollama.host,
         model_for=lambda role: role,
         prompt_for=lambda role: "Decide.",
-        timeout_for=lambda role: 2.0,
+        timeout_for=lambda role: 2.0 if role == "slow" else 30.0,
     )
     yield model
     await model.aclose()
