@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -188,11 +188,12 @@ class LoraPruner:
             unfinished = grafted.with_suffix(".part")
             unfinished.write_bytes(graft(base, tensors, scale).SerializeToString())
             unfinished.replace(grafted)
-        options: Any = onnxruntime.SessionOptions()
+        runtime = cast("Any", onnxruntime)
+        options = runtime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         options.enable_cpu_mem_arena = False
-        session = onnxruntime.InferenceSession(
+        session: InferenceSession = runtime.InferenceSession(
             str(grafted), options, providers=["CPUExecutionProvider"]
         )
         tokenizer = Tokenizer.from_file(str(tokenizer_file()))

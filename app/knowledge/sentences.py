@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from typing import Any, cast
 
 LIST_ITEM = re.compile(r"^\s*(?:[-*+•]|\d+[.)])\s+")
 
@@ -13,7 +14,7 @@ def split(text: str) -> list[str]:
     import sentencex  # 4 MB of rules: not needed before the first chunk
 
     # The wheel carries no types.
-    segment: Callable[[str, str], Iterable[str]] = sentencex.segment  # type: ignore[attr-defined]
+    segment: Callable[[str, str], Iterable[str]] = cast("Any", sentencex).segment
     found: list[str] = []
     prose: list[str] = []
 

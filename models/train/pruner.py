@@ -16,12 +16,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from peft import LoraConfig, get_peft_model
-from safetensors.torch import save_file
+from safetensors import torch as safetensors_torch
 from sklearn.feature_extraction.text import TfidfVectorizer
 from tokenizers import Tokenizer
 from torch import Tensor, nn
@@ -188,7 +188,7 @@ class Corpus:
 
     def nearest(self) -> list[list[int]]:
         """For every question the most similar chunks that do not answer it."""
-        words = TfidfVectorizer(stop_words="english", sublinear_tf=True, ngram_range=(1, 2))
+        words: Any = TfidfVectorizer(stop_words="english", sublinear_tf=True, ngram_range=(1, 2))
         chunks = words.fit_transform([chunk.text for chunk in self.chunks])
         asked = words.transform([question.text for question in self.questions])
         found: list[list[int]] = []
@@ -213,7 +213,7 @@ class PrunerModel(nn.Module):
 
     def __init__(self, folder: str) -> None:
         super().__init__()
-        base = AutoModel.from_pretrained(folder, add_pooling_layer=False)
+        base: Any = AutoModel.from_pretrained(folder, add_pooling_layer=False)
         lora = LoraConfig(
             r=RANK, lora_alpha=ALPHA, lora_dropout=0.0, target_modules=["query", "value"]
         )
@@ -359,7 +359,8 @@ def save(model: PrunerModel, path: Path) -> None:
     cosine, best, sentence = model.mix.detach()
     tensors["mix"] = torch.stack([cosine, best, torch.tensor(RETRIEVAL), sentence])
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, path, {"scale": str(ALPHA / RANK), "base": "all-MiniLM-L6-v2"})
+    write: Any = cast("Any", safetensors_torch).save_file
+    write(tensors, path, {"scale": str(ALPHA / RANK), "base": "all-MiniLM-L6-v2"})
 
 
 def enter(models: Path, lineage: dict[str, Any]) -> None:
