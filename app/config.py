@@ -203,7 +203,5 @@ def _kept(path: Path, prefix: str = "", *, entropy: int) -> str:
 
 
 def prepare_environment(settings: Settings) -> None:
-    """What libraries read from the environment; must run before LangGraph is imported."""
-    # Without it LangGraph restores any type a checkpoint names; with it only those in the state's schema.
-    os.environ.setdefault("LANGGRAPH_STRICT_MSGPACK", "true")
+    """Make the folder that everything else is kept in."""
     settings.data_dir.mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import re
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -94,6 +95,14 @@ class RemoteLine:
             )
         )
         return str(decided["status"])
+
+
+def _formatted(words: str) -> Text:
+    """The agent's text with its bold words; nothing in it is a style of ours."""
+    text = Text()
+    for number, piece in enumerate(re.split(r"\*\*([^*\n]+)\*\*", words)):
+        text.append(piece, "bold" if number % 2 else "")
+    return text
 
 
 def _detail(response: httpx.Response) -> str:
@@ -217,7 +226,7 @@ class Conversation:
         """What entered the thread between two turns: outcomes, and what a colleague wrote."""
         for message in await self._line.history():
             if message.id not in self._shown and message.role != "customer":
-                self._console.print(Text(message.role, "bold magenta"), Text(message.text))
+                self._console.print(Text(message.role, "bold magenta"), _formatted(message.text))
             self._shown.add(message.id)
 
     async def _turn(self, text: str) -> None:
@@ -229,7 +238,7 @@ class Conversation:
                     parts = [data.get(name) for name in ("lane", "intent", "tier", "probability")]
                     self._print(" · ".join(str(part) for part in parts if part is not None), "dim")
                 case "ack":
-                    self._print(f"understood: {data.get('text')}", "dim")
+                    self._print(str(data.get("text", "")), "dim")
                 case "tool":
                     parts = [data.get(name) for name in ("title", "record", "status")]
                     self._print("→ " + " · ".join(str(part) for part in parts if part), "dim")
@@ -260,7 +269,7 @@ class Conversation:
             self._console.print()
         # The check may have had a better draft made than the one that was streamed.
         if text.strip() != streamed.strip():
-            self._console.print(Text(text))
+            self._console.print(_formatted(text))
         for each in data.get("citations", ()):
             self._print(f"[{each['n']}] {each['title']} ({each['source']})", "dim")
         calls = data.get("llm_calls", 0)

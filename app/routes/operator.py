@@ -50,7 +50,8 @@ async def decisions(
     """What the models decided, newest first: chosen option, probability, tier, version."""
     filters = {"thread": thread, "turn": turn, "role": role}
     given = {name: value for name, value in filters.items() if value is not None}
-    return Rows(items=[dict(row) for row in await desk.decisions(limit=limit, **given)])
+    rows = [dict(row) for row in await desk.decisions(limit=limit, **given)]
+    return Rows(items=[row | row.pop("decision", {}) for row in rows])
 
 
 @router.get("/handoffs")

@@ -181,20 +181,24 @@ function drawMessage(message) {
   if (message.role === "operator") node.append(el("p", { class: "who" }, el("b", {}, "A colleague"), " writes"));
   const bubble = el("div", { class: "bubble" });
   node.append(bubble);
-  fill(bubble, message.text, message.citations, message.id);
+  if (message.role === "customer") bubble.textContent = message.text;
+  else fill(bubble, message.text, message.citations, message.id);
   if (message.citations.length) node.append(sources(message.citations, message.id));
   if (message.role === "agent") node.append(under(message.meta, message.at));
   return node;
 }
 
-/** Text with its citation marks as links; everything goes in as text. */
+/** The agent's text: bold words, list marks and citations become elements, everything else stays text. */
 function fill(bubble, words, citations = [], name = "") {
   bubble.replaceChildren();
   const known = new Set(citations.map((each) => String(each.n)));
-  for (const piece of words.split(/(\[\d+\])/)) {
+  for (const piece of words.replace(/^- /gm, "•  ").split(/(\*\*[^*\n]+\*\*|\[\d+\])/)) {
     const number = /^\[(\d+)\]$/.exec(piece)?.[1];
+    const bold = /^\*\*(.+)\*\*$/.exec(piece)?.[1];
     if (number && known.has(number)) {
       bubble.append(el("a", { class: "mark", href: `#source-${name}-${number}`, onclick: openSources }, number));
+    } else if (bold) {
+      bubble.append(el("strong", {}, bold));
     } else if (piece) {
       bubble.append(piece);
     }
@@ -395,7 +399,7 @@ const show = {
     turn.route = data;
   },
   ack(turn, data) {
-    turn.node.prepend(el("p", { class: "understood" }, `Understood: ${data.text}`));
+    turn.node.prepend(el("p", { class: "understood" }, data.text));
   },
   tool(turn, data) {
     if (turn.steps === null) {

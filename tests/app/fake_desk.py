@@ -115,7 +115,7 @@ class FakeDesk:
         if "person" in text:
             lane = "escalate"
         yield Event(event="route", data={"lane": lane, "intent": "fake", "tier": "encoder"})
-        yield Event(event="ack", data={"text": f"a question about “{text[:30]}”"})
+        yield Event(event="ack", data={"text": f"Understood: a question about “{text[:30]}”"})
         if "wait" in text:
             await self.go.wait()
         if "break" in text:
@@ -248,22 +248,25 @@ class FakeDesk:
     async def decisions(self, **filters: Any) -> list[Mapping[str, Any]]:
         rows = [
             {
+                "id": number,
                 "at": datetime(2026, 11, 20, 9, number, tzinfo=UTC),
-                "role": role,
-                "chosen": "order_status",
-                "probability": 0.97 - number / 20,
-                "tier": "encoder",
-                "model": "minilm-intent",
                 "thread": "t-1",
                 "turn": "turn-1",
                 "input": "where is my order",
-                "reason": "above 0.75",
-                "ms": 4.2,
+                "decision": {
+                    "role": role,
+                    "chosen": "order_status",
+                    "probability": 0.97 - number / 20,
+                    "tier": "encoder",
+                    "model": "minilm-intent",
+                    "reason": "above 0.75",
+                    "ms": 4.2,
+                },
             }
             for number, role in enumerate(["router", "extractor", "router"])
         ]
         role = filters.get("role")
-        return [row for row in rows if role in {None, row["role"]}][: filters.get("limit", 50)]
+        return [row for row in rows if role in {None, row["decision"]["role"]}]
 
     async def hand_offs(self) -> list[Mapping[str, Any]]:
         return [

@@ -167,7 +167,7 @@ async def test_a_turn_in_the_terminal(desk: FakeDesk, printed: Console):
 
     out = printed.file.getvalue()
     assert "answer · fake · encoder" in out
-    assert "understood: a question" in out
+    assert "Understood: a question" in out
     assert out.count("You said: How long?") == 1
     assert "[1] Delivery > Times (delivery.md)" in out
     assert "0 LLM calls" in out

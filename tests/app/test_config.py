@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -166,3 +168,11 @@ def test_keys_that_were_set_are_used(tmp_path):
     assert keys.operators == {"olga": "correct-horse"}
     assert not keys.demo
     assert not (tmp_path / "data").exists()
+
+
+def test_checkpoints_restore_only_declared_types():
+    """LangGraph is told so before anything of this package can import it."""
+    code = "import os; os.environ.pop('LANGGRAPH_STRICT_MSGPACK', 0); import app.main; import langgraph.checkpoint.serde._msgpack as j; print(j.STRICT_MSGPACK_ENABLED)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+
+    assert done.stdout == "True\n", done.stderr
