@@ -22,11 +22,19 @@ console = Console()
 
 @app.command()
 def train(
-    role: Annotated[str, typer.Argument(help="A head (intent, frustration, complexity), an adapter, or heads.")],
-    data: Annotated[Path, typer.Option(envvar="SIGNALBOX_DATA", help="Folder with the public data sets.")],
-    out: Annotated[Path, typer.Option(help="Where the artefacts and the manifest go.")] = Path("models"),
+    role: Annotated[
+        str, typer.Argument(help="A head (intent, frustration, complexity), an adapter, or heads.")
+    ],
+    data: Annotated[
+        Path, typer.Option(envvar="SIGNALBOX_DATA", help="Folder with the public data sets.")
+    ],
+    out: Annotated[Path, typer.Option(help="Where the artefacts and the manifest go.")] = Path(
+        "models"
+    ),
     minutes: Annotated[float, typer.Option(help="Time limit of an adapter's training.")] = 8.0,
-    steps: Annotated[int, typer.Option(help="Most training steps of an adapter; 0: the role's own.")] = 0,
+    steps: Annotated[
+        int, typer.Option(help="Most training steps of an adapter; 0: the role's own.")
+    ] = 0,
     threads: Annotated[int, typer.Option(help="Threads for the adapters' training.")] = 2,
     resume: Annotated[bool, typer.Option(help="Go on from the adapter that is there.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 7,
@@ -61,7 +69,9 @@ def train(
             )
             console.print_json(data=entry)
         else:
-            raise typer.BadParameter(f"{role}: not one of {', '.join((*heads.HEADS, 'heads', *ADAPTERS))}")
+            raise typer.BadParameter(
+                f"{role}: not one of {', '.join((*heads.HEADS, 'heads', *ADAPTERS))}"
+            )
 
 
 if __name__ == "__main__":

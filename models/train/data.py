@@ -41,8 +41,8 @@ def rows(folder: Path, name: str) -> Iterator[dict[str, Any]]:
     """The rows of ``name.jsonl`` or ``name.jsonl.gz``."""
     for path in (folder / f"{name}.jsonl", folder / f"{name}.jsonl.gz"):
         if path.exists():
-            opened = gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
-            with opened as lines:
+            read = gzip.open if path.suffix == ".gz" else open
+            with read(path, "rt", encoding="utf-8") as lines:
                 for line in lines:
                     yield json.loads(line)
             return
@@ -54,7 +54,13 @@ def bitext(data: Path, split: str) -> list[Message]:
     found: list[Message] = []
     for row in rows(data / "intent_bitext_support", split):
         if row["intent"] in table and not kept_out(row["text"]):
-            part = "test" if split == "dev" else "calibration" if len(plain(row["text"])) % 9 == 0 else "train"
+            part = (
+                "test"
+                if split == "dev"
+                else "calibration"
+                if len(plain(row["text"])) % 9 == 0
+                else "train"
+            )
             found.append(Message(row["text"], table[row["intent"]], "bitext", part))
     return found
 
@@ -80,7 +86,9 @@ def clinc(data: Path, *, outside: int, seed: int) -> list[Message]:
     for index, row in enumerate(rows(data / "intent_clinc150", "val")):
         if row["intent"] not in unused:
             part = "test" if index % 2 else "calibration"
-            found.append(Message(row["text"], table.get(row["intent"], "out_of_scope"), "clinc", part))
+            found.append(
+                Message(row["text"], table.get(row["intent"], "out_of_scope"), "clinc", part)
+            )
     return found
 
 
@@ -99,7 +107,9 @@ def goemotions(data: Path, split: str, limit: int, seed: int) -> list[Message]:
     bad: set[str] = set(mapping()["goemotions_frustrated"])
     part = "train" if split == "train" else "test"
     found = [
-        Message(row["text"], "frustrated" if bad & set(row["labels"]) else "calm", "goemotions", part)
+        Message(
+            row["text"], "frustrated" if bad & set(row["labels"]) else "calm", "goemotions", part
+        )
         for row in rows(data / "emotion_goemotions", split)
     ]
     rng = random.Random(seed)
@@ -118,26 +128,38 @@ class Corpus:
     messages: list[Message]
 
     def part(self, *parts: str, source: str | None = None) -> list[Message]:
-        return [m for m in self.messages if m.part in parts and (source is None or m.source == source)]
+        return [
+            m for m in self.messages if m.part in parts and (source is None or m.source == source)
+        ]
 
     @property
     def lineage(self) -> dict[str, dict[str, Any]]:
         counts: dict[str, int] = {}
         for message in self.part("train"):
             counts[message.source] = counts.get(message.source, 0) + 1
-        return {source: {"messages": count, "licence": LICENCES[source]} for source, count in sorted(counts.items())}
+        return {
+            source: {"messages": count, "licence": LICENCES[source]}
+            for source, count in sorted(counts.items())
+        }
 
 
 def intents(data: Path, seed: int = 7) -> Corpus:
     """Messages by intent."""
-    found = messages(320, seed) + bitext(data, "train") + bitext(data, "dev") + clinc(data, outside=14, seed=seed)
+    found = (
+        messages(320, seed)
+        + bitext(data, "train")
+        + bitext(data, "dev")
+        + clinc(data, outside=14, seed=seed)
+    )
     return Corpus(_once(found + hint3(data)))
 
 
 def complexity(seed: int = 11) -> Corpus:
     """Messages that ask for one thing (``single``) or for ``several``."""
     one = [
-        Message(m.text, "single", "own", m.part) for m in messages(110, seed) if m.label != "several_requests"
+        Message(m.text, "single", "own", m.part)
+        for m in messages(110, seed)
+        if m.label != "several_requests"
     ]
     many = [
         Message(m.text, "several", "own", m.part)
@@ -154,8 +176,19 @@ def frustration(data: Path, seed: int = 13) -> Corpus:
     for m in messages(90, seed):
         if m.label != "complaint":
             found.append(Message(m.text, "calm", "own", m.part))
-            if rng.random() < 0.12 and m.label not in ("thanks", "greeting", "goodbye", "affirm", "smalltalk"):
-                burst, _ = fill(rng.choice(["{anger}", "{fault}, {anger}", "{loyal} and {anger}", "{anger}!!!"]), rng)
+            if rng.random() < 0.12 and m.label not in (
+                "thanks",
+                "greeting",
+                "goodbye",
+                "affirm",
+                "smalltalk",
+            ):
+                burst, _ = fill(
+                    rng.choice(
+                        ["{anger}", "{fault}, {anger}", "{loyal} and {anger}", "{anger}!!!"]
+                    ),
+                    rng,
+                )
                 text = f"{burst}. {m.text}" if rng.random() < 0.5 else f"{m.text}! {burst}"
                 found.append(Message(text, "frustrated", "own", m.part))
     for m in messages(900, seed + 1, only="complaint"):
@@ -167,7 +200,9 @@ def frustration(data: Path, seed: int = 13) -> Corpus:
         for _ in range(4)
     ]
     found += [
-        Message(m.text, "calm", "bitext", m.part) for m in bitext(data, "train")[::9] if m.label != "complaint"
+        Message(m.text, "calm", "bitext", m.part)
+        for m in bitext(data, "train")[::9]
+        if m.label != "complaint"
     ]
     return Corpus(_once(found))
 

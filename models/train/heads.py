@@ -40,7 +40,9 @@ class Head:
         return raised / raised.sum(1, keepdims=True)
 
 
-def fit(vectors: Vectors, labels: Sequence[str], classes: Sequence[str], strength: float, seed: int) -> Head:
+def fit(
+    vectors: Vectors, labels: Sequence[str], classes: Sequence[str], strength: float, seed: int
+) -> Head:
     model: Any = LogisticRegression(
         C=strength, class_weight="balanced", max_iter=400, tol=1e-3, random_state=seed
     )
@@ -48,7 +50,10 @@ def fit(vectors: Vectors, labels: Sequence[str], classes: Sequence[str], strengt
     weight, bias = np.asarray(model.coef_, np.float32), np.asarray(model.intercept_, np.float32)
     if len(classes) == 2:
         # Two classes come as one row; a row each makes the softmax the same for every head.
-        weight, bias = np.stack([-weight[0] / 2, weight[0] / 2]), np.array([-bias[0] / 2, bias[0] / 2], np.float32)
+        weight, bias = (
+            np.stack([-weight[0] / 2, weight[0] / 2]),
+            np.array([-bias[0] / 2, bias[0] / 2], np.float32),
+        )
     return Head(tuple(classes), weight, bias)
 
 
@@ -58,7 +63,9 @@ def calibrated(head: Head, vectors: Vectors, labels: Sequence[str]) -> Head:
     rows = np.arange(len(truth))
 
     def loss(temperature: float) -> float:
-        chosen = Head(head.classes, head.weight, head.bias, temperature).probabilities(vectors)[rows, truth]
+        chosen = Head(head.classes, head.weight, head.bias, temperature).probabilities(vectors)[
+            rows, truth
+        ]
         return float(-np.log(np.maximum(chosen, 1e-12)).mean())
 
     best = min(np.geomspace(0.2, 5.0, 120), key=loss)
@@ -134,11 +141,17 @@ def train(
     full = fit(stack(everything), labels(everything), classes, STRENGTH[name], seed)
     head = replace(full, temperature=head.temperature)
     figures["shipped"] = _measure(
-        name, head, limit, data.Corpus([m for m in corpus.messages if m.source != "own"]), stack, catalogue
+        name,
+        head,
+        limit,
+        data.Corpus([m for m in corpus.messages if m.source != "own"]),
+        stack,
+        catalogue,
     )
     shown = encoder.embed(KEPT_OUT[:4], batch=1)
     figures["kept_out_examples"] = [
-        [head.classes[row.argmax()], round(float(row.max()), 3)] for row in head.probabilities(shown)
+        [head.classes[row.argmax()], round(float(row.max()), 3)]
+        for row in head.probabilities(shown)
     ]
     file = models / "heads" / f"{name}.safetensors"
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -197,7 +210,10 @@ def _measure(
             "accuracy_kept": round(float(right[sure].mean()), 4) if sure.any() else None,
         }
         if name == "intent":
-            lanes = [catalogue.lane(a) == catalogue.lane(m.label) for a, m in zip(chosen, held, strict=True)]
+            lanes = [
+                catalogue.lane(a) == catalogue.lane(m.label)
+                for a, m in zip(chosen, held, strict=True)
+            ]
             row["lane_accuracy"] = round(float(np.mean(lanes)), 4)
         elif len({m.label for m in held}) == 2:
             positive = [m.label == head.classes[1] for m in held]

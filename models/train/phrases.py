@@ -77,20 +77,36 @@ def _record(prefix: str, digits: int) -> Callable[[random.Random], str]:
             return f"{prefix}-{number}"
         if form < 0.7:
             return f"{prefix.lower()}-{number}"
-        return f"{prefix}{number}" if form < 0.78 else number if prefix in ("SB", "INV") else f"{prefix}-{number}"
+        return (
+            f"{prefix}{number}"
+            if form < 0.78
+            else number
+            if prefix in ("SB", "INV")
+            else f"{prefix}-{number}"
+        )
 
     return make
 
 
 def _email(rng: random.Random) -> str:
     first, last, domain = (rng.choice(slots()[name]) for name in ("first", "last", "domain"))
-    return rng.choice([f"{first}.{last}@{domain}", f"{first}{rng.randrange(10, 999)}@{domain}", f"{last}@{domain}"])
+    return rng.choice(
+        [
+            f"{first}.{last}@{domain}",
+            f"{first}{rng.randrange(10, 999)}@{domain}",
+            f"{last}@{domain}",
+        ]
+    )
 
 
 def _phone(rng: random.Random) -> str:
     digits = "".join(str(rng.randrange(10)) for _ in range(7))
     return rng.choice(
-        [f"+49 1{rng.choice('567')}{rng.randrange(10)} {digits}", f"0{rng.randrange(151, 179)}{digits}", f"+43 664 {digits}"]
+        [
+            f"+49 1{rng.choice('567')}{rng.randrange(10)} {digits}",
+            f"0{rng.randrange(151, 179)}{digits}",
+            f"+43 664 {digits}",
+        ]
     )
 
 
@@ -124,7 +140,9 @@ _MAKERS: dict[str, Callable[[random.Random], str]] = {
 def fill(template: str, rng: random.Random) -> tuple[str, dict[str, str]]:
     """One message of a template, and the slot values that went into it."""
     while _CHOICE.search(template):
-        template = _CHOICE.sub(lambda found: rng.choice(found.group(1).split("|")), template, count=1)
+        template = _CHOICE.sub(
+            lambda found: rng.choice(found.group(1).split("|")), template, count=1
+        )
     values: dict[str, str] = {}
 
     def value(found: re.Match[str]) -> str:
@@ -135,8 +153,28 @@ def fill(template: str, rng: random.Random) -> tuple[str, dict[str, str]]:
     return _SLOT.sub(value, template).strip(), values
 
 
-_SLANG = {"please": "pls", "you": "u", "are": "r", "want to": "wanna", "thanks": "thx", "because": "cuz", "going to": "gonna", "order": "ordr"}
-_BEFORE = ("hi, ", "hello, ", "hey ", "hi there, ", "ok so ", "hello! ", "excuse me, ", "quick question: ", "good morning, ", "hi team, ")
+_SLANG = {
+    "please": "pls",
+    "you": "u",
+    "are": "r",
+    "want to": "wanna",
+    "thanks": "thx",
+    "because": "cuz",
+    "going to": "gonna",
+    "order": "ordr",
+}
+_BEFORE = (
+    "hi, ",
+    "hello, ",
+    "hey ",
+    "hi there, ",
+    "ok so ",
+    "hello! ",
+    "excuse me, ",
+    "quick question: ",
+    "good morning, ",
+    "hi team, ",
+)
 _AFTER = (" thanks", ", thanks!", " please", " asap", ", thank you", "...", " ?", "!")
 
 
@@ -150,7 +188,11 @@ def roughen(text: str, rng: random.Random, *, keep: Iterable[str] = ()) -> str:
     if rng.random() < 0.45:
         text = text[:1].upper() + text[1:]
         if text[-1:].isalnum() and rng.random() < 0.6:
-            asks = re.match(r"(what|how|when|where|who|which|is|are|do|does|can|could|has|did)\b", text, re.IGNORECASE)
+            asks = re.match(
+                r"(what|how|when|where|who|which|is|are|do|does|can|could|has|did)\b",
+                text,
+                re.IGNORECASE,
+            )
             text += "?" if asks else "."
         return text
     words = text.split(" ")
@@ -161,7 +203,9 @@ def roughen(text: str, rng: random.Random, *, keep: Iterable[str] = ()) -> str:
             word = _SLANG.get(word, word)
         if word.isalpha() and len(word) > 4 and rng.random() < 0.05:
             at = rng.randrange(1, len(word) - 2)
-            word = rng.choice([word[:at] + word[at + 1] + word[at] + word[at + 2 :], word[:at] + word[at + 1 :]])
+            word = rng.choice(
+                [word[:at] + word[at + 1] + word[at] + word[at + 2 :], word[:at] + word[at + 1 :]]
+            )
         words[index] = word
     text = " ".join(words)
     return text.replace("'", "") if rng.random() < 0.2 else text
@@ -221,7 +265,11 @@ def requests(count: int, seed: int, *, sizes: Sequence[int] = (2, 2, 2, 3, 3, 4)
 
 def _request(rng: random.Random, size: int) -> Request:
     clauses: dict[str, Any] = read_clauses()
-    names = [name for name in clauses if name not in ("it", "openers", "joins", "commas", "order_contexts")]
+    names = [
+        name
+        for name in clauses
+        if name not in ("it", "openers", "joins", "commas", "order_contexts")
+    ]
     while True:
         steps: list[str] = []
         parts: list[str] = []
@@ -258,6 +306,11 @@ def read_clauses() -> dict[str, Any]:
 def _several(count: int, rng: random.Random) -> Iterable[Message]:
     for _ in range(3 * count):
         request = _request(rng, rng.choice((2, 2, 2, 3)))
-        if request.steps not in {("cancel_order", "request_refund"), ("request_refund", "charge_replacement")}:
-            part: Part = "calibration" if request.part == "test" and rng.random() < 0.3 else request.part
+        if request.steps not in {
+            ("cancel_order", "request_refund"),
+            ("request_refund", "charge_replacement"),
+        }:
+            part: Part = (
+                "calibration" if request.part == "test" and rng.random() < 0.3 else request.part
+            )
             yield Message(request.text, "several_requests", "own", part)

@@ -37,7 +37,9 @@ class Served:
         host, port = self._server.listening_address.split("//")[1].split(":")
         self._connection = http.client.HTTPConnection(host, int(port), timeout=120)
 
-    def complete(self, input: str, *, tokens: int, considered: int, scale: float = 1.0) -> dict[str, Any]:
+    def complete(
+        self, input: str, *, tokens: int, considered: int, scale: float = 1.0
+    ) -> dict[str, Any]:
         from models.train.adapters import PROMPT
 
         body = {
@@ -97,7 +99,10 @@ def _labels(plan: Plan, labels: dict[str, str], server: Served) -> dict[str, Any
     shares: list[dict[str, float]] = []
     for sample in plan.held:
         answer = _timed(
-            lambda sample=sample: server.complete(sample.input, tokens=1, considered=len(labels) + 24), times
+            lambda sample=sample: server.complete(
+                sample.input, tokens=1, considered=len(labels) + 24
+            ),
+            times,
         )
         shares.append(probabilities(answer, labels))
     chosen = [max(share, key=share.__getitem__) for share in shares]
@@ -139,7 +144,9 @@ def _objects(held: Sequence[Sample], server: Served) -> dict[str, Any]:
     fields: dict[str, list[bool]] = {}
     wrong: list[list[str]] = []
     for sample in held:
-        answer = _timed(lambda sample=sample: server.complete(sample.input, tokens=120, considered=1), times)
+        answer = _timed(
+            lambda sample=sample: server.complete(sample.input, tokens=120, considered=1), times
+        )
         try:
             got = json.loads(answer["content"])
         except json.JSONDecodeError:
@@ -154,14 +161,21 @@ def _objects(held: Sequence[Sample], server: Served) -> dict[str, Any]:
                 fields.setdefault(name, []).append(got.get(name) == value)
             for value in got.values():
                 values += isinstance(value, str)
-                invented += isinstance(value, str) and value not in sample.input and value not in wanted.values()
+                invented += (
+                    isinstance(value, str)
+                    and value not in sample.input
+                    and value not in wanted.values()
+                )
     return {
         "temperature": 1.0,
         "decoding": "greedy, no grammar",
         "exact": round(exact / len(held), 4),
         "invalid_json": invalid,
         "invented_values": f"{invented} of {values}",
-        "fields": {name: [round(statistics.mean(hits), 3), len(hits)] for name, hits in sorted(fields.items())},
+        "fields": {
+            name: [round(statistics.mean(hits), 3), len(hits)]
+            for name, hits in sorted(fields.items())
+        },
         "wrong": wrong,
         **_speed(times),
     }

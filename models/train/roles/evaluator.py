@@ -44,14 +44,30 @@ def samples(
             ["ok", "pending", "not_found", "ambiguous", "refused", "retryable", "error", "angry"],
             [44, 9, 12, 7, 8, 7, 8, 5],
         )[0]
-        status = {"ambiguous": "not_found", "refused": "error", "retryable": "error", "angry": "error"}.get(kind, kind)
-        if kind == "pending" and step in ("answer", "get_order", "list_orders", "track_parcel", "get_invoice"):
+        status = {
+            "ambiguous": "not_found",
+            "refused": "error",
+            "retryable": "error",
+            "angry": "error",
+        }.get(kind, kind)
+        if kind == "pending" and step in (
+            "answer",
+            "get_order",
+            "list_orders",
+            "track_parcel",
+            "get_invoice",
+        ):
             kind = status = "ok"
         text = rng.choice(results[kind].get(step, results[kind]["any"]))
         part = part_of(text)
         goal = request.text if len(request.text) < 160 else request.text[:157] + "..."
         made[part].append(
-            (f"goal: {goal}\nstep: {step}\nresult: {status} {text}\nleft: {left}", decide(kind, left))
+            (
+                f"goal: {goal}\nstep: {step}\nresult: {status} {text}\nleft: {left}",
+                decide(kind, left),
+            )
         )
-    lineage = {"data": {"own": {"messages": len(made["train"]), "licence": "written for this project"}}}
+    lineage = {
+        "data": {"own": {"messages": len(made["train"]), "licence": "written for this project"}}
+    }
     return made["train"][:620], [*made["test"], *made["calibration"]][:110], lineage

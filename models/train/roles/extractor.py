@@ -70,19 +70,29 @@ def prompt(operation: str, text: str) -> str:
 
 def answer(operation: str, values: dict[str, Any]) -> str:
     """What it writes: compact JSON, fields in order, null for what was not said."""
-    return json.dumps({name: values.get(name) for name in FIELDS[operation]}, ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(
+        {name: values.get(name) for name in FIELDS[operation]},
+        ensure_ascii=False,
+        separators=(",", ":"),
+    )
 
 
 def months(text: str) -> int:
     """How many months a customer's words mean."""
     digits = re.search(r"\d+", text)
-    return int(digits.group()) if digits else next(_NUMBER_WORDS[w] for w in text.split() if w in _NUMBER_WORDS)
+    return (
+        int(digits.group())
+        if digits
+        else next(_NUMBER_WORDS[w] for w in text.split() if w in _NUMBER_WORDS)
+    )
 
 
 def make(operation: str, template: str, rng: random.Random) -> tuple[str, str]:
     """One message of a template, and the answer it asks for."""
     while "(" in template:
-        template = re.sub(r"\(([^()]*)\)", lambda found: rng.choice(found.group(1).split("|")), template, count=1)
+        template = re.sub(
+            r"\(([^()]*)\)", lambda found: rng.choice(found.group(1).split("|")), template, count=1
+        )
     values: dict[str, Any] = {}
     reason: list[str] = []
 
@@ -124,11 +134,15 @@ def _public(data: Path, rng: random.Random, count: int) -> list[tuple[str, str]]
             continue
         value = str(entity["value"])
         if entity["type"] == "order_id" and row["intent"] in ("cancel_order", "track_order"):
-            operation = {"cancel_order": "cancel_order", "track_order": "track_parcel"}[row["intent"]]
+            operation = {"cancel_order": "cancel_order", "track_order": "track_parcel"}[
+                row["intent"]
+            ]
             found.append((prompt(operation, text), answer(operation, {"order_number": value})))
         if entity["type"] == "invoice_id":
             number = value.lstrip("#")
-            found.append((prompt("get_invoice", text), answer("get_invoice", {"invoice_number": number})))
+            found.append(
+                (prompt("get_invoice", text), answer("get_invoice", {"invoice_number": number}))
+            )
     chats: list[tuple[str, str]] = []
     for row in rows(data / "dialogues_cucom_ecommerce", "dialogues"):
         text = row["turns"][0]["content"]
@@ -136,7 +150,9 @@ def _public(data: Path, rng: random.Random, count: int) -> list[tuple[str, str]]
         if len(numbers) == 1 and len(text) < 140:
             operation = rng.choice(["get_order", "track_parcel"])
             chats.append((prompt(operation, text), answer(operation, {"order_number": numbers[0]})))
-    return rng.sample(found, min(count, len(found))) + rng.sample(chats, min(count // 2, len(chats)))
+    return rng.sample(found, min(count, len(found))) + rng.sample(
+        chats, min(count // 2, len(chats))
+    )
 
 
 def samples(

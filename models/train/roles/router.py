@@ -69,12 +69,22 @@ def samples(
     held = [
         *rng.sample(corpus.part("test", source="own"), 140),
         *rng.sample(corpus.part("test", source="bitext"), 120),
-        *rng.sample([m for m in corpus.part("test", source="clinc") if m.label == "out_of_scope"], 60),
+        *rng.sample(
+            [m for m in corpus.part("test", source="clinc") if m.label == "out_of_scope"], 60
+        ),
     ]
-    return _pairs(learn), _pairs(held), {
-        "data": sets.Corpus(learn).lineage,
-        "groups": {"own": slice(0, 140), "bitext": slice(140, 260), "out_of_scope": slice(260, 320)},
-    }
+    return (
+        _pairs(learn),
+        _pairs(held),
+        {
+            "data": sets.Corpus(learn).lineage,
+            "groups": {
+                "own": slice(0, 140),
+                "bitext": slice(140, 260),
+                "out_of_scope": slice(260, 320),
+            },
+        },
+    )
 
 
 def _pairs(messages: list[Message]) -> list[tuple[str, str]]:
