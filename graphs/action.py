@@ -54,7 +54,7 @@ def action_graph(
     graph.add_node(block)
     graph.add_edge(START, "classify")
     graph.add_conditional_edges("classify", after_verdict)
-    graph.add_conditional_edges("judge", after_verdict)
+    graph.add_conditional_edges("judge", after_judge)
     graph.add_edge("request_approval", "approve")
     graph.add_edge("approve", "decide")
     graph.add_conditional_edges("decide", after_decision)
@@ -127,7 +127,7 @@ async def judge(state: ActionState, runtime: Runtime[Context]) -> dict[str, Any]
         ),
     )
     decided = verdict.decide(operation.consequence, operation.consequence, judged, tier="large")
-    return {"verdict": decided, "judged": True}
+    return {"verdict": decided}
 
 
 async def request_approval(state: ActionState, runtime: Runtime[Context]) -> dict[str, Any]:
@@ -219,9 +219,13 @@ def after_verdict(
     if state.get("outcome") is not None or decided is None:
         return "block"
     where = verdict.gate(decided)
-    if where == "judge":
-        return "block" if state.get("judged") else "judge"
     return "request_approval" if where == "approve" else where
+
+
+def after_judge(state: ActionState) -> Literal["execute", "request_approval", "block"]:
+    """The judge is asked once: what is still unknown afterwards goes to a person or nowhere."""
+    where = after_verdict(state)
+    return "block" if where == "judge" else where
 
 
 def after_decision(state: ActionState) -> Literal["execute", "block"]:

@@ -13,7 +13,7 @@ import prompts
 from graphs import extraction, replies
 from graphs.context import Context
 from graphs.nodes.answer import closest, quotes
-from graphs.nodes.converse import transcript
+from graphs.nodes.converse import may_ask_large, transcript
 from graphs.nodes.operation import carry_out, implausible, propose, read_arguments, what_next
 from graphs.nodes.turn import decision as decided_by
 from graphs.nodes.turn import log, offer_hand_off, top
@@ -61,6 +61,8 @@ async def plan(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]
     context, turn, previous = runtime.context, state["turn"], state.get("plan")
     names = [*(n for n in context.operations if n != "hand_off"), ANSWER]
     goal = previous.goal if previous is not None and previous.confirmed else turn.text
+    if not may_ask_large(state, context):
+        return {"plan": None}
     calls = state.get("llm_calls", 0) + 1
     messages = prompts.load("planner").messages(
         shop=replies.SHOP,

@@ -96,6 +96,11 @@ def after_route(
     return lanes[route.lane]
 
 
+def after_extract(state: SupportState) -> Literal["resolve", "extract_by_rules"]:
+    extracted = state.get("extraction")
+    return "extract_by_rules" if extracted is not None and extracted.degraded else "resolve"
+
+
 def after_resolve(state: SupportState) -> Literal["ask", "confirm", "act", "decline"]:
     following = state.get("next")
     assert following is not None
@@ -127,9 +132,11 @@ def after_validate(state: SupportState) -> Literal["deliver", "synthesize", "quo
     return "fall_back"
 
 
-def after_escalate(state: SupportState) -> Literal["validate", "act"]:
+def after_escalate(state: SupportState) -> Literal["validate", "act", "fall_back"]:
     """Who asked for a person gets one, through the gate; who is upset gets a reply and the offer."""
-    return "act" if state.get("next") is not None else "validate"
+    if state.get("next") is not None:
+        return "act"
+    return "validate" if state.get("draft") is not None else "fall_back"
 
 
 def after_outcome(state: SupportState) -> Literal["loop", "deliver"]:

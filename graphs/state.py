@@ -162,7 +162,6 @@ class ActionState(TypedDict, total=False):
     approval: Approval | None
     answer: Answer | None
     outcome: Outcome | None
-    judged: bool
 
 
 class Answer(Record):

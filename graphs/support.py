@@ -16,6 +16,7 @@ from graphs.nodes.operation import (
     confirm,
     decline,
     extract,
+    extract_by_rules,
     format_outcome,
     resolve,
     tell_outcome,
@@ -60,7 +61,9 @@ def support_graph(
     graph.add_node(act)
     graph.add_node(check_result)
     graph.add_node("format", format_outcome)
-    graph.add_edge("extract", "resolve")
+    graph.add_node(extract_by_rules)
+    graph.add_conditional_edges("extract", routing.after_extract)
+    graph.add_edge("extract_by_rules", "resolve")
     graph.add_conditional_edges("resolve", routing.after_resolve)
     graph.add_edge("act", "check_result")
     graph.add_edge("check_result", "format")

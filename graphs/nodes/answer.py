@@ -9,7 +9,7 @@ from langgraph.runtime import Runtime
 import prompts
 from graphs import replies
 from graphs.context import Context
-from graphs.nodes.converse import transcript
+from graphs.nodes.converse import may_ask_large, transcript
 from graphs.nodes.turn import log, offer_hand_off
 from graphs.state import Draft, SupportState
 from tools.domain import Decision
@@ -53,6 +53,8 @@ async def synthesize(state: SupportState, runtime: Runtime[Context]) -> dict[str
     """The LLM writes a cited answer from the kept sentences, token by token."""
     context, passages = runtime.context, state.get("passages", ())
     previous = state.get("draft")
+    if not may_ask_large(state, context):
+        return {"draft": None}
     messages = prompts.load("synthesizer").messages(
         shop=replies.SHOP,
         unknown_reply=replies.unknown(),

@@ -42,10 +42,10 @@ async def escalate(state: SupportState, runtime: Runtime[Context]) -> dict[str, 
         return await hand_off(state, runtime, reason="The customer asked for a person.")
     reason = f"{route.intent}, frustration {route.frustration:.2f}"
     offer = offer_hand_off(state, reason=reason)
-    draft = Draft(text=f"{replies.upset()} {offer.question}", asks=True)
+    draft: Draft | None = None
     calls = state.get("llm_calls", 0)
     degraded = state.get("degraded", ())
-    if route.sensitivity == "normal" or context.limits.personal_to_large:
+    if may_ask_large(state, context):
         messages = prompts.load("escalation").messages(
             shop=replies.SHOP,
             availability=replies.availability(),
@@ -82,6 +82,13 @@ async def escalate(state: SupportState, runtime: Runtime[Context]) -> dict[str, 
         "llm_calls": calls,
         "degraded": degraded,
     }
+
+
+def may_ask_large(state: SupportState, context: Context) -> bool:
+    """Personal data stays here where the large model is somebody else's."""
+    route = state.get("route")
+    personal = route is not None and route.sensitivity == "personal"
+    return context.limits.personal_to_large or not personal
 
 
 async def hand_off(

@@ -54,8 +54,37 @@ async def extract(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
             refused=refused,
             degraded=degraded,
         ),
-        **({"degraded": (*state.get("degraded", ()), "extractor")} if degraded else {}),
     }
+
+
+async def extract_by_rules(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
+    """The extractor's fallback: numbers that say what they are, and a plain reply to a plain question."""
+    extracted, route, pending = state.get("extraction"), state.get("route"), top(state)
+    assert extracted is not None
+    assert route is not None
+    operation = runtime.context.operations[extracted.operation]
+    answers = route.move == "continue" and pending is not None and pending.stage == "field"
+    asked = pending.field if answers and pending is not None else None
+    found, refused = arguments_by_rules(operation, state["turn"].text, asked=asked)
+    return {
+        "extraction": extracted.model_copy(
+            update={"arguments": {**extracted.arguments, **found}, "refused": refused}
+        ),
+        "degraded": (*state.get("degraded", ()), "extractor"),
+    }
+
+
+def arguments_by_rules(
+    operation: Operation, text: str, *, asked: str | None = None
+) -> tuple[dict[str, JsonValue], dict[str, str]]:
+    """What can be read without a model: (taken, refused with why)."""
+    wanted = extraction.fields(operation)
+    taken, refused = extraction.checked(
+        operation, extraction.by_rules(operation, wanted, text), text
+    )
+    if asked and asked not in taken:
+        taken |= _the_answer_itself(operation, wanted, asked, text)
+    return taken, refused
 
 
 async def read_arguments(
