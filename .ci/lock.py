@@ -61,12 +61,13 @@ def needs(package: Distribution, extra: str) -> list[Requirement]:
 
 def locks() -> dict[Path, str]:
     """The text of both files."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    document = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    project = document["project"]
     extras: dict[str, list[str]] = project["optional-dependencies"]
-    runtime = closure(project["dependencies"], extras)
-    everything = closure(
-        [*project["dependencies"], *(line for lines in extras.values() for line in lines)], extras
-    )
+    # With the build's own needs in the lock, pip makes no second environment to build ours in.
+    asked = [*project["dependencies"], *document["build-system"]["requires"]]
+    runtime = closure(asked, extras)
+    everything = closure([*asked, *(line for lines in extras.values() for line in lines)], extras)
     # First, because the Makefile installs it first: it is the one package whose parts differ by machine.
     ordered = {"torch": everything.pop("torch"), **everything}
     return {
