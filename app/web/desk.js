@@ -136,7 +136,7 @@ function approvalSheet(approval) {
     el("div", {}, el("h4", {}, "Exact arguments"), argumentTable(action.arguments)),
     action.effects.length
       ? el("div", {}, el("h4", {}, "What it will do"), el("ul", { class: "effects" }, ...action.effects.map((line) => el("li", {}, line))))
-      : null,
+      : "",
     el(
       "p",
       { class: "rule" },
@@ -229,11 +229,11 @@ function handoffSheet(item) {
       el("h3", {}, item.title || (customer ? `Conversation with ${customer}` : "Conversation")),
       at ? el("time", { datetime: at }, clock(at)) : null,
     ),
-    item.reason ? el("p", { class: "by" }, `Because ${item.reason}`) : null,
-    item.summary ? el("p", { class: "quote" }, item.summary) : null,
+    item.reason ? el("p", { class: "by" }, `Because ${item.reason}`) : "",
+    item.summary ? el("p", { class: "quote" }, item.summary) : "",
     item.messages?.length
-      ? el("ul", { class: "quote lines" }, ...item.messages.map((each) => el("li", {}, el("b", {}, `${each.role}: `), each.text)))
-      : null,
+      ? el("ul", { class: "quote lines" }, ...item.messages.map((each) => el("li", {}, el("b", {}, `${each.role}: `), each.text.replaceAll("**", ""))))
+      : "",
     el(
       "div",
       { class: "acts" },
@@ -282,7 +282,7 @@ function decisionRow(row) {
     {},
     el("td", {}, clock(row.at)),
     el("td", {}, row.role),
-    el("td", {}, row.chosen, " ", row.abstained ? el("span", { class: "chip warn" }, "abstained") : null),
+    el("td", { class: "chosen", title: row.chosen }, row.chosen, " ", row.abstained ? el("span", { class: "chip warn" }, "abstained") : null),
     el("td", { class: "number" }, probability.toFixed(2), el("meter", { min: 0, max: 1, value: probability, "aria-hidden": "true" })),
     el("td", {}, el("span", { class: row.tier === "large" ? "chip warn" : "chip" }, row.tier)),
     el("td", { title: row.prompt || undefined }, row.model),

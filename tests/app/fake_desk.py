@@ -273,9 +273,9 @@ class FakeDesk:
             {
                 "thread": each.id,
                 "customer": owner,
-                "summary": "The tent arrived with a torn seam.",
-                "reason": "the customer asked for a person",
-                "at": each.created_at,
+                "title": each.title,
+                "created_at": each.created_at,
+                "messages": [m.model_dump(mode="json") for m in self._messages[each.id][-6:]],
             }
             for owner, each in self._threads.values()
             if each.handed_off

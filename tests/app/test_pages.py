@@ -202,6 +202,7 @@ async def test_hand_off_and_back(page, browser, live: Served):
     context = await browser.new_context(base_url=live.url)
     operator = await context.new_page()
     await open_desk(operator)
+    assert "null" not in await operator.locator("#app").inner_text()
     await operator.get_by_label("Last word to the customer").fill("Your tent is on its way.")
     await operator.get_by_role("button", name="Give back to the agent").click()
     await operator.get_by_text("No conversation needs a person.").wait_for()
