@@ -71,14 +71,15 @@ def _field(name: str, info: FieldInfo) -> Field:
     extra = _extra(info)
     record = extra.get("x-record")
     options = tuple(str(v) for v in _literals(info.annotation))
+    whole = _has_type(info.annotation, int)
     return Field(
         name=name,
         question=info.description or f"What is the {name.replace('_', ' ')}?",
         required=info.is_required(),
         record=record if isinstance(record, str) else None,
-        copied=bool(extra.get("x-copy")) and record is None,
+        copied=bool(extra.get("x-copy")) and record is None and not whole and not options,
         options=options,
-        integer=_bounds(info) if _has_type(info.annotation, int) else None,
+        integer=_bounds(info) if whole else None,
     )
 
 
@@ -133,13 +134,17 @@ def named(field: Field, text: str) -> bool:
 
 
 def quantity(text: str, bounds: tuple[int, int]) -> int | None:
-    """A small whole number, in digits or as a word."""
+    """The first small whole number within the bounds, in digits or as a word."""
+    return next((n for n in _quantities(text) if bounds[0] <= n <= bounds[1]), None)
+
+
+def _quantities(text: str) -> list[int]:
+    found: list[int] = []
     for match in _QUANTITY.finditer(text):
         word = match[1].casefold()
-        value = int(word) if word.isdigit() else _QUANTITIES[word]
-        if bounds[0] <= value <= bounds[1] and (word != "a" or "month" in match[0].casefold()):
-            return value
-    return None
+        if word != "a" or "month" in match[0].casefold():
+            found.append(int(word) if word.isdigit() else _QUANTITIES[word])
+    return found
 
 
 def picked(pending: Pending, text: str) -> dict[str, JsonValue] | None:
@@ -275,6 +280,8 @@ def checked(
             taken[name] = value
         elif field.copied and not occurs(str(value), text):
             refused[name] = "is not in the customer's words"
+        elif field.integer is not None and value not in _quantities(text):
+            refused[name] = "is not a number the customer wrote"
         elif field.record is not None and normalise_number(field.record, str(value)) not in _all(
             field, text
         ):

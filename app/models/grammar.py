@@ -36,9 +36,10 @@ def one_of(texts: Sequence[str]) -> str:
     return "root ::= " + " | ".join(literal(text) for text in texts)
 
 
-def quotes_grammar(quotes: Sequence[str], *, most: int = 3) -> str:
-    """A grammar for one to ``most`` of ``quotes`` in their order, none twice, separated by a space."""
+def quotes_grammar(quotes: Sequence[str], *, least: int = 1, most: int = 3) -> str:
+    """A grammar for ``least`` to ``most`` of ``quotes`` in their order, none twice, a space between."""
     count = len(quotes)
+    least = min(least, count)
     rules = [f"q{i} ::= {literal(quote)}" for i, quote in enumerate(quotes)]
 
     def follow(depth: int, after: int) -> str:
@@ -46,13 +47,18 @@ def quotes_grammar(quotes: Sequence[str], *, most: int = 3) -> str:
         ways = [
             f"q{i} more{depth - 1}x{i + 1}" if depth > 1 and i + 1 < count else f"q{i}"
             for i in range(after, count)
+            # The last quotes cannot begin what must still have others behind it.
+            if i + 1 < count or most - depth + 1 >= least
         ]
         return " | ".join(ways)
 
     rules.insert(0, f"root ::= {follow(most, 0)}")
     for depth in range(most - 1, 0, -1):
+        # After ``most - depth`` quotes the next one is still owed while fewer than ``least`` were written.
+        ending = "" if most - depth < least else "?"
         rules += [
-            f'more{depth}x{after} ::= (" " ({follow(depth, after)}))?' for after in range(1, count)
+            f'more{depth}x{after} ::= (" " ({follow(depth, after)})){ending}'
+            for after in range(1, count)
         ]
     return "\n".join(rules)
 

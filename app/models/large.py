@@ -272,7 +272,7 @@ class EmbeddedLargeModel(ChatLargeModel):
         self, role: str, quotes: Sequence[str], max_tokens: int
     ) -> Runnable[Any, Any]:
         given = [neutral(quote) for quote in quotes]
-        grammar = quotes_grammar(given) if given else None
+        grammar = quotes_grammar(given, least=2) if given else None
         tokens = max_tokens if given else min(max_tokens, _EMBEDDED_TOKENS)
         return await self._bound(role, grammar, tokens)
 

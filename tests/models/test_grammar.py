@@ -104,3 +104,15 @@ def test_only_the_customers_words_can_be_copied() -> None:
 
     assert "get_order" not in grammar
     assert '"hi"' in grammar
+
+
+def test_quotes_may_be_owed() -> None:
+    """With two as the least, no answer of one quote is possible."""
+    assert quotes_grammar(["A.", "B.", "C."], least=2, most=2).splitlines() == [
+        "root ::= q0 more1x1 | q1 more1x2",
+        'q0 ::= "A."',
+        'q1 ::= "B."',
+        'q2 ::= "C."',
+        'more1x1 ::= (" " (q1 | q2))',
+        'more1x2 ::= (" " (q2))',
+    ]
