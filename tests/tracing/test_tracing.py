@@ -62,12 +62,15 @@ class Talker:
         user: str,
         *,
         quotes: Sequence[str] = (),
+        bare: str = "",
         max_tokens: int = 400,
     ) -> AsyncIterator[str]:
         yield "You said: "
         yield user
 
-    async def fill(self, role: str, system: str, user: str, schema: dict[str, Any]) -> Filled:
+    async def fill(
+        self, role: str, system: str, user: str, schema: dict[str, Any], *, bare: str = ""
+    ) -> Filled:
         raise AssertionError
 
 
