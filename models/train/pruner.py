@@ -213,7 +213,7 @@ class PrunerModel(nn.Module):
 
     def __init__(self, folder: str) -> None:
         super().__init__()
-        base: Any = AutoModel.from_pretrained(folder, add_pooling_layer=False)
+        base = cast("Any", AutoModel).from_pretrained(folder, add_pooling_layer=False)
         lora = LoraConfig(
             r=RANK, lora_alpha=ALPHA, lora_dropout=0.0, target_modules=["query", "value"]
         )
