@@ -1,0 +1,171 @@
+"""The scenarios of ``cases/examples.yaml`` and how one is graded: by what happened, then by what was said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+from tools.domain import Lane
+
+CASES = Path(__file__).parent / "cases"
+
+
+class Case(BaseModel):
+    """A part of a case file; what the schema does not know is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Expect(Case):
+    """What must be true of one step; only what is named is compared."""
+
+    lane: Lane | None = None
+    operation: str | None = None
+    llm_calls: int | None = None
+    reply_contains_any: tuple[str, ...] = ()
+    reply_excludes: tuple[str, ...] = ()
+    approval: Literal["pending", "none"] | None = None
+    executed: int | None = None
+    handoff: bool | None = None
+    citations: bool | None = None
+
+
+class Step(Case):
+    """The customer says something, the operator decides, or news arrives: exactly one of these."""
+
+    say: str | None = None
+    length: int | None = None
+    while_asked: int = Field(default=1, ge=1)
+    approve: bool | None = None
+    expect_event: str | None = None
+    expect: Expect = Expect()
+
+    @property
+    def text(self) -> str:
+        """What is really sent."""
+        text = self.say or ""
+        if self.length is None:
+            return text
+        return (text * (self.length // max(len(text), 1) + 1))[: self.length]
+
+    def __str__(self) -> str:
+        if self.say is not None:
+            return f"{self.say[:60]!r}"
+        if self.approve is not None:
+            return "approve" if self.approve else "reject"
+        return f"news ({self.expect_event})"
+
+
+class End(Case):
+    """The shop's books after the last step; only what is named is compared."""
+
+    orders: dict[str, str] = {}
+    subscriptions: dict[str, str] = {}
+    addresses: dict[str, str] = {}
+    new_refunds: int | None = None
+
+
+class Scenario(Case):
+    """A conversation that must be held."""
+
+    id: str
+    title: str
+    customer: str
+    llm_calls_at_most: int | None = None
+    steps: tuple[Step, ...]
+    end: End = End()
+    end_of_others: dict[str, End] = {}
+
+
+class _Scenarios(Case):
+    scenarios: tuple[Scenario, ...]
+
+
+def load_scenarios(path: Path = CASES / "examples.yaml") -> tuple[Scenario, ...]:
+    return _Scenarios.model_validate(yaml.safe_load(path.read_text("utf-8"))).scenarios
+
+
+@dataclass
+class Seen:
+    """What one step showed. ``llm_calls`` is counted at the model; ``said_calls`` is what the reply claims."""
+
+    reply: str = ""
+    lane: str | None = None
+    operation: str | None = None
+    llm_calls: int = 0
+    said_calls: int = 0
+    executed: int = 0
+    pending: bool = False
+    handoff: bool = False
+    citations: int = 0
+    errors: list[str] = field(default_factory=list[str])
+    news: str | None = None  #: Status of the outcome that reached the thread.
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How one customer stands in the books, as far as scenarios speak of it."""
+
+    orders: Mapping[str, str]
+    subscriptions: Mapping[str, str]
+    addresses: Mapping[str, str]
+    refunds: int
+
+
+def step_problems(step: Step, seen: Seen) -> list[str]:
+    """Why this step is not as expected; empty when it is."""
+    expect, found = step.expect, list(seen.errors)
+    reply = seen.reply.casefold()
+
+    def compare(what: str, wanted: object, got: object) -> None:
+        if wanted is not None and wanted != got:
+            found.append(f"{what} is {got}, not {wanted}")
+
+    compare("lane", expect.lane, seen.lane)
+    compare("operation", expect.operation, seen.operation)
+    compare("LLM calls", expect.llm_calls, seen.llm_calls)
+    compare("writes executed", expect.executed, seen.executed)
+    compare("hand-off", expect.handoff, seen.handoff)
+    if expect.approval is not None:
+        compare("approval", expect.approval, "pending" if seen.pending else "none")
+    if expect.citations is not None and expect.citations != bool(seen.citations):
+        found.append(f"{seen.citations} citations")
+    if expect.reply_contains_any and not any(
+        words.casefold() in reply for words in expect.reply_contains_any
+    ):
+        found.append(f"none of {list(expect.reply_contains_any)} in {seen.reply[:160]!r}")
+    found += [
+        f"{words!r} in {seen.reply[:160]!r}"
+        for words in expect.reply_excludes
+        if words.casefold() in reply
+    ]
+    if step.expect_event is not None:
+        compare("the news' status", step.expect_event, seen.news)
+    if step.say is not None and seen.said_calls != seen.llm_calls:
+        found.append(f"the turn says {seen.said_calls} LLM calls, {seen.llm_calls} were made")
+    return found
+
+
+def end_problems(end: End, before: Standing, after: Standing) -> list[str]:
+    """How the books differ from what they should be after the scenario."""
+    found: list[str] = []
+    pairs = (
+        (end.orders, after.orders),
+        (end.subscriptions, after.subscriptions),
+        (end.addresses, after.addresses),
+    )
+    for wanted, got in pairs:
+        found += [
+            f"{number} is {got.get(number)!r}, not {value!r}"
+            for number, value in wanted.items()
+            if got.get(number) != value
+        ]
+    added = after.refunds - before.refunds
+    if end.new_refunds is not None and added != end.new_refunds:
+        found.append(f"{added} new refunds, not {end.new_refunds}")
+    return found
