@@ -56,17 +56,21 @@ def train(
         elif role in ADAPTERS:
             from models.train import adapters
 
-            entry = adapters.train(
-                role,
-                data,
-                out,
-                seed=seed,
-                minutes=minutes,
-                steps=steps,
-                threads=threads,
-                progress=progress,
-                resume=resume,
-            )
+            try:
+                entry = adapters.train(
+                    role,
+                    data,
+                    out,
+                    seed=seed,
+                    minutes=minutes,
+                    steps=steps,
+                    threads=threads,
+                    progress=progress,
+                    resume=resume,
+                )
+            except adapters.TooWeak as weak:
+                console.print(f"[red]{weak}[/red]")
+                raise typer.Exit(1) from weak
             console.print_json(data=entry)
         else:
             raise typer.BadParameter(

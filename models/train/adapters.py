@@ -15,6 +15,14 @@ PROMPT = "<|im_start|>user\n{input}<|im_end|>\n<|im_start|>assistant\n"
 END = "<|im_end|>"
 
 
+#: An adapter that gets fewer of its held-out samples right is not released: rules do better.
+FLOOR = 0.5
+
+
+class TooWeak(Exception):
+    """The trained adapter is not good enough to be released."""
+
+
 @dataclass(frozen=True)
 class Sample:
     """What the model reads, and what it must answer."""
@@ -76,6 +84,8 @@ def train(
 
     chosen = plan(role, data, seed)
     file = models / "adapters" / f"{role}.gguf"
+    candidate = models / "candidates" / file.name
+    earlier = candidate if candidate.exists() else file
     before = manifest.find(models, role, "lora") if resume else None
     result = lora.train(
         chosen,
@@ -84,11 +94,19 @@ def train(
         steps=steps,
         threads=threads,
         progress=progress,
-        start=gguf_adapter.read(file) if resume else None,
+        start=gguf_adapter.read(earlier) if resume else None,
     )
-    gguf_adapter.write(file, result.weights, name=role, alpha=result.alpha)
+    gguf_adapter.write(candidate, result.weights, name=role, alpha=result.alpha)
     progress(f"measuring {role}", 0, 1)
-    figures = served.measure(chosen, file)
+    figures = served.measure(chosen, candidate)
+    score = figures["accuracy" if chosen.labels else "exact"]
+    if score < FLOOR:
+        raise TooWeak(
+            f"{role}: {score:.0%} of the held-out samples are right after {result.steps} steps (loss "
+            f"{result.loss:.2f}), which is below {FLOOR:.0%}. Nothing was released; the adapter is in "
+            f"{candidate}: go on with --resume."
+        )
+    candidate.replace(file)
     return manifest.record(
         models,
         file,
