@@ -26,6 +26,11 @@ def action_id(key: str) -> str:
     return f"act_{key[:24]}"
 
 
+def same_request(action_id: str | None, other: str) -> bool:
+    """Whether two ids name one request: a reviewer's edit changes what follows the dot."""
+    return action_id is not None and action_id.split(".")[0] == other.split(".")[0]
+
+
 def normalised(arguments: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
     """Arguments without the differences a person would not call different."""
     return {

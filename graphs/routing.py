@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from graphs.context import Thresholds
+from graphs.keys import same_request
 from graphs.state import Pending, Route, SupportState
 from tools.ports import Choice
 
@@ -141,8 +142,14 @@ def after_escalate(state: SupportState) -> Literal["validate", "act", "fall_back
 
 def after_outcome(state: SupportState) -> Literal["loop", "deliver"]:
     """A plan that waited for this outcome goes on."""
-    plan = state.get("plan")
-    return "loop" if plan is not None and plan.confirmed else "deliver"
+    plan, outcome = state.get("plan"), state["turn"].outcome
+    waits = (
+        plan is not None
+        and plan.confirmed
+        and outcome is not None
+        and any(same_request(step.action_id, outcome.action_id) for step in plan.steps)
+    )
+    return "loop" if waits else "deliver"
 
 
 def _route(state: SupportState) -> Route:
