@@ -85,7 +85,9 @@ class Desk(Protocol):
 
     async def history(self, customer: Customer, thread: str) -> list[Message]: ...
 
-    async def approvals(self, status: str | None = "pending", limit: int = 50) -> list[Approval]: ...
+    async def approvals(
+        self, status: str | None = "pending", limit: int = 50
+    ) -> list[Approval]: ...
     async def decide(self, action_id: str, answer: Answer) -> Approval:
         """Record a reviewer's answer, run or drop the action, tell the customer's thread.
 

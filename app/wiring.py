@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import sqlalchemy as sa
 
 from app.config import LARGE_ROLES, Settings, prepare_environment
@@ -333,7 +335,7 @@ async def _health(
         checks["database"] = {"status": "ok"}
     except BackendUnavailable as error:
         checks["database"] = {"status": "down", "reason": str(error)}
-    checks["checkpoints"] = {"status": "ok", "kind": type(saver).__name__}
+    checks["checkpoints"] = await _saver_health(saver)
     if models.server is not None:
         state = models.server.status()
         ready = state["state"] == "ready"
@@ -348,6 +350,15 @@ async def _health(
         "state": traces.state,
     }
     return checks
+
+
+async def _saver_health(saver: BaseCheckpointSaver[Any]) -> dict[str, Any]:
+    kind = type(saver).__name__
+    try:
+        await saver.aget_tuple({"configurable": {"thread_id": "health", "checkpoint_ns": ""}})
+    except (sqlite3.Error, psycopg.Error, OSError) as error:
+        return {"status": "down", "kind": kind, "reason": str(error)}
+    return {"status": "ok", "kind": kind}
 
 
 def _info(

@@ -23,7 +23,12 @@ _NUMBER = re.compile(
 _BEFORE = re.compile(
     r"(order|invoice|bill|refund|subscription|plan)s?\W*(?:number|no\.?|nr\.?|id)?\W*$", re.I
 )
+_NEWEST_KIND = re.compile(
+    r"\b(?:last|latest|newest|recent)\s+(order|invoice|bill|refund|subscription|plan)", re.I
+)
 _KIND_WORDS = {"bill": "invoice", "plan": "subscription"}
+#: "refund 10482" asks for money back for an order; "refund no. 30112" names a refund.
+_REFUND_THIS = re.compile(r"\brefund\W*$", re.I)
 _ORDINALS = {
     "first": 0,
     "1st": 0,
@@ -118,7 +123,12 @@ def numbers(kind: str, text: str) -> tuple[list[str], list[str]]:
         if number is None:
             continue
         said = prefixes.get((match["prefix"] or "").casefold())
-        if said is None and (before := _BEFORE.search(text[: match.start("digits")])):
+        said_before = text[: match.start("digits")]
+        if (
+            said is None
+            and (before := _BEFORE.search(said_before))
+            and not _REFUND_THIS.search(said_before)
+        ):
             word = before[1].casefold()
             said = _KIND_WORDS.get(word, word)
         if said == kind:
@@ -126,6 +136,14 @@ def numbers(kind: str, text: str) -> tuple[list[str], list[str]]:
         elif said is None and len(match["digits"]) >= 4 and not match["digits"].startswith("0"):
             possible.append(number)
     return list(dict.fromkeys(certain)), list(dict.fromkeys(possible))
+
+
+def newest_of(text: str) -> str | None:
+    """The kind of record the customer calls their newest; "" when they do not say which, None when none."""
+    if not means_newest(text):
+        return None
+    kind = _NEWEST_KIND.search(text)
+    return "" if kind is None else _KIND_WORDS.get(kind[1].casefold(), kind[1].casefold())
 
 
 def named(field: Field, text: str) -> bool:
@@ -194,8 +212,9 @@ def looks_like_address(text: str) -> bool:
     return bool(
         re.search(r"\b\d{4,5}\b", text) and re.search(r"[A-Za-zäöüß.]{3,}\s*\d+", text)
     ) or bool(
-        re.search(
-            r"\b(str|straße|strasse|street|road|lane|avenue|weg|platz|gasse)\b\.?", text, re.I
+        re.search(r"\d", text)
+        and re.search(
+            r"\b(?:\w*(?:straße|strasse|gasse|weg|platz)|str|street|road|lane|avenue)\b", text, re.I
         )
     )
 
@@ -245,7 +264,7 @@ def by_rules(operation: Operation, wanted: list[Field], text: str) -> dict[str, 
             found[field.name] = certain[0]
         elif not certain and len(possible) == 1 and not free_text and not found:
             found[field.name] = possible[0]
-        elif not certain and not possible and not found and means_newest(text):
+        elif not certain and not possible and not found and newest_of(text) in (field.record, ""):
             found[field.name] = NEWEST
     return found
 
@@ -280,10 +299,9 @@ def checked(
             taken[name] = value
         elif field.copied and not occurs(str(value), text):
             refused[name] = "is not in the customer's words"
-        elif field.integer is not None and value not in _quantities(text):
-            refused[name] = "is not a number the customer wrote"
-        elif field.record is not None and normalise_number(field.record, str(value)) not in _all(
-            field, text
+        elif (field.integer is not None and value not in _quantities(text)) or (
+            field.record is not None
+            and normalise_number(field.record, str(value)) not in _all(field, text)
         ):
             refused[name] = "is not a number the customer wrote"
         else:
@@ -314,7 +332,8 @@ def missing(operation: Operation, arguments: Mapping[str, JsonValue]) -> tuple[s
         operation.arguments.model_validate(dict(arguments))
     except ValidationError as error:
         for problem in error.errors():
-            if problem["type"] == "missing":
+            # A model that wants any one of several fields says so without naming one.
+            if problem["type"] == "missing" and problem["loc"]:
                 name = str(problem["loc"][0])
                 return name, questions[name]
         names = [name for name in questions if name not in arguments]

@@ -17,12 +17,14 @@ from app.models.grammar import quotes_grammar, schema_grammar
 from tools.ports import Filled, ModelOutputInvalid, ModelUnavailable
 
 if TYPE_CHECKING:
-    from langchain_core.runnables import Runnable
+    from langchain_core.runnables import Runnable, RunnableConfig
     from langchain_openai import ChatOpenAI
 
 #: What the embedded model may write at most when it is not bound to quotes: it rambles, and slowly.
 _EMBEDDED_TOKENS = 160
 _FILL_TOKENS = 600
+#: The port's own wrapper traces the call; the graph's callbacks would trace it a second time.
+_UNTRACED: RunnableConfig = {"callbacks": []}
 
 
 @dataclass
@@ -123,7 +125,7 @@ class ChatLargeModel:
             self._count(role)
             finish = ""
             messages = self._messages(role, system, user, bare)
-            stream = cast("AsyncGenerator[Any]", chat.astream(messages))
+            stream = cast("AsyncGenerator[Any]", chat.astream(messages, config=_UNTRACED))
             # Closed also when the reader goes away, so that the server stops writing.
             async with aclosing(stream):
                 while True:
@@ -145,7 +147,7 @@ class ChatLargeModel:
         async with self._errors(), asyncio.timeout(self._timeout_for(role)):
             chat = await self._bound_for_filling(role, bare or user, schema)
             self._count(role)
-            message = await chat.ainvoke(self._messages(role, system, user, bare))
+            message = await chat.ainvoke(self._messages(role, system, user, bare), config=_UNTRACED)
         finish = message.response_metadata.get("finish_reason")
         return Filled(
             values=self._values(role, schema, str(message.text), truncated=finish == "length"),

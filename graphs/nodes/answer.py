@@ -64,6 +64,8 @@ async def synthesize(state: SupportState, runtime: Runtime[Context]) -> dict[str
     )
     quotable = await closest(context, state["turn"].text, quotes(passages))
     pieces: list[str] = []
+    if previous is not None:
+        runtime.stream_writer({"event": "token", "data": {"text": "", "reset": True}})
     try:
         async for token in context.large.write(
             "synthesizer",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,8 +124,12 @@ class Reading:
 
 async def read_message(context: Context, text: str) -> Reading:
     """The router's cascade: the encoder's head, then the small model where that is unsure."""
-    choices = [await context.encoder.classify("intent", text)]
     degraded: list[str] = []
+    try:
+        choices = [await context.encoder.classify("intent", text)]
+    except PortError as error:
+        degraded.append(f"encoder: {error}")
+        choices = [_blank(context.intents.names)]
     settled, abstained = routing.settle(choices, context.thresholds)
     if abstained:
         try:
@@ -136,9 +141,30 @@ async def read_message(context: Context, text: str) -> Reading:
         choices=tuple(choices),
         settled=settled,
         abstained=abstained,
-        frustration=await context.encoder.classify("frustration", text),
-        complexity=await context.encoder.classify("complexity", text),
+        frustration=await _head(context, "frustration", text, degraded),
+        complexity=await _head(context, "complexity", text, degraded),
         degraded=tuple(degraded),
+    )
+
+
+async def _head(context: Context, head: str, text: str, degraded: list[str]) -> Choice:
+    """A head that only colours the route; without it the route is as it would be for a calm message."""
+    try:
+        return await context.encoder.classify(head, text)
+    except PortError as error:
+        degraded.append(f"{head}: {error}")
+        return _blank(("calm" if head == "frustration" else "single",))
+
+
+def _blank(options: Sequence[str]) -> Choice:
+    """What a tier that did not answer is taken to have said: nothing in particular."""
+    return Choice(
+        option=options[0],
+        probabilities={option: 1 / len(options) for option in options},
+        model="none",
+        version="",
+        tier="encoder",
+        ms=0.0,
     )
 
 
