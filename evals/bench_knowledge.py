@@ -69,7 +69,18 @@ def rank(passages: Sequence[Passage], articles: Sequence[str]) -> int | None:
     return next((place for place, name in enumerate(order, 1) if name in articles), None)
 
 
-async def retrieval(knowledge: HybridKnowledge, cases: Cases) -> None:
+@dataclass(frozen=True)
+class Found:
+    """How well one way of searching finds."""
+
+    way: Way
+    recall: float  #: A right article is among the first five.
+    mrr: float
+    p50_ms: float
+
+
+async def retrieval(knowledge: HybridKnowledge, cases: Cases) -> list[Found]:
+    ways: list[Found] = []
     print(f"{'retrieval':<12}{'recall@5':>10}{'MRR':>8}{'p50 ms':>9}")
     for way in WAYS:
         ranks: list[int | None] = []
@@ -82,6 +93,7 @@ async def retrieval(knowledge: HybridKnowledge, cases: Cases) -> None:
         recall = sum(place is not None and place <= 5 for place in ranks) / len(ranks)
         mrr = sum(1 / place for place in ranks if place) / len(ranks)
         print(f"{way:<12}{recall:>10.3f}{mrr:>8.3f}{statistics.median(spent):>9.1f}")
+        ways.append(Found(way, recall, mrr, statistics.median(spent)))
         if way == "hybrid":
             missed = [
                 case.id
@@ -89,6 +101,7 @@ async def retrieval(knowledge: HybridKnowledge, cases: Cases) -> None:
                 if place is None or place > 5
             ]
             print(f"not in the first 5: {', '.join(missed) or 'none'}")
+    return ways
 
 
 async def pruning(knowledge: HybridKnowledge, cases: Cases, *, verbose: bool) -> Figures:
@@ -129,10 +142,8 @@ def show(figures: Figures, cases: Cases) -> None:
     print(f"  prune p50 (15 chunks)     {statistics.median(figures.ms):.0f} ms")
 
 
-async def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--verbose", action="store_true", help="print the cases that went wrong")
-    chosen = options.parse_args()
+async def measure(*, verbose: bool = False) -> tuple[Cases, list[Found], list[Figures]]:
+    """Ingest the articles, search and prune: how each way finds, then how each pruner prunes."""
     cases = Cases.model_validate(yaml.safe_load(CASES.read_text()))
     encoder = OnnxEncoder()
     with tempfile.TemporaryDirectory() as folder:
@@ -146,16 +157,25 @@ async def main() -> None:
         again = await knowledge.ingest([ARTICLES])
         spent = 1000 * (time.perf_counter() - started)
         print(f"second run: {again.embedded} chunks embedded, {spent:.0f} ms")
-        await retrieval(knowledge, cases)
-        show(await pruning(knowledge, cases, verbose=chosen.verbose), cases)
+        found = await retrieval(knowledge, cases)
+        pruned = [await pruning(knowledge, cases, verbose=verbose)]
         knowledge.close()
         knowledge = HybridKnowledge.open(
             Path(folder), encoder, load_pruner=lambda: LoraPruner.load(ROOT / "models", cache)
         )
         await knowledge.pruner_ready()
-        show(await pruning(knowledge, cases, verbose=chosen.verbose), cases)
+        pruned.append(await pruning(knowledge, cases, verbose=verbose))
         knowledge.close()
+    for figures in pruned:
+        show(figures, cases)
+    return cases, found, pruned
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--verbose", action="store_true", help="print the cases that went wrong")
+    asyncio.run(measure(verbose=options.parse_args().verbose))
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    main()

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import io
+import statistics
+
 from evals.figures import Figure, NotPossible, Report, Table
 from evals.world import Folders, Progress, quiet
 
@@ -38,4 +43,48 @@ def models(folders: Folders, progress: Progress = quiet) -> Report:
 
 def knowledge(folders: Folders, progress: Progress = quiet) -> Report:
     """How well the knowledge finds, prunes and refuses."""
-    raise NotPossible("evals/bench_knowledge.py is not registered yet.")
+    from evals import bench_knowledge
+
+    progress("Searching and pruning", 0, 0)
+    # What it prints itself is for its own command.
+    with contextlib.redirect_stdout(io.StringIO()):
+        cases, found, pruned = asyncio.run(bench_knowledge.measure())
+    answerable, unanswerable = len(cases.answerable), len(cases.unanswerable)
+    hybrid = next(one for one in found if one.way == "hybrid")
+    dense = next(one for one in found if one.way == "dense")
+    with_adapter, without = pruned[-1], pruned[0]
+    report = Report(
+        "knowledge",
+        figures=[
+            Figure(
+                "retrieval, recall@5",
+                hybrid.recall,
+                "",
+                baseline=f"dense alone: {dense.recall:.2f}",
+                ratio=hybrid.recall / dense.recall,
+            ),
+            Figure("retrieval p50", hybrid.p50_ms, "ms"),
+            Figure(
+                "a right article among the kept chunks",
+                100 * with_adapter.right / answerable,
+                "%",
+                baseline=f"{without.name}: {100 * without.right / answerable:.0f} %",
+                ratio=with_adapter.right / max(without.right, 1),
+            ),
+            Figure(
+                "unanswerable questions refused", 100 * with_adapter.refused / unanswerable, "%"
+            ),
+            Figure(
+                "chunks kept of 15",
+                statistics.mean(with_adapter.chunks),
+                baseline="15 chunks",
+                ratio=statistics.mean(with_adapter.chunks) / 15,
+            ),
+            Figure("pruning 15 chunks, p50", statistics.median(with_adapter.ms), "ms"),
+        ],
+    )
+    table = Table("Search", ("way", "recall@5", "MRR", "p50 ms"))
+    for one in found:
+        table.rows.append((one.way, f"{one.recall:.3f}", f"{one.mrr:.3f}", f"{one.p50_ms:.1f}"))
+    report.tables.append(table)
+    return report

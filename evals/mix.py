@@ -104,15 +104,18 @@ async def play(folder: Path, messages: Sequence[Message], progress: Progress = q
                 events = [event async for event in desk.turn(customer, thread, message.text)]
             seen = Seen()
             look_at(seen, events)
-            data = next((dict(e.data) for e in events if e.event == "route"), {})
-            lane = str(data.get("lane", "refused"))
+            routed: dict[str, object] = {}
+            for event in events:
+                if event.event == "route":
+                    routed = dict(event.data)
+            lane = str(routed.get("lane", "refused"))
             went.append(
                 Went(
                     message=message,
-                    lane="clarify" if data.get("abstained") else lane,
-                    intent=str(data.get("intent", "")),
-                    tier=str(data.get("tier", "rule")),
-                    probability=float(str(data.get("probability", 1.0))),
+                    lane="clarify" if routed.get("abstained") else lane,
+                    intent=str(routed.get("intent", "")),
+                    tier=str(routed.get("tier", "rule")),
+                    probability=float(str(routed.get("probability", 1.0))),
                     guess=lane,
                     llm_calls=calls.made,
                     errors=tuple(seen.errors),
