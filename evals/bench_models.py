@@ -45,7 +45,8 @@ def quantile(values: list[float], share: float) -> float:
     return sorted(values)[min(int(len(values) * share), len(values) - 1)]
 
 
-async def run(rounds: int) -> None:
+async def run(rounds: int) -> dict[str, list[float]]:
+    """Milliseconds of each request, by kind and way (``choose bare``, ``choose gateway``, ...)."""
     base = base_model()
     manifest = load_manifest(base=base)
     began = time.perf_counter()
@@ -118,6 +119,7 @@ async def run(rounds: int) -> None:
         print(
             f"adapters {len(manifest.adapters)}, resident memory {resident_mb(server.pid):.0f} MB"
         )
+        return times
 
 
 def main() -> None:

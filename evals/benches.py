@@ -7,7 +7,7 @@ import contextlib
 import io
 import statistics
 
-from evals.figures import Figure, NotPossible, Report, Table
+from evals.figures import Figure, Report, Table
 from evals.world import Folders, Progress, quiet
 
 
@@ -38,7 +38,25 @@ def gate(folders: Folders, progress: Progress = quiet) -> Report:
 
 def models(folders: Folders, progress: Progress = quiet) -> Report:
     """What the model gateway adds."""
-    raise NotPossible("evals/bench_models.py is not registered yet.")
+    from evals import bench_models
+
+    progress("Measuring the model gateway", 0, 0)
+    with contextlib.redirect_stdout(io.StringIO()):
+        times = asyncio.run(bench_models.run(30))
+    report = Report("models")
+    for name, what in (("choose", "one choice by the router"), ("fill", "one filled form")):
+        gateway = statistics.median(times[f"{name} gateway"])
+        bare = statistics.median(times[f"{name} bare"])
+        report.figures.append(
+            Figure(
+                f"{what} through the gateway, p50",
+                gateway,
+                "ms",
+                baseline=f"the bare HTTP call: {bare:.1f} ms",
+                ratio=gateway / bare,
+            )
+        )
+    return report
 
 
 def knowledge(folders: Folders, progress: Progress = quiet) -> Report:
