@@ -307,20 +307,24 @@ class SupportDesk:
         return [d.model_dump(mode="json") for d in await self.stores.decisions.list(**filters)]
 
     async def hand_offs(self) -> list[Mapping[str, Any]]:
-        return [
-            {
-                "thread": t.id,
-                "customer": t.customer,
-                "title": t.title,
-                "created_at": t.created_at.isoformat(),
-                "messages": [
-                    m.model_dump(mode="json")
-                    for raw in (await self._messages(t.id))[-6:]
-                    if (m := _shown(raw))
-                ],
-            }
-            for t in await self.stores.threads.list_handed_off()
-        ]
+        waiting: list[Mapping[str, Any]] = []
+        for thread in await self.stores.threads.list_handed_off():
+            values = (await self.support.aget_state(_config(thread.id))).values
+            waiting.append(
+                {
+                    "thread": thread.id,
+                    "customer": thread.customer,
+                    "title": thread.title,
+                    "created_at": thread.created_at.isoformat(),
+                    "summary": values.get("hand_off_note", ""),
+                    "messages": [
+                        m.model_dump(mode="json")
+                        for raw in values.get("messages", [])[-6:]
+                        if (m := _shown(raw))
+                    ],
+                }
+            )
+        return waiting
 
     async def release(self, thread: str, operator: str, message: str | None = None) -> None:
         found = await self.stores.threads.find(thread)

@@ -8,17 +8,19 @@ from typing import Any, Literal, cast
 
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
+from pydantic import JsonValue
 
 import prompts
 from graphs import extraction, replies
 from graphs.context import Context
+from graphs.keys import same_request
 from graphs.nodes.answer import closest, quotes
 from graphs.nodes.converse import may_ask_large, transcript
 from graphs.nodes.operation import carry_out, implausible, propose, read_arguments, what_next
 from graphs.nodes.turn import decision as decided_by
 from graphs.nodes.turn import log, offer_hand_off, top
 from graphs.state import Draft, Pending, Plan, Step, SupportState
-from tools.domain import Decision, OperationFailed, Outcome, Preview
+from tools.domain import Decision, Operation, OperationFailed, Outcome, Preview
 from tools.ports import BackendUnavailable, PortError
 
 #: The step that looks something up in the knowledge base instead of calling an operation.
@@ -60,9 +62,14 @@ async def plan(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]
     """The LLM turns the request into steps; what it may name is a closed set."""
     context, turn, previous = runtime.context, state["turn"], state.get("plan")
     names = [*(n for n in context.operations if n != "hand_off"), ANSWER]
-    goal = previous.goal if previous is not None and previous.confirmed else turn.text
+    if previous is not None and not previous.confirmed:
+        previous = None  # never begun: the customer asks for something else now
+    again = state.get("next_move") == "replan" and previous is not None
+    goal = previous.goal if again and previous is not None else turn.text
+    # Without new steps a plan that failed is reported, and one that still waits is kept.
+    unplanned = {"plan": previous, "next_move": "escalate" if again else "unplanned"}
     if not may_ask_large(state, context):
-        return {"plan": None}
+        return unplanned
     calls = state.get("llm_calls", 0) + 1
     messages = prompts.load("planner").messages(
         shop=replies.SHOP,
@@ -85,7 +92,7 @@ async def plan(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]
                 "type": "array",
                 "items": {"enum": names},
                 "minItems": 1,
-                "maxItems": min(4, context.limits.plan_steps),
+                "maxItems": context.limits.plan_steps,
             }
         },
         "required": ["steps"],
@@ -97,13 +104,13 @@ async def plan(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]
         )
     except PortError as error:
         return {
-            "plan": None,
+            **unplanned,
             "llm_calls": calls,
             "degraded": (*state.get("degraded", ()), f"planner: {error}"),
         }
     proposed = filled.values.get("steps")
     steps = [str(s) for s in proposed if s in names] if isinstance(proposed, list) else []
-    steps = list(dict.fromkeys(steps))[: context.limits.plan_steps]
+    steps = as_often_as_named(steps, goal, context)[: context.limits.plan_steps]
     await log(
         runtime,
         state,
@@ -119,16 +126,27 @@ async def plan(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]
         ),
     )
     if not steps:
-        return {"plan": None, "llm_calls": calls}
-    done = tuple(s for s in _steps(previous) if s.status in ("done", "pending"))
-    finished = {s.name for s in done}
+        return {**unplanned, "llm_calls": calls}
+    begun = _steps(previous)
+    if again:
+        # Tried is tried: what failed, or may have happened, is not repeated under another key.
+        begun = tuple(s for s in begun if s.status != "waiting")
+        steps = [n for n in steps if n not in {s.name for s in begun}]
+        if not steps:
+            return {**unplanned, "llm_calls": calls}
+    else:
+        # What an earlier request still waits for stays part of the plan.
+        begun = tuple(s for s in begun if s.status in ("waiting", "pending"))
     return {
         "plan": Plan(
-            request=previous.request if previous is not None and previous.confirmed else turn.id,
+            request=previous.request if again and previous is not None else turn.id,
             goal=goal,
-            steps=(*done, *(Step(name=n) for n in steps if n not in finished)),
+            steps=(
+                *begun,
+                *(Step(name=n, writes=n != ANSWER and context.operations[n].writes) for n in steps),
+            ),
             confirmed=False,
-            replans=previous.replans + 1 if previous is not None and previous.confirmed else 0,
+            replans=previous.replans + 1 if again and previous is not None else 0,
         ),
         "llm_calls": calls,
     }
@@ -141,6 +159,7 @@ async def prepare(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
     answered = pending if pending is not None and pending.operation == "plan" else None
     steps = list(current.steps)
     shared: dict[str, Any] = {}
+    asked = answered.attempts if answered is not None else 0
     for index, step in enumerate(steps):
         if step.name == ANSWER or step.status != "waiting":
             continue
@@ -153,10 +172,17 @@ async def prepare(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
             arguments = step.arguments
         else:
             arguments, _, _ = await read_arguments(state, runtime, operation, current.goal)
+            arguments |= named_for(steps, index, operation, current.goal)
         # Steps of one request are about the same records unless the customer says otherwise.
         arguments = {**{k: v for k, v in shared.items() if k in known}, **arguments}
         following = await what_next(context, operation, arguments, current.goal, confirmed=None)
         if following.step in ("ask", "choose"):
+            same = answered is not None and (answered.step, answered.field) == (
+                index,
+                following.field,
+            )
+            if same and asked >= 2:
+                return {"plan": None, "draft": None}
             steps[index] = step.model_copy(update={"arguments": arguments})
             question = Pending(
                 request=current.request,
@@ -169,6 +195,7 @@ async def prepare(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
                 candidates=following.candidates,
                 question=following.question,
                 asked_in=state["turn"].id,
+                attempts=asked + 1 if same else 0,
             )
             return {
                 "plan": current.model_copy(update={"steps": tuple(steps)}),
@@ -188,6 +215,7 @@ async def prepare(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
     return {
         "plan": current.model_copy(update={"steps": tuple(steps)}),
         "pending": _others(state),
+        "draft": None,
     }
 
 
@@ -195,15 +223,21 @@ async def confirm_plan(state: SupportState, runtime: Runtime[Context]) -> dict[s
     """One confirmation for the whole plan, naming each record."""
     current = state.get("plan")
     assert current is not None
-    text = replies.plan_confirmation(current, runtime.context.operations)
+    question = replies.plan_confirmation(current, runtime.context.operations)
     pending = Pending(
         request=current.request,
         operation="plan",
         stage="confirm",
-        question=text,
+        question=question,
         asked_in=state["turn"].id,
     )
-    return {"pending": (*_others(state), pending), "draft": Draft(text=text, asks=True)}
+    # A plan made anew first says what became of the old one: a no must not swallow it.
+    text = "\n\n".join([*untold(current), question])
+    return {
+        "plan": _told(current),
+        "pending": (*_others(state), pending),
+        "draft": Draft(text=text, asks=True, tells=finished(current)),
+    }
 
 
 async def act(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
@@ -211,7 +245,9 @@ async def act(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
     context, current = runtime.context, state.get("plan")
     assert current is not None
     index = next_step(current, context)
-    assert index is not None
+    if index is None:  # confirmed, but every step waits for an approval that is still out
+        held = current.model_copy(update={"confirmed": True})
+        return {"plan": held, "outcome": None, "pending": _others(state)}
     step = current.steps[index]
     if step.name == ANSWER:
         done = step.model_copy(update={"status": "done", "note": await _look_up(runtime, current)})
@@ -222,7 +258,8 @@ async def act(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
             context.customer, operation, operation.arguments.model_validate(step.arguments)
         )
     except (OperationFailed, BackendUnavailable) as error:
-        failed = step.model_copy(update={"status": "failed", "note": str(error)})
+        note = replies.backend_down() if isinstance(error, BackendUnavailable) else str(error)
+        failed = step.model_copy(update={"status": "failed", "note": note})
         return {"plan": _with(current, index, failed), "outcome": None, "pending": _others(state)}
     action = propose(
         context,
@@ -234,7 +271,14 @@ async def act(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
         effects=preview.effects,
     )
     outcome = await carry_out(runtime, operation, action)
-    acted = step.model_copy(update={"action_id": action.id})
+    acted = step.model_copy(
+        update={
+            "action_id": action.id,
+            "arguments": action.arguments,
+            "label": action.label,
+            "effects": action.effects,
+        }
+    )
     return {"plan": _with(current, index, acted), "outcome": outcome, "pending": _others(state)}
 
 
@@ -246,7 +290,7 @@ async def observe(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
     if outcome is None:
         return {}
     for index, step in enumerate(current.steps):
-        if step.action_id == outcome.action_id:
+        if same_request(step.action_id, outcome.action_id):
             return {"plan": _with(current, index, observed(step, outcome, context))}
     return {}
 
@@ -287,25 +331,17 @@ async def compose(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
     """Report every step; a plan that waits for an approval is kept for when it comes."""
     current, context = state.get("plan"), runtime.context
     assert current is not None
-    outcome = state["turn"].outcome
-    text = replies.plan_report(current, context.operations)
-    if outcome is not None:
-        fresh = [
-            s.note
-            for s in current.steps
-            if s.note and not s.told and s.action_id != outcome.action_id
-        ]
-        news = replies.news(context.operations[outcome.operation], outcome)
-        text = "\n\n".join([news, *fresh])
-    reported = tuple(
-        s.model_copy(update={"told": s.told or s.status not in ("waiting", "pending")})
-        for s in current.steps
-    )
-    waits = any(s.status == "waiting" for s in reported)
+    outcome, news = state["turn"].outcome, state.get("draft")
+    parts = untold(current, besides=outcome)
+    if outcome is not None and news is not None:
+        parts.insert(0, news.text)
+    if held := replies.plan_waiting(current, context.operations):
+        parts.append(held)
+    waits = any(s.status == "waiting" for s in current.steps)
     return {
-        "plan": current.model_copy(update={"steps": reported}) if waits else None,
+        "plan": _told(current) if waits else None,
         "pending": _others(state),
-        "draft": Draft(text=text),
+        "draft": Draft(text="\n\n".join(parts), tells=finished(current)),
     }
 
 
@@ -313,12 +349,25 @@ async def give_up(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
     """The loop's fallback: say what was done, and offer a person for the rest."""
     current = state.get("plan")
     offer = offer_hand_off(state, reason="A request with several steps could not be completed.")
-    done = replies.plan_report(current, runtime.context.operations) if current is not None else ""
-    text = f"{done}\n\n{replies.could_not_finish()} {offer.question}".strip()
+    apology = f"{replies.could_not_finish()} {offer.question}"
+    if current is not None and state.get("next_move") == "unplanned":
+        # It is the new request that could not be planned: the plan that waits has nothing to do with it.
+        return {
+            "pending": (*_others(state), offer),
+            "draft": Draft(text=apology, asks=True),
+        }
+    outcome, news = state["turn"].outcome, state.get("draft")
+    parts = untold(current, besides=outcome) if current is not None else []
+    if outcome is not None and news is not None:
+        parts.insert(0, news.text)
     return {
         "plan": None,
         "pending": (*_others(state), offer),
-        "draft": Draft(text=text, asks=True),
+        "draft": Draft(
+            text="\n\n".join([*parts, apology]),
+            asks=True,
+            tells=finished(current) if current is not None else (),
+        ),
     }
 
 
@@ -336,18 +385,20 @@ def where_to_begin(state: SupportState) -> Literal["plan", "prepare", "act", "ob
 
 
 def after_plan(state: SupportState) -> Literal["prepare", "give_up"]:
-    return "prepare" if state.get("plan") is not None else "give_up"
+    planned = state.get("next_move") not in ("escalate", "unplanned")
+    return "prepare" if planned and state.get("plan") is not None else "give_up"
 
 
 def after_prepare(state: SupportState) -> Literal["confirm_plan", "act", "give_up", "__end__"]:
     current = state.get("plan")
-    assert current is not None
+    if current is None:
+        return "give_up"
     if state.get("draft") is not None:
         return "__end__"
-    if not any(s.status == "waiting" for s in current.steps):
+    waiting = [s for s in current.steps if s.status == "waiting"]
+    if not waiting:
         return "give_up"
-    writes = any(s.name != ANSWER and s.status == "waiting" and s.label for s in current.steps)
-    return "confirm_plan" if writes else "act"
+    return "confirm_plan" if any(s.writes for s in waiting) else "act"
 
 
 def after_evaluate(state: SupportState) -> Literal["act", "plan", "compose", "give_up"]:
@@ -408,21 +459,82 @@ def observed(step: Step, outcome: Outcome, context: Context) -> Step:
         "executed": "done",
         "pending": "pending",
     }
-    return step.model_copy(
-        update={
-            "status": statuses.get(outcome.status, "failed"),
-            "note": replies.outcome(operation, outcome),
-        }
+    # The reviewers' note and "already done" are for news; what just began to wait says what it will do.
+    note = (
+        replies.pending(operation, step.arguments, step.label, step.effects)
+        if outcome.status == "pending"
+        else replies.outcome(operation, outcome)
     )
+    return step.model_copy(
+        update={"status": statuses.get(outcome.status, "failed"), "note": note, "told": False}
+    )
+
+
+def as_often_as_named(steps: list[str], goal: str, context: Context) -> list[str]:
+    """A step counts again only where the request names another record for it: a small planner repeats
+    itself, and a customer who cancels two orders gives two numbers."""
+    kept: list[str] = []
+    for name in steps:
+        most = 1
+        if name != ANSWER:
+            numbered = (f.record for f in extraction.fields(context.operations[name]) if f.record)
+            most = max([1, *(len(_numbers(kind, goal)) for kind in numbered)])
+        if kept.count(name) < most:
+            kept.append(name)
+    return kept
+
+
+def named_for(
+    steps: list[Step], index: int, operation: Operation, goal: str
+) -> dict[str, JsonValue]:
+    """The number that belongs to this one of several steps of the same operation."""
+    same = [i for i, s in enumerate(steps) if s.name == operation.name and not s.action_id]
+    if len(same) < 2:
+        return {}
+    for field in extraction.fields(operation):
+        if field.record and len(found := _numbers(field.record, goal)) >= len(same):
+            return {field.name: found[same.index(index)]}
+    return {}
+
+
+def _numbers(kind: str, text: str) -> list[str]:
+    certain, possible = extraction.numbers(kind, text)
+    return certain or possible
+
+
+def untold(current: Plan, *, besides: Outcome | None = None) -> list[str]:
+    """What the customer has not heard yet of the steps that were tried, but for this outcome's."""
+    return [
+        s.note
+        for s in current.steps
+        if s.note
+        and not s.told
+        and not (besides is not None and same_request(s.action_id, besides.action_id))
+    ]
+
+
+def finished(current: Plan) -> tuple[str, ...]:
+    """The actions of this plan whose outcome is known."""
+    return tuple(
+        s.action_id for s in current.steps if s.action_id and s.status in ("done", "failed")
+    )
+
+
+def _told(current: Plan) -> Plan:
+    steps = tuple(s.model_copy(update={"told": s.told or bool(s.note)}) for s in current.steps)
+    return current.model_copy(update={"steps": steps})
 
 
 async def _look_up(runtime: Runtime[Context], current: Plan) -> str:
     """Answer the request's question from the kept sentences themselves; no model writes here."""
     context = runtime.context
-    question = await _question_in(context, current.goal)
-    found = await context.knowledge.retrieve(question, limit=context.limits.retrieved_chunks)
-    kept = await context.knowledge.prune(question, found, keep=2)
-    sentences = await closest(context, question, quotes(tuple(kept)), most=2)
+    try:
+        question = await _question_in(context, current.goal)
+        found = await context.knowledge.retrieve(question, limit=context.limits.retrieved_chunks)
+        kept = await context.knowledge.prune(question, found, keep=2)
+        sentences = await closest(context, question, quotes(tuple(kept)), most=2)
+    except PortError:
+        return replies.unknown()
     return " ".join(re.sub(r" \[\d+\]$", "", s) for s in sentences) or replies.unknown()
 
 

@@ -165,21 +165,17 @@ def plan_confirmation(plan: Plan, operations: Mapping[str, Operation]) -> str:
             continue
         title = operations[step.name].title if step.name in operations else "Answer your question"
         lines.append(f"{title}: {step.label}" if step.label else title)
-    notes = [s.note for s in plan.steps if s.status == "failed" and s.note]
-    return "\n\n".join([*notes, render("plan_confirm", steps=lines)])
+    return render("plan_confirm", steps=lines)
 
 
-def plan_report(plan: Plan, operations: Mapping[str, Operation]) -> str:
-    """What each step came to, and what waits."""
-    parts = [s.note for s in plan.steps if s.note]
+def plan_waiting(plan: Plan, operations: Mapping[str, Operation]) -> str:
+    """What goes on once the approval that holds it up is decided; nothing when nothing is held up."""
     held = [
         operations[s.name].title.lower() if s.name in operations else "your question"
         for s in plan.steps
         if s.status == "waiting"
     ]
-    if held:
-        parts.append(render("plan_waiting", steps=", ".join(held)))
-    return "\n\n".join(parts)
+    return render("plan_waiting", steps=", ".join(held)) if held else ""
 
 
 # --- answers, apologies, people -----------------------------------------------------------------

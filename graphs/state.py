@@ -95,8 +95,10 @@ class Step(Record):
     """One step of a plan."""
 
     name: str  #: Operation name, or ``answer``.
+    writes: bool = False
     arguments: dict[str, JsonValue] = {}
     label: str = ""
+    effects: tuple[str, ...] = ()  #: What the gate was told it would do.
     status: Literal["waiting", "pending", "done", "failed", "skipped"] = "waiting"
     note: str = ""  #: What to tell the customer about it.
     action_id: str | None = None
@@ -120,6 +122,7 @@ class Draft(Record):
     source: Literal["template", "large", "quotes"] = "template"
     passages: tuple[Passage, ...] = ()
     asks: bool = False  #: Ends with a question of its own, so nothing else may be asked.
+    tells: tuple[str, ...] = ()  #: Ids of finished actions whose outcome it reports.
     attempt: int = 1
 
 
@@ -137,6 +140,7 @@ class SupportState(TypedDict, total=False):
     pending: tuple[Pending, ...]  #: A stack; the last one is what the customer was asked about.
     plan: Plan | None
     handed_off: bool
+    hand_off_note: str  #: What whoever takes over is told.
     misses: int  #: How often in a row the agent did not understand.
     last_turn: str
 

@@ -6,11 +6,11 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 from langgraph.runtime import Runtime
+from pydantic import JsonValue
 
 import prompts
 from graphs import replies
 from graphs.context import Context
-from graphs.nodes.operation import propose
 from graphs.nodes.turn import offer_hand_off, top
 from graphs.state import Draft, Extraction, Next, SupportState
 from tools.ports import PortError
@@ -39,7 +39,7 @@ async def escalate(state: SupportState, runtime: Runtime[Context]) -> dict[str, 
     context, route = runtime.context, state.get("route")
     assert route is not None
     if route.intent == "human_request":
-        return await hand_off(state, runtime, reason="The customer asked for a person.")
+        return hand_off(state, reason="The customer asked for a person.")
     reason = f"{route.intent}, frustration {route.frustration:.2f}"
     offer = offer_hand_off(state, reason=reason)
     draft: Draft | None = None
@@ -91,32 +91,14 @@ def may_ask_large(state: SupportState, context: Context) -> bool:
     return context.limits.personal_to_large or not personal
 
 
-async def hand_off(
-    state: SupportState, runtime: Runtime[Context], *, reason: str
-) -> dict[str, Any]:
+def hand_off(state: SupportState, *, reason: str) -> dict[str, Any]:
     """Give the conversation to a person: the request goes to the gate like any other operation."""
-    context, turn = runtime.context, state["turn"]
-    operation = context.operations["hand_off"]
-    summary = hand_off_summary(state, reason)
-    action = propose(context, operation, {"reason": summary}, request=turn.id, turn=turn.id)
+    arguments: dict[str, JsonValue] = {"reason": reason}
+    request = state["turn"].id
     return {
-        "extraction": Extraction(
-            operation=operation.name, request=turn.id, arguments=action.arguments
-        ),
-        "next": Next(step="act", arguments=action.arguments),
+        "extraction": Extraction(operation="hand_off", request=request, arguments=arguments),
+        "next": Next(step="act", arguments=arguments),
     }
-
-
-def hand_off_summary(state: SupportState, reason: str) -> str:
-    """What the colleague needs to know: reason, what was collected, the customer's last words."""
-    open_ = "; ".join(
-        f"{p.operation} {', '.join(f'{k}={v}' for k, v in p.arguments.items())}".strip()
-        for p in state.get("pending", ())
-        if p.operation != "hand_off"
-    )
-    said = [m.text for m in state.get("messages", []) if isinstance(m, HumanMessage)][-3:]
-    parts = [reason, f"Open: {open_}." if open_ else "", "Customer: " + " / ".join(said)]
-    return " ".join(p for p in parts if p)[:900]
 
 
 def transcript(messages: list[AnyMessage]) -> str:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, JsonValue, ValidationError
 from graphs import extraction, replies
 from graphs.context import Context
 from graphs.keys import action_id, action_key, fingerprint
-from graphs.nodes.turn import log, offer_hand_off, top
+from graphs.nodes.turn import hand_off_summary, log, offer_hand_off, top
 from graphs.state import Draft, Extraction, Next, Pending, Screening, SupportState
 from tools.domain import Action, Decision, Operation, OperationFailed, Outcome, Preview
 from tools.numbers import means_newest
@@ -309,17 +309,25 @@ async def act(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
     assert following is not None
     assert extracted is not None
     operation = context.operations[extracted.operation]
+    arguments = following.arguments
+    if operation.name == "hand_off":
+        # Whoever takes over reads what was wanted, what was collected and what was said last.
+        reason = str(arguments.get("reason") or "The customer asked for a person.")
+        arguments = {**arguments, "reason": hand_off_summary(state, reason)}
     action = propose(
         context,
         operation,
-        following.arguments,
+        arguments,
         request=extracted.request,
         turn=state["turn"].id,
         label=following.label,
         effects=following.effects,
     )
     outcome = await carry_out(runtime, operation, action)
-    return {"pending": _without(state, extracted), "outcome": outcome}
+    update: dict[str, Any] = {"pending": _without(state, extracted), "outcome": outcome}
+    if operation.name == "hand_off":
+        update["hand_off_note"] = str(arguments["reason"])
+    return update
 
 
 async def carry_out(runtime: Runtime[Context], operation: Operation, action: Action) -> Outcome:

@@ -357,6 +357,18 @@ def offer_hand_off(state: SupportState, *, reason: str, question: str | None = N
     )
 
 
+def hand_off_summary(state: SupportState, reason: str) -> str:
+    """What the colleague needs to know: reason, what was collected, the customer's last words."""
+    open_ = "; ".join(
+        f"{p.operation} {', '.join(f'{k}={v}' for k, v in p.arguments.items())}".strip()
+        for p in state.get("pending", ())
+        if p.operation != "hand_off"
+    )
+    said = [m.text for m in state.get("messages", []) if isinstance(m, HumanMessage)][-3:]
+    parts = [reason, f"Open: {open_}." if open_ else "", "Customer: " + " / ".join(said)]
+    return " ".join(p for p in parts if p)[:900]
+
+
 def decision(role: str, choice: Choice, *, abstained: bool = False, reason: str = "") -> Decision:
     ranked = sorted(choice.probabilities.items(), key=lambda item: -item[1])[:5]
     tier: Tier = choice.tier
