@@ -48,7 +48,7 @@ def loop_graph(
     graph.add_conditional_edges("prepare", after_prepare)
     graph.add_edge("confirm_plan", END)
     graph.add_edge("act", "observe")
-    graph.add_edge("observe", "evaluate")
+    graph.add_conditional_edges("observe", after_observe)
     graph.add_conditional_edges("evaluate", after_evaluate)
     graph.add_edge("compose", END)
     graph.add_edge("give_up", END)
@@ -156,7 +156,8 @@ async def prepare(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
     """Find every step's record and arguments before anything runs; ask for what is missing."""
     context, current, pending = runtime.context, state.get("plan"), top(state)
     assert current is not None
-    answered = pending if pending is not None and pending.operation == "plan" else None
+    answers = state["turn"].outcome is None
+    answered = pending if answers and pending is not None and pending.operation == "plan" else None
     steps = list(current.steps)
     shared: dict[str, Any] = {}
     asked = answered.attempts if answered is not None else 0
@@ -197,10 +198,15 @@ async def prepare(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
                 asked_in=state["turn"].id,
                 attempts=asked + 1 if same else 0,
             )
+            current = current.model_copy(update={"steps": tuple(steps)})
             return {
-                "plan": current.model_copy(update={"steps": tuple(steps)}),
+                "plan": _told(current),
                 "pending": (*_others(state), question),
-                "draft": Draft(text=following.question, asks=True),
+                "draft": Draft(
+                    text="\n\n".join([*untold(current), following.question]),
+                    asks=True,
+                    tells=finished(current),
+                ),
             }
         if following.step == "refuse" and not _after_a_write(steps, index, context):
             steps[index] = step.model_copy(
@@ -244,10 +250,10 @@ async def act(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
     """Run the next step: an operation through the gate, or a look into the knowledge base."""
     context, current = runtime.context, state.get("plan")
     assert current is not None
+    current = current.model_copy(update={"confirmed": True})
     index = next_step(current, context)
     if index is None:  # confirmed, but every step waits for an approval that is still out
-        held = current.model_copy(update={"confirmed": True})
-        return {"plan": held, "outcome": None, "pending": _others(state)}
+        return {"plan": current, "outcome": None, "pending": _others(state)}
     step = current.steps[index]
     if step.name == ANSWER:
         done = step.model_copy(update={"status": "done", "note": await _look_up(runtime, current)})
@@ -399,6 +405,12 @@ def after_prepare(state: SupportState) -> Literal["confirm_plan", "act", "give_u
     if not waiting:
         return "give_up"
     return "confirm_plan" if any(s.writes for s in waiting) else "act"
+
+
+def after_observe(state: SupportState) -> Literal["evaluate", "prepare"]:
+    """News of a step may come while the rest still waits for the customer's yes: it is asked for again."""
+    current = state.get("plan")
+    return "prepare" if current is not None and not current.confirmed else "evaluate"
 
 
 def after_evaluate(state: SupportState) -> Literal["act", "plan", "compose", "give_up"]:
@@ -580,7 +592,7 @@ def _steps(current: Plan | None) -> tuple[Step, ...]:
 
 def _with(current: Plan, index: int, step: Step) -> Plan:
     steps = (*current.steps[:index], step, *current.steps[index + 1 :])
-    return current.model_copy(update={"steps": steps, "confirmed": True})
+    return current.model_copy(update={"steps": steps})
 
 
 def _others(state: SupportState) -> tuple[Pending, ...]:

@@ -145,7 +145,6 @@ def after_outcome(state: SupportState) -> Literal["loop", "deliver"]:
     plan, outcome = state.get("plan"), state["turn"].outcome
     waits = (
         plan is not None
-        and plan.confirmed
         and outcome is not None
         and any(same_request(step.action_id, outcome.action_id) for step in plan.steps)
     )

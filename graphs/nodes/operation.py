@@ -27,7 +27,10 @@ async def extract(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
     if not continues and pending is not None and pending.operation == route.operation:
         stack = stack[:-1]  # the same thing asked for anew replaces what was open
     operation = context.operations[route.operation]
-    before = dict(pending.arguments) if continues and pending is not None else {}
+    # What the books filled in belongs to the record it was read from, not to a corrected one.
+    own = {f.name for f in extraction.fields(operation)}
+    kept = pending.arguments if continues and pending is not None else {}
+    before = {name: value for name, value in kept.items() if name in own}
 
     if continues and pending is not None and pending.stage == "choice":
         chosen = extraction.picked(pending, turn.text)
@@ -444,10 +447,17 @@ async def format_outcome(state: SupportState, runtime: Runtime[Context]) -> dict
     outcome = state.get("outcome")
     assert outcome is not None
     operation = runtime.context.operations[outcome.operation]
-    update: dict[str, Any] = {"draft": Draft(text=replies.outcome(operation, outcome))}
+    following = state.get("next")
+    if outcome.status == "pending" and following is not None:
+        text = replies.pending(operation, following.arguments, following.label, following.effects)
+        return {"draft": Draft(text=text)}
+    update: dict[str, Any] = {
+        "draft": Draft(text=replies.outcome(operation, outcome), tells=(outcome.action_id,))
+    }
     if operation.name == "hand_off" and outcome.status == "executed":
         runtime.stream_writer({"event": "handoff", "data": {"ticket": _ticket(outcome)}})
-        update["handed_off"] = True
+        # What was open is in the summary; the colleague takes it from there.
+        update |= {"handed_off": True, "pending": (), "plan": None}
     return update
 
 
@@ -455,8 +465,13 @@ async def tell_outcome(state: SupportState, runtime: Runtime[Context]) -> dict[s
     """An action's outcome arrives from outside the turn that proposed it."""
     outcome = state["turn"].outcome
     assert outcome is not None
-    operation = runtime.context.operations[outcome.operation]
-    return {"outcome": outcome, "draft": Draft(text=replies.news(operation, outcome))}
+    context = runtime.context
+    operation = context.operations[outcome.operation]
+    # Nobody approved what only a crash kept from being told in its own turn.
+    asked = await context.approvals.get(outcome.action_id)
+    reviewed = asked is not None or outcome.status != "executed"
+    text = (replies.news if reviewed else replies.outcome)(operation, outcome)
+    return {"outcome": outcome, "draft": Draft(text=text, tells=(outcome.action_id,))}
 
 
 def parse_result(operation: Operation, outcome: Outcome) -> BaseModel | None:

@@ -6,7 +6,18 @@ import pytest
 
 from graphs import routing
 from graphs.context import Thresholds
-from graphs.state import Draft, Extraction, Next, Pending, Plan, Route, Screening, Step, Turn, Validation
+from graphs.state import (
+    Draft,
+    Extraction,
+    Next,
+    Pending,
+    Plan,
+    Route,
+    Screening,
+    Step,
+    Turn,
+    Validation,
+)
 from tests.graphs.world import ARTICLES, INTENTS, NOON, a_choice
 from tools.domain import Outcome
 

@@ -352,9 +352,7 @@ class World:
 
     async def tell(self, outcome: Outcome) -> Played:
         """The outcome of an action enters the thread as an event."""
-        return await self.play(
-            Turn(id=f"o_{outcome.action_id}", at=self.hands.at, outcome=outcome)
-        )
+        return await self.play(Turn(id=f"o_{outcome.action_id}", at=self.hands.at, outcome=outcome))
 
     async def play(self, turn: Turn | None) -> Played:
         given: Any = None if turn is None else {"turn": turn}
