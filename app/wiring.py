@@ -104,7 +104,10 @@ async def wiring(
         actions = ActionGraph(saver)
         intents = load_intents(operations=OPERATIONS)
         limits = Limits(
-            message_chars=settings.message_chars, personal_to_large=not settings.hosted_llm
+            message_chars=settings.message_chars,
+            # The embedded planner loses its thread beyond a handful of steps.
+            plan_steps=10 if settings.hosted_llm else 4,
+            personal_to_large=not settings.hosted_llm,
         )
         thresholds = thresholds_of(models.manifest, settings)
 

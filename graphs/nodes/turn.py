@@ -296,8 +296,11 @@ async def deliver(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
     """Put the reply into the customer's thread; a digression ends with a reminder of what is open."""
     draft, turn = state.get("draft"), state["turn"]
     pending = state.get("pending", ())
-    update: dict[str, Any] = {"last_turn": turn.id}
     route_ = state.get("route")
+    if route_ is not None:
+        # Who was offered a person and talks about something else did not take it.
+        pending = tuple(p for p in pending if p.stage != "offer" or p.asked_in == turn.id)
+    update: dict[str, Any] = {"last_turn": turn.id, "pending": pending}
     if route_ is not None and not route_.abstained:
         update["misses"] = 0
     if draft is None:
@@ -322,6 +325,8 @@ async def deliver(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
     if route_ is not None:
         meta["lane"] = route_.lane
         meta["intent"] = route_.intent
+    if draft.tells:
+        meta["actions"] = list(draft.tells)
     if degraded := state.get("degraded"):
         meta["degraded"] = list(degraded)
     key = turn.outcome.action_id if turn.outcome is not None else turn.id
@@ -364,8 +369,13 @@ def hand_off_summary(state: SupportState, reason: str) -> str:
         for p in state.get("pending", ())
         if p.operation != "hand_off"
     )
+    plan = state.get("plan")
+    left = (
+        ", ".join(s.name for s in plan.steps if s.status in ("waiting", "pending")) if plan else ""
+    )
     said = [m.text for m in state.get("messages", []) if isinstance(m, HumanMessage)][-3:]
-    parts = [reason, f"Open: {open_}." if open_ else "", "Customer: " + " / ".join(said)]
+    parts = [reason, f"Open: {open_}." if open_ else "", f"Left: {left}." if left else ""]
+    parts.append("Customer: " + " / ".join(said))
     return " ".join(p for p in parts if p)[:900]
 
 
