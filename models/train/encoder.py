@@ -1,5 +1,8 @@
 """Sentence embeddings as the running system makes them: int8 MiniLM, mean over words, unit length."""
 
+# The libraries of the training carry no types for strict checking.
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence

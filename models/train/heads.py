@@ -1,5 +1,8 @@
 """Training of the encoder heads: multinomial logistic regression on sentence vectors, calibrated."""
 
+# The libraries of the training carry no types for strict checking.
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence

@@ -1,5 +1,8 @@
 """LoRA on the small base model: low-rank updates of every linear map, trained on the answer tokens only."""
 
+# The libraries of the training carry no types for strict checking.
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 import math

@@ -1,5 +1,8 @@
 """Measuring an adapter as it is served: exported, loaded by llama.cpp, one thread, greedy."""
 
+# The libraries of the training carry no types for strict checking.
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 import http.client
@@ -9,7 +12,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from models.train import lora
 
@@ -36,6 +39,12 @@ class Served:
         self._server: Any = xllamacpp.Server(settings)
         host, port = self._server.listening_address.split("//")[1].split(":")
         self._connection = http.client.HTTPConnection(host, int(port), timeout=120)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
 
     def complete(
         self, input: str, *, tokens: int, considered: int, scale: float = 1.0
@@ -73,9 +82,9 @@ def probabilities(answer: dict[str, Any], labels: dict[str, str]) -> dict[str, f
 
 def measure(plan: Plan, adapter: Path) -> dict[str, Any]:
     """Figures on the plan's held-out samples; ``temperature`` is among them."""
-    server = Served(adapter)
-    server.complete("warm up", tokens=1, considered=1)
-    figures = _labels(plan, plan.labels, server) if plan.labels else _objects(plan.held, server)
+    with Served(adapter) as server:
+        server.complete("warm up", tokens=1, considered=1)
+        figures = _labels(plan, plan.labels, server) if plan.labels else _objects(plan.held, server)
     return {"held_out": len(plan.held), "threads": 1, **figures}
 
 

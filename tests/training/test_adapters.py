@@ -120,18 +120,18 @@ def test_three_steps_train_export_and_serve_the_same_model(tmp_path: Path) -> No
     lora.add_updates(model)
     lora.put_weights(model, weights)
     model.eval()
-    server = served.Served(file)
     differences: list[float] = []
-    for text in ("Where is my order?", "Please cancel it", "What is the capital of France?"):
-        ids = tokenizer(
-            PROMPT.format(input=text), add_special_tokens=False, return_tensors="pt"
-        ).input_ids
-        with torch.inference_mode():
-            expected = model.lm_head(model.model(ids).last_hidden_state[0, -1]).log_softmax(-1)
-        top = server.complete(text, tokens=1, considered=20)["completion_probabilities"][0][
-            "top_logprobs"
-        ]
-        differences += [abs(float(expected[entry["id"]]) - entry["logprob"]) for entry in top]
+    with served.Served(file) as server:
+        for text in ("Where is my order?", "Please cancel it", "What is the capital of France?"):
+            ids = tokenizer(
+                PROMPT.format(input=text), add_special_tokens=False, return_tensors="pt"
+            ).input_ids
+            with torch.inference_mode():
+                expected = model.lm_head(model.model(ids).last_hidden_state[0, -1]).log_softmax(-1)
+            top = server.complete(text, tokens=1, considered=20)["completion_probabilities"][0][
+                "top_logprobs"
+            ]
+            differences += [abs(float(expected[entry["id"]]) - entry["logprob"]) for entry in top]
 
     assert sum(differences) / len(differences) < 0.15
 
@@ -139,14 +139,15 @@ def test_three_steps_train_export_and_serve_the_same_model(tmp_path: Path) -> No
 @pytest.mark.models
 @pytest.mark.slow
 @pytest.mark.skipif(not (MODELS / "adapters" / "extractor.gguf").exists(), reason="not trained yet")
-def test_the_shipped_extractor_reads_an_order_number() -> None:
-    """A message like those it learnt gives the JSON it learnt, on the base model it was made for."""
+def test_the_shipped_extractor_writes_the_fields_asked_for() -> None:
+    """The base model, served plain, does not: the shape of the answer is what the adapter brings."""
     from models.train import served
     from models.train.roles import extractor
 
-    server = served.Served(MODELS / "adapters" / "extractor.gguf")
-    answer = server.complete(
-        extractor.prompt("get_order", "status of order SB-10482 please"), tokens=60, considered=1
-    )
+    prompt = extractor.prompt("cancel_order", "cancel order SB-10482, it takes too long")
+    with served.Served(MODELS / "adapters" / "extractor.gguf") as server:
+        answer = server.complete(prompt, tokens=60, considered=1)
+        plain = server.complete(prompt, tokens=60, considered=1, scale=0.0)
 
-    assert json.loads(answer["content"]) == {"order_number": "SB-10482"}
+    assert list(json.loads(answer["content"])) == ["order_number", "reason"]
+    assert not plain["content"].startswith('{"order_number":')
