@@ -84,8 +84,10 @@ class SupportDesk:
     async def demo_customers(self) -> list[Customer]:
         return await self.demo()
 
-    async def open_thread(self, customer: Customer) -> str:
-        return (await self.stores.threads.create(customer.tenant, customer.id)).id
+    async def open_thread(self, customer: Customer, *, key: str | None = None) -> str:
+        # Nobody can guess the id without the secret part of the session: it is checked for its owner.
+        name = None if key is None else f"th_{_digest(customer.tenant, customer.id, key)[:32]}"
+        return (await self.stores.threads.create(customer.tenant, customer.id, id=name)).id
 
     async def threads(self, customer: Customer) -> list[ThreadSummary]:
         found = await self.stores.threads.list_for_customer(customer.tenant, customer.id)
@@ -151,6 +153,12 @@ class SupportDesk:
                     given = None
                 else:
                     await self._finish_crashed(config, context, left)
+            if given is not None and (reply := _reply_to(turn, snapshot.values)) is not None:
+                # Somebody finished it after a crash: playing it again would answer another question.
+                yield _final(reply, turn, context.thread)
+                if turn.outcome is not None:
+                    await self.stores.outbox.delivered(turn.outcome.action_id)
+                return
             done: set[str] = set()
             async for data in self.support.astream(
                 given, config, context=context, stream_mode="custom", durability="async"
@@ -393,6 +401,18 @@ def _config(thread: str) -> Any:
 
 def _digest(*parts: str) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _reply_to(turn: Turn, values: Mapping[str, Any]) -> AIMessage | None:
+    """The reply to this turn, if it stands in the thread already."""
+    of = turn.outcome.action_id if turn.outcome is not None else turn.id
+    messages: list[AnyMessage] = values.get("messages", [])
+    return next((m for m in messages if m.id == f"{of}:out" and isinstance(m, AIMessage)), None)
+
+
+def _final(reply: AIMessage, turn: Turn, thread: str) -> Event:
+    data = {"text": reply.text, **reply.additional_kwargs, "turn": turn.id, "thread": thread}
+    return Event(event="final", data=data)
 
 
 def _failed() -> Event:

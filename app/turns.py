@@ -6,14 +6,12 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections import OrderedDict
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from app.desk import Desk, Event
 from app.metrics import Metrics
 from tools.domain import Customer
-from tools.ports import PortError
 
 log = logging.getLogger(__name__)
 
@@ -66,24 +64,6 @@ class Turns:
         self._desk = desk
         self._metrics = metrics
         self._tasks: set[asyncio.Task[None]] = set()
-        self._threads: OrderedDict[tuple[str, str], asyncio.Task[str]] = OrderedDict()
-
-    async def thread_for(self, customer: Customer, key: str | None) -> str:
-        """A new thread; for a key that opened one before, that one, so that a retry finds its turn.
-
-        Known to this process only: after a restart such a retry is a conflict, not a second turn."""
-        if key is None:
-            return await self._desk.open_thread(customer)
-        name = (customer.id, key)
-        if name not in self._threads:
-            self._threads[name] = asyncio.create_task(self._desk.open_thread(customer))
-            while len(self._threads) > _KEYS_KEPT:
-                self._threads.popitem(last=False)
-        try:
-            return await asyncio.shield(self._threads[name])
-        except PortError:
-            self._threads.pop(name, None)
-            raise
 
     def start(self, customer: Customer, thread: str, text: str, *, key: str | None) -> RunningTurn:
         running = RunningTurn()

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Header, Request
 from fastapi.responses import StreamingResponse
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 
-from app.auth import CustomerDep
+from app.auth import CustomerDep, DeskDep
 from app.desk import Event
 from app.problems import Problem
 from app.turns import RunningTurn, Turns
@@ -41,6 +41,7 @@ def turns_of(request: Request) -> Turns:
 async def chat(
     body: ChatRequest,
     customer: CustomerDep,
+    desk: DeskDep,
     turns: Annotated[Turns, Depends(turns_of)],
     accept: Annotated[str, Header()] = "",
     idempotency_key: Annotated[
@@ -48,7 +49,7 @@ async def chat(
     ] = None,
 ) -> ChatReply | StreamingResponse:
     """Play one turn. With the same `Idempotency-Key` again, the first reply is returned."""
-    thread = body.thread or await turns.thread_for(customer, idempotency_key)
+    thread = body.thread or await desk.open_thread(customer, key=idempotency_key)
     running = turns.start(customer, thread, body.text, key=idempotency_key)
     first = await running.first()
     if "text/event-stream" in accept.lower():

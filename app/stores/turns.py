@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import JsonValue
-from sqlalchemy import ColumnElement, Engine, Row, and_, delete, insert, select, update
+from sqlalchemy import ColumnElement, Engine, Row, and_, delete, select, update
 
 from app.stores.database import reading, writing
 from app.stores.tables import insert_if_absent, threads, turns
@@ -158,10 +158,12 @@ class SqlThreads:
         self._engine = engine
         self._clock = clock or Clock()
 
-    async def create(self, tenant: str, customer: str, title: str = "") -> Thread:
-        """Open a thread under an id nobody can guess."""
+    async def create(
+        self, tenant: str, customer: str, title: str = "", *, id: str | None = None
+    ) -> Thread:
+        """Open a thread under an id nobody can guess, or under a given one if it is not there yet."""
         thread = Thread(
-            id=f"th_{uuid.uuid4().hex}",
+            id=id or f"th_{uuid.uuid4().hex}",
             tenant=tenant,
             customer=customer,
             created_at=self._clock.now(),
@@ -207,7 +209,7 @@ class SqlThreads:
     def _create(self, thread: Thread) -> None:
         row = thread.model_dump(exclude={"customer"}) | {"customer_id": thread.customer}
         with writing(self._engine) as conn:
-            conn.execute(insert(threads), row)
+            insert_if_absent(conn, threads, row)
 
     def _owner(self, thread: str, tenant: str, customer: str) -> Thread | None:
         return self._one(

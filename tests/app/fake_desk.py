@@ -62,8 +62,10 @@ class FakeDesk:
     async def demo_customers(self) -> list[Customer]:
         return list(self._customers.values())
 
-    async def open_thread(self, customer: Customer) -> str:
-        thread = f"t-{len(self._threads) + 1}"
+    async def open_thread(self, customer: Customer, *, key: str | None = None) -> str:
+        thread = f"t-{len(self._threads) + 1}" if key is None else f"t-{customer.id}-{key}"
+        if thread in self._threads:
+            return thread
         summary = ThreadSummary(id=thread, title="", created_at=datetime.now(UTC))
         self._threads[thread] = (customer.id, summary)
         self._messages[thread] = []
