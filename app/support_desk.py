@@ -153,6 +153,7 @@ class SupportDesk:
                     given = None
                 else:
                     await self._finish_crashed(config, context, left)
+                    snapshot = await self.support.aget_state(config)
             if given is not None and (reply := _reply_to(turn, snapshot.values)) is not None:
                 # Somebody finished it after a crash: playing it again would answer another question.
                 yield _final(reply, turn, context.thread)
@@ -404,10 +405,16 @@ def _digest(*parts: str) -> str:
 
 
 def _reply_to(turn: Turn, values: Mapping[str, Any]) -> AIMessage | None:
-    """The reply to this turn, if it stands in the thread already."""
-    of = turn.outcome.action_id if turn.outcome is not None else turn.id
+    """The reply to this turn, or the one that told this outcome, if it stands in the thread already."""
+    action = turn.outcome.action_id if turn.outcome is not None else None
     messages: list[AnyMessage] = values.get("messages", [])
-    return next((m for m in messages if m.id == f"{of}:out" and isinstance(m, AIMessage)), None)
+    for message in messages:
+        if isinstance(message, AIMessage) and (
+            message.id == f"{action or turn.id}:out"
+            or (action is not None and action in message.additional_kwargs.get("actions", ()))
+        ):
+            return message
+    return None
 
 
 def _final(reply: AIMessage, turn: Turn, thread: str) -> Event:
