@@ -60,12 +60,15 @@ async def running(
         yield desk
 
 
-async def models_ready(desk: SupportDesk, *, within: float = 120.0) -> dict[str, Any]:
-    """Wait until the embedded model answers; its state."""
+async def models_ready(
+    desk: SupportDesk, *, within: float = 120.0, restarts: int = 0
+) -> dict[str, Any]:
+    """Wait until the embedded model, started again ``restarts`` times, answers; its state."""
+    elsewhere = {"state": "ready", "restarts": restarts}
     async with asyncio.timeout(within):
         while True:
-            state: dict[str, Any] = (await desk.health()).get("embedded model", {"state": "ready"})
-            if state["state"] == "ready":
+            state: dict[str, Any] = (await desk.health()).get("embedded model", elsewhere)
+            if state["state"] == "ready" and state["restarts"] >= restarts:
                 return state
             await asyncio.sleep(0.05)
 
