@@ -104,7 +104,9 @@ async def judge(state: ActionState, runtime: Runtime[Context]) -> dict[str, Any]
     context, action = runtime.context, state["action"]
     operation = context.operations[action.operation]
     messages = prompts.load("judge").messages(
-        operation=operation.name, description=operation.summary, arguments=action.arguments
+        operation=operation.name,
+        description=operation.summary,
+        arguments=context.for_large(str(action.arguments)),
     )
     judged, reason, model = Consequence.UNKNOWN, "The judge did not answer.", "none"
     try:

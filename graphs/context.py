@@ -18,6 +18,7 @@ from tools.ports import (
     Ledger,
     SmallModel,
 )
+from tools.privacy import mask_pii
 
 
 @dataclass(frozen=True)
@@ -70,3 +71,7 @@ class Context:
     clock: Clock = field(default_factory=Clock)
     limits: Limits = field(default_factory=Limits)
     thresholds: Thresholds = field(default_factory=Thresholds)
+
+    def for_large(self, text: str) -> str:
+        """The text as the large model may read it: masked where that is somebody else's."""
+        return text if self.limits.personal_to_large else mask_pii(text)

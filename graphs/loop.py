@@ -81,9 +81,11 @@ async def plan(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]
                 f"- {ANSWER}: look a question up in the knowledge base.",
             ]
         ),
-        history=transcript(state.get("messages", [])[:-1]),
+        history=transcript(state, context),
         message=goal,
-        observations="\n".join(f"{s.name}: {s.status} {s.note}" for s in _steps(previous)),
+        observations=context.for_large(
+            "\n".join(f"{s.name}: {s.status} {s.note}" for s in _steps(previous))
+        ),
     )
     schema = {
         "type": "object",
@@ -100,7 +102,12 @@ async def plan(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]
     }
     try:
         filled = await context.large.fill(
-            "planner", messages.system, messages.user, schema, bare=goal
+            "planner",
+            messages.system,
+            messages.user,
+            schema,
+            bare=goal,
+            narrow=await narrowed(context, goal),
         )
     except PortError as error:
         return {
@@ -550,11 +557,49 @@ async def _look_up(runtime: Runtime[Context], current: Plan) -> str:
     return " ".join(re.sub(r" \[\d+\]$", "", s) for s in sentences) or replies.unknown()
 
 
+async def narrowed(context: Context, goal: str) -> dict[str, Any] | None:
+    """The plan's schema with, for each part of the request, only the steps its likely intents stand for.
+
+    None where the parts say too little: then the whole schema is used."""
+    places: list[list[str]] = []
+    for clause in clauses(goal):
+        choice = await context.encoder.classify("intent", clause)
+        likely = sorted(choice.probabilities.items(), key=lambda item: -item[1])[:3]
+        steps = [_step_for(context, name) for name, probability in likely if probability >= 0.1]
+        if found := [step for step in dict.fromkeys(steps) if step is not None]:
+            places.append(found)
+    if len(places) < 2:
+        return None
+    return {
+        "type": "object",
+        "properties": {
+            "steps": {
+                "type": "array",
+                "prefixItems": [{"enum": steps} for steps in places[: context.limits.plan_steps]],
+            }
+        },
+        "required": ["steps"],
+        "additionalProperties": False,
+    }
+
+
+def clauses(goal: str) -> list[str]:
+    """The parts of a request, as far as punctuation and joining words show them."""
+    return [part for part in _CLAUSE.split(goal) if len(part.split()) >= 2]
+
+
+def _step_for(context: Context, intent: str) -> str | None:
+    """The plan's step that serves an intent; None for small talk."""
+    lane = context.intents.lane(intent)
+    if lane == "operation":
+        return context.intents.operation(intent)
+    return ANSWER if lane == "answer" or intent.startswith("ask_") else None
+
+
 async def _question_in(context: Context, goal: str) -> str:
     """The part of the request that asks for knowledge, by the intent of each of its clauses."""
-    clauses = [c for c in _CLAUSE.split(goal) if len(c.split()) >= 3]
     best, best_probability = goal, 0.0
-    for clause in clauses:
+    for clause in clauses(goal):
         choice = await context.encoder.classify("intent", clause)
         answers = sum(
             p

@@ -13,7 +13,7 @@ from graphs.nodes.converse import may_ask_large, transcript
 from graphs.nodes.turn import log, offer_hand_off
 from graphs.state import Draft, SupportState
 from tools.domain import Decision
-from tools.ports import BackendUnavailable, Passage, PortError
+from tools.ports import Passage, PortError
 
 
 async def retrieve(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
@@ -22,7 +22,7 @@ async def retrieve(state: SupportState, runtime: Runtime[Context]) -> dict[str, 
         found = await context.knowledge.retrieve(
             state["turn"].text, limit=context.limits.retrieved_chunks
         )
-    except BackendUnavailable as error:
+    except PortError as error:
         return {"passages": (), "degraded": (*state.get("degraded", ()), f"knowledge: {error}")}
     return {"passages": tuple(found)}
 
@@ -30,9 +30,12 @@ async def retrieve(state: SupportState, runtime: Runtime[Context]) -> dict[str, 
 async def prune(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
     """Keep the few chunks worth reading; none above the floor means that we do not know."""
     context, passages = runtime.context, state.get("passages", ())
-    kept = await context.knowledge.prune(
-        state["turn"].text, passages, keep=context.limits.kept_chunks
-    )
+    try:
+        kept = await context.knowledge.prune(
+            state["turn"].text, passages, keep=context.limits.kept_chunks
+        )
+    except PortError as error:
+        return {"passages": (), "degraded": (*state.get("degraded", ()), f"pruner: {error}")}
     await log(
         runtime,
         state,
@@ -59,7 +62,7 @@ async def synthesize(state: SupportState, runtime: Runtime[Context]) -> dict[str
         shop=replies.SHOP,
         unknown_reply=replies.unknown(),
         passages=shown(passages),
-        history=transcript(state.get("messages", [])[:-1]),
+        history=transcript(state, context),
         question=state["turn"].text,
     )
     quotable = await closest(context, state["turn"].text, quotes(passages))
@@ -128,7 +131,10 @@ async def closest(
     only quote should have to choose from."""
     if not sentences:
         return []
-    asked, *vectors = await context.encoder.embed([question, *sentences])
+    try:
+        asked, *vectors = await context.encoder.embed([question, *sentences])
+    except PortError:
+        return sentences[:most]
     nearness = [sum(a * b for a, b in zip(asked, v, strict=True)) for v in vectors]
     best = sorted(range(len(sentences)), key=lambda i: -nearness[i])[:most]
     return [sentences[i] for i in best]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
+from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.runtime import Runtime
 from pydantic import JsonValue
 
@@ -50,7 +50,7 @@ async def escalate(state: SupportState, runtime: Runtime[Context]) -> dict[str, 
             shop=replies.SHOP,
             availability=replies.availability(),
             facts=f"Customer since {context.customer.since:%B %Y}.",
-            history=transcript(state.get("messages", [])[:-1]),
+            history=transcript(state, context),
             message=state["turn"].text,
         )
         calls += 1
@@ -101,11 +101,12 @@ def hand_off(state: SupportState, *, reason: str) -> dict[str, Any]:
     }
 
 
-def transcript(messages: list[AnyMessage]) -> str:
-    """The last messages as lines a prompt can show."""
+def transcript(state: SupportState, context: Context) -> str:
+    """The messages before this one, as lines a prompt can show."""
+    earlier = state.get("messages", [])[:-1]
     lines = [
-        f"{'Customer' if isinstance(m, HumanMessage) else 'Agent'}: {m.text[:300]}"
-        for m in messages[-_SHOWN:]
+        f"{'Customer' if isinstance(m, HumanMessage) else 'Agent'}: {context.for_large(m.text)[:300]}"
+        for m in earlier[-_SHOWN:]
         if isinstance(m, HumanMessage | AIMessage)
     ]
     return "\n".join(lines)

@@ -254,11 +254,15 @@ async def clarify(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
             "draft": Draft(text=pending.question, asks=True),
         }
     misses = state.get("misses", 0) + 1
-    if misses >= runtime.context.limits.misses_before_hand_off:
+    if route_.move == "repeat" or misses >= runtime.context.limits.misses_before_hand_off:
         offer = offer_hand_off(state, reason="The agent did not understand twice in a row.")
         return {
             "misses": 0,
-            "pending": (*(() if route_.move == "repeat" else state.get("pending", ())), offer),
+            # The question that was asked in vain goes; what else is open stays.
+            "pending": (
+                *state.get("pending", ())[: -1 if route_.move == "repeat" else None],
+                offer,
+            ),
             "draft": Draft(text=offer.question, asks=True),
         }
     text = replies.clarification(route_, runtime.context)
@@ -301,7 +305,7 @@ async def deliver(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
         # Who was offered a person and talks about something else did not take it.
         pending = tuple(p for p in pending if p.stage != "offer" or p.asked_in == turn.id)
     update: dict[str, Any] = {"last_turn": turn.id, "pending": pending}
-    if route_ is not None and not route_.abstained:
+    if route_ is not None and not route_.abstained and route_.move != "repeat":
         update["misses"] = 0
     if draft is None:
         runtime.stream_writer({"event": "final", "data": {"text": "", "silent": True}})
