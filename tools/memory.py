@@ -272,6 +272,8 @@ class MemoryApprovals:
         return (
             approval.status == "approved"
             and asked.fingerprint == action.fingerprint
+            # The fingerprint comes from the caller; what the reviewer read is what must run.
+            and asked.arguments == action.arguments
             and (asked.operation, asked.key) == (action.operation, action.key)
             and (asked.tenant, asked.customer.id) == (action.tenant, action.customer.id)
         )
@@ -282,7 +284,7 @@ class MemoryApprovals:
 
     def _current(self, action_id: str) -> Approval:
         approval = self._approvals[action_id]
-        if approval.status == "pending" and self._clock.now() >= approval.expires_at:
+        if approval.status in ("pending", "approved") and self._clock.now() >= approval.expires_at:
             approval = approval.model_copy(update={"status": "expired"})
             self._approvals[action_id] = approval
         return approval
@@ -290,7 +292,9 @@ class MemoryApprovals:
 
 @dataclass(frozen=True)
 class _Entry:
+    customer: str
     fingerprint: str
+    arguments: dict[str, JsonValue]
     outcome: Outcome
 
 
@@ -317,10 +321,13 @@ class MemoryLedger:
     def _execute(self, action: Action, operation: Operation, verdict: Verdict) -> Outcome:
         if operation.name != action.operation or not operation.writes:
             raise ValueError(f"{operation.name} is not the write that {action.id} asks for")
+        if action.customer.tenant != action.tenant:
+            raise ValueError(f"{action.id} is not of its customer's tenant")
         place = action.tenant, action.operation, action.key
         entry = self._entries.get(place)
         if entry is not None:
-            if entry.fingerprint == action.fingerprint:
+            same = (entry.customer, entry.fingerprint, entry.arguments)
+            if same == (action.customer.id, action.fingerprint, action.arguments):
                 return entry.outcome.model_copy(update={"replayed": True})
             return _outcome(
                 action, "blocked", reason="This request was already made with other details."
@@ -329,15 +336,17 @@ class MemoryLedger:
             arguments = operation.arguments.model_validate(action.arguments)
         except ValidationError:
             return _outcome(action, "blocked", reason="Some details of this request are not valid.")
+        shop = self._books.shop(action.customer, self._clock.today())
         # The declared class is a floor: a verdict below it does not get past the ledger.
-        needs_approval = verdict.needs_approval or bool(
-            {Consequence.IRREVERSIBLE, Consequence.UNKNOWN}
-            & {verdict.consequence, verdict.declared, operation.consequence}
+        needs_approval = (
+            verdict.needs_approval
+            or verdict.consequence in (Consequence.IRREVERSIBLE, Consequence.UNKNOWN)
+            or Consequence.IRREVERSIBLE in (verdict.declared, operation.consequence)
+            or _grave_by_now(operation, shop, arguments)
         )
         if needs_approval and not self._approvals.covers(action):
             return _outcome(action, "blocked", reason="This has not been approved.")
         before = self._books.account(action.customer).snapshot()
-        shop = self._books.shop(action.customer, self._clock.today())
         try:
             result = operation.run(shop, arguments)
         except OperationFailed as error:
@@ -351,8 +360,18 @@ class MemoryLedger:
         if needs_approval:
             # Spent also when the rules refused: a new attempt is a new question.
             self._approvals.mark_executed(action.id)
-        self._entries[place] = _Entry(action.fingerprint, outcome)
+        self._entries[place] = _Entry(
+            action.customer.id, action.fingerprint, action.arguments, outcome
+        )
         return outcome
+
+
+def _grave_by_now(operation: Operation, shop: MemoryShop, arguments: Any) -> bool:
+    """Whether the record has changed since the verdict so that this can no longer be undone."""
+    try:
+        return operation.preview(shop, arguments).consequence is Consequence.IRREVERSIBLE
+    except OperationFailed:
+        return False  # It will not run either, and says why.
 
 
 def _outcome(

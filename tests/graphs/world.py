@@ -179,7 +179,14 @@ class ScriptedLargeModel:
             yield token
 
     async def fill(
-        self, role: str, system: str, user: str, schema: dict[str, Any], *, bare: str = ""
+        self,
+        role: str,
+        system: str,
+        user: str,
+        schema: dict[str, Any],
+        *,
+        bare: str = "",
+        narrow: dict[str, Any] | None = None,
     ) -> Filled:
         self.calls.append((role, f"{system}\n{user}\n{bare}"))
         queue = self.scripts[role]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -14,7 +15,7 @@ from app.stores.database import create_engine, migrate, reading, writing
 from app.stores.ledger import SqlLedger
 from graphs.keys import action_id, action_key, fingerprint
 from tests.stores.world import ADA, BEN, NOON, Hands
-from tools.domain import Action, Consequence, Verdict
+from tools.domain import Action, Consequence, NotAllowed, Preview, Verdict
 from tools.memory import MemoryApprovals, MemoryBooks, MemoryLedger
 from tools.operations import OPERATIONS
 from tools.stories import Account
@@ -172,3 +173,79 @@ async def test_a_read_or_another_operation_is_not_executed(stores):
     for name in ("list_orders", "hand_off"):
         with pytest.raises(ValueError, match=name):
             await stores.ledger.execute(ticket(), OPERATIONS[name], ROUTINE)
+
+
+async def approved(stores, action):
+    await stores.approvals.request(action, GRAVE)
+    await stores.approvals.decide(action.id, approve=True, reviewer="op")
+
+
+async def test_an_approval_lapses(stores):
+    """What was approved and not carried out in time is expired, and does not run."""
+    await approved(stores, ticket())
+    stores.hands.pass_(hours=24)
+    assert (await stores.approvals.get(ticket().id)).status == "expired"
+    assert (await stores.ledger.execute(ticket(), TICKET, GRAVE)).status == "blocked"
+    assert stores.tickets() == 0
+
+
+async def test_the_arguments_count_and_not_only_their_fingerprint(stores):
+    """A caller who keeps the fingerprint cannot change what the reviewer read."""
+    await approved(stores, ticket())
+    edited = ticket().model_copy(update={"arguments": {"subject": "Something else"}})
+    assert (await stores.ledger.execute(edited, TICKET, GRAVE)).status == "blocked"
+    await stores.ledger.execute(ticket(request="r2"), TICKET, ROUTINE)
+    edited = ticket(request="r2").model_copy(update={"arguments": {"subject": "Something else"}})
+    assert (await stores.ledger.execute(edited, TICKET, ROUTINE)).status == "blocked"
+    assert stores.tickets() == 1
+
+
+async def test_another_customers_outcome_is_not_replayed(stores):
+    """The stored result belongs to whom it was made for."""
+    await stores.ledger.execute(ticket(), TICKET, ROUTINE)
+    other = ticket().model_copy(update={"customer": BEN})
+    assert (await stores.ledger.execute(other, TICKET, ROUTINE)).status == "blocked"
+
+
+async def test_another_tenants_customer_is_an_error(stores):
+    """A customer acts in their own tenant."""
+    strange = ticket().model_copy(update={"customer": ADA.model_copy(update={"tenant": "other"})})
+    with pytest.raises(ValueError, match="tenant"):
+        await stores.ledger.execute(strange, TICKET, ROUTINE)
+
+
+async def test_a_verdict_below_the_declared_class_needs_the_approval_all_the_same(stores):
+    """The operation's own class is a floor."""
+    grave = replace(TICKET, consequence=Consequence.IRREVERSIBLE)
+    assert (await stores.ledger.execute(ticket(), grave, ROUTINE)).status == "blocked"
+    assert stores.tickets() == 0
+
+
+async def test_a_record_that_turned_grave_needs_the_approval(stores):
+    """What was harmless when it was judged may not be when it runs."""
+    grave = replace(
+        TICKET, preview=lambda shop, given: Preview(consequence=Consequence.IRREVERSIBLE)
+    )
+    assert (await stores.ledger.execute(ticket(), grave, ROUTINE)).status == "blocked"
+    assert stores.tickets() == 0
+
+
+async def test_what_was_judged_harmless_runs(stores):
+    """An operation nobody declared takes the class it was judged to be."""
+    unknown = replace(TICKET, consequence=Consequence.UNKNOWN)
+    judged = a_verdict(declared=Consequence.UNKNOWN, judged=Consequence.RETRY_SAFE)
+    assert (await stores.ledger.execute(ticket(), unknown, judged)).status == "executed"
+
+
+async def test_a_refused_run_uses_the_approval_up(stores):
+    """The rules said no when it ran: trying again is a new question."""
+
+    def refuse(shop, given):
+        raise NotAllowed("Not today.")
+
+    await approved(stores, ticket())
+    outcome = await stores.ledger.execute(ticket(), replace(TICKET, run=refuse), GRAVE)
+    assert (outcome.status, outcome.reason) == ("failed", "Not today.")
+    assert (await stores.approvals.get(ticket().id)).status == "executed"
+    again = await stores.ledger.execute(ticket(), TICKET, GRAVE)
+    assert (again.status, again.replayed, stores.tickets()) == ("failed", True, 0)
