@@ -342,7 +342,14 @@ class TracedLargeModel:
             seen.end()
 
     async def fill(
-        self, role: str, system: str, user: str, schema: dict[str, Any], *, bare: str = ""
+        self,
+        role: str,
+        system: str,
+        user: str,
+        schema: dict[str, Any],
+        *,
+        bare: str = "",
+        narrow: dict[str, Any] | None = None,
     ) -> Filled:
         async with self.tracer.span(
             role,
@@ -351,7 +358,7 @@ class TracedLargeModel:
             role=role,
             tier="large",
         ) as seen:
-            filled = await self.inner.fill(role, system, user, schema, bare=bare)
+            filled = await self.inner.fill(role, system, user, schema, bare=bare, narrow=narrow)
             seen.update(**_filled(filled))
             return filled
 

@@ -563,7 +563,10 @@ async def narrowed(context: Context, goal: str) -> dict[str, Any] | None:
     None where the parts say too little: then the whole schema is used."""
     places: list[list[str]] = []
     for clause in clauses(goal):
-        choice = await context.encoder.classify("intent", clause)
+        try:
+            choice = await context.encoder.classify("intent", clause)
+        except PortError:
+            return None
         likely = sorted(choice.probabilities.items(), key=lambda item: -item[1])[:3]
         steps = [_step_for(context, name) for name, probability in likely if probability >= 0.1]
         if found := [step for step in dict.fromkeys(steps) if step is not None]:

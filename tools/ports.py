@@ -120,9 +120,17 @@ class LargeModel(Protocol):
         ...
 
     async def fill(
-        self, role: str, system: str, user: str, schema: dict[str, Any], *, bare: str = ""
+        self,
+        role: str,
+        system: str,
+        user: str,
+        schema: dict[str, Any],
+        *,
+        bare: str = "",
+        narrow: dict[str, Any] | None = None,
     ) -> Filled:
-        """Fill ``schema``. ``bare`` is the input without instructions, for a model trained on the role."""
+        """Fill ``schema``. For a model too small for the whole task there are ``bare``, the input without
+        instructions, and ``narrow``, a schema that leaves fewer ways to go wrong."""
         ...
 
 

@@ -149,6 +149,9 @@ class _Grammar:
         return " ".join([*parts, literal("}")]) if parts else literal("{}")
 
     def _array(self, schema: Mapping[str, Any]) -> str:
+        if "prefixItems" in schema:
+            fixed = [self._expression(one) for one in schema["prefixItems"]]
+            return " ".join(['"["', ' "," '.join(fixed), '"]"'])
         item = self._expression(schema.get("items", {"type": "string"}))
         name = self._rule(f"item{len(self._rules)}", item)
         least, most = int(schema.get("minItems", 0)), int(schema.get("maxItems", _DEFAULT_ITEMS))

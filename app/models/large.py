@@ -141,9 +141,17 @@ class ChatLargeModel:
             raise ModelOutputInvalid(f"The {role}'s answer was cut off at {max_tokens} tokens.")
 
     async def fill(
-        self, role: str, system: str, user: str, schema: dict[str, Any], *, bare: str = ""
+        self,
+        role: str,
+        system: str,
+        user: str,
+        schema: dict[str, Any],
+        *,
+        bare: str = "",
+        narrow: dict[str, Any] | None = None,
     ) -> Filled:
         started = time.perf_counter()
+        schema = self._schema(schema, narrow)
         async with self._errors(), asyncio.timeout(self._timeout_for(role)):
             chat = await self._bound_for_filling(role, bare or user, schema)
             self._count(role)
@@ -166,6 +174,9 @@ class ChatLargeModel:
 
     def _messages(self, role: str, system: str, user: str, bare: str) -> list[tuple[str, str]]:
         return [("system", system), ("human", user)] if system else [("human", user)]
+
+    def _schema(self, schema: dict[str, Any], narrow: dict[str, Any] | None) -> dict[str, Any]:
+        return schema
 
     def _values(
         self, role: str, schema: dict[str, Any], text: str, *, truncated: bool
@@ -242,6 +253,9 @@ class EmbeddedLargeModel(ChatLargeModel):
         if bare or self._server.has_adapter(role):
             return [("human", neutral(bare or user))]
         return super()._messages(role, neutral(system), neutral(user), bare)
+
+    def _schema(self, schema: dict[str, Any], narrow: dict[str, Any] | None) -> dict[str, Any]:
+        return narrow or schema
 
     def _list_of(self, role: str, schema: dict[str, Any]) -> str | None:
         """The only property of a schema whose value a trained role writes without the braces."""

@@ -69,7 +69,14 @@ class Talker:
         yield user
 
     async def fill(
-        self, role: str, system: str, user: str, schema: dict[str, Any], *, bare: str = ""
+        self,
+        role: str,
+        system: str,
+        user: str,
+        schema: dict[str, Any],
+        *,
+        bare: str = "",
+        narrow: object = None,
     ) -> Filled:
         raise AssertionError
 
