@@ -16,6 +16,7 @@ from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from typing import Any
 
 from langgraph.checkpoint.memory import InMemorySaver
@@ -284,6 +285,12 @@ class Played:
         return self.data("tool")["action"]
 
 
+@cache
+def _drawn() -> Any:
+    """The graph is the same for every test; only its memory is not."""
+    return support_graph()
+
+
 @dataclass
 class World:
     """One customer's conversation with the support graph."""
@@ -307,7 +314,8 @@ class World:
         self.ledger = Outages(MemoryLedger(self.books, self.approvals, clock))
         self.decisions = MemoryDecisionLog()
         self.actions = ActionGraph(self.saver)
-        self.support = support_graph().compile(checkpointer=self.saver, name="support")
+        # Compiling also tells the saver which types are ours.
+        self.support = _drawn().compile(checkpointer=self.saver, name="support")
         self._turns = 0
 
     @property
