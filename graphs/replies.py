@@ -44,9 +44,17 @@ def acknowledgement(route: Route, context: Context) -> str | None:
     return render(f"ack_{route.lane}")
 
 
-def clarification(route: Route, context: Context) -> str:
+def likely_intents(route: Route) -> list[str]:
+    """What the message may have meant, likeliest first; nothing where only small talk is likely."""
+    if route.intent in ("affirm", "deny"):
+        return []
+    return [
+        n for n in route.candidates if n not in ("out_of_scope", "affirm", "deny", "smalltalk")
+    ][:3]
+
+
+def clarification(route: Route, likely: Sequence[str], context: Context) -> str:
     """A question made of the likeliest intents."""
-    likely = [n for n in route.candidates if n not in ("out_of_scope", "affirm", "deny")][:3]
     if route.intent in ("affirm", "deny"):
         return render("nothing_to_confirm")
     questions = [context.intents.get(name).question for name in likely]

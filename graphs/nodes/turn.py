@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from langchain_core.messages import AIMessage, HumanMessage
@@ -12,7 +12,7 @@ from langgraph.runtime import Runtime
 
 from graphs import replies, routing
 from graphs.context import Context
-from graphs.extraction import fits
+from graphs.extraction import fits, picked
 from graphs.screening import screen_text
 from graphs.state import Draft, Pending, Route, SupportState
 from graphs.validation import validate_draft
@@ -21,6 +21,8 @@ from tools.ports import Choice, ModelOutputInvalid, ModelUnavailable, PortError
 from tools.privacy import find_pii
 
 _CITATION = re.compile(r"\[(\d+)\]")
+#: Stands in a pending question for the message that was not understood.
+CLARIFY = "clarify"
 #: What each turn starts with; everything else in the state outlives it.
 _FRESH: dict[str, Any] = {
     "screening": None,
@@ -68,8 +70,15 @@ async def stay_silent(state: SupportState, runtime: Runtime[Context]) -> dict[st
 async def route(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
     """Intent, lane and move, by the cheapest tier that is sure; the model's part of it is logged first."""
     context, turn = runtime.context, state["turn"]
-    pending = top(state)
+    pending, stack = top(state), state.get("pending", ())
     reading = await read_message(context, turn.text)
+    if pending is not None and pending.operation == CLARIFY:
+        # An answer to our own question stands for the message that raised it; anything else is new.
+        stack = stack[:-1]
+        if (meant := _clarified(pending, turn.text, reading)) is not None:
+            turn = turn.model_copy(update={"text": str(pending.arguments["text"])})
+            reading = replace(reading, settled=meant, abstained=False)
+        pending = stack[-1] if stack else None
     chosen = decide_route(
         reading.settled,
         abstained=reading.abstained,
@@ -97,7 +106,20 @@ async def route(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any
     )
     if (understood := replies.acknowledgement(chosen, context)) is not None:
         runtime.stream_writer({"event": "ack", "data": {"text": understood}})
-    return {"route": chosen, "degraded": reading.degraded}
+    return {"turn": turn, "pending": stack, "route": chosen, "degraded": reading.degraded}
+
+
+def _clarified(asked: Pending, text: str, reading: Reading) -> Choice | None:
+    """The intent the customer picked from the clarifying question."""
+    names = [str(candidate["intent"]) for candidate in asked.candidates]
+    chosen = picked(asked, text)
+    yes = reading.settled.option == "affirm" and len(names) == 1
+    if chosen is None and not yes:
+        return None
+    name = names[0] if chosen is None else str(chosen["intent"])
+    return reading.settled.model_copy(
+        update={"option": name, "probabilities": {name: 1.0}, "model": "customer"}
+    )
 
 
 @dataclass(frozen=True)
@@ -216,6 +238,8 @@ def decide_route(
         return Route.model_validate(
             {**common, "lane": "escalate", "reason": f"frustration {frustration:.2f}"}
         )
+    if intent.lane == "agent" and several >= thresholds.several:
+        abstained = False  # two heads that were trained apart agree
     if intent.lane == "agent" and several < thresholds.several / 2 and abstained:
         return Route.model_validate(
             {**common, "lane": "direct", "abstained": True, "reason": "unsure"}
@@ -265,8 +289,22 @@ async def clarify(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
             ),
             "draft": Draft(text=offer.question, asks=True),
         }
-    text = replies.clarification(route_, runtime.context)
-    return {"misses": misses, "draft": Draft(text=text, asks=True)}
+    likely = replies.likely_intents(route_)
+    text = replies.clarification(route_, likely, runtime.context)
+    asked = Pending(
+        request=state["turn"].id,
+        operation=CLARIFY,
+        stage="choice",
+        arguments={"text": state["turn"].text},
+        candidates=tuple({"intent": name} for name in likely),
+        question=text,
+        asked_in=state["turn"].id,
+    )
+    return {
+        "misses": misses,
+        "pending": (*state.get("pending", ()), asked) if likely else state.get("pending", ()),
+        "draft": Draft(text=text, asks=True),
+    }
 
 
 async def validate(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
