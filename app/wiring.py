@@ -295,9 +295,9 @@ async def _saver(settings: Settings) -> AsyncGenerator[BaseCheckpointSaver[Any]]
             await postgres.setup()
             yield postgres
     else:
-        from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+        from app.stores.checkpoints import sqlite_checkpoints
 
-        async with AsyncSqliteSaver.from_conn_string(settings.checkpoints) as sqlite:
+        async with sqlite_checkpoints(settings.checkpoints) as sqlite:
             yield sqlite
 
 

@@ -26,6 +26,8 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
 )
 console = Console()
+if not console.is_terminal:
+    console = Console(width=160)  # A log file has room; folded tables are hard to search.
 
 FIGURES = Path(__file__).parents[1] / "docs" / "figures.md"
 
