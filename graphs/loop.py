@@ -568,7 +568,8 @@ async def narrowed(context: Context, goal: str) -> dict[str, Any] | None:
         except PortError:
             return None
         likely = sorted(choice.probabilities.items(), key=lambda item: -item[1])[:3]
-        steps = [_step_for(context, name) for name, probability in likely if probability >= 0.1]
+        floor = max(0.1, likely[0][1] / 2)
+        steps = [_step_for(context, name) for name, probability in likely if probability >= floor]
         if found := [step for step in dict.fromkeys(steps) if step is not None]:
             places.append(found)
     if len(places) < 2:
