@@ -28,14 +28,14 @@ from app.desk import (
 )
 from app.stores.approvals import SqlApprovals
 from app.stores.decisions import SqlDecisionLog
-from app.stores.outbox import SqlOutbox
+from app.stores.outbox import Delivery, SqlOutbox
 from app.stores.turns import Conflict, Fresh, InFlight, Replay, SqlThreads, SqlTurns
 from app.tracing import Tracing
 from graphs import replies
 from graphs.action import ActionGraph, edited
 from graphs.context import Context
 from graphs.state import Answer, SupportState, Turn
-from tools.domain import Action, Approval, Customer, Outcome
+from tools.domain import Action, Approval, Customer, OperationFailed, Outcome, Preview
 from tools.ports import PortError
 
 log = logging.getLogger(__name__)
@@ -154,6 +154,9 @@ class SupportDesk:
                 else:
                     await self._finish_crashed(config, context, left)
                     snapshot = await self.support.aget_state(config)
+            if snapshot.values.get("handed_off"):
+                # A process that died after the hand-off may not have put it on the operators' list.
+                await self.stores.threads.set_handed_off(context.thread, True)
             if given is not None and (reply := _reply_to(turn, snapshot.values)) is not None:
                 # Somebody finished it after a crash: playing it again would answer another question.
                 yield _final(reply, turn, context.thread)
@@ -189,6 +192,9 @@ class SupportDesk:
             await self.support.ainvoke(None, config, context=context)
         except PortError as error:
             log.warning("turn %s could not be finished: %s", left.id, error)
+        except Exception:
+            # Whatever broke that turn must not break every later one on this thread.
+            log.exception("turn %s is given up", left.id)
 
     async def _settle(
         self, claim: Fresh | None, events: list[Event], thread: str, title: str, text: str
@@ -236,6 +242,7 @@ class SupportDesk:
         action = edited(waiting.action, context.operations[waiting.action.operation], answer)
         if isinstance(action, str):
             raise EditInvalid(action)
+        action = await self._described(action, context)
         _, changed = await self.stores.approvals.decide(
             waiting.id,
             approve=False,
@@ -252,6 +259,21 @@ class SupportDesk:
         if outcome.status != "pending":
             await self._tell(action, outcome)
         return await self.stores.approvals.get(action.id) or waiting
+
+    async def _described(self, action: Action, context: Context) -> Action:
+        """The edited action with what it would do now; what the rules refuse is no valid edit."""
+        operation = context.operations[action.operation]
+        try:
+            preview: Preview = await context.backend.preview(
+                action.customer, operation, operation.arguments.model_validate(action.arguments)
+            )
+        except OperationFailed as error:
+            raise EditInvalid(str(error)) from error
+        if preview.refusal is not None:
+            raise EditInvalid(preview.refusal)
+        return action.model_copy(
+            update={"label": preview.record or action.label, "effects": preview.effects}
+        )
 
     async def _carry_out(self, approval: Approval, answer: Answer) -> None:
         action = approval.action
@@ -297,18 +319,19 @@ class SupportDesk:
         for approval in await self.stores.approvals.list("approved"):
             if _age(approval, self) > COURIER_SECONDS:
                 answer = Answer(decision="approve", reviewer=approval.reviewer or "unknown")
-                await self._carry_out(approval, answer)
+                await _attempted(approval.id, self._carry_out(approval, answer))
         for delivery in await self.stores.outbox.due():
-            customer = await self.find_customer(delivery.customer_id)
-            if customer is None:
-                continue
-            context = self.tracing.wrap(self.context_for(customer, delivery.thread))
-            turn = Turn(
-                id=f"o_{delivery.action_id}", at=context.clock.now(), outcome=delivery.outcome
-            )
-            async with self._alone(delivery.thread):
-                async for _ in self._play(turn, context):
-                    pass
+            await _attempted(delivery.action_id, self._deliver(delivery))
+
+    async def _deliver(self, delivery: Delivery) -> None:
+        customer = await self.find_customer(delivery.customer_id)
+        if customer is None:
+            return
+        context = self.tracing.wrap(self.context_for(customer, delivery.thread))
+        turn = Turn(id=f"o_{delivery.action_id}", at=context.clock.now(), outcome=delivery.outcome)
+        async with self._alone(delivery.thread):
+            async for _ in self._play(turn, context):
+                pass
 
     # --- operators --------------------------------------------------------------------------------
 
@@ -388,6 +411,16 @@ class SupportDesk:
 
 class EditInvalid(ValueError):
     """The edited arguments are not valid for this operation."""
+
+
+async def _attempted(action_id: str, work: Awaitable[None]) -> None:
+    """One action whose delivery breaks must not keep the others from theirs; it comes back later."""
+    try:
+        await work
+    except PortError as error:
+        log.warning("action %s waits: %s", action_id, error)
+    except Exception:
+        log.exception("action %s could not be delivered", action_id)
 
 
 def _age(approval: Approval, desk: SupportDesk) -> float:

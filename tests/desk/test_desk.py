@@ -1,0 +1,326 @@
+"""The running desk: keys, owners, approvals, deliveries, crashes. On SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from app.desk import ApprovalDecided, ApprovalNotFound, KeyConflict, KeyInFlight, ThreadNotFound
+from app.support_desk import EditInvalid
+from graphs.state import Answer
+from tests.desk.world import Killed
+from tools.ports import BackendUnavailable
+
+APPROVE = Answer(decision="approve", reviewer="olga")
+REJECT = Answer(decision="reject", reviewer="olga", note="sent already")
+
+
+@pytest.fixture
+async def desk(world):
+    async with world.process() as desk:
+        yield desk
+
+
+@pytest.fixture
+async def thread(world, desk):
+    return await desk.open_thread(world.customers["ana"])
+
+
+async def texts(world, desk, thread, role="agent"):
+    return [m.text for m in await desk.history(world.customers["ana"], thread) if m.role == role]
+
+
+async def waiting_refund(world, desk, thread):
+    await world.say(desk, thread, "refund SB-10482", "request_refund")
+    events = await world.say(desk, thread, "yes", "affirm")
+    return next(e.data["id"] for e in events if e.event == "approval_required")
+
+
+# --- keys and owners ----------------------------------------------------------------------------
+
+
+async def test_the_same_key_is_the_same_turn(world, desk, thread):
+    """A retry gets the stored events; nothing is played twice."""
+    first = await world.say(desk, thread, "open a ticket", "human_request", key="k1")
+    again = await world.say(desk, thread, "open a ticket", "human_request", key="k1")
+    assert again == first
+    assert len(world.rows("tickets", customer_id="ana")) == 1
+    assert len(await texts(world, desk, thread, "customer")) == 1
+
+
+async def test_a_key_is_for_one_message_on_one_thread(world, desk, thread):
+    """Other words or another thread under the same key are a conflict."""
+    await world.say(desk, thread, "hello", "greeting", key="k1")
+    with pytest.raises(KeyConflict):
+        await world.say(desk, thread, "goodbye", "goodbye", key="k1")
+    other = await desk.open_thread(world.customers["ana"])
+    with pytest.raises(KeyConflict):
+        await world.say(desk, other, "hello", "greeting", key="k1")
+
+
+async def test_a_key_in_flight_is_refused(world, desk, thread):
+    """A double click while the first is being played."""
+    world.encoder.intents["hello"] = ("greeting", 0.97)
+    playing = desk.turn(world.customers["ana"], thread, "hello", key="k1")
+    await anext(playing)
+    with pytest.raises(KeyInFlight):
+        await world.say(desk, thread, "hello", "greeting", key="k1")
+    assert [e.event async for e in playing][-1] == "final"
+
+
+async def test_two_customers_may_use_the_same_key(world, desk, thread):
+    """Keys belong to their customer."""
+    bens = await desk.open_thread(world.customers["ben"])
+    await world.say(desk, thread, "hello", "greeting", key="k1")
+    events = await world.say(desk, bens, "hello", "greeting", who="ben", key="k1")
+    assert "Hello Ben" in events[-1].data["text"]
+
+
+async def test_a_thread_is_its_customers(world, desk, thread):
+    """Nobody else can write in it, read it, or see that it is there."""
+    ben = world.customers["ben"]
+    with pytest.raises(ThreadNotFound):
+        await world.say(desk, thread, "hello", "greeting", who="ben")
+    with pytest.raises(ThreadNotFound):
+        await desk.history(ben, thread)
+    with pytest.raises(ThreadNotFound):
+        await desk.history(ben, "th_nothing")
+    assert await desk.threads(ben) == []
+
+
+async def test_two_messages_at_once_are_played_one_after_the_other(world, desk, thread):
+    """Both are answered, and both stand in the history."""
+    await asyncio.gather(
+        world.say(desk, thread, "hello", "greeting"), world.say(desk, thread, "bye", "goodbye")
+    )
+    assert len(await texts(world, desk, thread, "customer")) == 2
+    assert len(await texts(world, desk, thread)) == 2
+
+
+# --- approvals ----------------------------------------------------------------------------------
+
+
+async def test_an_approval_runs_it_once_and_tells_the_customer(world, desk, thread):
+    """Asked, approved, executed, told; a second decision changes nothing."""
+    action = await waiting_refund(world, desk, thread)
+    assert world.rows("refunds", customer_id="ana") == []
+    assert (await desk.decide(action, APPROVE)).status == "executed"
+    with pytest.raises(ApprovalDecided):
+        await desk.decide(action, APPROVE)
+    with pytest.raises(ApprovalDecided):
+        await desk.decide(action, REJECT)
+    assert len(world.rows("refunds", customer_id="ana")) == 1
+    assert "A colleague has approved it" in (await texts(world, desk, thread))[-1]
+
+
+async def test_a_rejection_leaves_no_effect(world, desk, thread):
+    """And the customer reads why."""
+    action = await waiting_refund(world, desk, thread)
+    assert (await desk.decide(action, REJECT)).status == "rejected"
+    with pytest.raises(ApprovalDecided):
+        await desk.decide(action, APPROVE)
+    assert world.rows("refunds", customer_id="ana") == []
+    assert "sent already" in (await texts(world, desk, thread))[-1]
+
+
+async def test_two_reviewers_at_once(world, desk, thread):
+    """One decides; the other is told that it was decided."""
+    action = await waiting_refund(world, desk, thread)
+    results = await asyncio.gather(
+        desk.decide(action, APPROVE), desk.decide(action, REJECT), return_exceptions=True
+    )
+    assert sum(isinstance(r, ApprovalDecided) for r in results) == 1
+    assert len(world.rows("refunds", customer_id="ana")) <= 1
+
+
+async def test_nothing_to_decide(world, desk):
+    """An id nobody asked about."""
+    with pytest.raises(ApprovalNotFound):
+        await desk.decide("act_nothing", APPROVE)
+
+
+async def test_an_edit_is_gated_again(world, desk, thread):
+    """Another amount is another question; the old one cannot run any more; the effect is the new one's."""
+    action = await waiting_refund(world, desk, thread)
+    edit = Answer(decision="edit", reviewer="olga", arguments={"amount": "100.00"})
+    new = await desk.decide(action, edit)
+    assert new.id != action
+    assert new.status == "pending"
+    assert "100.00 EUR" in new.action.effects[0]
+    assert world.rows("refunds", customer_id="ana") == []
+    assert len(await texts(world, desk, thread)) == 2  # nothing to tell yet
+    with pytest.raises(ApprovalDecided):
+        await desk.decide(action, APPROVE)
+    await desk.decide(new.id, APPROVE)
+    (refund,) = world.rows("refunds", customer_id="ana")
+    assert str(refund["amount"]) == "100.00"
+    assert "100.00 EUR" in (await texts(world, desk, thread))[-1]
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"amount": "99999"}, {"amount": "free"}, {"order_number": "SB-10496"}, {"x": 1}]
+)
+async def test_an_edit_that_cannot_be(world, desk, thread, arguments):
+    """Too much, nonsense, another customer's order: refused, and the question stays."""
+    action = await waiting_refund(world, desk, thread)
+    with pytest.raises(EditInvalid):
+        await desk.decide(action, Answer(decision="edit", reviewer="olga", arguments=arguments))
+    assert [a.id for a in await desk.approvals()] == [action]
+
+
+async def test_an_unanswered_question_expires_and_is_told(world, desk, thread):
+    """Nobody decided in time: nothing ran, the customer knows."""
+    action = await waiting_refund(world, desk, thread)
+    world.hands.pass_(hours=25)
+    await desk.deliver_due()
+    world.hands.pass_(minutes=1)
+    await desk.deliver_due()
+    assert "Nobody decided in time" in (await texts(world, desk, thread))[-1]
+    with pytest.raises(ApprovalDecided):
+        await desk.decide(action, APPROVE)
+    assert world.rows("refunds", customer_id="ana") == []
+
+
+# --- deliveries and crashes ---------------------------------------------------------------------
+
+
+async def courier(world, desk):
+    for _ in range(3):
+        world.hands.pass_(minutes=1)
+        await desk.deliver_due()
+
+
+async def test_what_was_told_is_not_told_again(world, desk, thread):
+    """The courier finds nothing to do after turns and decisions that ended well."""
+    await world.say(desk, thread, "cancel my order", "cancel_order")
+    await world.say(desk, thread, "yes", "affirm")
+    action = await waiting_refund(world, desk, thread)
+    await desk.decide(action, APPROVE)
+    before = await texts(world, desk, thread)
+    await courier(world, desk)
+    assert await texts(world, desk, thread) == before
+
+
+@pytest.mark.parametrize("point", ["before_effect", "before_commit", "committed"])
+async def test_killed_in_the_middle_of_a_write(world, thread, desk, point):
+    """Another process finds the thread: one effect, told once, and the thread goes on."""
+    await world.say(desk, thread, "cancel my order", "cancel_order")
+    world.kill_at = point
+    with pytest.raises(Killed):
+        await world.say(desk, thread, "yes", "affirm")
+    world.hands.pass_(minutes=1)
+    async with world.process() as restarted:
+        await courier(world, restarted)
+        await world.say(restarted, thread, "when are you open", "ask_hours")
+        await courier(world, restarted)
+        said = await texts(world, restarted, thread)
+    (order,) = world.rows("orders", number="SB-10482")
+    assert order["status"] == "cancelled"
+    assert len([t for t in said if "**SB-10482** is cancelled" in t]) == 1
+    assert not any("colleague has approved" in t for t in said)
+    assert "8:00-18:00" in said[-1]
+
+
+@pytest.mark.parametrize("point", ["before_effect", "committed"])
+async def test_killed_while_carrying_out_an_approval(world, desk, thread, point):
+    """Approved and killed: the courier of another process carries it out, once, and tells it, once."""
+    action = await waiting_refund(world, desk, thread)
+    world.kill_at = point
+    with pytest.raises(Killed):
+        await desk.decide(action, APPROVE)
+    async with world.process() as restarted:
+        await courier(world, restarted)
+        said = await texts(world, restarted, thread)
+    assert len(world.rows("refunds", customer_id="ana")) == 1
+    assert len([t for t in said if "A colleague has approved it" in t]) == 1
+
+
+async def test_a_turn_that_failed_is_finished_by_the_next_one(world, desk, thread):
+    """The store was away in the middle: an apology now, the answer with the next message."""
+    context = desk.context_for
+
+    class Away:
+        async def record(self, **given):
+            raise BackendUnavailable
+
+    desk.context_for = lambda c, t: replace(context(c, t), decisions=Away())
+    events = await world.say(desk, thread, "where is my order", "order_status")
+    assert [e.event for e in events] == ["error"]
+    desk.context_for = context
+    await world.say(desk, thread, "when are you open", "ask_hours")
+    said = await texts(world, desk, thread)
+    assert "SB-10482" in said[0]
+    assert "8:00-18:00" in said[1]
+
+
+async def test_a_turn_that_always_breaks_does_not_break_the_thread(world, desk, thread):
+    """A bug met once is not met by every later message."""
+    context = desk.context_for
+
+    class Broken:
+        async def record(self, **given):
+            raise RuntimeError("a bug")
+
+    desk.context_for = lambda c, t: replace(context(c, t), decisions=Broken())
+    with pytest.raises(RuntimeError):
+        await world.say(desk, thread, "where is my order", "order_status")
+    calls = 0
+
+    class BrokenOnce:
+        async def record(self, **given):
+            nonlocal calls
+            calls += 1
+            if calls == 1:
+                raise RuntimeError("a bug")
+
+    desk.context_for = lambda c, t: replace(context(c, t), decisions=BrokenOnce())
+    events = await world.say(desk, thread, "when are you open", "ask_hours")
+    assert "8:00-18:00" in events[-1].data["text"]
+
+
+async def test_a_failed_turn_gives_its_key_back(world, desk, thread):
+    """A retry under the same key plays it; it then stands once in the history."""
+    context = desk.context_for
+
+    class Away:
+        async def record(self, **given):
+            raise BackendUnavailable
+
+    desk.context_for = lambda c, t: replace(context(c, t), decisions=Away())
+    events = await world.say(desk, thread, "where is my order", "order_status", key="k1")
+    assert events[-1].event == "error"
+    desk.context_for = context
+    events = await world.say(desk, thread, "where is my order", "order_status", key="k1")
+    assert events[-1].event == "final"
+    assert len(await texts(world, desk, thread, "customer")) == 1
+
+
+# --- people -------------------------------------------------------------------------------------
+
+
+async def test_a_hand_off_and_back(world, desk, thread):
+    """On the operators' list, silent, released with a word; then the agent answers again."""
+    await world.say(desk, thread, "a human please", "human_request")
+    (handed,) = await desk.hand_offs()
+    assert handed["thread"] == thread
+    silent = await world.say(desk, thread, "hello?", "greeting")
+    assert silent[-1].data.get("silent")
+    await desk.release(thread, "olga", "I looked into it.")
+    assert await desk.hand_offs() == []
+    assert (await texts(world, desk, thread, "operator")) == ["I looked into it."]
+    events = await world.say(desk, thread, "thanks", "thanks")
+    assert events[-1].data["text"]
+
+
+async def test_a_hand_off_survives_a_kill(world, desk, thread):
+    """Handed over, killed before it was listed: the next message or delivery lists it."""
+    world.kill_at = "committed"
+    with pytest.raises(Killed):
+        await world.say(desk, thread, "a human please", "human_request")
+    world.hands.pass_(minutes=1)
+    async with world.process() as restarted:
+        await courier(world, restarted)
+        assert [h["thread"] for h in await restarted.hand_offs()] == [thread]
+    assert len(world.rows("tickets", customer_id="ana")) == 1

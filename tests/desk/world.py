@@ -1,0 +1,169 @@
+"""The real desk on real stores and a real checkpointer, with scripted models."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import sqlalchemy as sa
+from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+
+from app.demo.shop import rows_of
+from app.stores import shop
+from app.stores.approvals import SqlApprovals
+from app.stores.database import create_engine, migrate, reading, writing
+from app.stores.decisions import SqlDecisionLog
+from app.stores.ledger import SqlLedger
+from app.stores.outbox import SqlOutbox
+from app.stores.shop import SqlBackend, writing_shop
+from app.stores.turns import SqlThreads, SqlTurns
+from app.support_desk import Stores, SupportDesk
+from graphs.action import ActionGraph
+from graphs.context import Context
+from graphs.support import support_graph
+from tests.graphs.world import (
+    INTENTS,
+    OPERATIONS,
+    TODAY,
+    Hands,
+    MemoryKnowledge,
+    ScriptedEncoder,
+    ScriptedLargeModel,
+    ScriptedSmallModel,
+)
+from tools.domain import Customer
+from tools.privacy import mask_pii
+from tools.stories import stories
+
+
+class Killed(BaseException):
+    """The process is gone, in the middle of something."""
+
+
+class DeskWorld:
+    """A database, and processes that run a desk on it."""
+
+    def __init__(self, url: str, checkpoints: str) -> None:
+        self.url, self.checkpoints = url, checkpoints
+        self.hands = Hands()
+        self.encoder = ScriptedEncoder()
+        self.small = ScriptedSmallModel()
+        self.large = ScriptedLargeModel()
+        #: Checkpoint of the ledger -> raise there, once.
+        self.kill_at: str | None = None
+        self.customers = {a.customer.id: a.customer for a in stories(TODAY)}
+
+    def prepare(self) -> None:
+        migrate(self.url)
+        engine = create_engine(self.url)
+        with writing(engine) as connection:
+            for table, rows in rows_of(stories(TODAY)):
+                if rows:
+                    connection.execute(sa.insert(table), rows)
+        engine.dispose()
+
+    def _checkpoint(self, name: str) -> None:
+        if self.kill_at == name:
+            self.kill_at = None
+            raise Killed
+
+    @asynccontextmanager
+    async def process(self) -> AsyncGenerator[SupportDesk]:
+        """One process's desk; another one afterwards finds what this one left."""
+        async with AsyncExitStack() as stack:
+            saver: Any = await stack.enter_async_context(
+                AsyncPostgresSaver.from_conn_string(self.checkpoints)
+                if self.checkpoints.startswith("postgresql://")
+                else AsyncSqliteSaver.from_conn_string(self.checkpoints)
+            )
+            await saver.setup()
+            engine = create_engine(self.url)
+            stack.callback(engine.dispose)
+            yield self._desk(engine, saver)
+
+    def _desk(self, engine: sa.Engine, saver: Any) -> SupportDesk:
+        clock = self.hands.clock
+        outbox = SqlOutbox(engine, clock)
+        approvals = SqlApprovals(engine, clock, outbox=outbox)
+        ledger = SqlLedger(
+            engine,
+            writing_shop(clock),
+            clock,
+            approvals,
+            outbox=outbox,
+            checkpoint=self._checkpoint,
+        )
+        stores = Stores(
+            approvals=approvals,
+            decisions=SqlDecisionLog(engine, mask_pii, 30, clock),
+            outbox=outbox,
+            turns=SqlTurns(engine, clock),
+            threads=SqlThreads(engine, clock),
+        )
+        actions = ActionGraph(saver)
+        backend = SqlBackend(engine, clock)
+        knowledge = MemoryKnowledge()
+
+        def context_for(customer: Customer, thread: str) -> Context:
+            return Context(
+                customer=customer,
+                operations=OPERATIONS,
+                intents=INTENTS,
+                encoder=self.encoder,
+                small=self.small,
+                large=self.large,
+                knowledge=knowledge,
+                backend=backend,
+                ledger=ledger,
+                approvals=approvals,
+                decisions=stores.decisions,
+                actions=actions,
+                thread=thread,
+                clock=clock,
+            )
+
+        async def find_customer(customer_id: str) -> Customer | None:
+            return self.customers.get(customer_id)
+
+        async def everybody() -> list[Customer]:
+            return [*self.customers.values()]
+
+        async def health() -> dict[str, Any]:
+            return {}
+
+        return SupportDesk(
+            support=support_graph().compile(checkpointer=saver, name="support"),
+            actions=actions,
+            stores=stores,
+            context_for=context_for,
+            find_customer=find_customer,
+            demo=everybody,
+            check_health=health,
+            describe=dict,
+        )
+
+    def rows(self, table: str, **where: Any) -> list[dict[str, Any]]:
+        """What the books hold."""
+        of = getattr(shop, table)
+        query = sa.select(of).where(*(of.c[name] == value for name, value in where.items()))
+        engine = create_engine(self.url)
+        with reading(engine) as connection:
+            found = [dict(row) for row in connection.execute(query).mappings()]
+        engine.dispose()
+        return found
+
+    async def say(
+        self,
+        desk: SupportDesk,
+        thread: str,
+        text: str,
+        intent: str,
+        *,
+        who: str = "ana",
+        key: str | None = None,
+    ) -> list[Any]:
+        """Play a turn; its events."""
+        self.encoder.intents[text] = (intent, 0.97)
+        return [e async for e in desk.turn(self.customers[who], thread, text, key=key)]
