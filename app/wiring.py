@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
+import sys
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-import psycopg
 import sqlalchemy as sa
 
 from app.config import LARGE_ROLES, Settings, prepare_environment
@@ -359,9 +359,15 @@ async def _saver_health(saver: BaseCheckpointSaver[Any]) -> dict[str, Any]:
     kind = type(saver).__name__
     try:
         await saver.aget_tuple({"configurable": {"thread_id": "health", "checkpoint_ns": ""}})
-    except (sqlite3.Error, psycopg.Error, OSError) as error:
+    except (*_database_errors(), OSError) as error:
         return {"status": "down", "kind": kind, "reason": str(error)}
     return {"status": "ok", "kind": kind}
+
+
+def _database_errors() -> tuple[type[Exception], ...]:
+    # Only where PostgreSQL is in use is its driver loaded, and can raise.
+    driver = sys.modules.get("psycopg")
+    return (sqlite3.Error,) if driver is None else (sqlite3.Error, driver.Error)
 
 
 def _info(

@@ -23,7 +23,6 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Dialect
 
 from app.stores.database import metadata
@@ -197,5 +196,11 @@ def insert_if_absent(conn: Connection, table: Table, values: Mapping[str, Any]) 
 
 @cache
 def _attempt(table: Table, dialect: str) -> Executable:
-    insert = sqlite.insert if dialect == "sqlite" else postgresql.insert
-    return insert(table).on_conflict_do_nothing().returning(*table.primary_key)
+    # Each dialect is a tenth of a second to import; one process uses one.
+    if dialect == "sqlite":
+        from sqlalchemy.dialects.sqlite import insert
+
+        return insert(table).on_conflict_do_nothing().returning(*table.primary_key)
+    from sqlalchemy.dialects.postgresql import insert as insert_into_postgresql
+
+    return insert_into_postgresql(table).on_conflict_do_nothing().returning(*table.primary_key)
