@@ -7,7 +7,7 @@ import pytest
 from tests.graphs.world import World
 
 
-@pytest.fixture()
+@pytest.fixture
 def ana() -> World:
     world = World("ana")
     world.small.always["router"] = ("order_status", 0.2)  # never sure enough to overrule the head
