@@ -151,8 +151,8 @@ def news(operation: Operation, result: Outcome) -> str:
 
 def reminder(open_: Pending, context: Context) -> str:
     """What is still open, after a digression."""
-    if open_.operation == "plan" or open_.stage == "offer":
-        return open_.question
+    if open_.operation not in context.operations or open_.stage == "offer":
+        return open_.question  # a plan, an offer, or what was not understood: it speaks for itself
     operation = context.operations[open_.operation]
     return f"{render('resume_offer', title=operation.title)}\n\n{open_.question}"
 

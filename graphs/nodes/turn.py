@@ -87,7 +87,7 @@ async def route(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any
         several=reading.complexity.probabilities.get("several", 0.0),
         asked_last=pending is not None and pending.asked_in == state.get("last_turn"),
         text=turn.text,
-        sensitive=bool((screening := state.get("screening")) and screening.sensitive),
+        sensitive=bool(find_pii(turn.text)),  # of the message that is meant, not of "the second"
         context=context,
     )
     await log(runtime, state, *reading.decisions())
