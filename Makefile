@@ -37,8 +37,8 @@ fix: .venv/.installed-dev ## Format, and mend what ruff can mend
 	$(BIN)/ruff format .
 	$(BIN)/python -m evals.diagrams
 
-evals: .venv/.installed ## Play the examples that must behave, on the embedded models
-	$(BIN)/python -m evals examples
+evals: .venv/.installed ## Play every suite and write docs/figures.md (SIGNALBOX_DATA: the public sets)
+	$(BIN)/python -m evals all
 
 studio: .venv/.installed-dev ## Open the three graphs in LangGraph Studio (langgraph dev)
 	LANGGRAPH_CLI_NO_ANALYTICS=1 $(BIN)/langgraph dev --host 127.0.0.1

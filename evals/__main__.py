@@ -36,6 +36,12 @@ Json = Annotated[
 ]
 
 
+Data = Annotated[
+    Path | None,
+    typer.Option(envvar="SIGNALBOX_DATA", help="The folder with the public data sets."),
+]
+
+
 @app.command()
 def examples(
     only: Annotated[list[str] | None, typer.Option(help="Only these scenarios.")] = None,
@@ -54,9 +60,9 @@ def mix(json: Json = None) -> None:
 
 
 @app.command()
-def bitext(json: Json = None) -> None:
-    """The router alone on the Bitext customer-support data (needs SIGNALBOX_DATA)."""
-    _play(suites()["bitext"], json)
+def bitext(data: Data = None, json: Json = None) -> None:
+    """The router alone on the Bitext customer-support data."""
+    _play(suites(data)["bitext"], json)
 
 
 @app.command()
@@ -100,13 +106,14 @@ def knowledge(json: Json = None) -> None:
 
 @app.command("all")
 def all_suites(
+    data: Data = None,
     json: Json = None,
     out: Annotated[Path, typer.Option(dir_okay=False, help="The page of figures.")] = FIGURES,
 ) -> None:
     """Every suite; writes docs/figures.md."""
     reports: list[Report] = []
     with _folders() as (folders, progress):
-        for name, suite in suites().items():
+        for name, suite in suites(data).items():
             try:
                 reports.append(suite(folders, progress))
             except NotPossible as reason:
@@ -123,7 +130,7 @@ def all_suites(
 Suite = Callable[[Folders, Progress], Report]
 
 
-def suites() -> dict[str, Suite]:
+def suites(data: Path | None = None) -> dict[str, Suite]:
     """Each suite by its name, in the order `all` plays them."""
     # Here, so that `--help` need not wait for models and stores.
     from evals import benches, examples, mix, startup, turn
@@ -132,7 +139,7 @@ def suites() -> dict[str, Suite]:
     return {
         "examples": examples.run,
         "mix": mix.run,
-        "bitext": bitext_suite.run,
+        "bitext": partial(bitext_suite.run, data=data),
         "turn": turn.run,
         "startup": startup.run,
         "models": benches.models,

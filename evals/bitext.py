@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -47,12 +46,11 @@ class Read:
         return self.lane == self.wanted
 
 
-def messages() -> list[tuple[str, str]]:
-    """(text, Bitext intent) of the held-out part."""
-    root = os.environ.get("SIGNALBOX_DATA", "")
-    path = Path(root) / FILE
-    if not root or not path.exists():
-        why = f"{path} is not there" if root else "SIGNALBOX_DATA is not set"
+def messages(data: Path | None) -> list[tuple[str, str]]:
+    """(text, Bitext intent) of the held-out part, from the folder of data sets."""
+    path = None if data is None else data / FILE
+    if path is None or not path.exists():
+        why = "SIGNALBOX_DATA is not set" if path is None else f"{path} is not there"
         raise NotPossible(HOW.format(file=f"SIGNALBOX_DATA/{FILE}", why=why))
     rows = [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.strip()]
     return [(str(row["text"]), str(row["intent"])) for row in rows]
@@ -154,6 +152,6 @@ def report(read: Sequence[Read]) -> Report:
     return found
 
 
-def run(folders: Folders, progress: Progress = quiet) -> Report:
-    given = messages()
+def run(folders: Folders, progress: Progress = quiet, *, data: Path | None = None) -> Report:
+    given = messages(data)
     return report(asyncio.run(play(folders.prepared(), given, progress)))
