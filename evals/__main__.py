@@ -67,7 +67,7 @@ def bitext(data: Data = None, json: Json = None) -> None:
 
 @app.command()
 def turn(
-    rounds: Annotated[int, typer.Option(min=3, help="Turns of each kind.")] = 40, json: Json = None
+    rounds: Annotated[int, typer.Option(min=3, help="Turns of each kind.")] = 25, json: Json = None
 ) -> None:
     """What a turn costs beside the models and the backend."""
     from evals import turn as suite

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 PATIENCE = 180.0
 
 ORDER = "What's my order status?"
-KNOWLEDGE = "How long do I have to return a jacket that does not fit?"
+KNOWLEDGE = "How does your pricing work for enterprise?"
 #: Messages that between them load every model and every part.
 EVERYTHING = (
     "please deliver SB-10482 to Birkenweg 7, 50667 Köln",
@@ -206,6 +206,9 @@ def run(folders: Folders, progress: Progress = quiet, *, rounds: int = 3) -> Rep
     starts: list[Start] = []
     for number in range(rounds):
         progress("Starting the server", number, rounds)
-        starts.append(measure(folder))
+        try:
+            starts.append(measure(folder))
+        except (Failed, httpx.HTTPError) as error:
+            return Report("startup", failures=[f"start {number + 1}: {error}"])
     progress("Starting the server", rounds, rounds)
     return report(starts)

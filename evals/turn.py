@@ -60,7 +60,7 @@ def _address(n: int) -> str:
 KINDS = (
     Kind("cancel an order with a reason", _cancel, judged=True),
     Kind("change a delivery address", _address, judged=True),
-    Kind("read an order", lambda n: f"where is my order SB-10482? ({n})"),
+    Kind("read an order", lambda n: "What's my order status?"),
     Kind("confirmed write", lambda n: "yes", before="please cancel SB-10482"),
 )
 
@@ -272,5 +272,5 @@ def report(timings: Sequence[Timing]) -> Report:
     return found
 
 
-def run(folders: Folders, progress: Progress = quiet, *, rounds: int = 40) -> Report:
+def run(folders: Folders, progress: Progress = quiet, *, rounds: int = 25) -> Report:
     return report(asyncio.run(measure(folders.prepared(), rounds, progress)))
