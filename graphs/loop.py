@@ -14,14 +14,14 @@ import prompts
 from graphs import extraction, replies
 from graphs.context import Context
 from graphs.keys import same_request
-from graphs.nodes.answer import closest, quotes
+from graphs.nodes.answer import closest, pruned, quotes
 from graphs.nodes.converse import may_ask_large, transcript
 from graphs.nodes.operation import carry_out, implausible, propose, read_arguments, what_next
 from graphs.nodes.turn import decision as decided_by
 from graphs.nodes.turn import log, offer_hand_off, top
 from graphs.state import Draft, Pending, Plan, Step, SupportState
 from tools.domain import Decision, Operation, OperationFailed, Outcome, Preview
-from tools.ports import BackendUnavailable, PortError
+from tools.ports import BackendUnavailable, Choice, PortError
 
 #: The step that looks something up in the knowledge base instead of calling an operation.
 ANSWER = "answer"
@@ -107,7 +107,7 @@ async def plan(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]
             messages.user,
             schema,
             bare=goal,
-            narrow=await narrowed(context, goal),
+            narrow=await narrowed(runtime, state, goal),
         )
     except PortError as error:
         return {
@@ -263,7 +263,9 @@ async def act(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
         return {"plan": current, "outcome": None, "pending": _others(state)}
     step = current.steps[index]
     if step.name == ANSWER:
-        done = step.model_copy(update={"status": "done", "note": await _look_up(runtime, current)})
+        done = step.model_copy(
+            update={"status": "done", "note": await _look_up(runtime, state, current)}
+        )
         return {"plan": _with(current, index, done), "outcome": None, "pending": _others(state)}
     operation = context.operations[step.name]
     try:
@@ -544,27 +546,37 @@ def _told(current: Plan) -> Plan:
     return current.model_copy(update={"steps": steps})
 
 
-async def _look_up(runtime: Runtime[Context], current: Plan) -> str:
+async def _look_up(runtime: Runtime[Context], state: SupportState, current: Plan) -> str:
     """Answer the request's question from the kept sentences themselves; no model writes here."""
     context = runtime.context
     try:
-        question = await _question_in(context, current.goal)
+        question = await _question_in(runtime, state, current.goal)
         found = await context.knowledge.retrieve(question, limit=context.limits.retrieved_chunks)
         kept = await context.knowledge.prune(question, found, keep=2)
+        await log(runtime, state, pruned(found, kept))
         sentences = await closest(context, question, quotes(tuple(kept)), most=2)
     except PortError:
         return replies.unknown()
     return " ".join(re.sub(r" \[\d+\]$", "", s) for s in sentences) or replies.unknown()
 
 
-async def narrowed(context: Context, goal: str) -> dict[str, Any] | None:
+async def _intent_of_part(runtime: Runtime[Context], state: SupportState, clause: str) -> Choice:
+    """The intent head on one part of a request; logged like any other decision."""
+    choice = await runtime.context.encoder.classify("intent", clause)
+    await log(runtime, state, decided_by("router", choice, reason="a part of the request"))
+    return choice
+
+
+async def narrowed(
+    runtime: Runtime[Context], state: SupportState, goal: str
+) -> dict[str, Any] | None:
     """The plan's schema with, for each part of the request, only the steps its likely intents stand for.
 
     None where the parts say too little: then the whole schema is used."""
-    places: list[list[str]] = []
+    context, places = runtime.context, list[list[str]]()
     for clause in clauses(goal):
         try:
-            choice = await context.encoder.classify("intent", clause)
+            choice = await _intent_of_part(runtime, state, clause)
         except PortError:
             return None
         likely = sorted(choice.probabilities.items(), key=lambda item: -item[1])[:3]
@@ -600,11 +612,11 @@ def _step_for(context: Context, intent: str) -> str | None:
     return ANSWER if lane == "answer" or intent.startswith("ask_") else None
 
 
-async def _question_in(context: Context, goal: str) -> str:
+async def _question_in(runtime: Runtime[Context], state: SupportState, goal: str) -> str:
     """The part of the request that asks for knowledge, by the intent of each of its clauses."""
-    best, best_probability = goal, 0.0
+    context, best, best_probability = runtime.context, goal, 0.0
     for clause in clauses(goal):
-        choice = await context.encoder.classify("intent", clause)
+        choice = await _intent_of_part(runtime, state, clause)
         answers = sum(
             p
             for name, p in choice.probabilities.items()

@@ -138,6 +138,8 @@ async def test_3_and_4_and_8_whatever_happens(seed):
         return outcome
 
     world.ledger._port.execute = counted
+    for line in (("pause my plan", "pause_subscription"), ("two", "affirm"), ("yes", "affirm")):
+        await world.say(*line)
     for _ in range(25):
         await babble(world, chance)
         if (await world.state()).get("handed_off"):

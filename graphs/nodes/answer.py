@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from langgraph.runtime import Runtime
@@ -39,15 +40,7 @@ async def prune(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any
     await log(
         runtime,
         state,
-        Decision(
-            role="pruner",
-            chosen=", ".join(p.id for p in kept) or "nothing",
-            probability=max((p.score for p in kept), default=0.0),
-            abstained=not kept,
-            reason=f"{len(kept)} of {len(passages)} chunks",
-            tier="encoder",
-            model="pruner",
-        ),
+        pruned(passages, kept),
     )
     return {"passages": tuple(kept)}
 
@@ -113,6 +106,19 @@ async def admit(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any
         "pending": (*state.get("pending", ()), offer),
         "draft": Draft(text=offer.question, asks=True),
     }
+
+
+def pruned(found: Sequence[Passage], kept: Sequence[Passage]) -> Decision:
+    """What the pruner chose, for the log."""
+    return Decision(
+        role="pruner",
+        chosen=", ".join(p.id for p in kept) or "nothing",
+        probability=max((p.score for p in kept), default=0.0),
+        abstained=not kept,
+        reason=f"{len(kept)} of {len(found)} chunks",
+        tier="encoder",
+        model="pruner",
+    )
 
 
 def quotes(passages: tuple[Passage, ...]) -> list[str]:

@@ -56,6 +56,8 @@ async def test_three_steps_one_confirmation_one_llm_call(ana):
     assert "5-7 working days" in played.reply
     assert ana.large.roles == ["planner"]
     assert ana.logged("evaluator")
+    assert ana.logged("pruner") == ["delivery-1, refunds-1"]
+    assert ana.logged("router")[1:]  # each part of the request, too
 
     told = await ana.tell(await ana.decide((await ana.approvals.pending())[0].id))
     assert "A colleague has approved it" in told.reply
