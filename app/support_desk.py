@@ -168,7 +168,7 @@ class SupportDesk:
                 given, config, context=context, stream_mode="custom", durability="async"
             ):
                 event = Event.model_validate(data)
-                if event.event == "tool":
+                if event.event == "tool" and _is_write(event, context):
                     done.add(str(event.data.get("action", "")))
                 if event.event == "final":
                     event = event.model_copy(
@@ -435,6 +435,11 @@ def _config(thread: str) -> Any:
 
 def _digest(*parts: str) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _is_write(event: Event, context: Context) -> bool:
+    operation = context.operations.get(str(event.data.get("operation", "")))
+    return operation is None or operation.writes
 
 
 def _reply_to(turn: Turn, values: Mapping[str, Any]) -> AIMessage | None:
