@@ -80,7 +80,9 @@ class Player:
         for number, step in enumerate(scenario.steps, 1):
             seen = await self._step(customer, thread, step)
             played.llm_calls += seen.llm_calls
-            played.problems += [f"step {number} {step}: {p}" for p in step_problems(step, seen)]
+            if problems := step_problems(step, seen):
+                said = " ".join(seen.reply.split())[:240]
+                played.problems.append(f"step {number} {step}: {'; '.join(problems)} [{said}]")
         for name, end in ends.items():
             played.problems += await self._end(name, end, before[name])
         most = scenario.llm_calls_at_most

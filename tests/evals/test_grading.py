@@ -32,8 +32,8 @@ GOOD = Seen(
         ({"approval": "pending"}, "approval is none, not pending"),
         ({"citations": True}, "0 citations"),
         ({"reply_contains_any": ["nothing", "sb-10482 IS"]}, None),
-        ({"reply_contains_any": ["refund"]}, "none of ['refund'] in 'SB-10482 is cancelled.'"),
-        ({"reply_excludes": ["Cancelled"]}, "'Cancelled' in 'SB-10482 is cancelled.'"),
+        ({"reply_contains_any": ["refund"]}, "none of ['refund'] is said"),
+        ({"reply_excludes": ["Cancelled"]}, "'Cancelled' is said"),
     ],
 )
 def test_a_step_is_compared_where_it_says_something(
