@@ -8,9 +8,11 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
+from uuid import UUID
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
+    WRITES_IDX_MAP,
     ChannelVersions,
     Checkpoint,
     CheckpointMetadata,
@@ -68,6 +70,13 @@ class SqliteCheckpoints(SqliteSaver):
         task_id: str,
         task_path: str = "",
     ) -> None:
+        """Interrupts, answers and errors are kept; what a step returned is in the checkpoint that follows.
+
+        After a crash in between the step runs again, which every step of ours bears: an action's effect
+        is the ledger's business."""
+        kept = any(channel in WRITES_IDX_MAP for channel, _ in writes)
+        if not kept and UUID(task_id).int:  # Task zero stands for what came from outside.
+            return
         await self._there(lambda: self.put_writes(config, writes, task_id, task_path))
 
     async def adelete_thread(self, thread_id: str) -> None:

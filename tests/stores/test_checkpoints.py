@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import pytest
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.graph import START, StateGraph
 from langgraph.types import Command, interrupt
@@ -65,6 +66,37 @@ async def test_langgraphs_own_saver_reads_the_file(tmp_path: Path) -> None:
         kept = await compiled(theirs).aget_state(CONFIG)
 
     assert kept.values == {"said": "hello!"}
+
+
+async def test_a_step_that_died_before_its_checkpoint_runs_again(tmp_path: Path) -> None:
+    """What had been checkpointed stays; the run goes on with the step that did not get there."""
+    runs: list[str] = []
+
+    async def first(state: State) -> State:
+        runs.append("first")
+        return {"said": "one"}
+
+    async def second(state: State) -> State:
+        runs.append("second")
+        if runs.count("second") == 1:
+            raise ConnectionError
+        return {"answer": "two"}
+
+    path = str(tmp_path / "checkpoints.db")
+    graph = StateGraph(State)
+    graph.add_node(first)
+    graph.add_node(second)
+    graph.add_edge(START, "first")
+    graph.add_edge("first", "second")
+    async with sqlite_checkpoints(path) as saver:
+        with pytest.raises(ConnectionError):
+            await graph.compile(checkpointer=saver).ainvoke({"said": ""}, CONFIG)
+
+    async with sqlite_checkpoints(path) as saver:
+        done = await graph.compile(checkpointer=saver).ainvoke(None, CONFIG)
+
+    assert done == {"said": "one", "answer": "two"}
+    assert runs == ["first", "second", "second"]
 
 
 async def test_many_threads_at_once(tmp_path: Path) -> None:
