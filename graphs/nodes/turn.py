@@ -240,6 +240,8 @@ def decide_route(
         )
     if intent.lane == "agent" and several >= thresholds.several:
         abstained = False  # two heads that were trained apart agree
+    if abstained and torn_between_reads(choice, context):
+        abstained = False
     if intent.lane == "agent" and several < thresholds.several / 2 and abstained:
         return Route.model_validate(
             {**common, "lane": "direct", "abstained": True, "reason": "unsure"}
@@ -253,6 +255,21 @@ def decide_route(
             "reason": "below the threshold of every tier" if abstained else intent.description,
         }
     )
+
+
+def torn_between_reads(choice: Choice, context: Context) -> bool:
+    """Sure that something is to be looked up, unsure only what: the likeliest look-up does no harm, and
+    answers sooner than a question would."""
+    thresholds = context.thresholds
+    sure = thresholds.encoder if choice.tier == "encoder" else thresholds.small
+    reads = {
+        name: probability
+        for name, probability in choice.probabilities.items()
+        if (intent := context.intents.get(name)).lane == "operation"
+        and intent.operation is not None
+        and not context.operations[intent.operation].writes
+    }
+    return choice.option in reads and sum(reads.values()) >= sure
 
 
 async def _second_opinion(context: Context, text: str, first: Choice) -> Choice:
