@@ -119,8 +119,9 @@ def all_suites(
             except NotPossible as reason:
                 reports.append(Report(name, notes=[f"Not measured: {reason}"]))
             _show(reports[-1])
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(as_markdown(reports, on=machine(), load=load()), "utf-8")
+            # After each suite, so that what was measured is kept when a later one is stopped.
+            out.parent.mkdir(parents=True, exist_ok=True)
+            out.write_text(as_markdown(reports, on=machine(), load=load()), "utf-8")
     console.print(f"Written to {out}.", markup=False)
     _end(reports, json)
 
