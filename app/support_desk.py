@@ -164,8 +164,14 @@ class SupportDesk:
                     await self.stores.outbox.delivered(turn.outcome.action_id)
                 return
             done: set[str] = set()
-            async for data in self.support.astream(
-                given, config, context=context, stream_mode="custom", durability="async"
+            # With the subgraphs': a plan's steps announce their actions from inside the loop.
+            async for _, data in self.support.astream(
+                given,
+                config,
+                context=context,
+                stream_mode="custom",
+                durability="async",
+                subgraphs=True,
             ):
                 event = Event.model_validate(data)
                 if event.event == "tool" and _is_write(event, context):

@@ -115,6 +115,15 @@ async def test_an_approval_runs_it_once_and_tells_the_customer(world, desk, thre
     assert "A colleague has approved it" in (await texts(world, desk, thread))[-1]
 
 
+async def test_a_plans_steps_are_announced(world, desk, thread):
+    """What waits in a plan is announced like any other approval."""
+    world.large.enqueue("planner", {"steps": ["cancel_order", "request_refund"]})
+    await world.say(desk, thread, "cancel SB-10482 and refund it", "several_requests")
+    events = await world.say(desk, thread, "yes", "affirm")
+    kinds = [e.event for e in events]
+    assert kinds == ["route", "ack", "tool", "tool", "approval_required", "final"]
+
+
 async def test_a_rejection_leaves_no_effect(world, desk, thread):
     """And the customer reads why."""
     action = await waiting_refund(world, desk, thread)

@@ -56,6 +56,7 @@ async def test_three_steps_one_confirmation_one_llm_call(ana):
     assert "5-7 working days" in played.reply
     assert ana.large.roles == ["planner"]
     assert ana.logged("evaluator")
+    assert played.kinds == ["route", "ack", "tool", "tool", "approval_required", "final"]
     assert ana.logged("pruner") == ["delivery-1, refunds-1"]
     assert ana.logged("router")[1:]  # each part of the request, too
 

@@ -373,8 +373,8 @@ class World:
         given: Any = None if turn is None else {"turn": turn}
         events = [
             event
-            async for event in self.support.astream(
-                given, self.config, context=self.context, stream_mode="custom"
+            async for _, event in self.support.astream(
+                given, self.config, context=self.context, stream_mode="custom", subgraphs=True
             )
         ]
         final = next((e["data"] for e in events if e["event"] == "final"), {"text": ""})
