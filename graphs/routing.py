@@ -56,12 +56,20 @@ def move(
     return "continue" if fits else ("new" if confident else "repeat")
 
 
-def settle(choices: Sequence[Choice], thresholds: Thresholds) -> tuple[Choice, bool]:
-    """The cascade's last word: the cheapest tier that is sure enough, else the best guess, abstaining."""
+def settle(
+    choices: Sequence[Choice], thresholds: Thresholds, *, last: bool = False
+) -> tuple[Choice, bool]:
+    """The cascade's word: the cheapest tier that is sure enough, else the best guess, abstaining.
+
+    When no tier is left to ask (``last``), the head's guess is taken if it is likelier than not: a wrong
+    look-up is put right in the next message, and a wrong write is stopped by its own confirmation."""
     for choice in choices:
         floor = thresholds.encoder if choice.tier == "encoder" else thresholds.small
         if choice.probabilities.get(choice.option, 0.0) >= floor:
             return choice, False
+    head = choices[0]
+    if last and head.probabilities.get(head.option, 0.0) >= thresholds.guess:
+        return head, False
     return max(choices, key=lambda c: c.probabilities.get(c.option, 0.0)), True
 
 

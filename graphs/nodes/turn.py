@@ -158,7 +158,7 @@ async def read_message(context: Context, text: str) -> Reading:
             choices.append(await _second_opinion(context, text, choices[0]))
         except PortError as error:
             degraded.append(f"router: {error}")
-        settled, abstained = routing.settle(choices, context.thresholds)
+        settled, abstained = routing.settle(choices, context.thresholds, last=True)
     return Reading(
         choices=tuple(choices),
         settled=settled,
@@ -205,12 +205,13 @@ def decide_route(
     """Put the models' answers, the pending operation and the thresholds together."""
     intent = context.intents.get(choice.option)
     thresholds = context.thresholds
+    floor = thresholds.encoder if choice.tier == "encoder" else thresholds.small
     made = routing.move(
         pending,
         choice,
         fits=pending is not None and fits(pending, text, context.operations),
         asked_last=asked_last,
-        sure=thresholds.encoder if choice.tier == "encoder" else thresholds.small,
+        sure=floor,
         operation=intent.operation,
     )
     ranked = sorted(choice.probabilities.items(), key=lambda item: -item[1])
@@ -234,7 +235,13 @@ def decide_route(
                 "reason": f"the customer was asked about {pending.operation}",
             }
         )
-    if frustration >= thresholds.frustration and intent.lane not in ("direct", "agent"):
+    plain = (
+        not abstained
+        and intent.lane != "escalate"
+        and choice.probabilities.get(choice.option, 0.0) >= floor
+    )
+    upset = frustration >= (thresholds.furious if plain else thresholds.frustration)
+    if upset and intent.lane not in ("direct", "agent"):
         return Route.model_validate(
             {**common, "lane": "escalate", "reason": f"frustration {frustration:.2f}"}
         )

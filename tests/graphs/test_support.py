@@ -382,7 +382,7 @@ async def test_asking_for_a_person_gets_one(ana):
 async def test_an_upset_customer_gets_words_and_an_offer(ana):
     """One LLM call; the offer is taken with a yes, and lapses when the customer goes on otherwise."""
     ana.large.enqueue("escalation", "I am sorry that this broke. That is not right")
-    ana.encoder.frustrated["this broke, I am furious"] = 0.95
+    ana.encoder.frustrated["this broke, I am furious"] = 0.995
     played = await ana.say("this broke, I am furious", "request_replacement")
     assert played.lane == "escalate"
     assert played.reply.startswith("I am sorry that this broke.\n\n")
