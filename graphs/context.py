@@ -40,7 +40,7 @@ class Thresholds:
 
     encoder: float = 0.75
     small: float = 0.5
-    guess: float = 0.5  #: From here on the encoder's guess is taken when no tier is sure.
+    guess: float = 0.4  #: From here on the encoder's guess is taken when no tier is sure.
     frustration: float = 0.5
     furious: float = 0.99  #: So sure must the head be to escalate what is plainly something else.
     several: float = 0.5

@@ -61,7 +61,7 @@ def settle(
 ) -> tuple[Choice, bool]:
     """The cascade's word: the cheapest tier that is sure enough, else the best guess, abstaining.
 
-    When no tier is left to ask (``last``), the head's guess is taken if it is likelier than not: a wrong
+    When no tier is left to ask (``last``), the head's guess is taken from ``guess`` on: a wrong
     look-up is put right in the next message, and a wrong write is stopped by its own confirmation."""
     for choice in choices:
         floor = thresholds.encoder if choice.tier == "encoder" else thresholds.small
