@@ -15,6 +15,7 @@ from pydantic import BaseModel, JsonValue, ValidationError
 from tools.domain import (
     Action,
     Approval,
+    AuditEntry,
     Charge,
     Clock,
     Consequence,
@@ -156,6 +157,9 @@ class MemoryShop:
 
     def add_refund(self, refund: Refund) -> Refund:
         return self._add("refund", self._account.refunds, refund)
+
+    def save_refund(self, refund: Refund) -> None:
+        _replace(self._account.refunds, refund)
 
     def add_charge(self, charge: Charge) -> Charge:
         return self._add("charge", self._account.charges, charge)
@@ -314,6 +318,11 @@ class MemoryLedger:
         entry = self._entries.get((tenant, operation, key))
         return None if entry is None else entry.outcome
 
+    async def reconcile(self, action: Action, operation: Operation) -> Outcome:
+        """Books in memory leave nothing in between: an outcome is known or it never began."""
+        found = await self.find(action.tenant, action.operation, action.key)
+        return found or _outcome(action, "blocked", reason="This was not carried out.")
+
     def _execute(self, action: Action, operation: Operation, verdict: Verdict) -> Outcome:
         if operation.name != action.operation or not operation.writes:
             raise ValueError(f"{operation.name} is not the write that {action.id} asks for")
@@ -393,6 +402,16 @@ class MemoryDecisionLog:
         self, *, tenant: str, thread: str, turn: str, input: str, decisions: Sequence[Decision]
     ) -> None:
         self.entries.append(LoggedDecisions(tenant, thread, turn, input, tuple(decisions)))
+
+
+class MemoryAudit:
+    """Audit entries in a list, oldest first."""
+
+    def __init__(self) -> None:
+        self.entries: list[AuditEntry] = []
+
+    async def record(self, *entries: AuditEntry) -> None:
+        self.entries.extend(entries)
 
 
 class NullObservation:
