@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any, Literal
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -18,6 +19,7 @@ from graphs.keys import fingerprint
 from graphs.state import ActionState, Answer
 from tools.domain import (
     Action,
+    Actor,
     Approval,
     Consequence,
     Decision,
@@ -25,7 +27,10 @@ from tools.domain import (
     OperationFailed,
     Outcome,
     Preview,
+    Tier,
+    Verdict,
 )
+from tools.policy import facts_about
 from tools.ports import PortError
 
 _JUDGED = {
@@ -70,33 +75,81 @@ async def classify(state: ActionState, runtime: Runtime[Context]) -> dict[str, A
     operation = context.operations.get(action.operation)
     if operation is None:
         return _blocked(action, replies.unknown_operation())
-    if not operation.writes:
-        # A declared read is safe whatever its record looks like; looking twice would only cost time.
-        return {"verdict": verdict.decide(operation.consequence, operation.consequence)}
-    try:
-        preview: Preview = await context.backend.preview(
-            action.customer, operation, operation.arguments.model_validate(action.arguments)
+    weighed = await _weigh(context, action, operation)
+    if not isinstance(weighed, Verdict):
+        return _blocked(action, weighed)
+    if operation.writes:
+        await _log(
+            context,
+            action,
+            Decision(
+                role="consequence",
+                chosen=weighed.consequence.value,
+                probability=1.0,
+                reason=weighed.reason,
+                tier="rule",
+                model="declared",
+                prompt=weighed.policy,
+            ),
         )
-    except OperationFailed as error:
-        return _blocked(action, str(error))
-    if preview.refusal is not None:
-        return _blocked(action, preview.refusal)
-    if len(preview.candidates) > 1:
-        return _blocked(action, replies.which(operation, preview.candidates))
-    decided = verdict.decide(operation.consequence, preview.consequence)
-    await _log(
-        context,
-        action,
-        Decision(
-            role="consequence",
-            chosen=decided.consequence.value,
-            probability=1.0,
-            reason=decided.reason,
-            tier="rule",
-            model="declared",
-        ),
+    if weighed.refusal is not None:
+        return {"verdict": weighed, **_blocked(action, weighed.refusal)}
+    return {"verdict": weighed, "outcome": None}
+
+
+async def _weigh(
+    context: Context,
+    action: Action,
+    operation: Operation,
+    judged: Consequence | None = None,
+    tier: Tier = "rule",
+) -> Verdict | str:
+    """The verdict by everything known at this moment; or why there is nothing to decide about."""
+    # A declared read is safe whatever its record looks like; looking twice would only cost time.
+    preview = Preview(consequence=operation.consequence)
+    if operation.writes:
+        try:
+            preview = await context.backend.preview(
+                action.customer, operation, operation.arguments.model_validate(action.arguments)
+            )
+        except OperationFailed as error:
+            return str(error)
+        if preview.refusal is not None:
+            return preview.refusal
+        if (doubt := misdirected(action, operation, preview)) is not None:
+            return doubt
+    bare = verdict.decide(operation.consequence, preview.consequence, judged)
+    ruling = context.policy.ruling(
+        facts_about(
+            action.customer,
+            operation,
+            action.arguments,
+            preview.model_copy(update={"consequence": bare.consequence}),
+            context.clock.now(),
+            actor=action.actor,
+        )
     )
-    return {"verdict": decided, "outcome": None}
+    return verdict.decide(operation.consequence, preview.consequence, judged, ruling, tier=tier)
+
+
+def misdirected(action: Action, operation: Operation, preview: Preview) -> str | None:
+    """Why this write is not for exactly the one record that was confirmed; None when it is."""
+    if len(preview.candidates) > 1:
+        return replies.which(operation, preview.candidates)
+    meant = operation.arguments.model_validate(action.arguments).model_dump(mode="json")
+    touched = preview.candidate_arguments[0] if preview.candidate_arguments else {}
+    for name in record_fields(operation):
+        if touched.get(name) != meant.get(name):
+            return replies.not_that_record(preview.candidates)
+    if action.effects and action.effects != preview.effects:
+        return replies.changed(preview.effects)
+    return None
+
+
+def record_fields(operation: Operation) -> list[str]:
+    """The arguments that say which record an operation is about."""
+    properties = operation.arguments.model_json_schema().get("properties", {})
+    return [name for name, declared in properties.items() if "x-record" in declared]
 
 
 async def judge(state: ActionState, runtime: Runtime[Context]) -> dict[str, Any]:
@@ -126,8 +179,12 @@ async def judge(state: ActionState, runtime: Runtime[Context]) -> dict[str, Any]
             model=model,
         ),
     )
-    decided = verdict.decide(operation.consequence, operation.consequence, judged, tier="large")
-    return {"verdict": decided}
+    weighed = await _weigh(context, action, operation, judged, "large")
+    if not isinstance(weighed, Verdict):
+        return _blocked(action, weighed)
+    if weighed.refusal is not None:
+        return {"verdict": weighed, **_blocked(action, weighed.refusal)}
+    return {"verdict": weighed}
 
 
 async def request_approval(state: ActionState, runtime: Runtime[Context]) -> dict[str, Any]:
@@ -143,7 +200,7 @@ def approve(state: ActionState) -> dict[str, Any]:
 
 def question(state: ActionState) -> dict[str, Any]:
     """What a reviewer sees, in the shape LangChain's agent inbox and HITL middleware use."""
-    action, decided = state["action"], state.get("verdict")
+    action, decided, approval = state["action"], state.get("verdict"), state.get("approval")
     return {
         "action_request": {"action": action.operation, "args": action.arguments},
         "config": {
@@ -154,25 +211,39 @@ def question(state: ActionState) -> dict[str, Any]:
         },
         "description": " ".join(action.effects) or action.label,
         "action_id": action.id,
+        "record": action.label,
+        "effects": list(action.effects),
         "reason": decided.reason if decided is not None else "",
+        "rules": list(decided.rules) if decided is not None else [],
+        "policy": decided.policy if decided is not None else "",
+        "votes_needed": decided.votes_needed if decided is not None else 1,
+        "votes": [v.model_dump(mode="json") for v in approval.votes] if approval else [],
     }
 
 
 async def decide(state: ActionState, runtime: Runtime[Context]) -> dict[str, Any]:
     """The approvals store has the last word: whatever resumed this thread, only what it holds counts."""
     context, action, answer = runtime.context, state["action"], state.get("answer")
-    assert answer is not None
     approval = await context.approvals.get(action.id)
     if approval is None:
         return _blocked(action, replies.not_approved())
-    if approval.status == "pending" and answer.decision != "edit":
+    reviewer = context.reviewer
+    if approval.status == "pending" and answer is not None and reviewer is not None:
+        # Who answers is known from the context, never from the answer.
+        if answer.operation is not None and answer.operation != action.operation:
+            return {"approval": approval, "answer": None}
+        if answer.decision == "edit":
+            return await _replace(context, approval, answer)
         approval, _ = await context.approvals.decide(
             action.id,
             approve=answer.decision == "approve",
-            reviewer=answer.reviewer,
+            reviewer=reviewer.name,
+            role=reviewer.role,
             note=answer.note,
         )
     match approval.status:
+        case "pending":
+            return {"approval": approval, "answer": None}
         case "approved" if approval.action.fingerprint == action.fingerprint:
             return {"approval": approval}
         case "rejected":
@@ -182,8 +253,31 @@ async def decide(state: ActionState, runtime: Runtime[Context]) -> dict[str, Any
             }
         case "expired":
             return {"approval": approval, "outcome": _outcome(action, "expired")}
+        case "executed" if approval.action.fingerprint == action.fingerprint:
+            # It ran already; the ledger has what came of it and will say so again.
+            return {"approval": approval}
         case _:
             return {"approval": approval, **_blocked(action, replies.not_approved())}
+
+
+async def _replace(context: Context, approval: Approval, answer: Answer) -> dict[str, Any]:
+    """Other arguments are another action, which goes through the gate from its beginning."""
+    reviewer = context.reviewer
+    assert reviewer is not None
+    operation = context.operations[approval.action.operation]
+    action = await edited(approval.action, operation, answer, context, actor=reviewer.role)
+    if isinstance(action, str):
+        return {"approval": approval, "answer": None}
+    closed, changed = await context.approvals.decide(
+        approval.id,
+        approve=False,
+        reviewer=reviewer.name,
+        role=reviewer.role,
+        note=f"Replaced by {action.id}",
+    )
+    if not changed:
+        return {"approval": closed, "answer": None}
+    return {"action": action, "verdict": None, "approval": None, "answer": None}
 
 
 async def execute(state: ActionState, runtime: Runtime[Context]) -> dict[str, Any]:
@@ -228,10 +322,16 @@ def after_judge(state: ActionState) -> Literal["execute", "request_approval", "b
     return "block" if where == "judge" else where
 
 
-def after_decision(state: ActionState) -> Literal["execute", "block"]:
+def after_decision(state: ActionState) -> Literal["execute", "approve", "classify", "block"]:
+    """Run what is approved, go on asking while votes are missing, weigh an edited action anew."""
     approval = state.get("approval")
-    ready = approval is not None and approval.status == "approved"
-    return "execute" if ready and state.get("outcome") is None else "block"
+    if state.get("outcome") is not None:
+        return "block"
+    if approval is None:
+        return "classify"
+    if approval.status == "pending":
+        return "approve"
+    return "execute" if approval.status in ("approved", "executed") else "block"
 
 
 def after_execute(state: ActionState) -> Literal["reconcile", "__end__"]:
@@ -295,19 +395,40 @@ class ActionGraph:
         return outcome_of(state, action)
 
 
-def edited(action: Action, operation: Operation, answer: Answer) -> Action | str:
+async def edited(
+    action: Action, operation: Operation, answer: Answer, context: Context, *, actor: Actor
+) -> Action | str:
     """The action with a reviewer's arguments: a new fingerprint and id, to be gated again; or the problem."""
     arguments = {**action.arguments, **(answer.arguments or {})}
     if problems := invalid(operation, arguments):
         return "; ".join(f"{name}: {problem}" for name, problem in problems.items())
     if (lack := missing(operation, arguments)) is not None:
         return lack[1]
+    parsed = operation.arguments.model_validate(arguments)
+    before = operation.arguments.model_validate(action.arguments)
+    for name in record_fields(operation):
+        if getattr(parsed, name) != getattr(before, name):
+            return f"{name}: the customer confirmed another record; that needs a request of its own"
+    try:
+        preview: Preview = await context.backend.preview(action.customer, operation, parsed)
+    except OperationFailed as error:
+        return str(error)
+    if preview.refusal is not None:
+        return preview.refusal
+    # Fields the books fill in are shown to the reviewer as they will be carried out.
+    arguments = {**arguments, **preview.arguments}
     digest = fingerprint(operation.name, arguments)
+    if digest == action.fingerprint:
+        return "nothing is changed by this edit"
+    again = hashlib.sha256(f"{action.id} {digest}".encode()).hexdigest()
     return action.model_copy(
         update={
-            "id": f"{action.id.split('.')[0]}.{digest[:8]}",
+            "id": f"{action.id.split('.')[0]}.{again[:12]}",
             "arguments": arguments,
             "fingerprint": digest,
+            "label": preview.record or action.label,
+            "effects": preview.effects,
+            "actor": actor,
         }
     )
 

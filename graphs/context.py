@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from graphs.intents import Intents
-from tools.domain import Action, Clock, Customer, Operation, Outcome
+from tools.domain import Action, Clock, Customer, Operation, Outcome, Reviewer
+from tools.policy import NoRules, Policy
 from tools.ports import (
     Approvals,
     Backend,
@@ -70,3 +71,6 @@ class Context:
     clock: Clock = field(default_factory=Clock)
     limits: Limits = field(default_factory=Limits)
     thresholds: Thresholds = field(default_factory=Thresholds)
+    policy: Policy = field(default_factory=NoRules)
+    #: Whose answers a resume carries, where it comes without the desk (Studio); nobody's by default.
+    reviewer: Reviewer | None = None

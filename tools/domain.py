@@ -288,6 +288,13 @@ class Verdict(Record):
         return max(1, self.approvers)
 
 
+class Reviewer(Record):
+    """Who answers questions; comes from the operator's key, never from what was sent."""
+
+    name: str
+    role: ReviewerRole = "agent"
+
+
 class Vote(Record):
     """One reviewer's answer to a question."""
 
@@ -311,6 +318,31 @@ class Approval(Record):
     note: str | None = None
     decided_at: datetime | None = None
     votes: tuple[Vote, ...] = ()  #: Every answer so far, oldest first.
+
+    def may_approve(self, reviewer: str, role: ReviewerRole) -> bool:
+        """Whether this person's yes would count: of a role that is asked for, and not yet given."""
+        return accepts(self.verdict.reviewer, role) and all(
+            person_named(v.reviewer) != person_named(reviewer) for v in self.votes
+        )
+
+    def approved_by(self, needed: int = 1, least: ReviewerRole = "agent") -> bool:
+        """Whether the yeses suffice for the verdict, and for what the rules ask for by now."""
+        given = {
+            person_named(v.reviewer)
+            for v in self.votes
+            if v.approve and accepts(self.verdict.reviewer, v.role) and accepts(least, v.role)
+        }
+        refused = any(not v.approve for v in self.votes)
+        return not refused and len(given) >= max(needed, self.verdict.votes_needed)
+
+
+def accepts(least: ReviewerRole, role: ReviewerRole) -> bool:
+    return role == "admin" or least == "agent"
+
+
+def person_named(reviewer: str) -> str:
+    """One spelling a person, so that nobody is two by writing the name differently."""
+    return " ".join(reviewer.split()).casefold()
 
 
 class Outcome(Record):

@@ -29,9 +29,11 @@ from tools.domain import (
     Preview,
     RecordNotFound,
     Refund,
+    ReviewerRole,
     Subscription,
     Ticket,
     Verdict,
+    Vote,
 )
 from tools.numbers import FIRST_NUMBERS, PREFIXES, number_for
 from tools.stories import Account, stories
@@ -243,21 +245,31 @@ class MemoryApprovals:
         return self._current(action.id)
 
     async def decide(
-        self, action_id: str, *, approve: bool, reviewer: str, note: str | None = None
+        self,
+        action_id: str,
+        *,
+        approve: bool,
+        reviewer: str,
+        role: ReviewerRole = "agent",
+        note: str | None = None,
     ) -> tuple[Approval, bool]:
         approval = self._current(action_id)
-        if approval.status != "pending":
+        if approval.status != "pending" or (approve and not approval.may_approve(reviewer, role)):
             return approval, False
-        decided = approval.model_copy(
-            update={
-                "status": "approved" if approve else "rejected",
-                "reviewer": reviewer,
-                "note": note,
-                "decided_at": self._clock.now(),
-            }
-        )
-        self._approvals[action_id] = decided
-        return decided, True
+        at = self._clock.now()
+        vote = Vote(reviewer=reviewer, role=role, approve=approve, note=note, at=at)
+        voted = approval.model_copy(update={"votes": (*approval.votes, vote)})
+        if not approve or voted.approved_by():
+            voted = voted.model_copy(
+                update={
+                    "status": "approved" if approve else "rejected",
+                    "reviewer": reviewer,
+                    "note": note,
+                    "decided_at": at,
+                }
+            )
+        self._approvals[action_id] = voted
+        return voted, True
 
     async def get(self, action_id: str) -> Approval | None:
         return self._current(action_id) if action_id in self._approvals else None
@@ -267,15 +279,16 @@ class MemoryApprovals:
         waiting = [approval for approval in current if approval.status == "pending"]
         return sorted(waiting, key=lambda approval: approval.requested_at)[:limit]
 
-    def covers(self, action: Action) -> bool:
-        """Whether exactly this action, unedited, was approved and has not run."""
+    def covers(self, action: Action, needed: int = 1, least: ReviewerRole = "agent") -> bool:
+        """Whether exactly this action, unedited, was approved by enough persons and has not run."""
         if action.id not in self._approvals:
             return False
         approval = self._current(action.id)
         asked = approval.action
         return (
             approval.status == "approved"
-            and asked.fingerprint == action.fingerprint
+            and approval.approved_by(needed, least)
+            and (asked.fingerprint, asked.arguments) == (action.fingerprint, action.arguments)
             and (asked.operation, asked.key) == (action.operation, action.key)
             and (asked.tenant, asked.customer.id) == (action.tenant, action.customer.id)
         )
@@ -286,7 +299,8 @@ class MemoryApprovals:
 
     def _current(self, action_id: str) -> Approval:
         approval = self._approvals[action_id]
-        if approval.status == "pending" and self._clock.now() >= approval.expires_at:
+        open_ = approval.status in ("pending", "approved")
+        if open_ and self._clock.now() >= approval.expires_at:
             approval = approval.model_copy(update={"status": "expired"})
             self._approvals[action_id] = approval
         return approval

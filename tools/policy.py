@@ -15,9 +15,17 @@ from typing import Annotated, Any, Literal, Protocol, cast, get_args, runtime_ch
 from zoneinfo import ZoneInfo
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
-from tools.domain import Action, Actor, Consequence, Operation, Preview, Record, ReviewerRole
+from tools.domain import Actor, Consequence, Customer, Operation, Preview, Record, ReviewerRole
 
 log = logging.getLogger(__name__)
 
@@ -87,19 +95,27 @@ class NoRules:
         return Ruling()
 
 
-def facts_about(action: Action, operation: Operation, preview: Preview, at: datetime) -> Facts:
+def facts_about(
+    customer: Customer,
+    operation: Operation,
+    arguments: Mapping[str, JsonValue],
+    preview: Preview,
+    at: datetime,
+    *,
+    actor: Actor = "customer",
+) -> Facts:
     """What the rules may know of an action, from its arguments and from the books."""
-    arguments = {**action.arguments, **preview.arguments}
-    reason = arguments.get("reason")
+    given = {**arguments, **preview.arguments}
+    reason = given.get("reason")
     return Facts(
         operation=operation.name,
         consequence=preview.consequence,
-        amount=_amount(arguments.get("amount")),
+        amount=_amount(given.get("amount")),
         reason=reason if isinstance(reason, str) else None,
         record_state=preview.record_state,
-        segment=action.customer.segment,
-        customer_days=(at.date() - action.customer.since).days,
-        actor=action.actor,
+        segment=customer.segment,
+        customer_days=(at.date() - customer.since).days,
+        actor=actor,
         at=at,
     )
 
@@ -277,6 +293,10 @@ def _compiled(rule: Rule, operations: Mapping[str, Operation]) -> Any:
     # The library works out constant parts while it parses: what it must not try, it must not see.
     if (sign := _FOREIGN.search(_QUOTED.sub("", rule.when))) is not None:
         raise RulesInvalid(f"rule {rule.name}: when: {sign[0]!r} is not available to rules")
+    if rule.then in {"approve", "two_persons"}:
+        reads = [name for name in rule.operations if not operations[name].writes]
+        if reads:
+            raise RulesInvalid(f"rule {rule.name}: {reads[0]} only reads and never waits")
     text, number = DataType.STRING, DataType.FLOAT
     types = {
         **dict.fromkeys(("amount", "customer_days", "hour"), number),

@@ -23,6 +23,7 @@ from tools.domain import (
     Payment,
     PaymentOrder,
     Refund,
+    ReviewerRole,
     Subscription,
     Ticket,
     Verdict,
@@ -253,6 +254,10 @@ class Payments(Protocol):
         """Whether a payment sent at ``since`` and not listed by now was certainly not made."""
         ...
 
+    def ready(self) -> None:
+        """Raises PaymentNotSent when there is no use in asking now."""
+        ...
+
     def pay(self, order: PaymentOrder, key: str) -> Payment:
         """Move the money. Raises PaymentNotSent, PaymentRefused or PaymentUncertain."""
         ...
@@ -280,11 +285,19 @@ class Approvals(Protocol):
         ...
 
     async def decide(
-        self, action_id: str, *, approve: bool, reviewer: str, note: str | None = None
+        self,
+        action_id: str,
+        *,
+        approve: bool,
+        reviewer: str,
+        role: ReviewerRole = "agent",
+        note: str | None = None,
     ) -> tuple[Approval, bool]:
-        """Decide a pending question once; the flag is False when it was already decided or expired.
+        """Give one reviewer's vote on a pending question. It is approved once as many different reviewers
+        as its verdict asks for said yes, and rejected by the first no.
 
-        Raises KeyError for an unknown id."""
+        The flag is False when nothing changed: decided already, expired, this reviewer has said yes before,
+        or an approval by a role the verdict does not accept. Raises KeyError for an unknown id."""
         ...
 
     async def get(self, action_id: str) -> Approval | None: ...

@@ -132,6 +132,7 @@ def test_the_demo_shops_rules(changes, expected):
             one_rule(operations="[request_refund, cancel_order]", when="amount > 1"),
             "cancel_order has no amount",
         ),
+        (one_rule(operations="[get_order]"), "rule r: get_order only reads and never waits"),
         (one_rule(when="amount > 1 or " * 60 + "amount > 1"), "at most 400 characters"),
     ],
 )
