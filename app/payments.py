@@ -105,9 +105,11 @@ class HttpPayments:
         except (httpx.HTTPError, ValidationError) as error:
             raise BackendUnavailable from error
 
-    def healthy(self) -> None:
-        """Raises BackendUnavailable when the service does not answer."""
-        self.find("health")
+    def ready(self) -> None:
+        try:
+            self.find("ready")
+        except BackendUnavailable as error:
+            raise PaymentNotSent from error
 
     def _trace(self, event: str, _: dict[str, Any]) -> None:
         if event.endswith(".send_request_body.complete"):

@@ -226,7 +226,10 @@ def _begin_refund(shop: Shop, given: RequestRefund, reference: str) -> PaymentOr
 
 
 def _reserved(shop: Shop, paid: PaymentOrder) -> Refund:
-    return next(one for one in shop.refunds() if one.number == paid.details["refund"])
+    for one in shop.refunds():
+        if one.number == paid.details["refund"]:
+            return one
+    raise RecordNotFound
 
 
 def _finish_refund(shop: Shop, paid: PaymentOrder) -> RefundRequested:
