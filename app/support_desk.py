@@ -8,7 +8,7 @@ import json
 import logging
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakValueDictionary
@@ -44,6 +44,8 @@ log = logging.getLogger(__name__)
 RECURSION_LIMIT = 80
 #: How often what nobody delivered is looked for, in seconds.
 COURIER_SECONDS = 5.0
+#: How often a thread that another process plays on is asked for again, in seconds.
+THREAD_POLL_SECONDS = 0.05
 
 Support = CompiledStateGraph[SupportState, Context, SupportState, SupportState]
 
@@ -72,6 +74,7 @@ class SupportDesk:
     check_health: Callable[[], Awaitable[Mapping[str, Any]]]
     describe: Callable[[], Mapping[str, Any]]
     tracing: Tracing = field(default_factory=Tracing)
+    keep_seconds: float = 5.0  #: How often the hold on a thread is extended during a turn.
     _locks: WeakValueDictionary[str, asyncio.Lock] = field(
         default_factory=lambda: WeakValueDictionary[str, asyncio.Lock]()
     )
@@ -377,12 +380,27 @@ class SupportDesk:
 
     @asynccontextmanager
     async def _alone(self, thread: str) -> AsyncGenerator[None]:
-        """One turn at a time on a thread: LangGraph itself would accept two."""
+        """One turn at a time on a thread, in all processes: LangGraph would let two overwrite each other."""
         lock = self._locks.get(thread)
         if lock is None:
             lock = self._locks[thread] = asyncio.Lock()
         async with lock:
-            yield
+            while (held := await self.stores.turns.hold(thread)) is None:
+                await asyncio.sleep(THREAD_POLL_SECONDS)
+            keeping = asyncio.create_task(self._keep(held))
+            try:
+                yield
+            finally:
+                keeping.cancel()
+                await asyncio.wait([keeping])
+                with suppress(PortError):  # Its lease ends it, later.
+                    await asyncio.shield(self.stores.turns.abandon(held))
+
+    async def _keep(self, held: Fresh) -> None:
+        while True:
+            await asyncio.sleep(self.keep_seconds)
+            with suppress(PortError):
+                await self.stores.turns.keep(held)
 
 
 class EditInvalid(ValueError):
@@ -404,10 +422,16 @@ def _digest(*parts: str) -> str:
 
 
 def _reply_to(turn: Turn, values: Mapping[str, Any]) -> AIMessage | None:
-    """The reply to this turn, if it stands in the thread already."""
-    of = turn.outcome.action_id if turn.outcome is not None else turn.id
+    """The reply to this turn, or the one that tells its outcome, if it stands in the thread already."""
+    action = turn.outcome.action_id if turn.outcome is not None else None
+    own = f"{action or turn.id}:out"
     messages: list[AnyMessage] = values.get("messages", [])
-    return next((m for m in messages if m.id == f"{of}:out" and isinstance(m, AIMessage)), None)
+    for message in messages:
+        if isinstance(message, AIMessage) and (
+            message.id == own or action in message.additional_kwargs.get("actions", ())
+        ):
+            return message
+    return None
 
 
 def _final(reply: AIMessage, turn: Turn, thread: str) -> Event:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from typing import Any, Literal
 
@@ -31,7 +32,10 @@ from tools.domain import (
     Verdict,
 )
 from tools.policy import facts_about
-from tools.ports import PortError
+from tools.ports import BackendUnavailable, PortError
+
+#: How often, and how far apart, what another process is working on is asked for: longer than any lease.
+IN_FLIGHT_LOOKS, IN_FLIGHT_SECONDS = 280, 0.25
 
 _JUDGED = {
     "type": "object",
@@ -287,7 +291,14 @@ async def execute(state: ActionState, runtime: Runtime[Context]) -> dict[str, An
     operation = context.operations[action.operation]
     if decided.consequence is Consequence.SAFE and not operation.writes:
         return {"outcome": await _read(context, action, operation)}
-    return {"outcome": await context.ledger.execute(action, operation, decided)}
+    outcome = await context.ledger.execute(action, operation, decided)
+    for _ in range(IN_FLIGHT_LOOKS):
+        if (outcome.status, outcome.reason) != ("blocked", IN_FLIGHT):
+            return {"outcome": outcome}
+        # Another process is at it, or died over it: an answer now would be the last word on this action.
+        await asyncio.sleep(IN_FLIGHT_SECONDS)
+        outcome = await context.ledger.execute(action, operation, decided)
+    raise BackendUnavailable(IN_FLIGHT)
 
 
 async def reconcile(state: ActionState, runtime: Runtime[Context]) -> dict[str, Any]:

@@ -345,6 +345,10 @@ def person_named(reviewer: str) -> str:
     return " ".join(reviewer.split()).casefold()
 
 
+#: The reason of an outcome that is none yet: another process is working on this very action.
+IN_FLIGHT = "This request is already being worked on. Please give it a moment."
+
+
 class Outcome(Record):
     """What came of an action."""
 

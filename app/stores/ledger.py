@@ -23,6 +23,7 @@ from app.stores.database import reading, writing
 from app.stores.outbox import SqlOutbox
 from app.stores.tables import insert_if_absent, ledger
 from tools.domain import (
+    IN_FLIGHT,
     Action,
     Arguments,
     AuditEntry,
@@ -63,7 +64,6 @@ OUTSIDE_LEASE = timedelta(seconds=60)
 #: How long what could not be settled is left alone before it is looked up again.
 LOOK_AGAIN = timedelta(seconds=15)
 
-IN_FLIGHT = "This request is already being worked on. Please give it a moment."
 CONFLICT = (
     "This does not match the request it belongs to, so nothing was changed. Please ask again."
 )

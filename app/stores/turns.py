@@ -52,18 +52,32 @@ class SqlTurns:
         clock: Clock | None = None,
         *,
         lease: timedelta = timedelta(minutes=2),
+        hold: timedelta = timedelta(seconds=15),
         retention: timedelta = timedelta(days=1),
     ) -> None:
         self._engine = engine
         self._clock = clock or Clock()
         self._lease = lease
+        self._hold = hold
         self._retention = retention
 
     async def begin(
         self, tenant: str, customer: str, key: str, fingerprint: str
     ) -> Fresh | Replay | InFlight | Conflict:
         """Take the key, or say why there is nothing to play."""
-        return await asyncio.to_thread(self._begin, tenant, customer, key, fingerprint)
+        return await asyncio.to_thread(self._begin, tenant, customer, key, fingerprint, self._lease)
+
+    async def hold(self, thread: str) -> Fresh | None:
+        """Take a thread for one turn among all processes; None while another one plays on it.
+
+        Abandon it afterwards; whoever dies instead blocks the thread for the short lease only."""
+        # No customer has an empty id, so no client's key can be in the way.
+        begun = await asyncio.to_thread(self._begin, "", "", thread, "", self._hold)
+        return begun if isinstance(begun, Fresh) else None
+
+    async def keep(self, held: Fresh) -> bool:
+        """Extend the hold on a thread; False when another process has it by now."""
+        return await asyncio.to_thread(self._renew, held, self._hold)
 
     async def finish(self, turn: Fresh, response: JsonValue) -> bool:
         """Store the answer; False when another process had taken the turn over."""
@@ -71,7 +85,7 @@ class SqlTurns:
 
     async def renew(self, turn: Fresh) -> bool:
         """Extend the lease of a long turn; False when another process had taken it over."""
-        return await asyncio.to_thread(self._renew, turn)
+        return await asyncio.to_thread(self._renew, turn, self._lease)
 
     async def abandon(self, turn: Fresh) -> None:
         """Give the key back unanswered, so that a retry plays the turn anew."""
@@ -82,11 +96,11 @@ class SqlTurns:
         return await asyncio.to_thread(self._prune)
 
     def _begin(
-        self, tenant: str, customer: str, key: str, fingerprint: str
+        self, tenant: str, customer: str, key: str, fingerprint: str, held_for: timedelta
     ) -> Fresh | Replay | InFlight | Conflict:
         at = self._clock.now()
         turn = Fresh(tenant, customer, key, uuid.uuid4().hex)
-        lease = {"owner": turn.owner, "lease_until": at + self._lease}
+        lease = {"owner": turn.owner, "lease_until": at + held_for}
         with writing(self._engine) as conn:
             new = insert_if_absent(
                 conn,
@@ -123,10 +137,10 @@ class SqlTurns:
             )
             return conn.execute(done).rowcount == 1
 
-    def _renew(self, turn: Fresh) -> bool:
+    def _renew(self, turn: Fresh, held_for: timedelta) -> bool:
         with writing(self._engine) as conn:
             longer = (
-                update(turns).where(_held(turn)).values(lease_until=self._clock.now() + self._lease)
+                update(turns).where(_held(turn)).values(lease_until=self._clock.now() + held_for)
             )
             return conn.execute(longer).rowcount == 1
 
