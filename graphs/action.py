@@ -19,6 +19,7 @@ from graphs.extraction import invalid, missing
 from graphs.keys import fingerprint
 from graphs.state import ActionState, Answer
 from tools.domain import (
+    IN_FLIGHT,
     Action,
     Actor,
     Approval,
