@@ -11,18 +11,22 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
 from langgraph.types import Command, interrupt
+from pydantic import JsonValue
 
 import prompts
-from graphs import replies, verdict
+from graphs import consequences, replies, verdict
+from graphs.consequences import Judged
 from graphs.context import Context
 from graphs.extraction import invalid, missing
 from graphs.keys import fingerprint
+from graphs.nodes.turn import decision
 from graphs.state import ActionState, Answer
 from tools.domain import (
     IN_FLIGHT,
     Action,
     Actor,
     Approval,
+    AuditEntry,
     Consequence,
     Decision,
     Operation,
@@ -79,10 +83,21 @@ async def classify(state: ActionState, runtime: Runtime[Context]) -> dict[str, A
     context, action = runtime.context, state["action"]
     operation = context.operations.get(action.operation)
     if operation is None:
+        await _record(context, action, None, replies.unknown_operation())
         return _blocked(action, replies.unknown_operation())
-    weighed = await _weigh(context, action, operation)
+    seen = await _first_look(context, action, operation)
+    judged = seen.consequence if seen is not None and seen.sure else None
+    if seen is not None and operation.consequence is not Consequence.UNKNOWN:
+        judged = seen.floor
+    weighed = await _weigh(
+        context, action, operation, judged, "rule" if judged is None else "encoder"
+    )
     if not isinstance(weighed, Verdict):
+        await _record(context, action, operation, weighed)
         return _blocked(action, weighed)
+    if weighed.consequence is Consequence.UNKNOWN and seen is not None:
+        # The judge who is asked next may not go below what is certain already.
+        weighed = weighed.model_copy(update={"judged": seen.floor})
     if operation.writes:
         await _log(
             context,
@@ -97,9 +112,41 @@ async def classify(state: ActionState, runtime: Runtime[Context]) -> dict[str, A
                 prompt=weighed.policy,
             ),
         )
+    await _record(context, action, operation, weighed)
     if weighed.refusal is not None:
         return {"verdict": weighed, **_blocked(action, weighed.refusal)}
     return {"verdict": weighed, "outcome": None}
+
+
+async def _first_look(context: Context, action: Action, operation: Operation) -> Judged | None:
+    """What the consequence head makes of an operation that nobody declared; None where it is not asked
+    or does not answer."""
+    if operation.consequence is not Consequence.UNKNOWN and not context.limits.class_declared:
+        return None
+    text, limits = consequences.of_operation(operation), context.thresholds
+    try:
+        choice = await context.encoder.classify("consequence", text)
+    except PortError as error:
+        nothing = Decision(
+            role="consequence",
+            chosen=Consequence.UNKNOWN.value,
+            probability=0.0,
+            abstained=True,
+            reason=str(error),
+            tier="rule",
+            model="none",
+        )
+        await _log(context, action, nothing)
+        return None
+    judged = consequences.settle(
+        choice.probabilities, text, line=limits.write, believed=limits.consequence
+    )
+    said = decision("consequence", choice, abstained=not judged.sure, reason=judged.reason)
+    said = said.model_copy(
+        update={"chosen": judged.consequence.value, "probability": judged.probability}
+    )
+    await _log(context, action, said)
+    return judged
 
 
 async def _weigh(
@@ -165,6 +212,7 @@ async def judge(state: ActionState, runtime: Runtime[Context]) -> dict[str, Any]
         operation=operation.name, description=operation.summary, arguments=action.arguments
     )
     judged, reason, model = Consequence.UNKNOWN, "The judge did not answer.", "none"
+    prompt = messages.version
     try:
         filled = await context.large.fill("judge", messages.system, messages.user, _JUDGED)
         judged = Consequence(str(filled.values.get("consequence")))
@@ -184,7 +232,12 @@ async def judge(state: ActionState, runtime: Runtime[Context]) -> dict[str, Any]
             model=model,
         ),
     )
+    first = state.get("verdict")
+    judged = verdict.at_least(judged, first.judged if first is not None else None)
     weighed = await _weigh(context, action, operation, judged, "large")
+    await _record(
+        context, action, operation, weighed, model=model, prompt=prompt, why=reason, proposal=False
+    )
     if not isinstance(weighed, Verdict):
         return _blocked(action, weighed)
     if weighed.refusal is not None:
@@ -303,10 +356,10 @@ async def execute(state: ActionState, runtime: Runtime[Context]) -> dict[str, An
 
 
 async def reconcile(state: ActionState, runtime: Runtime[Context]) -> dict[str, Any]:
-    """An outcome nobody knows is looked up in the ledger once more; it is never tried again."""
-    action = state["action"]
-    found = await runtime.context.ledger.find(action.tenant, action.operation, action.key)
-    return {"outcome": found or _outcome(action, "unknown", replies.outcome_unknown())}
+    """An outcome nobody knows is settled by the operation's own lookup, or left to a person."""
+    context, action = runtime.context, state["action"]
+    operation = context.operations[action.operation]
+    return {"outcome": await context.ledger.reconcile(action, operation)}
 
 
 async def block(state: ActionState) -> dict[str, Any]:
@@ -368,13 +421,17 @@ class ActionGraph:
     async def propose(self, action: Action, context: Context) -> Outcome:
         """Run an action until it is done or waits; proposing the same one again changes nothing."""
         operation = context.operations.get(action.operation)
-        if operation is not None and not operation.writes:
+        if operation is not None and not operation.writes and not context.limits.class_declared:
             state = await self._reads.ainvoke({"action": action}, context=context)
             return outcome_of(state, action)
         config = thread_of(action.id)
         known = await self.compiled.aget_state(config)
         if known.values:
             outcome = known.values.get("outcome")
+            if outcome is not None and outcome.status == "unknown":
+                # The courier or a person may have settled it since.
+                found = await context.ledger.find(action.tenant, action.operation, action.key)
+                outcome = found or outcome
             if outcome is not None:
                 return outcome.model_copy(update={"replayed": True})
             if known.interrupts:
@@ -466,6 +523,50 @@ async def _read(context: Context, action: Action, operation: Operation) -> Outco
     return _outcome(action, "executed").model_copy(
         update={"result": result.model_dump(mode="json")}
     )
+
+
+async def _record(
+    context: Context,
+    action: Action,
+    operation: Operation | None,
+    decided: Verdict | str,
+    *,
+    proposal: bool = True,
+    **versions: str,
+) -> None:
+    """Proposal and verdict into the audit. Reads leave no trace there: they have no effect to account for."""
+    if context.audit is None or (operation is not None and not operation.writes):
+        return
+    what: dict[str, JsonValue] = {
+        "operation": action.operation,
+        "key": action.key,
+        "fingerprint": action.fingerprint,
+    }
+    told: dict[str, JsonValue] = {"reason": decided, "blocked": True}
+    if isinstance(decided, Verdict):
+        told = decided.model_dump(mode="json")
+    by = action.customer.id if action.actor == "customer" else ""
+    entries = [
+        AuditEntry(
+            tenant=action.tenant,
+            kind="proposal",
+            actor=f"{action.actor}:{by}".rstrip(":"),
+            action=action.id,
+            thread=action.thread,
+            turn=action.turn,
+            facts={**what, "arguments": action.arguments, "label": action.label},
+        ),
+        AuditEntry(
+            tenant=action.tenant,
+            kind="verdict",
+            actor=f"model:{versions['model']}" if "model" in versions else "signalbox",
+            action=action.id,
+            thread=action.thread,
+            turn=action.turn,
+            facts={**what, "verdict": told, **versions},
+        ),
+    ]
+    await context.audit.record(*entries[0 if proposal else 1 :])
 
 
 async def _log(context: Context, action: Action, decision: Decision) -> None:

@@ -11,6 +11,7 @@ from tools.domain import Action, Clock, Customer, Operation, Outcome, Reviewer
 from tools.policy import NoRules, Policy
 from tools.ports import (
     Approvals,
+    Audit,
     Backend,
     DecisionLog,
     Encoder,
@@ -31,6 +32,8 @@ class Limits:
     retrieved_chunks: int = 15
     misses_before_hand_off: int = 2
     reply_chars: int = 2400
+    #: Ask the consequence head about operations with a declared class too; it may only raise it.
+    class_declared: bool = False
     personal_to_large: bool = True  #: False where the large model is hosted by somebody else.
 
 
@@ -43,6 +46,10 @@ class Thresholds:
     frustration: float = 0.5
     several: float = 0.5
     evaluator: float = 0.5
+    write: float = (
+        0.2  #: The chance of a write from which on an undeclared operation counts as one.
+    )
+    consequence: float = 0.8  #: From here on the class of such a write is believed.
 
 
 class Actions(Protocol):
@@ -68,6 +75,7 @@ class Context:
     decisions: DecisionLog
     actions: Actions
     thread: str = ""
+    audit: Audit | None = None
     clock: Clock = field(default_factory=Clock)
     limits: Limits = field(default_factory=Limits)
     thresholds: Thresholds = field(default_factory=Thresholds)

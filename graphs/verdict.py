@@ -31,6 +31,13 @@ def raise_to(declared: Consequence, judged: Consequence | None) -> Consequence:
     return max(declared, judged, key=_SEVERITY.__getitem__)
 
 
+def at_least(judged: Consequence, floor: Consequence | None) -> Consequence:
+    """What the judge says, but nothing milder than what the small model is sure of already.
+
+    A judge who cannot tell has said nothing that could be raised: a person decides."""
+    return judged if judged is Consequence.UNKNOWN else raise_to(judged, floor)
+
+
 def decide(
     declared: Consequence,
     state: Consequence,

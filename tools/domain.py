@@ -224,6 +224,7 @@ class Operation:
     run: Callable[[Shop, Any], BaseModel]
     example: str
     confirm: bool = False
+    method: str | None = None  #: HTTP method, where the operation is somebody's API.
     #: Where the effect lives when a payment service is configured; None: in the books, by ``run``.
     outside: OutsideEffect | None = None
 
