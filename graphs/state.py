@@ -186,13 +186,7 @@ class Answer(Record):
     @model_validator(mode="before")
     @classmethod
     def _from_other_clients(cls, data: Any) -> Any:
-        if isinstance(data, list):
-            data = _only(cast("list[Any]", data))
-        if isinstance(data, dict) and "decisions" in data:
-            data = _only(cast("dict[str, Any]", data)["decisions"])
-        if isinstance(data, dict) and "type" in data:
-            return _translated(cast("dict[str, Any]", data))
-        return cast("Any", data)
+        return in_our_words(data)
 
     @model_validator(mode="after")
     def _an_edit_has_arguments(self) -> Answer:
@@ -208,6 +202,17 @@ _DECISIONS = {
     "ignore": "reject",
     "reject": "reject",
 }
+
+
+def in_our_words(data: Any) -> Any:
+    """An agent inbox's or HITL middleware's response as an answer's fields; anything else as it is."""
+    if isinstance(data, list):
+        data = _only(cast("list[Any]", data))
+    if isinstance(data, dict) and "decisions" in data:
+        data = _only(cast("dict[str, Any]", data)["decisions"])
+    if isinstance(data, dict) and "type" in data:
+        return _translated(cast("dict[str, Any]", data))
+    return cast("Any", data)
 
 
 def _only(answers: Any) -> Any:

@@ -36,6 +36,7 @@ from tools.domain import (
     Vote,
 )
 from tools.numbers import FIRST_NUMBERS, PREFIXES, number_for
+from tools.policy import NoRules, Policy, Ruling, facts_about
 from tools.stories import Account, stories
 
 
@@ -316,10 +317,16 @@ class MemoryLedger:
     """At most one effect for one key; a lock and a snapshot stand in for the transaction."""
 
     def __init__(
-        self, books: MemoryBooks, approvals: MemoryApprovals, clock: Clock | None = None
+        self,
+        books: MemoryBooks,
+        approvals: MemoryApprovals,
+        clock: Clock | None = None,
+        *,
+        policy: Policy | None = None,
     ) -> None:
         self._books = books
         self._approvals = approvals
+        self._policy = policy or NoRules()
         self._clock = clock or Clock()
         self._entries: dict[tuple[str, str, str], _Entry] = {}
         self._writing = asyncio.Lock()
@@ -352,15 +359,26 @@ class MemoryLedger:
             arguments = operation.arguments.model_validate(action.arguments)
         except ValidationError:
             return _outcome(action, "blocked", reason="Some details of this request are not valid.")
+        shop = self._books.shop(action.customer, self._clock.today())
+        ruling = self._ruling(action, operation, arguments, shop)
+        if verdict.refusal is not None or ruling.effect == "refuse":
+            return _outcome(action, "blocked", reason=verdict.refusal or ruling.reason)
         # The declared class is a floor: a verdict below it does not get past the ledger.
-        needs_approval = verdict.needs_approval or bool(
-            {Consequence.IRREVERSIBLE, Consequence.UNKNOWN}
-            & {verdict.consequence, verdict.declared, operation.consequence}
+        needs_approval = (
+            verdict.needs_approval
+            or ruling.effect == "approve"
+            or bool(
+                {Consequence.IRREVERSIBLE, Consequence.UNKNOWN}
+                & {verdict.consequence, verdict.declared, operation.consequence}
+            )
         )
-        if needs_approval and not self._approvals.covers(action):
+        needed = max(verdict.approvers, ruling.approvers)
+        admin = "admin" in (verdict.reviewer, ruling.reviewer)
+        if needs_approval and not self._approvals.covers(
+            action, needed, "admin" if admin else "agent"
+        ):
             return _outcome(action, "blocked", reason="This has not been approved.")
         before = self._books.account(action.customer).snapshot()
-        shop = self._books.shop(action.customer, self._clock.today())
         try:
             result = operation.run(shop, arguments)
         except OperationFailed as error:
@@ -376,6 +394,25 @@ class MemoryLedger:
             self._approvals.mark_executed(action.id)
         self._entries[place] = _Entry(action.fingerprint, outcome)
         return outcome
+
+    def _ruling(
+        self, action: Action, operation: Operation, arguments: Any, shop: MemoryShop
+    ) -> Ruling:
+        """The business rules' word at the moment of writing."""
+        try:
+            preview = operation.preview(shop, arguments)
+        except OperationFailed:
+            return Ruling()  # It will not run either, and says why.
+        return self._policy.ruling(
+            facts_about(
+                action.customer,
+                operation,
+                action.arguments,
+                preview,
+                self._clock.now(),
+                actor=action.actor,
+            )
+        )
 
 
 def _outcome(

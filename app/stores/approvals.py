@@ -14,6 +14,7 @@ from pydantic import JsonValue
 from sqlalchemy import ColumnElement, Engine, Row, and_, bindparam, insert, or_, select, update
 from sqlalchemy.engine import Connection
 
+from app.stores.audit import SqlAudit
 from app.stores.database import reading, writing
 from app.stores.outbox import SqlOutbox
 from app.stores.tables import approvals, insert_if_absent, votes
@@ -21,6 +22,7 @@ from graphs.keys import normalised
 from tools.domain import (
     Action,
     Approval,
+    AuditEntry,
     Clock,
     Outcome,
     ReviewerRole,
@@ -67,11 +69,13 @@ class SqlApprovals:
         *,
         ttl: timedelta = timedelta(hours=24),
         outbox: SqlOutbox | None = None,
+        audit: SqlAudit | None = None,
     ) -> None:
         self._engine = engine
         self._clock = clock or Clock()
         self._ttl = ttl
-        self._outbox = outbox or SqlOutbox(engine, self._clock)
+        self._audit = audit or SqlAudit(engine, self._clock)
+        self._outbox = outbox or SqlOutbox(engine, self._clock, audit=self._audit)
 
     async def request(self, action: Action, verdict: Verdict) -> Approval:
         """Store the question; the same action id again returns the stored one."""
@@ -156,7 +160,7 @@ class SqlApprovals:
     def _request(self, action: Action, verdict: Verdict) -> Approval:
         at = self._clock.now()
         with writing(self._engine) as conn:
-            insert_if_absent(
+            asked = insert_if_absent(
                 conn,
                 approvals,
                 {
@@ -175,7 +179,19 @@ class SqlApprovals:
                 },
             )
             row = conn.execute(select(approvals).where(approvals.c.action_id == action.id)).one()
-            return _with_votes(conn, [row], at)[0]
+            approval = _with_votes(conn, [row], at)[0]
+            if asked:
+                facts: dict[str, JsonValue] = {
+                    "expires_at": approval.expires_at.isoformat(),
+                    "votes_needed": verdict.votes_needed,
+                    "reason": verdict.reason,
+                    "policy": verdict.policy,
+                    "effects": [*action.effects],
+                }
+                self._audit.append(
+                    conn, _recorded("approval_requested", approval, "signalbox", **facts)
+                )
+            return approval
 
     def _decide(
         self,
@@ -202,7 +218,10 @@ class SqlApprovals:
                 )
             )
             voted = approval.model_copy(update={"votes": (*approval.votes, vote)})
+            by = f"operator:{reviewer}"
+            said = _recorded("approval_vote", voted, by, approve=approve, role=role, note=note)
             if approve and not voted.approved_by():
+                self._audit.append(conn, said)
                 return voted, True
             answer = {
                 "status": "approved" if approve else "rejected",
@@ -216,6 +235,9 @@ class SqlApprovals:
             voted = voted.model_copy(update=answer)
             if not approve:
                 self._tell(conn, voted, "rejected", REJECTED)
+            self._audit.append(
+                conn, said, _recorded("approval_decided", voted, by, status=voted.status)
+            )
         return voted, True
 
     def _locked(self, conn: Connection, action_id: str, at: datetime) -> Approval | None:
@@ -275,6 +297,9 @@ class SqlApprovals:
         expired = _with_votes(conn, conn.execute(lapse).all(), at)
         for approval in expired:
             self._tell(conn, approval, "expired", EXPIRED)
+        self._audit.append(
+            conn, *(_recorded("approval_expired", each, "signalbox") for each in expired)
+        )
         return expired
 
     def _tell(
@@ -296,6 +321,24 @@ class SqlApprovals:
                 reason=reason,
             ),
         )
+
+
+def _recorded(
+    kind: Literal["approval_requested", "approval_vote", "approval_decided", "approval_expired"],
+    approval: Approval,
+    actor: str,
+    **facts: JsonValue,
+) -> AuditEntry:
+    action = approval.action
+    return AuditEntry(
+        tenant=action.tenant,
+        kind=kind,
+        actor=actor,
+        action=action.id,
+        thread=action.thread,
+        turn=action.turn,
+        facts={"operation": action.operation, "fingerprint": action.fingerprint, **facts},
+    )
 
 
 def _lapsed(at: datetime) -> ColumnElement[bool]:

@@ -39,6 +39,7 @@ from tools.domain import (
     Unsettled,
     Verdict,
 )
+from tools.policy import NoRules, Policy, Ruling, facts_about
 from tools.ports import (
     BackendUnavailable,
     PaymentNotSent,
@@ -140,6 +141,7 @@ class SqlLedger:
         outbox: SqlOutbox | None = None,
         audit: SqlAudit | None = None,
         payments: Payments | None = None,
+        policy: Policy | None = None,
         checkpoint: Callable[[str], None] = _pass,
     ) -> None:
         self._engine = engine
@@ -151,6 +153,7 @@ class SqlLedger:
         self._audit = audit or SqlAudit(engine, clock)
         self._outbox = outbox or SqlOutbox(engine, clock, audit=self._audit)
         self._payments = payments
+        self._policy = policy or NoRules()
         self._checkpoint = checkpoint
 
     async def execute(self, action: Action, operation: Operation, verdict: Verdict) -> Outcome:
@@ -295,10 +298,11 @@ class SqlLedger:
             if held.rowcount != 1:
                 return _outcome(action, "blocked", IN_FLIGHT)
             shop = self._shop_for(conn, action.customer)
-            if not self._permitted(conn, action, operation, verdict, shop, arguments):
+            why = self._forbidden(conn, action, operation, verdict, shop, arguments)
+            if why is not None:
                 # Nothing ran, so the key stays free for the day the approval is there.
                 conn.execute(_DELETE_HELD, holder)
-                return _outcome(action, "blocked", NOT_APPROVED)
+                return _outcome(action, "blocked", why)
             self._checkpoint("before_effect")
             try:
                 with conn.begin_nested():
@@ -316,7 +320,7 @@ class SqlLedger:
             self._checkpoint("before_commit")
         return outcome
 
-    def _permitted(
+    def _forbidden(
         self,
         conn: Connection,
         action: Action,
@@ -324,10 +328,39 @@ class SqlLedger:
         verdict: Verdict,
         shop: Shop,
         arguments: Arguments,
-    ) -> bool:
-        """Whether it may run now; an approval that is needed is spent by the question."""
-        grave = _needs_approval(operation, verdict) or _grave_by_now(operation, shop, arguments)
-        return not grave or self._approvals.consume(conn, action)
+    ) -> str | None:
+        """Why it may not run now, by its class, its record and the business rules of this moment; None
+        when it may. An approval that is needed is spent by the question."""
+        try:
+            preview = operation.preview(shop, arguments)
+        except OperationFailed:
+            # It will not run either, and says why.
+            preview, ruling = None, Ruling()
+        else:
+            ruling = self._policy.ruling(
+                facts_about(
+                    action.customer,
+                    operation,
+                    action.arguments,
+                    preview,
+                    self._clock.now(),
+                    actor=action.actor,
+                )
+            )
+        if verdict.refusal is not None or ruling.effect == "refuse":
+            return verdict.refusal or ruling.reason
+        grave = _needs_approval(operation, verdict) or (
+            preview is not None and preview.consequence is Consequence.IRREVERSIBLE
+        )
+        if not grave and ruling.effect != "approve":
+            return None
+        approved = self._approvals.consume(
+            conn,
+            action,
+            approvers=max(verdict.approvers, ruling.approvers),
+            reviewer="admin" if "admin" in (verdict.reviewer, ruling.reviewer) else "agent",
+        )
+        return None if approved else NOT_APPROVED
 
     def _columns(self, outcome: Outcome) -> dict[str, Any]:
         executed = outcome.status == "executed"
@@ -387,9 +420,10 @@ class SqlLedger:
             if held.rowcount != 1:
                 return _outcome(action, "blocked", IN_FLIGHT)
             shop = self._shop_for(conn, action.customer)
-            if not self._permitted(conn, action, operation, verdict, shop, arguments):
+            why = self._forbidden(conn, action, operation, verdict, shop, arguments)
+            if why is not None:
                 conn.execute(_DELETE_HELD, holder)
-                return _outcome(action, "blocked", NOT_APPROVED)
+                return _outcome(action, "blocked", why)
             try:
                 with conn.begin_nested():
                     order = effect.begin(shop, arguments, action.id)
@@ -667,14 +701,6 @@ def _needs_approval(operation: Operation, verdict: Verdict) -> bool:
         or verdict.consequence in (Consequence.IRREVERSIBLE, Consequence.UNKNOWN)
         or Consequence.IRREVERSIBLE in (verdict.declared, operation.consequence)
     )
-
-
-def _grave_by_now(operation: Operation, shop: Shop, arguments: Arguments) -> bool:
-    """Whether the record has changed since the verdict so that this can no longer be undone."""
-    try:
-        return operation.preview(shop, arguments).consequence is Consequence.IRREVERSIBLE
-    except OperationFailed:
-        return False  # It will not run either, and says why.
 
 
 def _key_of(action: Action) -> dict[str, Any]:

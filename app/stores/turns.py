@@ -11,9 +11,10 @@ from typing import Any
 from pydantic import JsonValue
 from sqlalchemy import ColumnElement, Engine, Row, and_, delete, select, update
 
+from app.stores.audit import SqlAudit
 from app.stores.database import reading, writing
 from app.stores.tables import insert_if_absent, threads, turns
-from tools.domain import Clock, Record
+from tools.domain import AuditEntry, Clock, Record
 
 
 @dataclass(frozen=True)
@@ -168,9 +169,12 @@ class Thread(Record):
 class SqlThreads:
     """Threads; every one belongs to exactly one customer."""
 
-    def __init__(self, engine: Engine, clock: Clock | None = None) -> None:
+    def __init__(
+        self, engine: Engine, clock: Clock | None = None, *, audit: SqlAudit | None = None
+    ) -> None:
         self._engine = engine
         self._clock = clock or Clock()
+        self._audit = audit or SqlAudit(engine, self._clock)
 
     async def create(
         self, tenant: str, customer: str, title: str = "", *, id: str | None = None
@@ -211,10 +215,11 @@ class SqlThreads:
             wanted = and_(wanted, threads.c.tenant == tenant)
         return await asyncio.to_thread(self._many, wanted, limit)
 
-    async def set_handed_off(self, thread: str, handed_off: bool) -> bool:
+    async def set_handed_off(
+        self, thread: str, handed_off: bool, *, actor: str = "signalbox"
+    ) -> bool:
         """Give the thread to a person or back; False when it already was so, or is not there."""
-        changed = and_(threads.c.id == thread, threads.c.handed_off.is_(not handed_off))
-        return await asyncio.to_thread(self._change, changed, {"handed_off": handed_off})
+        return await asyncio.to_thread(self._hand_off, thread, handed_off, actor)
 
     async def set_title(self, thread: str, title: str) -> bool:
         """Name the thread; False when it is not there."""
@@ -247,6 +252,29 @@ class SqlThreads:
         )
         with reading(self._engine) as conn:
             return [_thread(row) for row in conn.execute(page)]
+
+    def _hand_off(self, thread: str, handed_off: bool, actor: str) -> bool:
+        change = (
+            update(threads)
+            .where(threads.c.id == thread, threads.c.handed_off.is_(not handed_off))
+            .values(handed_off=handed_off)
+            .returning(threads.c.tenant, threads.c.customer_id)
+        )
+        with writing(self._engine) as conn:
+            row = conn.execute(change).one_or_none()
+            if row is None:
+                return False
+            self._audit.append(
+                conn,
+                AuditEntry(
+                    tenant=row.tenant,
+                    kind="hand_off" if handed_off else "release",
+                    actor=actor,
+                    thread=thread,
+                    facts={"customer": row.customer_id},
+                ),
+            )
+            return True
 
     def _change(self, which: ColumnElement[bool], values: dict[str, Any]) -> bool:
         with writing(self._engine) as conn:

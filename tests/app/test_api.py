@@ -304,11 +304,22 @@ async def test_a_customer_cannot_decide(client, ana, desk):
 @pytest.mark.parametrize(
     ("body", "status"),
     [
-        ({"decision": "yes"}, 422),
-        ({"decision": "edit"}, 422),  # without the new arguments
-        ({"decision": "approve", "arguments": {"amount": "9999"}}, 422),
-        ({"decision": "approve", "reviewer": "someone else"}, 422),
-        ({"decision": "approve", "note": "a" * 2001}, 422),
+        ({"decision": "yes"}, 400),
+        ({"decision": "edit"}, 400),  # without the new arguments
+        ({"decision": "approve", "arguments": {"amount": "9999"}}, 400),
+        ({"decision": "approve", "reviewer": "someone else"}, 400),
+        ({"decision": "approve", "role": "admin"}, 400),
+        ({"decision": "approve", "note": "a" * 2001}, 400),
+        # As LangChain's agent inbox and HITL middleware answer.
+        ({"type": "response", "args": "yes, approve it"}, 400),
+        ({"type": "edit", "args": "amount 5"}, 400),
+        ([{"type": "accept", "args": None}, {"type": "accept", "args": None}], 400),
+        ({"decisions": []}, 400),
+        ("approve", 400),
+        ([], 400),
+        ({"type": "accept", "args": None}, 404),
+        ([{"type": "ignore", "args": None}], 404),
+        ({"decisions": [{"type": "approve"}]}, 404),
         ({"decision": "approve"}, 404),
     ],
 )
