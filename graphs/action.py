@@ -208,11 +208,11 @@ async def judge(state: ActionState, runtime: Runtime[Context]) -> dict[str, Any]
     """Ask the LLM once about an operation nobody declared; its word goes through the same table."""
     context, action = runtime.context, state["action"]
     operation = context.operations[action.operation]
-    messages = prompts.load("judge").messages(
+    asking = prompts.load("judge")
+    messages = asking.messages(
         operation=operation.name, description=operation.summary, arguments=action.arguments
     )
     judged, reason, model = Consequence.UNKNOWN, "The judge did not answer.", "none"
-    prompt = messages.version
     try:
         filled = await context.large.fill("judge", messages.system, messages.user, _JUDGED)
         judged = Consequence(str(filled.values.get("consequence")))
@@ -236,7 +236,14 @@ async def judge(state: ActionState, runtime: Runtime[Context]) -> dict[str, Any]
     judged = verdict.at_least(judged, first.judged if first is not None else None)
     weighed = await _weigh(context, action, operation, judged, "large")
     await _record(
-        context, action, operation, weighed, model=model, prompt=prompt, why=reason, proposal=False
+        context,
+        action,
+        operation,
+        weighed,
+        model=model,
+        prompt=asking.version,
+        why=reason,
+        proposal=False,
     )
     if not isinstance(weighed, Verdict):
         return _blocked(action, weighed)
@@ -542,9 +549,11 @@ async def _record(
         "key": action.key,
         "fingerprint": action.fingerprint,
     }
-    told: dict[str, JsonValue] = {"reason": decided, "blocked": True}
-    if isinstance(decided, Verdict):
-        told = decided.model_dump(mode="json")
+    told: dict[str, JsonValue] = (
+        decided.model_dump(mode="json")
+        if isinstance(decided, Verdict)
+        else {"reason": decided, "blocked": True}
+    )
     by = action.customer.id if action.actor == "customer" else ""
     entries = [
         AuditEntry(
