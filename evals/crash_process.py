@@ -29,11 +29,21 @@ from langgraph.types import Command
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
-from app.desk import ApprovalDecided, ApprovalNotFound, KeyConflict, KeyInFlight
+from app.config import Settings
+from app.desk import (
+    AlreadyVoted,
+    ApprovalDecided,
+    ApprovalNotFound,
+    EditInvalid,
+    KeyConflict,
+    KeyInFlight,
+    RoleNotAccepted,
+)
+from app.payments import HttpPayments
 from app.stores.approvals import SqlApprovals
 from app.stores.database import create_engine, reading
 from app.stores.decisions import SqlDecisionLog
-from app.stores.ledger import CHECKPOINTS, SqlLedger
+from app.stores.ledger import CHECKPOINTS, OUTSIDE_CHECKPOINTS, SqlLedger
 from app.stores.outbox import Delivery, SqlOutbox
 from app.stores.shop import SqlBackend, customers, writing_shop
 from app.stores.turns import Fresh, SqlThreads, SqlTurns
@@ -45,13 +55,17 @@ from graphs.state import Answer
 from graphs.support import support_graph
 from tools.domain import Action, Approval, Clock, Customer, Verdict
 from tools.operations import OPERATIONS
+from tools.policy import FilePolicy
 from tools.ports import Choice, Filled, ModelUnavailable, Passage, PortError, SmallModel
 
 INTENTS = load_intents(operations=OPERATIONS)
 
+#: The rules that are shipped.
+RULES = Settings.model_fields["rules"].default
+
 #: Boundaries beside the ledger's own; each is passed right after what it names was done.
 BOUNDARIES = (
-    *CHECKPOINTS,
+    *dict.fromkeys((*CHECKPOINTS, *OUTSIDE_CHECKPOINTS)),
     "approval_requested",
     "decision_committed",
     "turn_begun",
@@ -78,6 +92,10 @@ class Site:
     speed: float = 15.0
     origin: float = 0.0
     ahead: float = 0.0
+    payments: str = (
+        ""  #: Where the payment service listens; without one, money moves in our own books.
+    )
+    keys: bool = False  #: Whether it takes keys.
     dies_at: str = ""
     dies_after: int = 1
 
@@ -163,11 +181,22 @@ class Parts:
     """What a desk is made of; a self-test puts broken ones in their place."""
 
     stores: Stores
-    ledger: Any
+    ledger: SqlLedger
+    policy: FilePolicy
 
 
-def sound(engine: sa.Engine, clock: Clock, reached: Reached) -> Parts:
+def sound(site: Site, engine: sa.Engine, clock: Clock, reached: Reached) -> Parts:
     """The stores as they are."""
+    policy = FilePolicy(RULES, OPERATIONS)
+    payments = None
+    if site.payments:
+        payments = HttpPayments(
+            site.payments,
+            clock,
+            keys_kept=timedelta(days=2) if site.keys else timedelta(0),
+            settles_within=timedelta(minutes=3),
+            sent=lambda: reached("called"),
+        )
     outbox = MarkedOutbox(engine, clock)
     approvals = MarkedApprovals(engine, clock, outbox=outbox)
     # A client's key is held shorter than in production, since customers wait for it after every kill;
@@ -183,11 +212,21 @@ def sound(engine: sa.Engine, clock: Clock, reached: Reached) -> Parts:
             turns=turns,
             threads=SqlThreads(engine, clock),
         ),
-        SqlLedger(engine, writing_shop(clock), clock, approvals, outbox=outbox, checkpoint=reached),
+        SqlLedger(
+            engine,
+            writing_shop(clock),
+            clock,
+            approvals,
+            outbox=outbox,
+            payments=payments,
+            policy=policy,
+            checkpoint=reached,
+        ),
+        policy,
     )
 
 
-Assemble = Callable[[sa.Engine, Clock, Reached], Parts]
+Assemble = Callable[[Site, sa.Engine, Clock, Reached], Parts]
 
 
 # --- what stands in for the models --------------------------------------------------------------
@@ -309,7 +348,7 @@ async def desk_on(
     """The real desk on the site's database."""
     clock = site.clock()
     engine = create_engine(site.database)
-    parts = assemble(engine, clock, reached)
+    parts = assemble(site, engine, clock, reached)
     try:
         async with saver_of(site, reached) as saver:
             yield _desk(engine, clock, parts, saver), engine
@@ -337,6 +376,7 @@ def _desk(
         decisions=parts.stores.decisions,
         actions=actions,
         clock=clock,
+        policy=parts.policy,
     )
 
     def find(customer_id: str) -> Customer | None:
@@ -358,6 +398,7 @@ def _desk(
         support=support_graph().compile(checkpointer=saver, name="support"),
         actions=actions,
         stores=parts.stores,
+        ledger=parts.ledger,
         context_for=lambda customer, thread: replace(common, customer=customer, thread=thread),
         find_customer=find_customer,
         demo=none,
@@ -452,8 +493,8 @@ async def _do(desk: SupportDesk, asked: dict[str, Any]) -> dict[str, Any]:
                 return {"approval": _shown(await desk.decide(asked["id"], answer))}
             except ApprovalDecided as error:
                 return {"error": "decided", "approval": _shown(error.approval)}
-            except ApprovalNotFound:
-                return {"error": "no such approval"}
+            except (ApprovalNotFound, AlreadyVoted, RoleNotAccepted, EditInvalid) as error:
+                return {"error": type(error).__name__}
         case "force":
             # The graph resumed behind the desk's back, as Studio can: only the store's word counts.
             approval = await desk.stores.approvals.get(asked["id"])
