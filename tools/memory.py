@@ -310,6 +310,7 @@ class MemoryApprovals:
 @dataclass(frozen=True)
 class _Entry:
     fingerprint: str
+    arguments: dict[str, JsonValue]
     outcome: Outcome
 
 
@@ -350,7 +351,7 @@ class MemoryLedger:
         place = action.tenant, action.operation, action.key
         entry = self._entries.get(place)
         if entry is not None:
-            if entry.fingerprint == action.fingerprint:
+            if (entry.fingerprint, entry.arguments) == (action.fingerprint, action.arguments):
                 return entry.outcome.model_copy(update={"replayed": True})
             return _outcome(
                 action, "blocked", reason="This request was already made with other details."
@@ -367,10 +368,8 @@ class MemoryLedger:
         needs_approval = (
             verdict.needs_approval
             or ruling.effect == "approve"
-            or bool(
-                {Consequence.IRREVERSIBLE, Consequence.UNKNOWN}
-                & {verdict.consequence, verdict.declared, operation.consequence}
-            )
+            or verdict.consequence in (Consequence.IRREVERSIBLE, Consequence.UNKNOWN)
+            or Consequence.IRREVERSIBLE in (verdict.declared, operation.consequence)
         )
         needed = max(verdict.approvers, ruling.approvers)
         admin = "admin" in (verdict.reviewer, ruling.reviewer)
@@ -392,7 +391,7 @@ class MemoryLedger:
         if needs_approval:
             # Spent also when the rules refused: a new attempt is a new question.
             self._approvals.mark_executed(action.id)
-        self._entries[place] = _Entry(action.fingerprint, outcome)
+        self._entries[place] = _Entry(action.fingerprint, action.arguments, outcome)
         return outcome
 
     def _ruling(
