@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import random
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -32,7 +33,7 @@ from evals.world import Folders, Progress, quiet
 
 POSTGRES = "postgresql://postgres@127.0.0.1:5432/test"
 PROCESSES = 2
-CLIENTS = 48
+CLIENTS = 80
 #: How long a process lives when it reaches no boundary first, in seconds.
 LIVES = (0.2, 1.0)
 #: Messages that are worked on at once; the rest of the customers wait for theirs.
@@ -292,34 +293,51 @@ class Reviewers:
 
     async def _answer(self, question: dict[str, Any]) -> None:
         action, decision = question["id"], self._decision(question)
-        answer: dict[str, Any] = {"decision": decision, "reviewer": "olga", "note": "as agreed"}
-        if decision == "edit":
-            # One that cancels nothing and still is another action.
-            edits = {"request_refund": {"reason": "late"}, "cancel_order": {"reason": "moved"}}
-            change = edits.get(question["operation"])
-            if change is None:
-                decision = answer["decision"] = "approve"
-            else:
-                answer["arguments"] = change
-        self.reviewed.sent[action] = decision
+        # Another action, with other arguments, that does the same.
+        edits = {
+            "request_refund": {"reason": "not_as_described"},
+            "cancel_order": {"reason": "I moved"},
+        }
+        if decision == "edit" and question["operation"] not in edits:
+            decision = "approve"
         self.reviewed.arguments[action] = question["arguments"]
-        while True:
-            try:
-                said = await self.slots.ask({"do": "decide", "id": action, "answer": answer})
-            except ConnectionLost:
-                await asyncio.sleep(0.05)
+        said: dict[str, Any] = {}
+        for reviewer in ("olga", "pia"):
+            self.reviewed.sent[action] = decision
+            answer: dict[str, Any] = {
+                "decision": decision,
+                "reviewer": reviewer,
+                "role": "admin",
+                "note": "as agreed",
+            }
+            if decision == "edit":
+                answer["arguments"] = edits[question["operation"]]
+            said = await self._decide(action, answer)
+            if said.get("error") == "EditInvalid":
+                decision = "approve"
                 continue
-            if said.get("error") == "unavailable":
-                await asyncio.sleep(0.05)
-                continue
-            break
-        if (approval := said.get("approval")) is not None and approval["id"] == action:
-            self.reviewed.answered[action] = approval["status"]
-            self.reviewed.notes[action] = approval["note"] or ""
+            approval = said.get("approval")
+            if approval is not None and approval["id"] == action:
+                self.reviewed.answered[action] = approval["status"]
+            # Where two persons are needed, it still waits for the second one.
+            waits = approval is not None and (approval["id"], approval["status"]) == (
+                action,
+                "pending",
+            )
+            if not waits and said.get("error") != "AlreadyVoted":
+                break
         if decision == "reject" and action not in self.reviewed.forced:
             self.reviewed.forced.add(action)
             with suppress(ConnectionLost):
                 await self.slots.ask({"do": "force", "id": action})
+
+    async def _decide(self, action: str, answer: dict[str, Any]) -> dict[str, Any]:
+        while True:
+            with suppress(ConnectionLost):
+                said = await self.slots.ask({"do": "decide", "id": action, "answer": answer})
+                if said.get("error") != "unavailable":
+                    return said
+            await asyncio.sleep(0.05)
 
 
 # --- a run --------------------------------------------------------------------------------------
@@ -334,6 +352,7 @@ async def play(
     seed: int = 1,
     seconds: float = 3600.0,
     assemble: Any = None,
+    boundaries: Sequence[str] = (),
     progress: Progress = quiet,
 ) -> Run:
     """Kill ``kills`` processes (or for ``seconds``), let everything settle, and compare."""
@@ -377,7 +396,9 @@ async def play(
                 return
             await asyncio.sleep(0.2)
 
-    processes = [asyncio.create_task(slots.run(n, BOUNDARIES)) for n in range(PROCESSES)]
+    processes = [
+        asyncio.create_task(slots.run(n, boundaries or BOUNDARIES)) for n in range(PROCESSES)
+    ]
     deciding = asyncio.create_task(reviewers.work())
     talking = [asyncio.create_task(client()) for _ in range(CLIENTS)]
     try:
@@ -400,13 +421,19 @@ async def play(
     # What nobody answered expires, and the customers hear of it.
     calm = replace(site, ahead=0.0)
     threads: dict[str, Sequence[Said]] = {}
+    left_to_person = 0
     for ahead in (0.0, DAY):
         async with desk_on(replace(calm, ahead=ahead)) as (desk, _):
             await _delivered(desk, engine)
             if ahead:
                 for job in asked:
                     threads[job.thread] = await _said(desk, job.thread)
-    run.compared = await asyncio.to_thread(compare, asked, threads, reviewed, engine, before)
+            else:
+                left_to_person = await _vouched_for(desk, site)
+    paid = await asyncio.to_thread(_references, site) if site.payments else None
+    run.compared = await asyncio.to_thread(compare, asked, threads, reviewed, engine, before, paid)
+    run.compared.unknown_to_person = left_to_person
+    run.compared.unknown_settled = await asyncio.to_thread(_looked_up, engine)
     engine.dispose()
     run.seconds = time.monotonic() - started
     return run
@@ -425,15 +452,22 @@ async def _settled(slots: Slots, reviewers: Reviewers) -> None:
 async def _delivered(desk: Any, engine: sa.Engine) -> None:
     """Deliver until nothing is left that can be delivered."""
     from app.stores.database import reading
-    from app.stores.tables import approvals, outbox
+    from app.stores.tables import approvals, ledger, outbox
+
+    unfinished = (
+        (outbox, outbox.c.delivered_at.is_(None)),
+        (approvals, approvals.c.status == "approved"),
+        (ledger, ledger.c.state.in_(("started", "unknown")) & ledger.c.called_at.is_not(None)),
+    )
 
     def left() -> int:
-        waiting = sa.select(sa.func.count()).select_from(outbox)
-        agreed = sa.select(sa.func.count()).select_from(approvals)
         with reading(engine) as connection:
-            return int(
-                connection.execute(waiting.where(outbox.c.delivered_at.is_(None))).scalar_one()
-            ) + int(connection.execute(agreed.where(approvals.c.status == "approved")).scalar_one())
+            return sum(
+                connection.execute(
+                    sa.select(sa.func.count()).select_from(table).where(which)
+                ).scalar_one()
+                for table, which in unfinished
+            )
 
     until = time.monotonic() + 30
     while True:
@@ -441,6 +475,43 @@ async def _delivered(desk: Any, engine: sa.Engine) -> None:
         if await asyncio.to_thread(left) == 0 or time.monotonic() > until:
             return
         await asyncio.sleep(0.2)
+
+
+def _references(site: Any) -> list[str]:
+    """What the payment service has in its own books."""
+    import httpx
+
+    listed = httpx.get(f"{site.payments}/payments", timeout=30).raise_for_status().json()
+    return [payment["reference"] for payment in listed["payments"]]
+
+
+async def _vouched_for(desk: Any, site: Any) -> int:
+    """What no lookup settled, a person looks up in the service's books; how much that was."""
+    unsettled = await desk.unsettled()
+    paid = set(await asyncio.to_thread(_references, site)) if unsettled else set[str]()
+    for effect in unsettled:
+        happened = effect.order.reference in paid
+        await desk.vouch(effect.action.id, "olga", happened=happened)
+    return len(unsettled)
+
+
+def _looked_up(engine: sa.Engine) -> int:
+    """How many unknown outcomes were settled without a person, by the audit."""
+    from app.stores.database import reading
+    from app.stores.tables import audit
+
+    entries = sa.select(audit.c.action, audit.c.facts, audit.c.actor).where(
+        audit.c.kind == "reconciliation"
+    )
+    with reading(engine) as connection:
+        rows = connection.execute(entries).all()
+    return len(
+        {
+            row.action
+            for row in rows
+            if row.actor == "signalbox" and json.loads(row.facts)["status"] != "unknown"
+        }
+    )
 
 
 async def _said(desk: Any, thread: str) -> list[Said]:
@@ -500,6 +571,40 @@ def a_site(database: str, folder: Path) -> Generator[Any]:
         yield site
 
 
+#: What the payment service does now and then, beside answering: shares of its requests, and seconds.
+TROUBLE = {
+    "delay_before": 0.02,
+    "delay_after": 0.05,
+    "drop_before": 0.03,
+    "drop_after": 0.06,
+    "error_before": 0.03,
+    "error_after": 0.06,
+    "decline": 0.03,
+}
+
+
+@contextmanager
+def paying(site: Any, backend: str, folder: Path) -> Generator[Any]:
+    """The site with its payment service, a process and a store of its own; without one for ``books``."""
+    if backend == "books":
+        yield site
+        return
+    import httpx
+
+    command = [sys.executable, "-m", "app.demo.payments", "--faults"]
+    command += ["--store", str(folder / "payments.db"), f"--{backend}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as service:
+        try:
+            assert service.stdout is not None
+            url = service.stdout.readline().strip()
+            if not url:
+                raise NotPossible("the payment service did not start")
+            httpx.put(f"{url}/faults", json=TROUBLE, timeout=30).raise_for_status()
+            yield replace(site, payments=url, keys=backend == "keys")
+        finally:
+            service.kill()
+
+
 def run(
     kills: int = 100,
     *,
@@ -508,11 +613,12 @@ def run(
     seconds: float = 3600.0,
     seed: int = 1,
     assemble: Any = None,
+    boundaries: Sequence[str] = (),
     progress: Progress = quiet,
 ) -> list[Run]:
     """Play a run on each database and backend that was asked for, sharing the kills."""
     databases = ("sqlite", "postgres") if database == "both" else (database,)
-    backends = ("books",) if backend == "all" else (backend,)
+    backends = ("books", "keys", "no-keys") if backend == "all" else (backend,)
     wanted = [(d, b) for d in databases for b in backends]
     share = -(-kills // len(wanted))
     runs: list[Run] = []
@@ -529,6 +635,7 @@ def run(
                 seed=seed,
                 seconds=seconds / len(wanted),
                 assemble=assemble,
+                boundaries=boundaries,
                 progress=progress,
             )
             runs.append(asyncio.run(played))
@@ -604,9 +711,9 @@ def report(runs: Sequence[Run]) -> Report:
     )
 
 
-def suite(folders: Folders, progress: Progress = quiet) -> Report:
-    """A short run for ``python -m evals all``."""
-    return report(run(60, progress=progress))
+def suite(folders: Folders, progress: Progress = quiet, **wanted: Any) -> Report:
+    """A run as a report; short unless ``wanted`` says otherwise."""
+    return report(run(wanted.pop("kills", 60), **wanted, progress=progress))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -205,11 +205,15 @@ def effects(job: Job, before: Books, after: Books) -> int:
         case "cancel_order":
             return int(after.status[record] == "cancelled")
         case "request_refund":
-            return len(after.refunds.get(record, ())) - len(before.refunds.get(record, ()))
+            return _approved(after, record) - _approved(before, record)
         case "charge_replacement":
             return len(after.charges.get(record, ())) - len(before.charges.get(record, ()))
         case _:
             return 0
+
+
+def _approved(at: Books, order: str) -> int:
+    return sum(row["status"] in ("approved", "paid") for row in at.refunds.get(order, ()))
 
 
 def numbers_of(job: Job, after: Books) -> set[str]:
@@ -273,8 +277,11 @@ def compare(
     reviewed: Reviewed,
     engine: sa.Engine,
     before: Books,
+    paid: Sequence[str] | None = None,
 ) -> Compared:
-    """Put the books beside the replies, the threads and the reviewers' answers."""
+    """Put the books beside the replies, the threads and the reviewers' answers.
+
+    ``paid``: the references in the payment service's own books, where there is one."""
     after = books(engine)
     found = Compared()
     with reading(engine) as connection:
@@ -290,12 +297,25 @@ def compare(
     for question in questions:
         of_thread.setdefault(question["action"]["thread"], []).append(question)
     state_of = {row["action_id"]: row["state"] for row in rows}
-    found.unknown_to_person = sum(row["state"] == "unknown" for row in rows)
+    if any(row["state"] in ("started", "unknown") and row["called_at"] for row in rows):
+        found.lost += 1
+        found.problems.append("lost: an effect in the payment service was never settled")
+    times_paid = Counter(reference.split(".")[0] for reference in paid or ())
     for job in asked:
+        happened = effects(job, before, after)
+        if paid is not None and job.operation in GRAVE:
+            actions = {q["action_id"].split(".")[0] for q in of_thread.get(job.thread, [])}
+            moved = sum(times_paid[action] for action in actions)
+            if moved != happened:
+                found.lost += 1
+                found.problems.append(
+                    f"lost: {_name(job)}: paid {moved} times, and booked {happened} times"
+                )
+            happened = max(moved, happened)
         _compare_one(
             job,
             found,
-            effects(job, before, after),
+            happened,
             numbers_of(job, after),
             threads.get(job.thread, ()),
             of_thread.get(job.thread, []),

@@ -29,7 +29,7 @@ from langgraph.types import Command
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
-from app.config import Settings
+from app.config import PACKAGED_RULES
 from app.desk import (
     AlreadyVoted,
     ApprovalDecided,
@@ -60,9 +60,6 @@ from tools.ports import Choice, Filled, ModelUnavailable, Passage, PortError, Sm
 
 INTENTS = load_intents(operations=OPERATIONS)
 
-#: The rules that are shipped.
-RULES = Settings.model_fields["rules"].default
-
 #: Boundaries beside the ledger's own; each is passed right after what it names was done.
 BOUNDARIES = (
     *dict.fromkeys((*CHECKPOINTS, *OUTSIDE_CHECKPOINTS)),
@@ -89,7 +86,7 @@ class Site:
     checkpoints: str
     socket: str = ""
     #: Time runs this much faster since ``origin``, so that leases and graces of production pass in seconds.
-    speed: float = 15.0
+    speed: float = 7.0
     origin: float = 0.0
     ahead: float = 0.0
     payments: str = (
@@ -187,7 +184,7 @@ class Parts:
 
 def sound(site: Site, engine: sa.Engine, clock: Clock, reached: Reached) -> Parts:
     """The stores as they are."""
-    policy = FilePolicy(RULES, OPERATIONS)
+    policy = FilePolicy(PACKAGED_RULES, OPERATIONS)
     payments = None
     if site.payments:
         payments = HttpPayments(
@@ -199,9 +196,9 @@ def sound(site: Site, engine: sa.Engine, clock: Clock, reached: Reached) -> Part
         )
     outbox = MarkedOutbox(engine, clock)
     approvals = MarkedApprovals(engine, clock, outbox=outbox)
-    # A client's key is held shorter than in production, since customers wait for it after every kill;
-    # a thread longer, since on a busy machine a second of this clock is soon over.
-    turns = MarkedTurns(engine, clock, lease=timedelta(seconds=60), hold=timedelta(seconds=45))
+    # Customers wait for a client's key after every kill, so it is held shorter than in production; a
+    # thread longer, since on a busy machine the seconds of this clock are soon over.
+    turns = MarkedTurns(engine, clock, lease=timedelta(seconds=90), hold=timedelta(seconds=90))
     for marked in (outbox, approvals, turns):
         marked.reached = reached
     return Parts(
