@@ -60,7 +60,7 @@ async function refresh() {
     ask("GET", `/v1/decisions?limit=40${role ? `&role=${encodeURIComponent(role)}` : ""}`),
     lamps(),
   ]);
-  keyed(byId("approvals"), pending.approvals, (each) => each.id, approvalSheet);
+  keyed(byId("approvals"), pending.approvals, (each) => `${each.id} ${each.votes.length}`, approvalSheet);
   count("approvals", pending.approvals.length);
   const decided = every.approvals.filter((each) => each.status !== "pending").slice(0, 6);
   byId("decided").replaceChildren(...decided.map(decidedSheet));
@@ -144,6 +144,15 @@ function approvalSheet(approval) {
       el("span", {}, `Asked because: ${verdict.reason}`),
       verdict.judged ? el("span", { class: "chip" }, `a model said ${verdict.judged}`) : null,
     ),
+    verdict.rules?.length
+      ? el(
+          "p",
+          { class: "rule" },
+          ...verdict.rules.map((name) => el("span", { class: "chip" }, name.replaceAll("_", " "))),
+          el("span", {}, `${verdict.rules.length > 1 ? "rules" : "rule"} of version ${verdict.policy}`),
+        )
+      : "",
+    votesLine(approval),
     el(
       "div",
       { class: "acts" },
@@ -161,6 +170,22 @@ function approvalSheet(approval) {
     el("p", { class: "id" }, `action ${approval.id} · thread ${action.thread}`),
   );
   return sheet;
+}
+
+/** Who has said yes so far, and who has to: nothing where one person of any role is enough. */
+function votesLine({ verdict, votes, votes_needed: needed }) {
+  const admin = verdict.reviewer === "admin";
+  if (needed < 2 && !admin && !votes.length) return "";
+  const people = needed > 1 ? `${needed} different persons approve this` : "One person approves this";
+  return el(
+    "p",
+    { class: "votes" },
+    el("span", { class: votes.length ? "chip good" : "chip" }, `${votes.length} of ${needed}`),
+    el("span", {}, `${people}${admin ? ", admins only" : ""}.`),
+    ...votes.map((vote) =>
+      el("span", { class: "chip" }, `${vote.reviewer} (${vote.role})${vote.note ? `: “${vote.note}”` : ""}, ${clock(vote.at)}`),
+    ),
+  );
 }
 
 function argumentTable(values) {
@@ -188,7 +213,8 @@ async function answer(sheet, approval, decision, note, draft) {
   for (const button of buttons) button.disabled = true;
   try {
     const decided = await ask("POST", `/v1/approvals/${encodeURIComponent(approval.id)}`, body);
-    toast(`${title(approval.action)}: ${decided.status}.`);
+    const waits = decided.status === "pending" && decision === "approve";
+    toast(`${title(approval.action)}: ${waits ? "your approval counts, another person's is still needed" : decided.status}.`);
   } catch (error) {
     toast(error.message);
     for (const button of buttons) button.disabled = false;
@@ -206,7 +232,7 @@ function decidedSheet(approval) {
       el("h3", {}, title(approval.action), approval.action.label ? ` · ${approval.action.label}` : ""),
       el("span", { class: `chip ${ENDINGS[approval.status] ?? ""}` }, approval.status),
     ),
-    el("p", { class: "by" }, [approval.reviewer ? `by ${approval.reviewer}` : "", approval.decided_at ? clock(approval.decided_at) : "", approval.note ? `“${approval.note}”` : ""].filter(Boolean).join(" · ")),
+    el("p", { class: "by" }, [approval.votes.length > 1 ? `by ${approval.votes.map((vote) => vote.reviewer).join(" and ")}` : approval.reviewer ? `by ${approval.reviewer}` : "", approval.decided_at ? clock(approval.decided_at) : "", approval.note ? `“${approval.note}”` : ""].filter(Boolean).join(" · ")),
   );
 }
 

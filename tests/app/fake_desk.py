@@ -8,17 +8,20 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from app.desk import (
+    AlreadyVoted,
     ApprovalDecided,
     ApprovalNotFound,
+    EditInvalid,
     Event,
     KeyConflict,
     KeyInFlight,
     Message,
+    RoleNotAccepted,
     ThreadNotFound,
     ThreadSummary,
 )
 from graphs.state import Answer
-from tools.domain import Action, Approval, Consequence, Customer, Verdict
+from tools.domain import Action, Approval, Consequence, Customer, Verdict, Vote, accepts
 from tools.ports import BackendUnavailable
 
 ANA = Customer(id="ana", name="Ana Lindqvist", email="ana@mail.example", since=date(2021, 3, 2))
@@ -30,6 +33,18 @@ CLARA = Customer(
     segment="business",
     since=date(2019, 5, 6),
 )
+
+
+#: What is said of a refund makes the rules ask for more.
+RULES: dict[str, dict[str, Any]] = {
+    "big refund": {"approvers": 2, "rules": ("refund_above_500",), "policy": "0a1b2c3d4e5f"},
+    "odd refund": {
+        "approvers": 1,
+        "reviewer": "admin",
+        "rules": ("odd",),
+        "policy": "0a1b2c3d4e5f",
+    },
+}
 
 
 class FakeDesk:
@@ -126,7 +141,7 @@ class FakeDesk:
             yield Event(event="error", data={"text": "That took too long."})
             return
         if "refund" in text:
-            approval = self._ask(customer, thread, turn)
+            approval = self._ask(customer, thread, turn, RULES.get(text, {}))
             shared: dict[str, Any] = {
                 "operation": "request_refund",
                 "title": "Refund an order",
@@ -185,7 +200,7 @@ class FakeDesk:
         owner, summary = self._threads[thread]
         self._threads[thread] = (owner, summary.model_copy(update=changes))
 
-    def _ask(self, customer: Customer, thread: str, turn: str) -> Approval:
+    def _ask(self, customer: Customer, thread: str, turn: str, rules: dict[str, Any]) -> Approval:
         number = len(self._approvals) + 1
         at = datetime.now(UTC)
         action = Action(
@@ -207,6 +222,7 @@ class FakeDesk:
             declared=Consequence.IRREVERSIBLE,
             needs_approval=True,
             reason="money leaves the shop",
+            **(rules or {}),
         )
         approval = Approval(
             id=action.id,
@@ -233,13 +249,28 @@ class FakeDesk:
             raise ApprovalNotFound
         if approval.status != "pending":
             raise ApprovalDecided(approval)
+        if answer.decision == "edit" and answer.operation not in (None, "request_refund"):
+            raise EditInvalid("an edit changes the arguments, not the operation")
+        yes = answer.decision != "reject"
+        if yes and not accepts(approval.verdict.reviewer, answer.role):
+            raise RoleNotAccepted
+        if yes and not approval.may_approve(answer.reviewer, answer.role):
+            raise AlreadyVoted(approval)
+        at = datetime.now(UTC)
+        vote = Vote(
+            reviewer=answer.reviewer, role=answer.role, approve=yes, note=answer.note, at=at
+        )
+        approval = approval.model_copy(update={"votes": (*approval.votes, vote)})
+        self._approvals[action_id] = approval
+        if yes and not approval.approved_by():
+            return approval
         status = "rejected" if answer.decision == "reject" else "executed"
         decided = approval.model_copy(
             update={
                 "status": status,
                 "reviewer": answer.reviewer,
                 "note": answer.note,
-                "decided_at": datetime.now(UTC),
+                "decided_at": at,
             }
         )
         self._approvals[action_id] = decided
