@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from app.desk import (
@@ -12,6 +13,8 @@ from app.desk import (
     ApprovalDecided,
     ApprovalNotFound,
     EditInvalid,
+    EffectNotFound,
+    EffectSettled,
     Event,
     KeyConflict,
     KeyInFlight,
@@ -21,7 +24,18 @@ from app.desk import (
     ThreadSummary,
 )
 from graphs.state import Answer
-from tools.domain import Action, Approval, Consequence, Customer, Verdict, Vote, accepts
+from tools.domain import (
+    Action,
+    Approval,
+    Consequence,
+    Customer,
+    Outcome,
+    PaymentOrder,
+    Unsettled,
+    Verdict,
+    Vote,
+    accepts,
+)
 from tools.ports import BackendUnavailable
 
 ANA = Customer(id="ana", name="Ana Lindqvist", email="ana@mail.example", since=date(2021, 3, 2))
@@ -69,6 +83,8 @@ class FakeDesk:
         self._messages: dict[str, list[Message]] = {}
         self._keys: dict[tuple[str, str], tuple[str, list[Event] | None]] = {}
         self._approvals: dict[str, Approval] = {}
+        self.in_doubt: dict[str, Unsettled] = {}
+        self.vouched: dict[str, Outcome] = {}
         self.released: list[tuple[str, str, str | None]] = []
 
     async def customer(self, customer_id: str) -> Customer | None:
@@ -200,7 +216,9 @@ class FakeDesk:
         owner, summary = self._threads[thread]
         self._threads[thread] = (owner, summary.model_copy(update=changes))
 
-    def _ask(self, customer: Customer, thread: str, turn: str, rules: dict[str, Any]) -> Approval:
+    def _ask(
+        self, customer: Customer, thread: str, turn: str, rules: dict[str, Any] | None = None
+    ) -> Approval:
         number = len(self._approvals) + 1
         at = datetime.now(UTC)
         action = Action(
@@ -277,6 +295,34 @@ class FakeDesk:
         words = {"executed": "Your refund was approved.", "rejected": "Your refund was declined."}
         self._say(approval.action.thread, "agent", words[status])
         return decided
+
+    async def unsettled(self) -> list[Unsettled]:
+        return list(self.in_doubt.values())
+
+    async def vouch(
+        self, action_id: str, operator: str, *, happened: bool, note: str | None = None
+    ) -> Outcome:
+        if action_id in self.vouched:
+            raise EffectSettled(self.vouched[action_id])
+        doubt = self.in_doubt.pop(action_id, None)
+        if doubt is None:
+            raise EffectNotFound
+        self.vouched[action_id] = Outcome(
+            status="executed" if happened else "failed",
+            action_id=action_id,
+            operation=doubt.action.operation,
+            reason=f"{operator}: {note}",
+        )
+        return self.vouched[action_id]
+
+    def doubt(self, action: Action) -> None:
+        """An effect nobody can vouch for, as the ledger would list it."""
+        order = PaymentOrder(
+            kind="refund", reference=action.id, amount=Decimal("89.50"), method="card"
+        )
+        self.in_doubt[action.id] = Unsettled(
+            action=action, order=order, since=datetime.now(UTC), found="It is not listed."
+        )
 
     async def decisions(self, **filters: Any) -> list[Mapping[str, Any]]:
         rows = [
