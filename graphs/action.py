@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from dataclasses import replace
 from typing import Any, Literal
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -352,6 +353,9 @@ async def execute(state: ActionState, runtime: Runtime[Context]) -> dict[str, An
     operation = context.operations[action.operation]
     if decided.consequence is Consequence.SAFE and not operation.writes:
         return {"outcome": await _read(context, action, operation)}
+    if not operation.writes:
+        # Declared a read and raised since: it runs as the write that it may be, once.
+        operation = replace(operation, consequence=decided.consequence)
     outcome = await context.ledger.execute(action, operation, decided)
     for _ in range(IN_FLIGHT_LOOKS):
         if (outcome.status, outcome.reason) != ("blocked", IN_FLIGHT):

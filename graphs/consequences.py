@@ -88,8 +88,44 @@ _NOT_ALONE = frozenset(
 _AMOUNTS_TO = {
     "grave": Consequence.IRREVERSIBLE,
     "add": Consequence.RETRY_UNSAFE,
+    "some": Consequence.RETRY_UNSAFE,
     "change": Consequence.RETRY_SAFE,
 }
+#: Who does what follows, where it is not the sentence's beginning.
+_SUBJECTS = frozenset({"and", "then", "it", "also", "which", "tool", "call", "operation"})
+#: After a verb that nobody listed, only these are sure to be what it is done to.
+_DETERMINED = _OBJECTS - frozenset(
+    {"that", "this", "these", "those", "data", "each", "both", "new"}
+)
+#: Said of reads, beside the verbs of reading.
+_HARMLESS = frozenset(
+    words(
+        """is has was does its this as takes uses needs requires allows supports lets helps contains includes
+        represents specifies gives means matches filters sorts works happens holds covers answers reads
+        analyzes analyses performs parses converts ranks groups reports states says names details status
+        across always plus less unless besides towards us follows shows applies exists depends expands
+        enables offers converts accepts serves looks belongs"""
+    )
+)
+
+
+def _may_act(word: str) -> bool:
+    """A verb in the third person that nobody listed: it does something, and who knows what."""
+    return (
+        word.endswith("s")
+        and not word.endswith("ss")
+        and len(word) > 3
+        and word not in _KINDS
+        and word not in _HARMLESS
+    )
+
+
+def _is_verb(word: str, after: str) -> bool:
+    """ "Refunds the order" does something; "refunds of an order" are things."""
+    known = _KINDS.get(word)
+    if known is None:
+        return False
+    return not word.endswith("s") or word == known[1] or known[0] == "read" or after in _OBJECTS
 
 
 def described(
@@ -126,15 +162,16 @@ def signs(text: str) -> frozenset[str]:
         found.add("description:none")
     for place, sentence in enumerate(sentences):
         found |= {f"word:{_base(word)}" for word in sentence if word in _KINDS}
-        opening = sentence[0]
+        verbs = [word for word, after in pairwise([*sentence, ""]) if _is_verb(word, after)]
         if place == 0:
-            found.add(f"opens:{_base(opening)}")
-            found |= {f"opens kind:{kind}" for kind in _kinds([opening]) or ("none",)}
-        clauses = [
-            w for before, w in zip(["and", *sentence], sentence, strict=False) if before in _JOINS
-        ]
+            opening = sentence[0]
+            does = verbs[:1] == [opening]
+            found.add(f"opens:{_base(opening) if does else opening}")
+            kinds = _kinds([opening]) if does else []
+            found |= {f"opens kind:{kind}" for kind in kinds or ("none",)}
+        clauses = [w for before, w in pairwise(["and", *sentence]) if before in _JOINS]
         found |= {f"clause kind:{kind}" for kind in _kinds(clauses)}
-        # "Cancels": a verb in the third person is said of the operation itself.
+        # "Cancels the": a verb in the third person is said of the operation itself.
         found |= {f"does:{k}" for w in sentence if w.endswith("s") for k in _kinds([w])}
     found |= {f"argument:{word}" for word in words(parts.get("arguments", ""))}
     return frozenset(found)
@@ -155,9 +192,13 @@ def admits(text: str) -> Consequence | None:
         found |= kinds & {"grave"} if "read" in _kinds(name) else kinds
     for sentence in _SENTENCE.split(parts.get("description", "")):
         said = words(sentence)
-        for word, after in pairwise(said):
-            if word.endswith("s") and word != _base(word) and after in _OBJECTS:
+        for before, word, after in zip(["and", *said], said, said[1:], strict=False):
+            if after not in _OBJECTS:
+                continue
+            if word.endswith("s") and word != _base(word):
                 found |= set(_kinds([word]))
+            elif before in _SUBJECTS and after in _DETERMINED and _may_act(word):
+                found.add("some")
         if len(said) > 1 and said[0] == _base(said[0]) and said[1] in _OBJECTS:
             found |= set(_kinds(said[:1]))
     return next((c for kind, c in _AMOUNTS_TO.items() if kind in found), None)
