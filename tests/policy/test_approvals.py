@@ -15,7 +15,9 @@ from app.desk import (
 )
 from app.wire import shown_approval
 from graphs.action import thread_of
+from graphs.nodes.operation import what_next
 from graphs.state import Answer
+from tools.operations import OPERATIONS
 
 # --- several persons ------------------------------------------------------------------------------
 
@@ -84,6 +86,20 @@ async def test_a_rule_refuses_with_its_sentence(gate):
     outcome = await gate.propose(action)
     assert (outcome.status, outcome.reason, gate.refunds()) == ("blocked", "No way.", 0)
     assert await gate.status(action) is None
+
+
+@pytest.mark.parametrize(("reason", "step"), [("unwanted", "refuse"), ("damaged", "confirm")])
+async def test_what_the_rules_refuse_is_not_put_to_the_customer(gate, reason, step):
+    """Nobody confirms what would be refused afterwards."""
+    following = await what_next(
+        gate.context,
+        OPERATIONS["request_refund"],
+        {"order_number": "SB-10482", "reason": reason},
+        "",
+        confirmed=None,
+    )
+    assert following.step == step
+    assert ("No way." in following.question) is (step == "refuse")
 
 
 async def test_a_rule_asks_about_what_needs_nobody_otherwise(gate):
