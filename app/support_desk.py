@@ -167,6 +167,8 @@ class SupportDesk:
                     given = None
                 else:
                     await self._finish_crashed(config, context, left)
+                    # It may have been this very turn, whose id no step had written down yet.
+                    snapshot = await self.support.aget_state(config)
             if given is not None and (reply := _reply_to(turn, snapshot.values)) is not None:
                 # Somebody finished it after a crash: playing it again would answer another question.
                 yield _final(reply, turn, context.thread)

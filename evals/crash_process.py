@@ -180,6 +180,7 @@ class Parts:
     stores: Stores
     ledger: SqlLedger
     policy: FilePolicy
+    payments: HttpPayments | None = None
 
 
 def sound(site: Site, engine: sa.Engine, clock: Clock, reached: Reached) -> Parts:
@@ -220,6 +221,7 @@ def sound(site: Site, engine: sa.Engine, clock: Clock, reached: Reached) -> Part
             checkpoint=reached,
         ),
         policy,
+        payments,
     )
 
 
@@ -334,6 +336,7 @@ async def saver_of(site: Site, reached: Reached = unreached) -> AsyncGenerator[A
             yield postgres
     else:
         async with MarkedSqliteSaver.from_conn_string(site.checkpoints) as sqlite:
+            await sqlite.conn.execute("PRAGMA synchronous=NORMAL")
             sqlite.reached = reached  # type: ignore[attr-defined]
             yield sqlite
 
@@ -350,6 +353,8 @@ async def desk_on(
         async with saver_of(site, reached) as saver:
             yield _desk(engine, clock, parts, saver), engine
     finally:
+        if parts.payments is not None:
+            parts.payments.close()
         engine.dispose()
 
 

@@ -449,8 +449,9 @@ class ActionGraph:
                 return _outcome(action, "pending")
             state = await self.compiled.ainvoke(None, config, context=context)
         else:
+            # Ledger and approvals remember what matters; what died before its end is proposed again.
             state = await self.compiled.ainvoke(
-                {"action": action}, config, context=context, durability="sync"
+                {"action": action}, config, context=context, durability="exit"
             )
         return outcome_of(state, action)
 
@@ -459,10 +460,10 @@ class ActionGraph:
         action = approval.action
         config = thread_of(action.id)
         known = await self.compiled.aget_state(config)
-        if (
-            known.next and not known.interrupts
-        ):  # a process died in the middle: go on to its question
-            await self.compiled.ainvoke(None, config, context=context)
+        if not known.interrupts and (known.next or not known.values):
+            # A process died between asking and waiting: go on to its question.
+            given: ActionState | None = None if known.values else {"action": action}
+            await self.compiled.ainvoke(given, config, context=context, durability="exit")
             known = await self.compiled.aget_state(config)
         if not known.interrupts:
             return outcome_of(known.values, action)
