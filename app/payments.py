@@ -69,6 +69,9 @@ class HttpPayments:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
         self._client.close()
 
     def keyed(self, since: datetime) -> bool:

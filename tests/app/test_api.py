@@ -473,3 +473,26 @@ def test_building_the_app_starts_nothing(settings: Settings):
 
     assert isinstance(create_app(settings, factory), FastAPI)
     assert opened == []
+
+
+async def test_an_effect_in_doubt_is_settled_by_one_persons_word(client, desk, ana, operator):
+    """Listed with what was ordered; the first word counts, a second is 409, an unknown one 404."""
+    await client.post("/v1/chat", json={"text": "refund it"}, headers=ana)
+    [approval] = await desk.approvals()
+    desk.doubt(approval.action)
+    listed = (await client.get("/v1/unsettled", headers=operator)).json()["unsettled"]
+    path = f"/v1/unsettled/{listed[0]['action']['id']}"
+    stranger = await client.post(path, json={"happened": True}, headers=ana)
+    said = {"happened": False, "note": "not on the statement"}
+    first = await client.post(path, json=said, headers=operator)
+    second = await client.post(path, json={"happened": True}, headers=operator)
+    missing = await client.post("/v1/unsettled/act_x", json=said, headers=operator)
+
+    assert (listed[0]["order"]["amount"], listed[0]["found"]) == ("89.50", "It is not listed.")
+    assert stranger.status_code in {401, 403}
+    assert (first.json()["status"], first.json()["reason"]) == (
+        "failed",
+        "olga: not on the statement",
+    )
+    assert (second.status_code, second.json()["outcome"]) == (409, "failed")
+    assert missing.status_code == 404

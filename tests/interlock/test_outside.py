@@ -192,7 +192,7 @@ async def test_a_connection_refused_gives_everything_back(refund_offline):
         None,
         ["rejected"],
     )
-    world.ledger._payments.__exit__(None, None, None)
+    world.ledger._payments.close()
 
 
 async def test_a_second_refund_of_the_order_waits_for_the_first(world, refund):

@@ -163,7 +163,7 @@ class World:
 
     def close(self) -> None:
         self.engine.dispose()
-        self.payments.__exit__(None, None, None)
+        self.payments.close()
 
 
 def a_refund(request: str) -> Action:
