@@ -53,12 +53,13 @@ byId("leave").addEventListener("click", () => {
 
 async function refresh() {
   const role = byId("role").value;
-  const [pending, every, handoffs, decisions, ready] = await Promise.all([
+  const [pending, every, handoffs, decisions, ready, doubts] = await Promise.all([
     ask("GET", "/v1/approvals?status=pending"),
     ask("GET", "/v1/approvals?status=all&limit=30"),
     ask("GET", "/v1/handoffs"),
     ask("GET", `/v1/decisions?limit=40${role ? `&role=${encodeURIComponent(role)}` : ""}`),
     lamps(),
+    ask("GET", "/v1/unsettled"),
   ]);
   keyed(byId("approvals"), pending.approvals, (each) => `${each.id} ${each.votes.length}`, approvalSheet);
   count("approvals", pending.approvals.length);
@@ -67,6 +68,9 @@ async function refresh() {
   byId("no-decided").hidden = decided.length > 0;
   keyed(byId("handoffs"), handoffs.items, (each) => `${threadOf(each)} ${each.messages?.at(-1)?.id ?? ""}`, handoffSheet);
   count("handoffs", handoffs.items.length);
+  keyed(byId("doubts"), doubts.unsettled, (each) => `${each.action.id} ${each.found}`, doubtSheet);
+  count("doubts", doubts.unsettled.length);
+  byId("doubts-part").hidden = doubts.unsettled.length === 0;
   showDecisions(decisions.items);
   byId("lamps").replaceChildren(...ready);
 }
@@ -234,6 +238,39 @@ function decidedSheet(approval) {
     ),
     el("p", { class: "by" }, [approval.votes.length > 1 ? `by ${approval.votes.map((vote) => vote.reviewer).join(" and ")}` : approval.reviewer ? `by ${approval.reviewer}` : "", approval.decided_at ? clock(approval.decided_at) : "", approval.note ? `“${approval.note}”` : ""].filter(Boolean).join(" · ")),
   );
+}
+
+// --- payments nobody can vouch for ----------------------------------------------------------
+
+function doubtSheet(item) {
+  const { action, order } = item;
+  const note = el("input", { class: "field", placeholder: "How you know (optional)", "aria-label": "How you know", maxlength: 2000 });
+  const sheet = el("article", { class: "sheet" });
+  const say = (happened, words) =>
+    el(
+      "button",
+      {
+        class: "button",
+        type: "button",
+        onclick: async () => {
+          try {
+            await ask("POST", `/v1/unsettled/${encodeURIComponent(action.id)}`, { happened, note: note.value.trim() || null });
+            toast(happened ? "Booked as paid; the customer is told." : "Closed as not paid; the customer is told.");
+          } catch (error) {
+            toast(error.message);
+          }
+          await refresh().catch((error) => toast(error.message));
+        },
+      },
+      words,
+    );
+  sheet.append(
+    el("div", { class: "sheet-head" }, el("h3", {}, `${order.kind === "refund" ? "Refund" : "Charge"} of ${order.amount} ${order.currency}`), el("time", { datetime: item.since }, clock(item.since))),
+    el("p", {}, `${action.label || action.operation}, ${action.customer.name}. Reference ${order.reference}.`),
+    el("p", { class: "quote" }, item.found || "The payment service was asked, and no answer was kept."),
+    el("div", { class: "acts" }, note, say(true, "It happened"), say(false, "It did not")),
+  );
+  return sheet;
 }
 
 // --- hand-offs ------------------------------------------------------------------------------
