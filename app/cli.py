@@ -44,6 +44,7 @@ def serve() -> None:
     """Prepare the demo shop and serve the agent, the chat page and the operator desk."""
     settings = _settings()
     _port_must_be_free(settings)
+    _rules_must_be_valid(settings)
     from app.server import run
 
     with _progress() as progress:
@@ -60,6 +61,8 @@ def chat(
 ) -> None:
     """Talk to the agent in the terminal."""
     settings = _settings()
+    if url is None:
+        _rules_must_be_valid(settings)
     from app.terminal import talk
 
     with _progress() as progress, _knowledge_in_use_is_said(settings):
@@ -387,6 +390,18 @@ def _port_must_be_free(settings: Settings) -> None:
                 f"{settings.host}:{settings.port} cannot be used: {error.strerror}. Is Signalbox "
                 "already running? Otherwise choose another SIGNALBOX_PORT."
             )
+
+
+def _rules_must_be_valid(settings: Settings) -> None:
+    from tools.operations import OPERATIONS
+    from tools.policy import FilePolicy, RulesInvalid
+
+    try:
+        FilePolicy(settings.rules, OPERATIONS)
+    except RulesInvalid as error:
+        _stop(f"The business rules cannot be used: {error}")
+    except OSError as error:
+        _stop(f"The business rules cannot be read: {error}. See SIGNALBOX_RULES.")
 
 
 @contextmanager
