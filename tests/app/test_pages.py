@@ -204,6 +204,28 @@ async def test_a_note_being_written_survives_the_refresh(page, live: Served, des
     assert await page.get_by_label("Note on Order SB-10482").first.input_value() == "half a no"
 
 
+async def test_a_payment_in_doubt_is_settled_at_the_desk(page, live: Served, desk: FakeDesk):
+    """Shown only while there is one, with what the last look came to; gone when a person has said."""
+    desk.doubt(await a_refund(desk))
+    await open_desk(page)
+    await page.get_by_text("Refund of 89.50 EUR").wait_for()
+    await page.get_by_text("It is not listed.").wait_for()
+    await page.get_by_label("How you know").fill("not on the statement")
+    await page.get_by_role("button", name="It did not").click()
+    await page.get_by_text("Closed as not paid").wait_for()
+    await page.get_by_role("heading", name="In doubt").wait_for(state="hidden")
+    assert [each.reason for each in desk.vouched.values()] == ["olga: not on the statement"]
+
+
+async def a_refund(desk: FakeDesk):
+    ana = await desk.customer("ana")
+    assert ana is not None
+    thread = await desk.open_thread(ana)
+    async for _ in desk.turn(ana, thread, "refund it"):
+        pass
+    return (await desk.approvals())[0].action
+
+
 async def test_a_wrong_operator_key(page):
     """The desk stays shut and says why."""
     await page.goto("/desk")
