@@ -109,6 +109,21 @@ _HARMLESS = frozenset(
 )
 
 
+_RELATIVE = frozenset(
+    words(
+        "nothing none that which who if whether when where while how what once after before until as"
+    )
+)
+#: What was done to something, where a sentence says that it will be.
+_DONE = {
+    form: kind
+    for kind, verbs in _VERBS.items()
+    if kind != "read"
+    for verb in verbs.split()
+    for form in (f"{verb.removesuffix('e')}ed", f"{verb}{verb[-1]}ed")
+} | {"sent": "add", "paid": "grave", "sold": "grave", "bought": "grave", "gone": "grave"}
+
+
 def _may_act(word: str) -> bool:
     """A verb in the third person that nobody listed: it does something, and who knows what."""
     return (
@@ -201,6 +216,15 @@ def admits(text: str) -> Consequence | None:
                 found.add("some")
         if len(said) > 1 and said[0] == _base(said[0]) and said[1] in _OBJECTS:
             found |= set(_kinds(said[:1]))
+        # "The data will be removed", not "until when it can be cancelled" or "orders that are cancelled".
+        for first, second, word in zip(["", *said], said, said[1:], strict=False):
+            if (first, second) == ("will", "be") or (
+                second in ("is", "are", "gets") and first not in _RELATIVE
+            ):
+                found |= {_DONE[word]} if word in _DONE else set()
+        if any(not word.isascii() for word in said):
+            # Another language, or letters that only look like ours: the head cannot read it.
+            found.add("some")
     return next((c for kind, c in _AMOUNTS_TO.items() if kind in found), None)
 
 

@@ -10,7 +10,6 @@ services the judging fit had not seen, where it lets at most one write in a hund
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -35,6 +34,7 @@ from graphs.consequences import (
     words,
 )
 from models.train import manifest
+from models.train.data import rows
 from models.train.encoder import Encoder, Vectors
 from models.train.heads import calibration_error
 from tools.operations import OPERATIONS
@@ -100,12 +100,8 @@ def examples(folder: Path) -> list[Example]:
     return list({(e.service, e.text): e for e in found}.values())
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-
-
 def _azure(folder: Path) -> Iterable[Example]:
-    for row in _rows(folder / "actions_azure_mcp" / "tools.jsonl"):
+    for row in rows(folder, "actions_azure_mcp/tools"):
         said = row["labels"]
         if said["read_only"]:
             label = SAFE
@@ -124,12 +120,12 @@ def _azure(folder: Path) -> Iterable[Example]:
 
 
 def _rest(folder: Path) -> Iterable[Example]:
-    files = [
-        folder / "actions_rest_medusa" / "medusa.jsonl",
-        folder / "actions_rest_stripe_twilio" / "stripe.jsonl",
-        folder / "actions_rest_stripe_twilio" / "twilio.jsonl",
-    ]
-    for row in (row for file in files for row in _rows(file)):
+    names = (
+        "actions_rest_medusa/medusa",
+        "actions_rest_stripe_twilio/stripe",
+        "actions_rest_stripe_twilio/twilio",
+    )
+    for row in (row for name in names for row in rows(folder, name)):
         provider, name, method = row["provider"], row["operation"], row["method"]
         summary, description = row["summary"] or "", row["description"] or ""
         label = _rest_label(method, words(name), f"{summary} {description}")
@@ -165,8 +161,7 @@ def _rest_label(method: str, name: list[str], text: str) -> str:
 
 
 def _sgd(folder: Path) -> Iterable[Example]:
-    rows = _rows(folder / "actions_sgd_intents" / "intents.jsonl")
-    for row in rows:
+    for row in rows(folder, "actions_sgd_intents/intents"):
         said = set(words(f"{row['intent']} {row['description']}"))
         if not row["is_transactional"]:
             label = SAFE

@@ -133,6 +133,14 @@ async def test_nothing_known_is_a_write(encoder):
         (described("get_balance", "It empties the account."), RETRY_UNSAFE),
         (described("check", "Harmless. Orders what is missing."), RETRY_UNSAFE),
         (described("list", "Shows the details of an order and is fast."), None),
+        # What will be done to things is done by somebody.
+        (described("get_status", "All customer data will be removed."), IRREVERSIBLE),
+        (described("get_status", "Money is moved to the supplier."), RETRY_SAFE),
+        (described("list", "Orders that are cancelled, or when they were."), None),
+        (described("quote", "Nothing is booked."), None),
+        # What the head cannot read is no read: another language, or letters that only look like ours.
+        (described("get_status", "löscht alles"), RETRY_UNSAFE),
+        (described("get_status", "d\u0435letes everything"), RETRY_UNSAFE),
         (described("", ""), None),
     ],
 )
