@@ -12,7 +12,7 @@ from itsdangerous import BadData, BadSignature, SignatureExpired, URLSafeTimedSe
 from app.config import Keys
 from app.desk import Desk
 from app.problems import Problem
-from tools.domain import Customer
+from tools.domain import Customer, ReviewerRole
 
 COOKIE = "signalbox_session"
 
@@ -40,6 +40,7 @@ class Operator:
     """A person who may decide approvals, read decisions and take over threads."""
 
     name: str
+    role: ReviewerRole = "agent"
 
 
 def unauthorized(detail: str) -> Problem:
@@ -95,7 +96,7 @@ async def current_operator(request: Request) -> Operator:
         if secrets.compare_digest(key.encode(), expected.encode()):
             found = name
     if found is not None:
-        return Operator(found)
+        return Operator(found, keys.roles.get(found, "agent"))
     sessions: Sessions = request.app.state.sessions
     try:
         sessions.read(key)

@@ -6,13 +6,16 @@ import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, BinaryIO, NoReturn
 
 import typer
 from rich.console import Console
 
+from app import roles
+
 if TYPE_CHECKING:
     from app.config import Settings
+    from app.stores.audit import SqlAudit
 
 app = typer.Typer(
     name="signalbox",
@@ -23,6 +26,10 @@ app = typer.Typer(
 )
 ollama = typer.Typer(help="Models for an Ollama server.", no_args_is_help=True)
 app.add_typer(ollama, name="ollama")
+audit = typer.Typer(
+    help="The append-only record of who or what decided, and what happened.", no_args_is_help=True
+)
+app.add_typer(audit, name="audit")
 console = Console()
 errors = Console(stderr=True)
 
@@ -37,6 +44,7 @@ def serve() -> None:
     """Prepare the demo shop and serve the agent, the chat page and the operator desk."""
     settings = _settings()
     _port_must_be_free(settings)
+    _rules_must_be_valid(settings)
     from app.server import run
 
     with _progress() as progress:
@@ -53,6 +61,8 @@ def chat(
 ) -> None:
     """Talk to the agent in the terminal."""
     settings = _settings()
+    if url is None:
+        _rules_must_be_valid(settings)
     from app.terminal import talk
 
     with _progress() as progress, _knowledge_in_use_is_said(settings):
@@ -116,6 +126,45 @@ def train(
         train_role(role, data, out)
     except ImportError as error:
         _stop(f"Training needs more packages ({error.name}): pip install 'signalbox\\[train]'")
+
+
+@app.command(help=roles.explanation())
+def role(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="One of the roles above.")],
+) -> None:
+    """Use one role alone, a JSON object a line."""
+    import asyncio
+    import os
+
+    if name not in roles.ROLES:
+        _stop(f"There is no role {name!r}: it is one of {', '.join(roles.ROLES)}.")
+    settings = _settings()
+    from app.knowledge.pruner import PrunerUnusable
+    from app.models.manifest import ManifestError
+
+    source, sink = sys.stdin.buffer, sys.stdout.buffer
+
+    async def answer_all(progress: roles.Progress) -> int:
+        async with roles.opened(name, settings) as answer:
+            return await roles.run(
+                answer,
+                source,
+                sink,
+                complain=lambda what: errors.print(what, style="red", markup=False, soft_wrap=True),
+                progress=progress,
+            )
+
+    try:
+        with _counted(name, _size_of(source)) as progress:
+            bad = asyncio.run(answer_all(progress))
+    except (ManifestError, PrunerUnusable) as error:
+        _stop(str(error))
+    except BrokenPipeError:
+        # Whoever reads has enough, as with `| head -1`; Python must not try to flush the rest.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(141) from None
+    if bad:
+        raise typer.Exit(1)
 
 
 @ollama.command("create")
@@ -218,6 +267,66 @@ def reset_demo(
     console.print("Deleted. The next `signalbox serve` fills the demo shop again.")
 
 
+@audit.command("verify")
+def audit_verify(
+    tenant: Annotated[str | None, typer.Option(help="Only this tenant's chain.")] = None,
+    anchor: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True, dir_okay=False, help="Written by an export: finds a cut-off end."
+        ),
+    ] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="Check this export, not the database."),
+    ] = None,
+) -> None:
+    """Walk the chain and name every row that was changed, removed, inserted or moved."""
+    from app.stores.audit import read_anchors, read_export, walk
+
+    anchors = read_anchors(anchor) if anchor else []
+    anchors = [each for each in anchors if tenant in (None, each.tenant)]
+    with _progress() as progress:
+        if file is not None:
+            with file.open(encoding="utf-8") as lines:
+                rows = (row for row in read_export(lines) if tenant in (None, row.tenant))
+                found = walk(rows, anchors, progress=lambda n: progress("Checking", n, 0))
+        else:
+            with _audited() as kept:
+                total = kept.count(tenant)
+                found = kept.verify(
+                    anchors, tenant=tenant, progress=lambda n: progress("Checking", n, total)
+                )
+    for fault in found.faults:
+        errors.print(f"{fault.tenant}: {fault.detail} ({fault.kind})", style="red", markup=False)
+    if found.faults:
+        raise typer.Exit(1)
+    console.print(f"{found.rows} rows, every one as it was written.")
+    for head in found.heads:
+        console.print(f"{head.tenant}: ends at row {head.seq}, {head.hash}", markup=False)
+
+
+@audit.command("export")
+def audit_export(
+    file: Annotated[Path, typer.Argument(dir_okay=False, help="A JSON object a line.")],
+    tenant: Annotated[str | None, typer.Option(help="Only this tenant's chain.")] = None,
+) -> None:
+    """Write every row to a file, and where the chain ends now to an anchor beside it."""
+    from app.stores.audit import write_anchors
+
+    with _progress() as progress, _audited() as kept, file.open("w", encoding="utf-8") as lines:
+        total = kept.count(tenant)
+        found = kept.export(
+            lines, tenant=tenant, progress=lambda n: progress("Exporting", n, total)
+        )
+    where = write_anchors(file, found.heads)
+    console.print(f"{found.rows} rows in {file}; the anchor is {where}.", markup=False)
+    for fault in found.faults:
+        errors.print(f"{fault.tenant}: {fault.detail} ({fault.kind})", style="red", markup=False)
+    if found.faults:
+        raise typer.Exit(1)
+
+
 # --- what the commands share --------------------------------------------------------------------
 
 
@@ -244,6 +353,25 @@ def _settings() -> Settings:
     return settings
 
 
+@contextmanager
+def _audited() -> Generator[SqlAudit]:
+    """The audit of the database that the settings name."""
+    settings = _settings()
+    from app.stores.audit import SqlAudit
+    from app.stores.database import create_engine, migrate
+    from tools.ports import BackendUnavailable
+
+    try:
+        migrate(settings.database)
+        engine = create_engine(settings.database)
+        try:
+            yield SqlAudit(engine)
+        finally:
+            engine.dispose()
+    except BackendUnavailable as error:
+        _stop(f"The database cannot be used: {error}")
+
+
 def _stop(why: str) -> NoReturn:
     errors.print(why, style="red", soft_wrap=True)
     raise typer.Exit(1)
@@ -264,6 +392,18 @@ def _port_must_be_free(settings: Settings) -> None:
             )
 
 
+def _rules_must_be_valid(settings: Settings) -> None:
+    from tools.operations import OPERATIONS
+    from tools.policy import FilePolicy, RulesInvalid
+
+    try:
+        FilePolicy(settings.rules, OPERATIONS)
+    except RulesInvalid as error:
+        _stop(f"The business rules cannot be used: {error}")
+    except OSError as error:
+        _stop(f"The business rules cannot be read: {error}. See SIGNALBOX_RULES.")
+
+
 @contextmanager
 def _knowledge_in_use_is_said(settings: Settings) -> Generator[None]:
     from app.knowledge.index import IndexInUse
@@ -275,6 +415,30 @@ def _knowledge_in_use_is_said(settings: Settings) -> Generator[None]:
             "Another Signalbox is using this data folder. Stop it, or talk to it with "
             f"`signalbox chat --url http://{settings.host}:{settings.port}`."
         )
+
+
+def _size_of(source: BinaryIO) -> int | None:
+    """How many bytes are to be read, where that is known beforehand."""
+    import os
+    import stat
+
+    found = os.fstat(source.fileno())
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+
+@contextmanager
+def _counted(what: str, size: int | None) -> Generator[Callable[[int, int], None]]:
+    """A bar over lines of which only the bytes can be known beforehand."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn(what), BarColumn(), TextColumn("{task.fields[lines]} lines"))
+    with Progress(*columns, TimeElapsedColumn(), console=errors) as bars:
+        task = bars.add_task(what, total=size, lines=0)
+
+        def progress(lines: int, done: int) -> None:
+            bars.update(task, lines=lines, advance=done)
+
+        yield progress
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,6 +13,8 @@ from pydantic import AliasChoices, Field, JsonValue, SecretStr, field_validator,
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.models.profiles import RoleProfile, embedded_profiles
+from tools.domain import ReviewerRole, person_named
+from tools.policy import PACKAGED_RULES
 
 #: Roles of the large model; the others belong to the small one.
 LARGE_ROLES = frozenset({"planner", "synthesizer", "judge"})
@@ -61,16 +63,25 @@ class Settings(BaseSettings):
     qdrant_url: str | None = None
     qdrant_api_key: SecretStr | None = None
 
+    # The business rules
+    rules: Path = PACKAGED_RULES
+
     # Small models
     small_server: Literal["auto", "embedded", "ollama"] = "auto"
     ollama_host: str | None = None
     ollama_models: Annotated[dict[str, str], NoDecode] = {}
     roles: dict[str, dict[str, JsonValue]] = {}
+    class_declared: bool = False
 
     # The large model
     llm_base_url: str | None = None
     llm_api_key: SecretStr | None = None
     llm_model: str | None = None
+
+    # The payment service
+    payments_url: str | None = None
+    payments_keys_hours: float = Field(default=0, ge=0)
+    payments_settle_minutes: float = Field(default=0, ge=0)
 
     # Who may do what
     secret: SecretStr | None = None
@@ -81,6 +92,9 @@ class Settings(BaseSettings):
     message_chars: int = Field(default=4000, ge=1)
     body_bytes: int = Field(default=64 * 1024, ge=1024)
     approval_ttl_hours: float = Field(default=24, gt=0)
+    require_keys: bool = False
+    turn_key_hours: float = Field(default=24, gt=0)
+    action_key_days: int = Field(default=90, ge=1)
     retention_days: int = Field(default=90, ge=1)
 
     # Traces
@@ -100,9 +114,17 @@ class Settings(BaseSettings):
     @field_validator("operators")
     @classmethod
     def _keys_worth_guessing(cls, keys: dict[str, SecretStr]) -> dict[str, SecretStr]:
-        for name, key in keys.items():
+        people: set[str] = set()
+        for named, key in keys.items():
+            name, _ = operator_named(named)
             if not name or len(key.get_secret_value()) < 12:
-                raise ValueError(f"the operator key of {name!r} needs at least 12 characters")
+                raise ValueError(f"the operator key of {named!r} needs at least 12 characters")
+            people.add(person_named(name))
+        # Approvals by two persons are worth nothing if one person can be two.
+        if len(people) < len(keys):
+            raise ValueError("an operator is named twice")
+        if len({key.get_secret_value() for key in keys.values()}) < len(keys):
+            raise ValueError("two operators have the same key")
         return keys
 
     @field_validator("secret")
@@ -160,10 +182,27 @@ class Settings(BaseSettings):
         _ = self.profiles
         return self
 
+    @model_validator(mode="after")
+    def _keys_outlive_what_uses_them(self) -> Settings:
+        # A retried turn or a late approval must still find the action it belongs to.
+        if self.action_key_days * 24 < max(self.turn_key_hours, self.approval_ttl_hours):
+            raise ValueError(
+                "SIGNALBOX_ACTION_KEY_DAYS must be longer than the keys of turns and approvals"
+            )
+        return self
+
     @property
     def langfuse(self) -> bool:
         """Are traces sent to Langfuse?"""
         return bool(self.langfuse_public_key and self.langfuse_secret_key)
+
+
+def operator_named(named: str) -> tuple[str, ReviewerRole]:
+    """``olga:admin`` as the name and the role; without a role, an agent."""
+    name, _, role = named.partition(":")
+    if role not in ("", "agent", "admin"):
+        raise ValueError(f"the operator {named!r} has an unknown role; it is agent or admin")
+    return name.strip(), "admin" if role == "admin" else "agent"
 
 
 @dataclass(frozen=True)
@@ -173,17 +212,23 @@ class Keys:
     secret: str
     operators: dict[str, str]  #: Name -> key.
     demo: bool  #: The operator key was generated here, for trying things out.
+    roles: dict[str, ReviewerRole] = field(default_factory=dict[str, ReviewerRole])
 
 
 def load_keys(settings: Settings) -> Keys:
     """The keys that were set; what was not is generated once and kept in the data folder."""
     secret = settings.secret.get_secret_value() if settings.secret else None
-    operators = {name: key.get_secret_value() for name, key in settings.operators.items()}
+    operators: dict[str, str] = {}
+    roles: dict[str, ReviewerRole] = {}
+    for named, key in settings.operators.items():
+        name, role = operator_named(named)
+        operators[name], roles[name] = key.get_secret_value(), role
     return Keys(
         secret=secret or _kept(settings.data_dir / "secret", entropy=32),
         operators=operators
         or {"demo": _kept(settings.data_dir / "operator-key", "sb-demo-", entropy=15)},
         demo=not operators,
+        roles=roles or {"demo": "admin"},
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 from pydantic import JsonValue
 
 from graphs.state import Answer
-from tools.domain import Approval, Customer, Record
+from tools.domain import Approval, Customer, Outcome, Record, Unsettled
 
 EventName = Literal[
     "ack", "route", "tool", "token", "approval_required", "handoff", "final", "error"
@@ -57,6 +57,34 @@ class ApprovalDecided(Exception):
         self.approval = approval
 
 
+class AlreadyVoted(Exception):
+    """You have approved this already; another person has to agree."""
+
+    def __init__(self, approval: Approval) -> None:
+        super().__init__(self.__doc__)
+        self.approval = approval
+
+
+class RoleNotAccepted(Exception):
+    """The rules ask for an admin's approval; yours would not count. You may reject it."""
+
+
+class EditInvalid(ValueError):
+    """The edited arguments are not valid for this operation."""
+
+
+class EffectNotFound(Exception):
+    """There is no unsettled effect of this action."""
+
+
+class EffectSettled(Exception):
+    """This is settled by now, or being looked up at this moment; nothing was changed."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(self.__doc__)
+        self.outcome = outcome
+
+
 class KeyConflict(Exception):
     """This Idempotency-Key was already used for another message."""
 
@@ -92,9 +120,21 @@ class Desk(Protocol):
         self, status: str | None = "pending", limit: int = 50
     ) -> list[Approval]: ...
     async def decide(self, action_id: str, answer: Answer) -> Approval:
-        """Record a reviewer's answer, run or drop the action, tell the customer's thread.
+        """Record a reviewer's answer; once it is decided, run or drop the action and tell the thread.
 
-        Raises ApprovalNotFound or ApprovalDecided."""
+        Raises ApprovalNotFound, ApprovalDecided, AlreadyVoted, RoleNotAccepted or EditInvalid."""
+        ...
+
+    async def unsettled(self) -> list[Unsettled]:
+        """Effects in another system that nobody can vouch for yet, oldest first."""
+        ...
+
+    async def vouch(
+        self, action_id: str, operator: str, *, happened: bool, note: str | None = None
+    ) -> Outcome:
+        """Settle one by a person's word and tell the customer's thread.
+
+        Raises EffectNotFound or EffectSettled."""
         ...
 
     async def decisions(self, **filters: Any) -> list[Mapping[str, Any]]: ...

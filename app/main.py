@@ -59,6 +59,7 @@ def create_app(settings: Settings, desk_factory: DeskFactory | None = None) -> F
     )
     app.state.keys = keys
     app.state.metrics = metrics
+    app.state.require_keys = settings.require_keys
     app.state.sessions = Sessions(keys, hours=settings.session_hours)
     install_problem_handlers(app)
     for routes in (login, chat, threads, operator, health, pages):

@@ -12,8 +12,18 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from app.desk import ApprovalDecided, ApprovalNotFound, KeyConflict, KeyInFlight, ThreadNotFound
-from app.support_desk import EditInvalid
+from app.desk import (
+    AlreadyVoted,
+    ApprovalDecided,
+    ApprovalNotFound,
+    EditInvalid,
+    EffectNotFound,
+    EffectSettled,
+    KeyConflict,
+    KeyInFlight,
+    RoleNotAccepted,
+    ThreadNotFound,
+)
 from tools.ports import PortError
 
 log = logging.getLogger(__name__)
@@ -68,7 +78,11 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(ThreadNotFound, _not_found)
     app.add_exception_handler(ApprovalNotFound, _not_found)
     app.add_exception_handler(ApprovalDecided, _decided)
+    app.add_exception_handler(AlreadyVoted, _decided)
+    app.add_exception_handler(RoleNotAccepted, _role_not_accepted)
     app.add_exception_handler(EditInvalid, _edit_invalid)
+    app.add_exception_handler(EffectNotFound, _not_found)
+    app.add_exception_handler(EffectSettled, _settled)
     app.add_exception_handler(KeyConflict, _key_conflict)
     app.add_exception_handler(KeyInFlight, _key_in_flight)
     app.add_exception_handler(PortError, _unavailable)
@@ -92,7 +106,7 @@ async def _http(_: Request, error: Exception) -> JSONResponse:
     return problem(error.status_code, detail, headers=error.headers)
 
 
-async def _invalid(_: Request, error: Exception) -> JSONResponse:
+async def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     # The rejected input is left out: it may be a secret, or text that is not valid Unicode.
     errors = [
@@ -103,7 +117,9 @@ async def _invalid(_: Request, error: Exception) -> JSONResponse:
         for each in error.errors()
     ]
     detail = "; ".join(f"{each['field']}: {each['message']}" for each in errors)
-    return problem(422, detail, errors=errors)
+    # An answer in no known shape is malformed (400); 422 says that its new arguments cannot be carried out.
+    answers = request.method == "POST" and request.url.path.startswith("/v1/approvals/")
+    return problem(400 if answers else 422, detail, errors=errors)
 
 
 async def _not_found(_: Request, error: Exception) -> JSONResponse:
@@ -111,7 +127,7 @@ async def _not_found(_: Request, error: Exception) -> JSONResponse:
 
 
 async def _decided(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, ApprovalDecided)
+    assert isinstance(error, ApprovalDecided | AlreadyVoted)
     approval = error.approval
     return problem(
         409,
@@ -119,11 +135,22 @@ async def _decided(_: Request, error: Exception) -> JSONResponse:
         approval=approval.id,
         state=approval.status,
         reviewer=approval.reviewer,
+        votes=len(approval.votes),
+        votes_needed=approval.verdict.votes_needed,
     )
+
+
+async def _role_not_accepted(_: Request, error: Exception) -> JSONResponse:
+    return problem(403, type(error).__doc__ or "")
 
 
 async def _edit_invalid(_: Request, error: Exception) -> JSONResponse:
     return problem(422, str(error))
+
+
+async def _settled(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, EffectSettled)
+    return problem(409, type(error).__doc__ or "", outcome=error.outcome.status)
 
 
 async def _key_conflict(_: Request, error: Exception) -> JSONResponse:

@@ -37,7 +37,7 @@ from graphs.keys import action_id, action_key, fingerprint
 from graphs.loop import loop_graph
 from graphs.state import ActionState, SupportState, Turn
 from graphs.support import support_graph
-from tools.domain import Action, Customer, Operation, now
+from tools.domain import Action, Customer, Operation, Reviewer, now
 from tools.memory import (
     MemoryApprovals,
     MemoryBackend,
@@ -46,6 +46,7 @@ from tools.memory import (
     demo_world,
 )
 from tools.operations import OPERATIONS
+from tools.policy import FilePolicy, Policy
 from tools.ports import (
     Approvals,
     Backend,
@@ -107,7 +108,8 @@ class World:
         self.books = demo_world()
         self.backend = MemoryBackend(self.books)
         self.approvals = MemoryApprovals()
-        self.ledger = MemoryLedger(self.books, self.approvals)
+        self.policy = FilePolicy(settings.rules, OPERATIONS)
+        self.ledger = MemoryLedger(self.books, self.approvals, policy=self.policy)
         self.decisions = MemoryDecisionLog()
         self.intents = load_intents(operations=OPERATIONS)
         self.actions = ActionGraph(InMemorySaver())
@@ -156,6 +158,9 @@ class StudioContext(Context):
     decisions: DecisionLog = field(default_factory=lambda: WORLD.decisions)
     actions: Actions = field(default_factory=lambda: WORLD.actions)
     thread: str = "studio"
+    policy: Policy = field(default_factory=lambda: WORLD.policy)
+    #: Whoever sits at the keyboard; being one person, nobody approves for two here.
+    reviewer: Reviewer | None = field(default_factory=lambda: Reviewer(name="studio", role="admin"))
 
 
 class Wanted(BaseModel):

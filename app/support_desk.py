@@ -6,9 +6,10 @@ import asyncio
 import hashlib
 import json
 import logging
+import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakValueDictionary
@@ -17,17 +18,23 @@ from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 from langgraph.graph.state import CompiledStateGraph
 
 from app.desk import (
+    AlreadyVoted,
     ApprovalDecided,
     ApprovalNotFound,
+    EditInvalid,
+    EffectNotFound,
+    EffectSettled,
     Event,
     KeyConflict,
     KeyInFlight,
     Message,
+    RoleNotAccepted,
     ThreadNotFound,
     ThreadSummary,
 )
 from app.stores.approvals import SqlApprovals
 from app.stores.decisions import SqlDecisionLog
+from app.stores.ledger import Settled, SqlLedger
 from app.stores.outbox import Delivery, SqlOutbox
 from app.stores.turns import Conflict, Fresh, InFlight, Replay, SqlThreads, SqlTurns
 from app.tracing import Tracing
@@ -35,7 +42,17 @@ from graphs import replies
 from graphs.action import ActionGraph, edited
 from graphs.context import Context
 from graphs.state import Answer, SupportState, Turn
-from tools.domain import Action, Approval, Customer, OperationFailed, Outcome, Preview
+from tools.domain import (
+    Action,
+    Approval,
+    Customer,
+    OperationFailed,
+    Outcome,
+    Preview,
+    Unsettled,
+    accepts,
+)
+from tools.operations import OPERATIONS
 from tools.ports import PortError
 
 log = logging.getLogger(__name__)
@@ -44,6 +61,10 @@ log = logging.getLogger(__name__)
 RECURSION_LIMIT = 80
 #: How often what nobody delivered is looked for, in seconds.
 COURIER_SECONDS = 5.0
+#: How often keys past their time are forgotten, in seconds.
+PRUNE_SECONDS = 3600.0
+#: How often a thread that another process plays on is asked for again, in seconds.
+THREAD_POLL_SECONDS = 0.05
 
 Support = CompiledStateGraph[SupportState, Context, SupportState, SupportState]
 
@@ -66,12 +87,14 @@ class SupportDesk:
     support: Support
     actions: ActionGraph
     stores: Stores
+    ledger: SqlLedger
     context_for: Callable[[Customer, str], Context]
     find_customer: Callable[[str], Awaitable[Customer | None]]
     demo: Callable[[], Awaitable[list[Customer]]]
     check_health: Callable[[], Awaitable[Mapping[str, Any]]]
     describe: Callable[[], Mapping[str, Any]]
     tracing: Tracing = field(default_factory=Tracing)
+    keep_seconds: float = 5.0  #: How often the hold on a thread is extended during a turn.
     _locks: WeakValueDictionary[str, asyncio.Lock] = field(
         default_factory=lambda: WeakValueDictionary[str, asyncio.Lock]()
     )
@@ -153,6 +176,7 @@ class SupportDesk:
                     given = None
                 else:
                     await self._finish_crashed(config, context, left)
+                    # It may have been this very turn, whose id no step had written down yet.
                     snapshot = await self.support.aget_state(config)
             if snapshot.values.get("handed_off"):
                 # A process that died after the hand-off may not have put it on the operators' list.
@@ -231,40 +255,46 @@ class SupportDesk:
             action_id,
             approve=answer.decision == "approve",
             reviewer=answer.reviewer,
+            role=answer.role,
             note=answer.note,
         )
         if not changed:
-            raise ApprovalDecided(approval)
-        await self._carry_out(approval, answer)
+            raise _unchanged(approval, answer)
+        if approval.status != "pending":
+            await self._carry_out(approval, answer)
         return await self.stores.approvals.get(action_id) or approval
 
     async def _edit(self, waiting: Approval, answer: Answer) -> Approval:
         """Other arguments are another action: the old question is closed, the new one goes to the gate."""
         if waiting.status != "pending":
             raise ApprovalDecided(waiting)
+        if answer.operation not in (None, waiting.action.operation):
+            raise EditInvalid("an edit changes the arguments, not the operation")
         context = self.tracing.wrap(
             self.context_for(waiting.action.customer, waiting.action.thread)
         )
-        action = edited(waiting.action, context.operations[waiting.action.operation], answer)
+        operation = context.operations[waiting.action.operation]
+        action = await edited(waiting.action, operation, answer, context, actor=answer.role)
         if isinstance(action, str):
             raise EditInvalid(action)
         action = await self._described(action, context)
-        _, changed = await self.stores.approvals.decide(
+        closed, changed = await self.stores.approvals.decide(
             waiting.id,
             approve=False,
             reviewer=answer.reviewer,
+            role=answer.role,
             note=f"Replaced by {action.id}",
         )
         if not changed:
-            raise ApprovalDecided(waiting)
+            raise ApprovalDecided(closed)
         await self.stores.outbox.delivered(waiting.id)  # the customer hears of the new one instead
         await self.actions.resume(
             waiting, Answer(decision="reject", reviewer=answer.reviewer), context
         )
         outcome = await self.actions.propose(action, context)
-        if outcome.status != "pending":
+        if outcome.status not in ("pending", "unknown"):
             await self._tell(action, outcome)
-        return await self.stores.approvals.get(action.id) or waiting
+        return await self.stores.approvals.get(action.id) or closed
 
     async def _described(self, action: Action, context: Context) -> Action:
         """The edited action with what it would do now; what the rules refuse is no valid edit."""
@@ -288,7 +318,8 @@ class SupportDesk:
             action.turn, action.thread, action.customer.id, f"{answer.decision} {action.operation}"
         ):
             outcome = await self.actions.resume(approval, answer, context)
-        if outcome.status != "pending":
+        # What nobody knows yet is told when it is settled: one action has one outcome in the thread.
+        if outcome.status not in ("pending", "unknown"):
             await self._tell(action, outcome)
 
     async def _tell(self, action: Action, outcome: Outcome) -> None:
@@ -312,9 +343,14 @@ class SupportDesk:
             await asyncio.wait([task])
 
     async def _deliver_forever(self) -> None:
+        pruned = 0.0
         while True:
             try:
                 await self.deliver_due()
+                if time.monotonic() - pruned > PRUNE_SECONDS:
+                    pruned = time.monotonic()
+                    await self.stores.turns.prune()
+                    await self.ledger.prune()
             except PortError as error:
                 log.warning("deliveries wait: %s", error)
             await asyncio.sleep(COURIER_SECONDS)
@@ -326,6 +362,8 @@ class SupportDesk:
             if _age(approval, self) > COURIER_SECONDS:
                 answer = Answer(decision="approve", reviewer=approval.reviewer or "unknown")
                 await _attempted(approval.id, self._carry_out(approval, answer))
+        for action, outcome in await self.ledger.settle_due(OPERATIONS):
+            await _attempted(action.id, self._tell(action, outcome))
         for delivery in await self.stores.outbox.due():
             await _attempted(delivery.action_id, self._deliver(delivery))
 
@@ -338,6 +376,26 @@ class SupportDesk:
         async with self._alone(delivery.thread):
             async for _ in self._play(turn, context):
                 pass
+
+    # --- effects nobody can vouch for ---------------------------------------------------------------
+
+    async def unsettled(self) -> list[Unsettled]:
+        return await self.ledger.unsettled()
+
+    async def vouch(
+        self, action_id: str, operator: str, *, happened: bool, note: str | None = None
+    ) -> Outcome:
+        try:
+            action, outcome = await self.ledger.vouch(
+                action_id, OPERATIONS, happened=happened, operator=operator, note=note
+            )
+        except KeyError:
+            raise EffectNotFound from None
+        except Settled as error:
+            raise EffectSettled(error.outcome) from None
+        if outcome.status != "unknown":
+            await self._tell(action, outcome)
+        return outcome
 
     # --- operators --------------------------------------------------------------------------------
 
@@ -385,7 +443,7 @@ class SupportDesk:
             await self.support.aupdate_state(
                 _config(thread), {"handed_off": False, "messages": said}, as_node="deliver"
             )
-        await self.stores.threads.set_handed_off(thread, False)
+        await self.stores.threads.set_handed_off(thread, False, actor=f"operator:{operator}")
 
     async def health(self) -> Mapping[str, Any]:
         return await self.check_health()
@@ -407,16 +465,37 @@ class SupportDesk:
 
     @asynccontextmanager
     async def _alone(self, thread: str) -> AsyncGenerator[None]:
-        """One turn at a time on a thread: LangGraph itself would accept two."""
+        """One turn at a time on a thread, in all processes: LangGraph would let two overwrite each other."""
         lock = self._locks.get(thread)
         if lock is None:
             lock = self._locks[thread] = asyncio.Lock()
         async with lock:
-            yield
+            # Another process holds it; no event of theirs reaches us, so its row is looked at again.
+            while (held := await self.stores.turns.hold(thread)) is None:  # noqa: ASYNC110
+                await asyncio.sleep(THREAD_POLL_SECONDS)
+            keeping = asyncio.create_task(self._keep(held))
+            try:
+                yield
+            finally:
+                keeping.cancel()
+                await asyncio.wait([keeping])
+                with suppress(PortError):  # Its lease ends it, later.
+                    await asyncio.shield(self.stores.turns.abandon(held))
+
+    async def _keep(self, held: Fresh) -> None:
+        while True:
+            await asyncio.sleep(self.keep_seconds)
+            with suppress(PortError):
+                await self.stores.turns.keep(held)
 
 
-class EditInvalid(ValueError):
-    """The edited arguments are not valid for this operation."""
+def _unchanged(approval: Approval, answer: Answer) -> Exception:
+    """Why a vote changed nothing."""
+    if approval.status != "pending":
+        return ApprovalDecided(approval)
+    if not accepts(approval.verdict.reviewer, answer.role):
+        return RoleNotAccepted()
+    return AlreadyVoted(approval)
 
 
 async def _attempted(action_id: str, work: Awaitable[None]) -> None:

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from app.config import Settings, load_keys
-from app.desk import ApprovalDecided, ApprovalNotFound, Desk, Event, Message
+from app.desk import AlreadyVoted, ApprovalDecided, ApprovalNotFound, Desk, Event, Message
 from graphs.state import Answer
 from tools.domain import Customer
 
@@ -53,10 +53,13 @@ class LocalLine:
         return await self._desk.history(self._customer, self._thread)
 
     async def decide(self, approval: str, decision: str) -> str:
-        answer = Answer.model_validate({"decision": decision, "reviewer": getpass.getuser()})
+        # Whoever runs the agent on their own books may do there what an admin may.
+        answer = Answer.model_validate(
+            {"decision": decision, "reviewer": getpass.getuser(), "role": "admin"}
+        )
         try:
             return (await self._desk.decide(approval, answer)).status
-        except (ApprovalNotFound, ApprovalDecided) as error:
+        except (ApprovalNotFound, ApprovalDecided, AlreadyVoted) as error:
             raise Refused(type(error).__doc__) from error
 
 

@@ -8,7 +8,9 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from app.desk import Event, Message, ThreadSummary
-from tools.domain import Approval, Customer
+from graphs.action import question
+from graphs.state import in_our_words
+from tools.domain import Approval, Customer, Unsettled
 
 
 def _storable(text: str) -> str:
@@ -52,11 +54,17 @@ class ChatRequest(Request):
 
 
 class DecisionRequest(Request):
-    """A reviewer's answer to an approval."""
+    """A reviewer's answer to an approval; also in the words of LangChain's agent inbox or HITL middleware."""
 
     decision: Literal["approve", "reject", "edit"]
     note: Annotated[Text, Field(max_length=2000)] | None = None
     arguments: dict[str, JsonValue] | None = None
+    operation: Name | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_other_clients(cls, data: Any) -> Any:
+        return in_our_words(data)
 
     @model_validator(mode="after")
     def _arguments_belong_to_an_edit(self) -> DecisionRequest:
@@ -119,8 +127,29 @@ class Threads(BaseModel):
     threads: list[ThreadSummary]
 
 
+class ShownApproval(Approval):
+    """An approval, and what LangChain's agent inbox shows of an interrupt."""
+
+    votes_needed: int
+    action_request: dict[str, JsonValue]
+    config: dict[str, bool]
+    description: str
+
+
 class Approvals(BaseModel):
-    approvals: list[Approval]
+    approvals: list[ShownApproval]
+
+
+class VouchRequest(BaseModel):
+    """A person's word on an effect that no lookup could settle."""
+
+    model_config = ConfigDict(extra="forbid")
+    happened: bool
+    note: str | None = Field(default=None, max_length=2000)
+
+
+class UnsettledEffects(BaseModel):
+    unsettled: list[Unsettled]
 
 
 class Rows(BaseModel):
@@ -152,6 +181,17 @@ def pending_approval(approval: Approval) -> PendingApproval:
         effects=action.effects,
         requested_at=approval.requested_at,
         expires_at=approval.expires_at,
+    )
+
+
+def shown_approval(approval: Approval) -> ShownApproval:
+    asked = question({"action": approval.action, "verdict": approval.verdict, "approval": approval})
+    return ShownApproval(
+        **{name: getattr(approval, name) for name in Approval.model_fields},
+        votes_needed=approval.verdict.votes_needed,
+        action_request=asked["action_request"],
+        config=asked["config"],
+        description=asked["description"],
     )
 
 

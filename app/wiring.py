@@ -21,6 +21,7 @@ from app.models.encoder import OnnxEncoder
 from app.models.large import ChatLargeModel, EmbeddedLargeModel
 from app.models.manifest import SHIPPED, Manifest, base_model, load_manifest
 from app.stores.approvals import SqlApprovals
+from app.stores.audit import SqlAudit
 from app.stores.database import create_engine, migrate, reading
 from app.stores.decisions import SqlDecisionLog
 from app.stores.ledger import SqlLedger
@@ -34,6 +35,7 @@ from graphs.intents import load_intents
 from graphs.support import support_graph
 from tools.domain import Clock, Customer
 from tools.operations import OPERATIONS
+from tools.policy import FilePolicy
 from tools.ports import BackendUnavailable, LargeModel, SmallModel
 from tools.privacy import mask_pii
 
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from langgraph.checkpoint.base import BaseCheckpointSaver
 
     from app.knowledge.knowledge import HybridKnowledge
+    from app.payments import HttpPayments
     from app.support_desk import Support
 
 log = logging.getLogger(__name__)
@@ -75,7 +78,7 @@ async def wiring(
     prepare_environment(settings)
     clock = clock or Clock()
     async with AsyncExitStack() as stack:
-        models = await stack.enter_async_context(_models(settings))
+        models = await stack.enter_async_context(open_models(settings))
         engine = await asyncio.to_thread(_database, settings, clock, progress)
         stack.callback(engine.dispose)
         knowledge = await stack.enter_async_context(
@@ -84,23 +87,40 @@ async def wiring(
         saver = await stack.enter_async_context(_saver(settings))
         traces = await stack.enter_async_context(_tracing(settings))
 
-        outbox = SqlOutbox(engine, clock)
+        audit = SqlAudit(engine, clock)
+        outbox = SqlOutbox(engine, clock, audit=audit)
         approvals = SqlApprovals(
-            engine, clock, ttl=timedelta(hours=settings.approval_ttl_hours), outbox=outbox
+            engine,
+            clock,
+            ttl=timedelta(hours=settings.approval_ttl_hours),
+            outbox=outbox,
+            audit=audit,
         )
         stores = Stores(
             approvals=approvals,
             decisions=SqlDecisionLog(engine, mask_pii, settings.retention_days, clock),
             outbox=outbox,
-            turns=SqlTurns(engine, clock),
-            threads=SqlThreads(engine, clock),
+            turns=SqlTurns(engine, clock, retention=timedelta(hours=settings.turn_key_hours)),
+            threads=SqlThreads(engine, clock, audit=audit),
         )
 
         def shop_for(connection: sa.Connection, customer: Customer) -> SqlShop:
             return SqlShop(connection, customer, today=clock.today(), writing=True)
 
         backend = SqlBackend(engine, clock)
-        ledger = SqlLedger(engine, shop_for, clock, approvals, outbox=outbox)
+        policy = FilePolicy(settings.rules, OPERATIONS)
+        payments = _payments(settings, clock, stack)
+        ledger = SqlLedger(
+            engine,
+            shop_for,
+            clock,
+            approvals,
+            retention=timedelta(days=settings.action_key_days),
+            outbox=outbox,
+            audit=audit,
+            payments=payments,
+            policy=policy,
+        )
         actions = ActionGraph(saver)
         intents = load_intents(operations=OPERATIONS)
         limits = Limits(
@@ -108,6 +128,7 @@ async def wiring(
             # The embedded planner loses its thread beyond a handful of steps.
             plan_steps=10 if settings.hosted_llm else 4,
             personal_to_large=not settings.hosted_llm,
+            class_declared=settings.class_declared,
         )
         thresholds = thresholds_of(models.manifest, settings)
 
@@ -124,11 +145,13 @@ async def wiring(
                 ledger=ledger,
                 approvals=approvals,
                 decisions=stores.decisions,
+                audit=audit,
                 actions=actions,
                 thread=thread,
                 clock=clock,
                 limits=limits,
                 thresholds=thresholds,
+                policy=policy,
             )
 
         async def find_customer(customer_id: str) -> Customer | None:
@@ -146,10 +169,13 @@ async def wiring(
             support=support,
             actions=actions,
             stores=stores,
+            ledger=ledger,
             context_for=context_for,
             find_customer=find_customer,
             demo=demo_customers,
-            check_health=lambda: _health(engine, saver, models, knowledge, traces),
+            check_health=lambda: _health(
+                engine, saver, models, knowledge, traces, policy, payments
+            ),
             describe=lambda: _info(settings, models, knowledge, traces),
             tracing=traces,
         )
@@ -174,6 +200,8 @@ def thresholds_of(manifest: Manifest, settings: Settings) -> Thresholds:
         frustration=of("frustration", 0.5),
         several=of("complexity", 0.5),
         evaluator=profiles["evaluator"].threshold,
+        write=manifest.write_line,
+        consequence=manifest.class_line,
     )
 
 
@@ -181,7 +209,8 @@ def thresholds_of(manifest: Manifest, settings: Settings) -> Thresholds:
 
 
 @asynccontextmanager
-async def _models(settings: Settings) -> AsyncGenerator[Models]:
+async def open_models(settings: Settings) -> AsyncGenerator[Models]:
+    """The model servers that the settings name, running inside the block."""
     profiles = settings.profiles
     base = base_model()
     manifest = await asyncio.to_thread(load_manifest, SHIPPED, base=base)
@@ -231,6 +260,22 @@ async def _models(settings: Settings) -> AsyncGenerator[Models]:
         yield Models(small, large, encoder, manifest, server, background)
         for task in background:
             task.cancel()
+
+
+def _payments(settings: Settings, clock: Clock, stack: AsyncExitStack) -> HttpPayments | None:
+    if not settings.payments_url:
+        return None
+    from app.payments import HttpPayments
+
+    settle = settings.payments_settle_minutes
+    return stack.enter_context(
+        HttpPayments(
+            settings.payments_url,
+            clock,
+            keys_kept=timedelta(hours=settings.payments_keys_hours),
+            settles_within=timedelta(minutes=settle) if settle else None,
+        )
+    )
 
 
 def _database(settings: Settings, clock: Clock, progress: Progress) -> sa.Engine:
@@ -331,6 +376,8 @@ async def _health(
     models: Models,
     knowledge: HybridKnowledge,
     traces: Tracing,
+    policy: FilePolicy,
+    payments: HttpPayments | None,
 ) -> Mapping[str, Any]:
     checks: dict[str, Any] = {}
     try:
@@ -338,6 +385,12 @@ async def _health(
         checks["database"] = {"status": "ok"}
     except BackendUnavailable as error:
         checks["database"] = {"status": "down", "reason": str(error)}
+    if payments is not None:
+        try:
+            await asyncio.to_thread(payments.ready)
+            checks["payments"] = {"status": "ok"}
+        except BackendUnavailable as error:
+            checks["payments"] = {"status": "degraded", "reason": str(error)}
     checks["checkpoints"] = await _saver_health(saver)
     if models.server is not None:
         state = models.server.status()
@@ -347,6 +400,12 @@ async def _health(
         "status": "ok",
         "version": knowledge.version,
         "pruned_by": knowledge.pruned_by,
+    }
+    problem = policy.problem
+    checks["rules"] = {
+        "status": "ok" if problem is None else "degraded",
+        "version": policy.version,
+        **({} if problem is None else {"reason": problem}),
     }
     checks["traces"] = {
         "status": "degraded" if traces.state == "failing" else "ok",
@@ -383,6 +442,8 @@ def _info(
         and "no SIGNALBOX_QDRANT_URL: the index is embedded",
         "postgresql": settings.database.startswith("sqlite")
         and "no SIGNALBOX_DATABASE_URL: SQLite in the data folder",
+        "payment service": not settings.payments_url
+        and "no SIGNALBOX_PAYMENTS_URL: payments are booked in the same database",
         "langfuse": not settings.langfuse and "no LANGFUSE_* keys: turns are not traced",
     }
     return {
@@ -399,6 +460,11 @@ def _info(
         },
         "knowledge": {"version": knowledge.version, "pruned_by": knowledge.pruned_by},
         "operations": sorted(OPERATIONS),
+        "keys": {
+            "required": settings.require_keys,
+            "turn_hours": settings.turn_key_hours,
+            "action_days": settings.action_key_days,
+        },
         "traces": traces.state,
         "off": {name: reason for name, reason in off.items() if reason},
     }

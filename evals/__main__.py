@@ -99,6 +99,31 @@ def gate(json: Json = None) -> None:
 
 
 @app.command()
+def crash(
+    kills: Annotated[int, typer.Option(min=1, help="How many processes are killed.")] = 100,
+    database: Annotated[str, typer.Option(help="sqlite, postgres or both.")] = "both",
+    backend: Annotated[str, typer.Option(help="keys, no-keys, books or all.")] = "all",
+    seconds: Annotated[float, typer.Option(help="No more kills after this time.")] = 3600.0,
+    seed: Annotated[int, typer.Option(help="Another seed, other requests.")] = 1,
+    json: Json = None,
+) -> None:
+    """Processes killed in the middle of writes; then the books beside what everybody was told."""
+    from evals import crash as suite
+
+    _play(
+        partial(
+            suite.suite,
+            kills=kills,
+            database=database,
+            backend=backend,
+            seconds=seconds,
+            seed=seed,
+        ),
+        json,
+    )
+
+
+@app.command()
 def knowledge(json: Json = None) -> None:
     """How well the knowledge base finds, prunes and refuses."""
     _play(suites()["knowledge"], json)

@@ -1,4 +1,4 @@
-"""What the ledger costs an action: its time beside a bare call of the same operation, and per decision."""
+"""What gate and ledger cost an action: their time beside a bare call of the same operation, per decision."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -18,6 +19,7 @@ from app.stores.database import create_engine, migrate, writing
 from app.stores.decisions import SqlDecisionLog
 from app.stores.ledger import SqlLedger
 from app.stores.shop import SqlShop, customers
+from evals.crash_process import Site, desk_on, prepare
 from graphs.keys import action_id, action_key, fingerprint
 from tools.domain import Action, Clock, Consequence, Customer, Decision, Verdict
 from tools.operations import OPERATIONS
@@ -66,7 +68,7 @@ def _p50_p95(spent: list[float]) -> dict[str, float]:
     }
 
 
-async def _measure(url: str, rounds: int) -> dict[str, dict[str, float]]:
+async def _measure(url: str, rounds: int, site: Any) -> dict[str, dict[str, float]]:
     clock = Clock()
     migrate(url)
     engine = create_engine(url)
@@ -108,6 +110,14 @@ async def _measure(url: str, rounds: int) -> dict[str, dict[str, float]]:
         ledgers = await _timed(
             lambda each: ledger.execute(_action(f"ledger-{each}"), TICKET, ROUTINE), rounds
         )
+        async with desk_on(site) as (desk, _):
+            context = desk.context_for(ADA, "th-bench")
+
+            async def gated(each: int) -> None:
+                outcome = await desk.actions.propose(_action(f"gate-{each}"), context)
+                assert outcome.status == "executed", outcome
+
+            gates = await _timed(gated, rounds)
         replays = await _timed(
             lambda each: ledger.execute(_action("ledger-0"), TICKET, ROUTINE), rounds
         )
@@ -115,6 +125,8 @@ async def _measure(url: str, rounds: int) -> dict[str, dict[str, float]]:
             "bare call": _p50_p95(bares),
             "through the ledger": _p50_p95(ledgers)
             | {"ratio": round(statistics.median(ledgers) / statistics.median(bares), 2)},
+            "through gate and ledger": _p50_p95(gates)
+            | {"ratio": round(statistics.median(gates) / statistics.median(bares), 2)},
             "replay": _p50_p95(replays),
             "asked, approved and run": _p50_p95(await _timed(approved, rounds)),
             "three decisions logged": _p50_p95(await _timed(decide, rounds)),
@@ -127,7 +139,10 @@ def run(url: str | None = None, rounds: int = 300) -> dict[str, dict[str, float]
     """Measure on a database of its own, or on an empty one that ``url`` names."""
     with tempfile.TemporaryDirectory() as folder:
         where = url or f"sqlite:///{Path(folder) / 'bench.db'}"
-        return asyncio.run(_measure(where, rounds))
+        checkpoints = url or str(Path(folder) / "checkpoints.db")
+        site = Site(where, checkpoints, speed=1.0, origin=time.time())
+        prepare(site)
+        return asyncio.run(_measure(where, rounds, site))
 
 
 def main() -> None:

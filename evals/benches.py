@@ -7,7 +7,7 @@ import contextlib
 import io
 import statistics
 
-from evals.figures import Figure, Report, Table
+from evals.figures import Figure, Report, Table, at_most
 from evals.world import Folders, Progress, quiet
 
 
@@ -21,6 +21,7 @@ def gate(folders: Folders, progress: Progress = quiet) -> Report:
     for name, figures in found.items():
         table.rows.append((name, f"{figures['p50_ms']:.2f}", f"{figures['p95_ms']:.2f}"))
     bare, ledger = found["bare call"], found["through the ledger"]
+    gated = found["through gate and ledger"]
     return Report(
         "gate",
         figures=[
@@ -30,7 +31,15 @@ def gate(folders: Folders, progress: Progress = quiet) -> Report:
                 "ms",
                 baseline=f"the bare operation: {bare['p50_ms']:.2f} ms",
                 ratio=ledger["ratio"],
-            )
+            ),
+            Figure(
+                "gate and ledger of a write, beside its bare operation, p50",
+                gated["p50_ms"] - bare["p50_ms"],
+                "ms",
+                target=at_most(5),
+                baseline=f"the bare operation: {bare['p50_ms']:.2f} ms",
+                ratio=gated["ratio"],
+            ),
         ],
         tables=[table],
     )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
+from dataclasses import replace
 from typing import Any, Literal
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -9,24 +12,36 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
 from langgraph.types import Command, interrupt
+from pydantic import JsonValue
 
 import prompts
-from graphs import replies, verdict
+from graphs import consequences, replies, verdict
+from graphs.consequences import Judged
 from graphs.context import Context
 from graphs.extraction import invalid, missing
 from graphs.keys import fingerprint
+from graphs.nodes.turn import decision
 from graphs.state import ActionState, Answer
 from tools.domain import (
+    IN_FLIGHT,
     Action,
+    Actor,
     Approval,
+    AuditEntry,
     Consequence,
     Decision,
     Operation,
     OperationFailed,
     Outcome,
     Preview,
+    Tier,
+    Verdict,
 )
-from tools.ports import PortError
+from tools.policy import facts_about
+from tools.ports import BackendUnavailable, PortError
+
+#: How often, and how far apart, what another process is working on is asked for: longer than any lease.
+IN_FLIGHT_LOOKS, IN_FLIGHT_SECONDS = 280, 0.25
 
 _JUDGED = {
     "type": "object",
@@ -69,41 +84,133 @@ async def classify(state: ActionState, runtime: Runtime[Context]) -> dict[str, A
     context, action = runtime.context, state["action"]
     operation = context.operations.get(action.operation)
     if operation is None:
+        await _record(context, action, None, replies.unknown_operation())
         return _blocked(action, replies.unknown_operation())
-    if not operation.writes:
-        # A declared read is safe whatever its record looks like; looking twice would only cost time.
-        return {"verdict": verdict.decide(operation.consequence, operation.consequence)}
-    try:
-        preview: Preview = await context.backend.preview(
-            action.customer, operation, operation.arguments.model_validate(action.arguments)
-        )
-    except OperationFailed as error:
-        return _blocked(action, str(error))
-    if preview.refusal is not None:
-        return _blocked(action, preview.refusal)
-    if len(preview.candidates) > 1:
-        return _blocked(action, replies.which(operation, preview.candidates))
-    decided = verdict.decide(operation.consequence, preview.consequence)
-    await _log(
-        context,
-        action,
-        Decision(
-            role="consequence",
-            chosen=decided.consequence.value,
-            probability=1.0,
-            reason=decided.reason,
-            tier="rule",
-            model="declared",
-        ),
+    seen = await _first_look(context, action, operation)
+    judged = seen.consequence if seen is not None and seen.sure else None
+    if seen is not None and operation.consequence is not Consequence.UNKNOWN:
+        judged = seen.floor
+    weighed = await _weigh(
+        context, action, operation, judged, "rule" if judged is None else "encoder"
     )
-    return {"verdict": decided, "outcome": None}
+    if not isinstance(weighed, Verdict):
+        await _record(context, action, operation, weighed)
+        return _blocked(action, weighed)
+    if weighed.consequence is Consequence.UNKNOWN and seen is not None:
+        # The judge who is asked next may not go below what is certain already.
+        weighed = weighed.model_copy(update={"judged": seen.floor})
+    if operation.writes:
+        await _log(
+            context,
+            action,
+            Decision(
+                role="consequence",
+                chosen=weighed.consequence.value,
+                probability=1.0,
+                reason=weighed.reason,
+                tier="rule",
+                model="declared",
+                prompt=weighed.policy,
+            ),
+        )
+    await _record(context, action, operation, weighed)
+    if weighed.refusal is not None:
+        return {"verdict": weighed, **_blocked(action, weighed.refusal)}
+    return {"verdict": weighed, "outcome": None}
+
+
+async def _first_look(context: Context, action: Action, operation: Operation) -> Judged | None:
+    """What the consequence head makes of an operation that nobody declared; None where it is not asked
+    or does not answer."""
+    if operation.consequence is not Consequence.UNKNOWN and not context.limits.class_declared:
+        return None
+    text, limits = consequences.of_operation(operation), context.thresholds
+    try:
+        choice = await context.encoder.classify("consequence", text)
+    except PortError as error:
+        nothing = Decision(
+            role="consequence",
+            chosen=Consequence.UNKNOWN.value,
+            probability=0.0,
+            abstained=True,
+            reason=str(error),
+            tier="rule",
+            model="none",
+        )
+        await _log(context, action, nothing)
+        return None
+    judged = consequences.settle(
+        choice.probabilities, text, line=limits.write, believed=limits.consequence
+    )
+    said = decision("consequence", choice, abstained=not judged.sure, reason=judged.reason)
+    said = said.model_copy(
+        update={"chosen": judged.consequence.value, "probability": judged.probability}
+    )
+    await _log(context, action, said)
+    return judged
+
+
+async def _weigh(
+    context: Context,
+    action: Action,
+    operation: Operation,
+    judged: Consequence | None = None,
+    tier: Tier = "rule",
+) -> Verdict | str:
+    """The verdict by everything known at this moment; or why there is nothing to decide about."""
+    # A declared read is safe whatever its record looks like; looking twice would only cost time.
+    preview = Preview(consequence=operation.consequence)
+    if operation.writes:
+        try:
+            preview = await context.backend.preview(
+                action.customer, operation, operation.arguments.model_validate(action.arguments)
+            )
+        except OperationFailed as error:
+            return str(error)
+        if preview.refusal is not None:
+            return preview.refusal
+        if (doubt := misdirected(action, operation, preview)) is not None:
+            return doubt
+    bare = verdict.decide(operation.consequence, preview.consequence, judged)
+    ruling = context.policy.ruling(
+        facts_about(
+            action.customer,
+            operation,
+            action.arguments,
+            preview.model_copy(update={"consequence": bare.consequence}),
+            context.clock.now(),
+            actor=action.actor,
+        )
+    )
+    return verdict.decide(operation.consequence, preview.consequence, judged, ruling, tier=tier)
+
+
+def misdirected(action: Action, operation: Operation, preview: Preview) -> str | None:
+    """Why this write is not for exactly the one record that was confirmed; None when it is."""
+    if len(preview.candidates) > 1:
+        return replies.which(operation, preview.candidates)
+    meant = operation.arguments.model_validate(action.arguments).model_dump(mode="json")
+    touched = preview.candidate_arguments[0] if preview.candidate_arguments else {}
+    for name in record_fields(operation):
+        if touched.get(name) != meant.get(name):
+            return replies.not_that_record(preview.candidates)
+    if action.effects and action.effects != preview.effects:
+        return replies.changed(preview.effects)
+    return None
+
+
+def record_fields(operation: Operation) -> list[str]:
+    """The arguments that say which record an operation is about."""
+    properties = operation.arguments.model_json_schema().get("properties", {})
+    return [name for name, declared in properties.items() if "x-record" in declared]
 
 
 async def judge(state: ActionState, runtime: Runtime[Context]) -> dict[str, Any]:
     """Ask the LLM once about an operation nobody declared; its word goes through the same table."""
     context, action = runtime.context, state["action"]
     operation = context.operations[action.operation]
-    messages = prompts.load("judge").messages(
+    asking = prompts.load("judge")
+    messages = asking.messages(
         operation=operation.name,
         description=operation.summary,
         arguments=context.for_large(str(action.arguments)),
@@ -128,8 +235,24 @@ async def judge(state: ActionState, runtime: Runtime[Context]) -> dict[str, Any]
             model=model,
         ),
     )
-    decided = verdict.decide(operation.consequence, operation.consequence, judged, tier="large")
-    return {"verdict": decided}
+    first = state.get("verdict")
+    judged = verdict.at_least(judged, first.judged if first is not None else None)
+    weighed = await _weigh(context, action, operation, judged, "large")
+    await _record(
+        context,
+        action,
+        operation,
+        weighed,
+        model=model,
+        prompt=asking.version,
+        why=reason,
+        proposal=False,
+    )
+    if not isinstance(weighed, Verdict):
+        return _blocked(action, weighed)
+    if weighed.refusal is not None:
+        return {"verdict": weighed, **_blocked(action, weighed.refusal)}
+    return {"verdict": weighed}
 
 
 async def request_approval(state: ActionState, runtime: Runtime[Context]) -> dict[str, Any]:
@@ -145,7 +268,7 @@ def approve(state: ActionState) -> dict[str, Any]:
 
 def question(state: ActionState) -> dict[str, Any]:
     """What a reviewer sees, in the shape LangChain's agent inbox and HITL middleware use."""
-    action, decided = state["action"], state.get("verdict")
+    action, decided, approval = state["action"], state.get("verdict"), state.get("approval")
     return {
         "action_request": {"action": action.operation, "args": action.arguments},
         "config": {
@@ -156,25 +279,39 @@ def question(state: ActionState) -> dict[str, Any]:
         },
         "description": " ".join(action.effects) or action.label,
         "action_id": action.id,
+        "record": action.label,
+        "effects": list(action.effects),
         "reason": decided.reason if decided is not None else "",
+        "rules": list(decided.rules) if decided is not None else [],
+        "policy": decided.policy if decided is not None else "",
+        "votes_needed": decided.votes_needed if decided is not None else 1,
+        "votes": [v.model_dump(mode="json") for v in approval.votes] if approval else [],
     }
 
 
 async def decide(state: ActionState, runtime: Runtime[Context]) -> dict[str, Any]:
     """The approvals store has the last word: whatever resumed this thread, only what it holds counts."""
     context, action, answer = runtime.context, state["action"], state.get("answer")
-    assert answer is not None
     approval = await context.approvals.get(action.id)
     if approval is None:
         return _blocked(action, replies.not_approved())
-    if approval.status == "pending" and answer.decision != "edit":
+    reviewer = context.reviewer
+    if approval.status == "pending" and answer is not None and reviewer is not None:
+        # Who answers is known from the context, never from the answer.
+        if answer.operation is not None and answer.operation != action.operation:
+            return {"approval": approval, "answer": None}
+        if answer.decision == "edit":
+            return await _replace(context, approval, answer)
         approval, _ = await context.approvals.decide(
             action.id,
             approve=answer.decision == "approve",
-            reviewer=answer.reviewer,
+            reviewer=reviewer.name,
+            role=reviewer.role,
             note=answer.note,
         )
     match approval.status:
+        case "pending":
+            return {"approval": approval, "answer": None}
         case "approved" if approval.action.fingerprint == action.fingerprint:
             return {"approval": approval}
         case "rejected":
@@ -184,8 +321,31 @@ async def decide(state: ActionState, runtime: Runtime[Context]) -> dict[str, Any
             }
         case "expired":
             return {"approval": approval, "outcome": _outcome(action, "expired")}
+        case "executed" if approval.action.fingerprint == action.fingerprint:
+            # It ran already; the ledger has what came of it and will say so again.
+            return {"approval": approval}
         case _:
             return {"approval": approval, **_blocked(action, replies.not_approved())}
+
+
+async def _replace(context: Context, approval: Approval, answer: Answer) -> dict[str, Any]:
+    """Other arguments are another action, which goes through the gate from its beginning."""
+    reviewer = context.reviewer
+    assert reviewer is not None
+    operation = context.operations[approval.action.operation]
+    action = await edited(approval.action, operation, answer, context, actor=reviewer.role)
+    if isinstance(action, str):
+        return {"approval": approval, "answer": None}
+    closed, changed = await context.approvals.decide(
+        approval.id,
+        approve=False,
+        reviewer=reviewer.name,
+        role=reviewer.role,
+        note=f"Replaced by {action.id}",
+    )
+    if not changed:
+        return {"approval": closed, "answer": None}
+    return {"action": action, "verdict": None, "approval": None, "answer": None}
 
 
 async def execute(state: ActionState, runtime: Runtime[Context]) -> dict[str, Any]:
@@ -195,14 +355,24 @@ async def execute(state: ActionState, runtime: Runtime[Context]) -> dict[str, An
     operation = context.operations[action.operation]
     if decided.consequence is Consequence.SAFE and not operation.writes:
         return {"outcome": await _read(context, action, operation)}
-    return {"outcome": await context.ledger.execute(action, operation, decided)}
+    if not operation.writes:
+        # Declared a read and raised since: it runs as the write that it may be, once.
+        operation = replace(operation, consequence=decided.consequence)
+    outcome = await context.ledger.execute(action, operation, decided)
+    for _ in range(IN_FLIGHT_LOOKS):
+        if (outcome.status, outcome.reason) != ("blocked", IN_FLIGHT):
+            return {"outcome": outcome}
+        # Another process is at it, or died over it: an answer now would be the last word on this action.
+        await asyncio.sleep(IN_FLIGHT_SECONDS)
+        outcome = await context.ledger.execute(action, operation, decided)
+    raise BackendUnavailable(IN_FLIGHT)
 
 
 async def reconcile(state: ActionState, runtime: Runtime[Context]) -> dict[str, Any]:
-    """An outcome nobody knows is looked up in the ledger once more; it is never tried again."""
-    action = state["action"]
-    found = await runtime.context.ledger.find(action.tenant, action.operation, action.key)
-    return {"outcome": found or _outcome(action, "unknown", replies.outcome_unknown())}
+    """An outcome nobody knows is settled by the operation's own lookup, or left to a person."""
+    context, action = runtime.context, state["action"]
+    operation = context.operations[action.operation]
+    return {"outcome": await context.ledger.reconcile(action, operation)}
 
 
 async def block(state: ActionState) -> dict[str, Any]:
@@ -230,10 +400,16 @@ def after_judge(state: ActionState) -> Literal["execute", "request_approval", "b
     return "block" if where == "judge" else where
 
 
-def after_decision(state: ActionState) -> Literal["execute", "block"]:
+def after_decision(state: ActionState) -> Literal["execute", "approve", "classify", "block"]:
+    """Run what is approved, go on asking while votes are missing, weigh an edited action anew."""
     approval = state.get("approval")
-    ready = approval is not None and approval.status == "approved"
-    return "execute" if ready and state.get("outcome") is None else "block"
+    if state.get("outcome") is not None:
+        return "block"
+    if approval is None:
+        return "classify"
+    if approval.status == "pending":
+        return "approve"
+    return "execute" if approval.status in ("approved", "executed") else "block"
 
 
 def after_execute(state: ActionState) -> Literal["reconcile", "__end__"]:
@@ -258,21 +434,26 @@ class ActionGraph:
     async def propose(self, action: Action, context: Context) -> Outcome:
         """Run an action until it is done or waits; proposing the same one again changes nothing."""
         operation = context.operations.get(action.operation)
-        if operation is not None and not operation.writes:
+        if operation is not None and not operation.writes and not context.limits.class_declared:
             state = await self._reads.ainvoke({"action": action}, context=context)
             return outcome_of(state, action)
         config = thread_of(action.id)
         known = await self.compiled.aget_state(config)
         if known.values:
             outcome = known.values.get("outcome")
+            if outcome is not None and outcome.status == "unknown":
+                # The courier or a person may have settled it since.
+                found = await context.ledger.find(action.tenant, action.operation, action.key)
+                outcome = found or outcome
             if outcome is not None:
                 return outcome.model_copy(update={"replayed": True})
             if known.interrupts:
                 return _outcome(action, "pending")
             state = await self.compiled.ainvoke(None, config, context=context)
         else:
+            # Ledger and approvals remember what matters; what died before its end is proposed again.
             state = await self.compiled.ainvoke(
-                {"action": action}, config, context=context, durability="sync"
+                {"action": action}, config, context=context, durability="exit"
             )
         return outcome_of(state, action)
 
@@ -281,10 +462,10 @@ class ActionGraph:
         action = approval.action
         config = thread_of(action.id)
         known = await self.compiled.aget_state(config)
-        if (
-            known.next and not known.interrupts
-        ):  # a process died in the middle: go on to its question
-            await self.compiled.ainvoke(None, config, context=context)
+        if not known.interrupts and (known.next or not known.values):
+            # A process died between asking and waiting: go on to its question.
+            given: ActionState | None = None if known.values else {"action": action}
+            await self.compiled.ainvoke(given, config, context=context, durability="exit")
             known = await self.compiled.aget_state(config)
         if not known.interrupts:
             return outcome_of(known.values, action)
@@ -297,19 +478,40 @@ class ActionGraph:
         return outcome_of(state, action)
 
 
-def edited(action: Action, operation: Operation, answer: Answer) -> Action | str:
+async def edited(
+    action: Action, operation: Operation, answer: Answer, context: Context, *, actor: Actor
+) -> Action | str:
     """The action with a reviewer's arguments: a new fingerprint and id, to be gated again; or the problem."""
     arguments = {**action.arguments, **(answer.arguments or {})}
     if problems := invalid(operation, arguments):
         return "; ".join(f"{name}: {problem}" for name, problem in problems.items())
     if (lack := missing(operation, arguments)) is not None:
         return lack[1]
+    parsed = operation.arguments.model_validate(arguments)
+    before = operation.arguments.model_validate(action.arguments)
+    for name in record_fields(operation):
+        if getattr(parsed, name) != getattr(before, name):
+            return f"{name}: the customer confirmed another record; that needs a request of its own"
+    try:
+        preview: Preview = await context.backend.preview(action.customer, operation, parsed)
+    except OperationFailed as error:
+        return str(error)
+    if preview.refusal is not None:
+        return preview.refusal
+    # Fields the books fill in are shown to the reviewer as they will be carried out.
+    arguments = {**arguments, **preview.arguments}
     digest = fingerprint(operation.name, arguments)
+    if digest == action.fingerprint:
+        return "nothing is changed by this edit"
+    again = hashlib.sha256(f"{action.id} {digest}".encode()).hexdigest()
     return action.model_copy(
         update={
-            "id": f"{action.id.split('.')[0]}.{digest[:8]}",
+            "id": f"{action.id.split('.')[0]}.{again[:12]}",
             "arguments": arguments,
             "fingerprint": digest,
+            "label": preview.record or action.label,
+            "effects": preview.effects,
+            "actor": actor,
         }
     )
 
@@ -335,6 +537,52 @@ async def _read(context: Context, action: Action, operation: Operation) -> Outco
     return _outcome(action, "executed").model_copy(
         update={"result": result.model_dump(mode="json")}
     )
+
+
+async def _record(
+    context: Context,
+    action: Action,
+    operation: Operation | None,
+    decided: Verdict | str,
+    *,
+    proposal: bool = True,
+    **versions: str,
+) -> None:
+    """Proposal and verdict into the audit. Reads leave no trace there: they have no effect to account for."""
+    if context.audit is None or (operation is not None and not operation.writes):
+        return
+    what: dict[str, JsonValue] = {
+        "operation": action.operation,
+        "key": action.key,
+        "fingerprint": action.fingerprint,
+    }
+    told: dict[str, JsonValue] = (
+        decided.model_dump(mode="json")
+        if isinstance(decided, Verdict)
+        else {"reason": decided, "blocked": True}
+    )
+    by = action.customer.id if action.actor == "customer" else ""
+    entries = [
+        AuditEntry(
+            tenant=action.tenant,
+            kind="proposal",
+            actor=f"{action.actor}:{by}".rstrip(":"),
+            action=action.id,
+            thread=action.thread,
+            turn=action.turn,
+            facts={**what, "arguments": action.arguments, "label": action.label},
+        ),
+        AuditEntry(
+            tenant=action.tenant,
+            kind="verdict",
+            actor=f"model:{versions['model']}" if "model" in versions else "signalbox",
+            action=action.id,
+            thread=action.thread,
+            turn=action.turn,
+            facts={**what, "verdict": told, **versions},
+        ),
+    ]
+    await context.audit.record(*entries[0 if proposal else 1 :])
 
 
 async def _log(context: Context, action: Action, decision: Decision) -> None:

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from graphs.intents import Intents
-from tools.domain import Action, Clock, Customer, Operation, Outcome
+from tools.domain import Action, Clock, Customer, Operation, Outcome, Reviewer
+from tools.policy import NoRules, Policy
 from tools.ports import (
     Approvals,
+    Audit,
     Backend,
     DecisionLog,
     Encoder,
@@ -31,6 +33,8 @@ class Limits:
     retrieved_chunks: int = 15
     misses_before_hand_off: int = 2
     reply_chars: int = 2400
+    #: Ask the consequence head about operations with a declared class too; it may only raise it.
+    class_declared: bool = False
     personal_to_large: bool = True  #: False where the large model is hosted by somebody else.
 
 
@@ -45,6 +49,10 @@ class Thresholds:
     furious: float = 0.99  #: So sure must the head be to escalate what is plainly something else.
     several: float = 0.5
     evaluator: float = 0.5
+    write: float = (
+        0.2  #: The chance of a write from which on an undeclared operation counts as one.
+    )
+    consequence: float = 0.8  #: From here on the class of such a write is believed.
 
 
 class Actions(Protocol):
@@ -70,9 +78,13 @@ class Context:
     decisions: DecisionLog
     actions: Actions
     thread: str = ""
+    audit: Audit | None = None
     clock: Clock = field(default_factory=Clock)
     limits: Limits = field(default_factory=Limits)
     thresholds: Thresholds = field(default_factory=Thresholds)
+    policy: Policy = field(default_factory=NoRules)
+    #: Whose answers a resume carries, where it comes without the desk (Studio); nobody's by default.
+    reviewer: Reviewer | None = None
 
     def for_large(self, text: str) -> str:
         """The text as the large model may read it: masked where that is somebody else's."""

@@ -26,7 +26,7 @@ from tools.ports import BackendUnavailable, Choice, PortError
 #: The step that looks something up in the knowledge base instead of calling an operation.
 ANSWER = "answer"
 Evaluation = Literal["continue", "done", "replan", "escalate"]
-_OPTIONS: tuple[Evaluation, ...] = ("continue", "done", "replan", "escalate")
+EVALUATIONS: tuple[Evaluation, ...] = ("continue", "done", "replan", "escalate")
 _CLAUSE = re.compile(r"\s*(?:[,;.!?]|\b(?:and|then|also|plus|afterwards)\b)+\s*", re.IGNORECASE)
 
 
@@ -318,7 +318,7 @@ async def evaluate(state: SupportState, runtime: Runtime[Context]) -> dict[str, 
     left = sum(s.status == "waiting" for s in current.steps)
     text = evaluator_input(current.goal, last[0] if last else None, left)
     try:
-        choice = await context.small.choose("evaluator", text, _OPTIONS)
+        choice = await context.small.choose("evaluator", text, EVALUATIONS)
     except PortError as error:
         fallback = guard(None, current, context)
         logged = Decision(
@@ -661,4 +661,12 @@ def _others(state: SupportState) -> tuple[Pending, ...]:
     return tuple(p for p in state.get("pending", ()) if p.operation != "plan")
 
 
-__all__ = ["ANSWER", "evaluator_input", "guard", "loop_graph", "next_step", "observed"]
+__all__ = [
+    "ANSWER",
+    "EVALUATIONS",
+    "evaluator_input",
+    "guard",
+    "loop_graph",
+    "next_step",
+    "observed",
+]

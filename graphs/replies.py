@@ -81,6 +81,16 @@ def which(operation: Operation, labels: Sequence[str]) -> str:
     return render("clarify", candidates=list(labels), title=operation.title)
 
 
+def not_that_record(labels: Sequence[str]) -> str:
+    """What would be touched is not what was confirmed."""
+    return render("not_that_record", candidates=list(labels))
+
+
+def changed(effects: Sequence[str]) -> str:
+    """What was confirmed is not what would happen any more."""
+    return render("changed_since", effects=list(effects))
+
+
 def confirmation(
     operation: Operation, arguments: Mapping[str, JsonValue], label: str, preview: Preview
 ) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal, Required
+from typing import Annotated, Any, Literal, Required, cast
 
 from langchain_core.messages import AnyMessage
 from langgraph.graph.message import add_messages
-from pydantic import Field, JsonValue
+from pydantic import JsonValue, model_validator
 from typing_extensions import TypedDict
 
-from tools.domain import Action, Approval, Lane, Outcome, Record, Verdict
+from tools.domain import Action, Approval, Lane, Outcome, Record, ReviewerRole, Verdict
 from tools.ports import Passage
 
 
@@ -169,9 +169,75 @@ class ActionState(TypedDict, total=False):
 
 
 class Answer(Record):
-    """A reviewer's typed answer: the only thing that can resume an action that waits."""
+    """A reviewer's typed answer: the only thing that can resume an action that waits.
+
+    Also read from what LangChain's agent inbox (``{"type": "accept", "args": ...}``, alone or in a list) and
+    its HITL middleware (``{"decisions": [{"type": "approve"}]}``) send. Free text is no answer."""
 
     decision: Literal["approve", "edit", "reject"]
-    reviewer: str = Field(min_length=1)
+    reviewer: str = (
+        ""  #: Set by the desk from the operator's key; what a resume says of it is not believed.
+    )
+    role: ReviewerRole = "agent"
     note: str | None = None
     arguments: dict[str, JsonValue] | None = None  #: For ``edit``: the new arguments, gated again.
+    operation: str | None = None  #: What the client says it answers about, where it says so.
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_other_clients(cls, data: Any) -> Any:
+        return in_our_words(data)
+
+    @model_validator(mode="after")
+    def _an_edit_has_arguments(self) -> Answer:
+        if (self.arguments is not None) != (self.decision == "edit"):
+            raise ValueError("arguments belong to an edit, and an edit needs them")
+        return self
+
+
+_DECISIONS = {
+    "accept": "approve",
+    "approve": "approve",
+    "edit": "edit",
+    "ignore": "reject",
+    "reject": "reject",
+}
+
+
+def in_our_words(data: Any) -> Any:
+    """An agent inbox's or HITL middleware's response as an answer's fields; anything else as it is."""
+    if isinstance(data, list):
+        data = _only(cast("list[Any]", data))
+    if isinstance(data, dict) and "decisions" in data:
+        data = _only(cast("dict[str, Any]", data)["decisions"])
+    if isinstance(data, dict) and "type" in data:
+        return _translated(cast("dict[str, Any]", data))
+    return cast("Any", data)
+
+
+def _only(answers: Any) -> Any:
+    if not isinstance(answers, list) or len(cast("list[Any]", answers)) != 1:
+        raise ValueError("exactly one answer is expected")
+    return cast("list[Any]", answers)[0]
+
+
+def _translated(sent: dict[str, Any]) -> dict[str, Any]:
+    """An agent-inbox or HITL response in our words."""
+    decision = _DECISIONS.get(str(sent["type"]))
+    if decision is None:
+        raise ValueError("free text decides nothing: accept, edit or ignore")
+    unknown = set(sent) - {"type", "args", "edited_action", "message"}
+    if unknown:
+        raise ValueError(f"unknown fields: {', '.join(sorted(map(str, unknown)))}")
+    answer: dict[str, Any] = {"decision": decision}
+    if isinstance(sent.get("message"), str):
+        answer["note"] = sent["message"]
+    if decision == "edit":
+        # The inbox sends {"action", "args"} in `args`, the middleware {"name", "args"} in `edited_action`.
+        given: Any = sent.get("edited_action") or sent.get("args")
+        if not isinstance(given, dict):
+            raise ValueError("an edit needs its arguments")
+        edit = cast("dict[str, Any]", given)
+        answer["operation"] = edit.get("action") or edit.get("name")
+        answer["arguments"] = edit.get("args")
+    return answer

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 Lane = Literal["direct", "operation", "answer", "agent", "escalate"]
 Tier = Literal["rule", "encoder", "small", "large", "human"]
+ReviewerRole = Literal["agent", "admin"]
+#: Who set an action's arguments: the customer, or a reviewer who edited them.
+Actor = Literal["customer", "agent", "admin"]
 
 
 class Consequence(StrEnum):
@@ -165,6 +168,48 @@ class Preview(Record):
     refusal: str | None = None  #: Why it cannot be done at all, as a sentence for the customer.
 
 
+class PaymentOrder(Record):
+    """Money to be moved by the payment service: written down before it is asked."""
+
+    kind: Literal["refund", "charge"]
+    reference: str  #: The action's id: what the payment can be looked up by afterwards.
+    amount: Decimal
+    currency: str = "EUR"
+    method: str
+    details: dict[str, JsonValue] = {}  #: What booking the answer needs to know.
+
+
+class Payment(Record):
+    """Money that the payment service has moved."""
+
+    number: str
+    kind: Literal["refund", "charge"]
+    reference: str
+    amount: Decimal
+    currency: str = "EUR"
+
+    def settles(self, order: PaymentOrder) -> bool:
+        """Whether this is the payment that was ordered, to the cent."""
+        return (self.kind, self.reference, self.amount, self.currency) == (
+            order.kind,
+            order.reference,
+            order.amount,
+            order.currency,
+        )
+
+
+@dataclass(frozen=True)
+class OutsideEffect:
+    """How a write runs whose effect lives in another system: ask, book the answer, or take it back."""
+
+    #: Check the rules as of now and reserve in our own books; may raise OperationFailed.
+    begin: Callable[[Shop, Any, str], PaymentOrder]
+    #: Book what the other system did. It is done, so no rule may refuse it any more.
+    finish: Callable[[Shop, PaymentOrder], BaseModel]
+    #: Give the reservation back: the other system did nothing.
+    undo: Callable[[Shop, PaymentOrder], None]
+
+
 @dataclass(frozen=True)
 class Operation:
     """A capability with typed arguments and a declared consequence class."""
@@ -179,6 +224,9 @@ class Operation:
     run: Callable[[Shop, Any], BaseModel]
     example: str
     confirm: bool = False
+    method: str | None = None  #: HTTP method, where the operation is somebody's API.
+    #: Where the effect lives when a payment service is configured; None: in the books, by ``run``.
+    outside: OutsideEffect | None = None
 
     @property
     def writes(self) -> bool:
@@ -218,6 +266,7 @@ class Action(Record):
     proposed_at: datetime
     label: str = ""  #: The record it touches, for people.
     effects: tuple[str, ...] = ()
+    actor: Actor = "customer"  #: Who set the arguments.
 
 
 class Verdict(Record):
@@ -229,6 +278,32 @@ class Verdict(Record):
     needs_approval: bool = False
     reason: str
     tier: Tier = "rule"
+    refusal: str | None = None  #: The business rules say no: the customer's sentence.
+    approvers: int = 0  #: Different persons who have to approve it, where approval is needed.
+    reviewer: ReviewerRole = "agent"  #: The least role whose approval counts.
+    rules: tuple[str, ...] = ()  #: Business rules that held.
+    policy: str = ""  #: Version of those rules.
+
+    @property
+    def votes_needed(self) -> int:
+        return max(1, self.approvers)
+
+
+class Reviewer(Record):
+    """Who answers questions; comes from the operator's key, never from what was sent."""
+
+    name: str
+    role: ReviewerRole = "agent"
+
+
+class Vote(Record):
+    """One reviewer's answer to a question."""
+
+    reviewer: str
+    role: ReviewerRole = "agent"
+    approve: bool
+    note: str | None = None
+    at: datetime
 
 
 class Approval(Record):
@@ -240,9 +315,39 @@ class Approval(Record):
     status: Literal["pending", "approved", "rejected", "expired", "executed"]
     requested_at: datetime
     expires_at: datetime
-    reviewer: str | None = None
+    reviewer: str | None = None  #: Who decided it; with several persons, the last one.
     note: str | None = None
     decided_at: datetime | None = None
+    votes: tuple[Vote, ...] = ()  #: Every answer so far, oldest first.
+
+    def may_approve(self, reviewer: str, role: ReviewerRole) -> bool:
+        """Whether this person's yes would count: of a role that is asked for, and not yet given."""
+        return accepts(self.verdict.reviewer, role) and all(
+            person_named(v.reviewer) != person_named(reviewer) for v in self.votes
+        )
+
+    def approved_by(self, needed: int = 1, least: ReviewerRole = "agent") -> bool:
+        """Whether the yeses suffice for the verdict, and for what the rules ask for by now."""
+        given = {
+            person_named(v.reviewer)
+            for v in self.votes
+            if v.approve and accepts(self.verdict.reviewer, v.role) and accepts(least, v.role)
+        }
+        refused = any(not v.approve for v in self.votes)
+        return not refused and len(given) >= max(needed, self.verdict.votes_needed)
+
+
+def accepts(least: ReviewerRole, role: ReviewerRole) -> bool:
+    return role == "admin" or least == "agent"
+
+
+def person_named(reviewer: str) -> str:
+    """One spelling a person, so that nobody is two by writing the name differently."""
+    return " ".join(reviewer.split()).casefold()
+
+
+#: The reason of an outcome that is none yet: another process is working on this very action.
+IN_FLIGHT = "This request is already being worked on. Please give it a moment."
 
 
 class Outcome(Record):
@@ -255,6 +360,41 @@ class Outcome(Record):
     result: dict[str, JsonValue] = {}
     reason: str = ""  #: A sentence a customer may read.
     replayed: bool = False
+
+
+class Unsettled(Record):
+    """An effect nobody can vouch for: it may have happened, and it is not tried again blindly."""
+
+    action: Action
+    order: PaymentOrder
+    since: datetime
+    looked_at: datetime | None = None
+    found: str = ""  #: What the last look at the other system came to.
+
+
+class AuditEntry(Record):
+    """One fact about who or what decided, or what happened; what goes into the audit chain."""
+
+    tenant: str
+    kind: Literal[
+        "proposal",
+        "verdict",
+        "approval_requested",
+        "approval_vote",
+        "approval_decided",
+        "approval_expired",
+        "effect",
+        "reconciliation",
+        "delivery",
+        "hand_off",
+        "release",
+    ]
+    actor: str  #: ``customer:ID``, ``operator:NAME``, ``model:NAME`` or ``signalbox``.
+    action: str = ""
+    thread: str = ""
+    turn: str = ""
+    #: The facts, with model, prompt and policy versions where they apply.
+    facts: dict[str, JsonValue] = {}
 
 
 # --- decisions ---------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from pydantic import BaseModel, JsonValue, ValidationError
 from tools.domain import (
     Action,
     Approval,
+    AuditEntry,
     Charge,
     Clock,
     Consequence,
@@ -28,11 +29,14 @@ from tools.domain import (
     Preview,
     RecordNotFound,
     Refund,
+    ReviewerRole,
     Subscription,
     Ticket,
     Verdict,
+    Vote,
 )
 from tools.numbers import FIRST_NUMBERS, PREFIXES, number_for
+from tools.policy import NoRules, Policy, Ruling, facts_about
 from tools.stories import Account, stories
 
 
@@ -157,6 +161,9 @@ class MemoryShop:
     def add_refund(self, refund: Refund) -> Refund:
         return self._add("refund", self._account.refunds, refund)
 
+    def save_refund(self, refund: Refund) -> None:
+        _replace(self._account.refunds, refund)
+
     def add_charge(self, charge: Charge) -> Charge:
         return self._add("charge", self._account.charges, charge)
 
@@ -239,21 +246,31 @@ class MemoryApprovals:
         return self._current(action.id)
 
     async def decide(
-        self, action_id: str, *, approve: bool, reviewer: str, note: str | None = None
+        self,
+        action_id: str,
+        *,
+        approve: bool,
+        reviewer: str,
+        role: ReviewerRole = "agent",
+        note: str | None = None,
     ) -> tuple[Approval, bool]:
         approval = self._current(action_id)
-        if approval.status != "pending":
+        if approval.status != "pending" or (approve and not approval.may_approve(reviewer, role)):
             return approval, False
-        decided = approval.model_copy(
-            update={
-                "status": "approved" if approve else "rejected",
-                "reviewer": reviewer,
-                "note": note,
-                "decided_at": self._clock.now(),
-            }
-        )
-        self._approvals[action_id] = decided
-        return decided, True
+        at = self._clock.now()
+        vote = Vote(reviewer=reviewer, role=role, approve=approve, note=note, at=at)
+        voted = approval.model_copy(update={"votes": (*approval.votes, vote)})
+        if not approve or voted.approved_by():
+            voted = voted.model_copy(
+                update={
+                    "status": "approved" if approve else "rejected",
+                    "reviewer": reviewer,
+                    "note": note,
+                    "decided_at": at,
+                }
+            )
+        self._approvals[action_id] = voted
+        return voted, True
 
     async def get(self, action_id: str) -> Approval | None:
         return self._current(action_id) if action_id in self._approvals else None
@@ -263,17 +280,17 @@ class MemoryApprovals:
         waiting = [approval for approval in current if approval.status == "pending"]
         return sorted(waiting, key=lambda approval: approval.requested_at)[:limit]
 
-    def covers(self, action: Action) -> bool:
-        """Whether exactly this action, unedited, was approved and has not run."""
+    def covers(self, action: Action, needed: int = 1, least: ReviewerRole = "agent") -> bool:
+        """Whether exactly this action, unedited, was approved by enough persons and has not run."""
         if action.id not in self._approvals:
             return False
         approval = self._current(action.id)
         asked = approval.action
         return (
             approval.status == "approved"
-            and asked.fingerprint == action.fingerprint
+            and approval.approved_by(needed, least)
             # The fingerprint comes from the caller; what the reviewer read is what must run.
-            and asked.arguments == action.arguments
+            and (asked.fingerprint, asked.arguments) == (action.fingerprint, action.arguments)
             and (asked.operation, asked.key) == (action.operation, action.key)
             and (asked.tenant, asked.customer.id) == (action.tenant, action.customer.id)
         )
@@ -284,7 +301,8 @@ class MemoryApprovals:
 
     def _current(self, action_id: str) -> Approval:
         approval = self._approvals[action_id]
-        if approval.status in ("pending", "approved") and self._clock.now() >= approval.expires_at:
+        open_ = approval.status in ("pending", "approved")
+        if open_ and self._clock.now() >= approval.expires_at:
             approval = approval.model_copy(update={"status": "expired"})
             self._approvals[action_id] = approval
         return approval
@@ -302,10 +320,16 @@ class MemoryLedger:
     """At most one effect for one key; a lock and a snapshot stand in for the transaction."""
 
     def __init__(
-        self, books: MemoryBooks, approvals: MemoryApprovals, clock: Clock | None = None
+        self,
+        books: MemoryBooks,
+        approvals: MemoryApprovals,
+        clock: Clock | None = None,
+        *,
+        policy: Policy | None = None,
     ) -> None:
         self._books = books
         self._approvals = approvals
+        self._policy = policy or NoRules()
         self._clock = clock or Clock()
         self._entries: dict[tuple[str, str, str], _Entry] = {}
         self._writing = asyncio.Lock()
@@ -317,6 +341,11 @@ class MemoryLedger:
     async def find(self, tenant: str, operation: str, key: str) -> Outcome | None:
         entry = self._entries.get((tenant, operation, key))
         return None if entry is None else entry.outcome
+
+    async def reconcile(self, action: Action, operation: Operation) -> Outcome:
+        """Books in memory leave nothing in between: an outcome is known or it never began."""
+        found = await self.find(action.tenant, action.operation, action.key)
+        return found or _outcome(action, "blocked", reason="This was not carried out.")
 
     def _execute(self, action: Action, operation: Operation, verdict: Verdict) -> Outcome:
         if operation.name != action.operation or not operation.writes:
@@ -337,14 +366,22 @@ class MemoryLedger:
         except ValidationError:
             return _outcome(action, "blocked", reason="Some details of this request are not valid.")
         shop = self._books.shop(action.customer, self._clock.today())
+        ruling = self._ruling(action, operation, arguments, shop)
+        if verdict.refusal is not None or ruling.effect == "refuse":
+            return _outcome(action, "blocked", reason=verdict.refusal or ruling.reason)
         # The declared class is a floor: a verdict below it does not get past the ledger.
         needs_approval = (
             verdict.needs_approval
+            or ruling.effect == "approve"
             or verdict.consequence in (Consequence.IRREVERSIBLE, Consequence.UNKNOWN)
             or Consequence.IRREVERSIBLE in (verdict.declared, operation.consequence)
             or _grave_by_now(operation, shop, arguments)
         )
-        if needs_approval and not self._approvals.covers(action):
+        needed = max(verdict.approvers, ruling.approvers)
+        admin = "admin" in (verdict.reviewer, ruling.reviewer)
+        if needs_approval and not self._approvals.covers(
+            action, needed, "admin" if admin else "agent"
+        ):
             return _outcome(action, "blocked", reason="This has not been approved.")
         before = self._books.account(action.customer).snapshot()
         try:
@@ -364,6 +401,25 @@ class MemoryLedger:
             action.customer.id, action.fingerprint, action.arguments, outcome
         )
         return outcome
+
+    def _ruling(
+        self, action: Action, operation: Operation, arguments: Any, shop: MemoryShop
+    ) -> Ruling:
+        """The business rules' word at the moment of writing."""
+        try:
+            preview = operation.preview(shop, arguments)
+        except OperationFailed:
+            return Ruling()  # It will not run either, and says why.
+        return self._policy.ruling(
+            facts_about(
+                action.customer,
+                operation,
+                action.arguments,
+                preview,
+                self._clock.now(),
+                actor=action.actor,
+            )
+        )
 
 
 def _grave_by_now(operation: Operation, shop: MemoryShop, arguments: Any) -> bool:
@@ -412,6 +468,16 @@ class MemoryDecisionLog:
         self, *, tenant: str, thread: str, turn: str, input: str, decisions: Sequence[Decision]
     ) -> None:
         self.entries.append(LoggedDecisions(tenant, thread, turn, input, tuple(decisions)))
+
+
+class MemoryAudit:
+    """Audit entries in a list, oldest first."""
+
+    def __init__(self) -> None:
+        self.entries: list[AuditEntry] = []
+
+    async def record(self, *entries: AuditEntry) -> None:
+        self.entries.extend(entries)
 
 
 class NullObservation:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from datetime import date
+from datetime import date, datetime
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, JsonValue
@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 from tools.domain import (
     Action,
     Approval,
+    AuditEntry,
     Charge,
     Customer,
     Decision,
@@ -19,7 +20,10 @@ from tools.domain import (
     Operation,
     Order,
     Outcome,
+    Payment,
+    PaymentOrder,
     Refund,
+    ReviewerRole,
     Subscription,
     Ticket,
     Verdict,
@@ -43,6 +47,18 @@ class ModelOutputInvalid(PortError):
 
 class BackendUnavailable(PortError):
     """The shop's backend or a store cannot be reached."""
+
+
+class PaymentNotSent(BackendUnavailable):
+    """The payment service could not be reached, so nothing was asked of it."""
+
+
+class PaymentRefused(PortError):
+    """The payment service declined: it did nothing."""
+
+
+class PaymentUncertain(PortError):
+    """The payment service was asked, and nobody knows whether it did it."""
 
 
 # --- models ------------------------------------------------------------------------------------
@@ -194,6 +210,7 @@ class Shop(Protocol):
     def save_subscription(self, subscription: Subscription) -> None: ...
     def refunds(self) -> list[Refund]: ...  # newest first
     def add_refund(self, refund: Refund) -> Refund: ...  # number "" -> assigned
+    def save_refund(self, refund: Refund) -> None: ...
     def add_charge(self, charge: Charge) -> Charge: ...
     def add_ticket(self, ticket: Ticket) -> Ticket: ...
     def save_contact(self, *, email: str | None = None, phone: str | None = None) -> Customer: ...
@@ -226,6 +243,46 @@ class Ledger(Protocol):
 
     async def find(self, tenant: str, operation: str, key: str) -> Outcome | None: ...
 
+    async def reconcile(self, action: Action, operation: Operation) -> Outcome:
+        """Settle an unknown outcome by the operation's own lookup, or leave it to a person.
+
+        A write is sent again only under a key that the other system still honours."""
+        ...
+
+
+@runtime_checkable
+class Payments(Protocol):
+    """The payment service. Synchronous, as ``Shop`` is: adapters of the ledger run it in a thread."""
+
+    def keyed(self, since: datetime) -> bool:
+        """Whether a payment first sent at ``since`` may be sent again under its key without harm."""
+        ...
+
+    def absent(self, since: datetime) -> bool:
+        """Whether a payment sent at ``since`` and not listed by now was certainly not made."""
+        ...
+
+    def ready(self) -> None:
+        """Raises PaymentNotSent when there is no use in asking now."""
+        ...
+
+    def pay(self, order: PaymentOrder, key: str) -> Payment:
+        """Move the money. Raises PaymentNotSent, PaymentRefused or PaymentUncertain."""
+        ...
+
+    def find(self, reference: str) -> list[Payment]:
+        """What was paid under a reference. Raises BackendUnavailable when it cannot tell."""
+        ...
+
+
+@runtime_checkable
+class Audit(Protocol):
+    """Who or what decided, and what happened: only ever added to."""
+
+    async def record(self, *entries: AuditEntry) -> None:
+        """Add entries of what has no transaction of its own."""
+        ...
+
 
 @runtime_checkable
 class Approvals(Protocol):
@@ -236,11 +293,19 @@ class Approvals(Protocol):
         ...
 
     async def decide(
-        self, action_id: str, *, approve: bool, reviewer: str, note: str | None = None
+        self,
+        action_id: str,
+        *,
+        approve: bool,
+        reviewer: str,
+        role: ReviewerRole = "agent",
+        note: str | None = None,
     ) -> tuple[Approval, bool]:
-        """Decide a pending question once; the flag is False when it was already decided or expired.
+        """Give one reviewer's vote on a pending question. It is approved once as many different reviewers
+        as its verdict asks for said yes, and rejected by the first no.
 
-        Raises KeyError for an unknown id."""
+        The flag is False when nothing changed: decided already, expired, this reviewer has said yes before,
+        or an approval by a role the verdict does not accept. Raises KeyError for an unknown id."""
         ...
 
     async def get(self, action_id: str) -> Approval | None: ...

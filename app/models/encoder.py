@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.models.manifest import Manifest, ManifestError, packaged_file
+from graphs.consequences import signs
 from tools.ports import Choice
 
 MODEL = "all-minilm-l6-v2-int8"
@@ -83,10 +84,17 @@ class OnnxEncoder:
             raise ManifestError(f"The manifest has no head named {head}.")
         if head not in self._heads:
             self._heads[head] = await asyncio.to_thread(
-                _read_head, self._manifest.path(entry), len(entry.classes)
+                _read_head,
+                self._manifest.path(entry),
+                len(entry.classes),
+                DIMENSIONS + len(entry.signs),
             )
         weight, bias = self._heads[head]
         vector = np.asarray((await self.embed([text]))[0], dtype=np.float32)
+        if entry.signs:
+            found = signs(text)
+            marks = [entry.sign if sign in found else 0.0 for sign in entry.signs]
+            vector = np.concatenate([vector, np.asarray(marks, dtype=np.float32)])
         logits = (weight @ vector + bias) / entry.temperature
         odds = np.exp(logits - logits.max())
         shares = cast("list[float]", (odds / odds.sum()).tolist())
@@ -198,14 +206,14 @@ def _pooled(states: Vector, mask: NDArray[np.int64]) -> Vector:
     return np.asarray(means / np.maximum(lengths, 1e-12), dtype=np.float32)
 
 
-def _read_head(path: Path, classes: int) -> tuple[Vector, Vector]:
+def _read_head(path: Path, classes: int, columns: int) -> tuple[Vector, Vector]:
     from safetensors import numpy as safetensors_numpy
 
     load = cast("Callable[[Path], dict[str, Vector]]", safetensors_numpy.load_file)
     tensors = load(path)
     weight, bias = tensors.get("weight"), tensors.get("bias")
-    if weight is None or bias is None or weight.shape != (classes, DIMENSIONS):
+    if weight is None or bias is None or weight.shape != (classes, columns):
         raise ManifestError(
-            f"{path} must hold weight ({classes} x {DIMENSIONS}) and bias ({classes}): train it again."
+            f"{path} must hold weight ({classes} x {columns}) and bias ({classes}): train it again."
         )
     return weight.astype(np.float32), bias.astype(np.float32)

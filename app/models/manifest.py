@@ -52,10 +52,13 @@ class AdapterEntry(_Entry):
 
 
 class HeadEntry(_Entry):
-    """A linear classifier on sentence embeddings."""
+    """A linear classifier on sentence embeddings, and on the signs it knows where it has some."""
 
     kind: Literal["head"] = "head"
     classes: list[str]
+    signs: list[str] = []  #: What it looks for in the text itself, a column each.
+    sign: float = 1.0  #: What a sign that is found counts beside a vector of length one.
+    class_threshold: float | None = None  #: From here on the class of a write is believed.
 
 
 class _Document(BaseModel):
@@ -76,6 +79,20 @@ class Manifest:
 
     def path(self, entry: AdapterEntry | HeadEntry) -> Path:
         return self.folder / entry.file
+
+    @property
+    def write_line(self) -> float:
+        """The chance of a write from which on an operation counts as one; without the head, any."""
+        entry = self.heads.get("consequence")
+        line = entry.threshold if entry is not None else None
+        return float(line) if isinstance(line, int | float) else 0.0
+
+    @property
+    def class_line(self) -> float:
+        """The probability from which on the class of a write is believed; without the head, none."""
+        entry = self.heads.get("consequence")
+        line = entry.class_threshold if entry is not None else None
+        return 1.0 if line is None else line
 
     def adapter_paths(self) -> dict[str, Path]:
         """Adapter file of each role, in the manifest's order."""

@@ -39,6 +39,7 @@ def turns_of(request: Request) -> Turns:
 
 @router.post("/chat", response_model=ChatReply, responses=_STREAM)
 async def chat(
+    request: Request,
     body: ChatRequest,
     customer: CustomerDep,
     desk: DeskDep,
@@ -48,7 +49,10 @@ async def chat(
         str | None, Header(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")
     ] = None,
 ) -> ChatReply | StreamingResponse:
-    """Play one turn. With the same `Idempotency-Key` again, the first reply is returned."""
+    """Play one turn. With the same `Idempotency-Key` again, the first reply is returned; with another
+    message 422, while it is being played 409, without one where keys are required 400."""
+    if idempotency_key is None and request.app.state.require_keys:
+        raise Problem(400, "This needs an Idempotency-Key header: a new one for each message.")
     thread = body.thread or await desk.open_thread(customer, key=idempotency_key)
     running = turns.start(customer, thread, body.text, key=idempotency_key)
     first = await running.first()

@@ -8,9 +8,18 @@ from fastapi import APIRouter, Query
 
 from app.auth import DeskDep, OperatorDep
 from app.routes.threads import ThreadId
-from app.wire import Approvals, DecisionRequest, ReleaseRequest, Rows
+from app.wire import (
+    Approvals,
+    DecisionRequest,
+    ReleaseRequest,
+    Rows,
+    ShownApproval,
+    UnsettledEffects,
+    VouchRequest,
+    shown_approval,
+)
 from graphs.state import Answer
-from tools.domain import Approval
+from tools.domain import Outcome
 
 router = APIRouter(prefix="/v1", tags=["operator"])
 
@@ -24,18 +33,39 @@ async def approvals(
 ) -> Approvals:
     """Actions that wait for a person, with their exact arguments; or earlier ones, by status."""
     wanted = None if status == "all" else status
-    return Approvals(approvals=await desk.approvals(wanted, limit=limit))
+    found = await desk.approvals(wanted, limit=limit)
+    return Approvals(approvals=[shown_approval(each) for each in found])
 
 
 @router.post("/approvals/{approval}")
 async def decide(
     approval: ThreadId, body: DecisionRequest, operator: OperatorDep, desk: DeskDep
-) -> Approval:
-    """Approve, edit or reject; the first answer counts, a later one changes nothing (409)."""
+) -> ShownApproval:
+    """Approve, edit or reject. The first no ends it; so does the last yes the rules ask for. A later answer
+    changes nothing (409), nor does an edit that cannot be carried out (422) or an answer in no known form (400)."""
     answer = Answer(
-        decision=body.decision, reviewer=operator.name, note=body.note, arguments=body.arguments
+        decision=body.decision,
+        reviewer=operator.name,
+        role=operator.role,
+        note=body.note,
+        arguments=body.arguments,
+        operation=body.operation,
     )
-    return await desk.decide(approval, answer)
+    return shown_approval(await desk.decide(approval, answer))
+
+
+@router.get("/unsettled")
+async def unsettled(_: OperatorDep, desk: DeskDep) -> UnsettledEffects:
+    """Payments nobody can vouch for: asked of the payment service, and not known to have happened."""
+    return UnsettledEffects(unsettled=await desk.unsettled())
+
+
+@router.post("/unsettled/{action}")
+async def vouch(
+    action: ThreadId, body: VouchRequest, operator: OperatorDep, desk: DeskDep
+) -> Outcome:
+    """It happened, or it did not: the first word counts (409 afterwards), and the customer is told."""
+    return await desk.vouch(action, operator.name, happened=body.happened, note=body.note)
 
 
 @router.get("/decisions")

@@ -5,19 +5,31 @@ from __future__ import annotations
 import asyncio
 import builtins
 import json
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from pydantic import JsonValue
-from sqlalchemy import ColumnElement, Engine, Row, and_, bindparam, or_, select, update
+from sqlalchemy import ColumnElement, Engine, Row, and_, bindparam, insert, or_, select, update
 from sqlalchemy.engine import Connection
 
+from app.stores.audit import SqlAudit
 from app.stores.database import reading, writing
 from app.stores.outbox import SqlOutbox
-from app.stores.tables import approvals, insert_if_absent
+from app.stores.tables import approvals, insert_if_absent, votes
 from graphs.keys import normalised
-from tools.domain import Action, Approval, Clock, Outcome, Verdict
+from tools.domain import (
+    Action,
+    Approval,
+    AuditEntry,
+    Clock,
+    Outcome,
+    ReviewerRole,
+    Verdict,
+    Vote,
+    person_named,
+)
 
 Status = Literal["pending", "approved", "rejected", "expired", "executed"]
 
@@ -57,23 +69,31 @@ class SqlApprovals:
         *,
         ttl: timedelta = timedelta(hours=24),
         outbox: SqlOutbox | None = None,
+        audit: SqlAudit | None = None,
     ) -> None:
         self._engine = engine
         self._clock = clock or Clock()
         self._ttl = ttl
-        self._outbox = outbox or SqlOutbox(engine, self._clock)
+        self._audit = audit or SqlAudit(engine, self._clock)
+        self._outbox = outbox or SqlOutbox(engine, self._clock, audit=self._audit)
 
     async def request(self, action: Action, verdict: Verdict) -> Approval:
         """Store the question; the same action id again returns the stored one."""
         return await asyncio.to_thread(self._request, action, verdict)
 
     async def decide(
-        self, action_id: str, *, approve: bool, reviewer: str, note: str | None = None
+        self,
+        action_id: str,
+        *,
+        approve: bool,
+        reviewer: str,
+        role: ReviewerRole = "agent",
+        note: str | None = None,
     ) -> tuple[Approval, bool]:
-        """Decide a pending question once; the flag is False when it was already decided or expired.
+        """Give one reviewer's vote on a pending question; enough different yeses approve it, one no ends it.
 
-        Raises KeyError for an unknown id."""
-        return await asyncio.to_thread(self._decide, action_id, approve, reviewer, note)
+        The flag is False when the vote changed nothing. Raises KeyError for an unknown id."""
+        return await asyncio.to_thread(self._decide, action_id, approve, reviewer, note, role)
 
     async def get(self, action_id: str) -> Approval | None:
         """The question as it stands now; one past its time reads as expired before it is swept."""
@@ -98,11 +118,23 @@ class SqlApprovals:
         """Expire what was not answered, or not carried out, in time, and tell the customers."""
         return await asyncio.to_thread(self._expire_due)
 
-    def consume(self, conn: Connection, action: Action) -> bool:
+    def consume(
+        self,
+        conn: Connection,
+        action: Action,
+        *,
+        approvers: int = 1,
+        reviewer: ReviewerRole = "agent",
+    ) -> bool:
         """Turn this very action's approval into an execution inside the caller's transaction.
 
-        False when there is none, it is no longer in force, or it was given for something else.
+        False when there is none, it is no longer in force, it was given for something else, or by fewer
+        persons than its verdict or the business rules of this moment ask for.
         """
+        at = self._clock.now()
+        approval = self._locked(conn, action.id, at)
+        if approval is None or not approval.approved_by(approvers, reviewer):
+            return False
         exactly = {
             "of_action": action.id,
             "of_tenant": action.tenant,
@@ -112,14 +144,23 @@ class SqlApprovals:
             "of_fingerprint": action.fingerprint,
             # The fingerprint comes from the caller; what the reviewer read is what must run.
             "of_arguments": canonical(action.arguments),
-            "at": self._clock.now(),
+            "at": at,
         }
         return conn.execute(_SPEND, exactly).rowcount == 1
+
+    def restore(self, conn: Connection, action: Action) -> bool:
+        """Give a spent approval back inside the caller's transaction: provably nothing was done."""
+        unspent = (
+            update(approvals)
+            .where(approvals.c.action_id == action.id, approvals.c.status == "executed")
+            .values(status="approved")
+        )
+        return conn.execute(unspent).rowcount == 1
 
     def _request(self, action: Action, verdict: Verdict) -> Approval:
         at = self._clock.now()
         with writing(self._engine) as conn:
-            insert_if_absent(
+            asked = insert_if_absent(
                 conn,
                 approvals,
                 {
@@ -138,50 +179,80 @@ class SqlApprovals:
                 },
             )
             row = conn.execute(select(approvals).where(approvals.c.action_id == action.id)).one()
-        return _approval(row, at)
+            approval = _with_votes(conn, [row], at)[0]
+            if asked:
+                facts: dict[str, JsonValue] = {
+                    "expires_at": approval.expires_at.isoformat(),
+                    "votes_needed": verdict.votes_needed,
+                    "reason": verdict.reason,
+                    "policy": verdict.policy,
+                    "effects": [*action.effects],
+                }
+                self._audit.append(
+                    conn, _recorded("approval_requested", approval, "signalbox", **facts)
+                )
+            return approval
 
     def _decide(
-        self, action_id: str, approve: bool, reviewer: str, note: str | None
+        self,
+        action_id: str,
+        approve: bool,
+        reviewer: str,
+        note: str | None,
+        role: ReviewerRole = "agent",
     ) -> tuple[Approval, bool]:
         at = self._clock.now()
-        answer = (
-            update(approvals)
-            .where(
-                approvals.c.action_id == action_id,
-                approvals.c.status == "pending",
-                approvals.c.expires_at > at,
-            )
-            .values(
-                status="approved" if approve else "rejected",
-                reviewer=reviewer,
-                note=note,
-                decided_at=at,
-            )
-            .returning(*approvals.c)
-        )
         with writing(self._engine) as conn:
-            row = conn.execute(answer).one_or_none()
-            if row is not None:
-                approval = _approval(row, at)
-                if not approve:
-                    self._tell(conn, approval, "rejected", REJECTED)
-                return approval, True
-            expired = self._expire(conn, at, approvals.c.action_id == action_id)
-            if expired:
+            if expired := self._expire(conn, at, approvals.c.action_id == action_id):
                 return expired[0], False
-            row = conn.execute(
-                select(approvals).where(approvals.c.action_id == action_id)
-            ).one_or_none()
-        if row is None:
-            raise KeyError(action_id)
-        return _approval(row, at), False
+            approval = self._locked(conn, action_id, at)
+            if approval is None:
+                raise KeyError(action_id)
+            counts = not approve or approval.may_approve(reviewer, role)
+            if approval.status != "pending" or not counts:
+                return approval, False
+            vote = Vote(reviewer=reviewer, role=role, approve=approve, note=note, at=at)
+            conn.execute(
+                insert(votes).values(
+                    action_id=action_id, person=person_named(reviewer), **vote.model_dump()
+                )
+            )
+            voted = approval.model_copy(update={"votes": (*approval.votes, vote)})
+            by = f"operator:{reviewer}"
+            said = _recorded("approval_vote", voted, by, approve=approve, role=role, note=note)
+            if approve and not voted.approved_by():
+                self._audit.append(conn, said)
+                return voted, True
+            answer = {
+                "status": "approved" if approve else "rejected",
+                "reviewer": reviewer,
+                "note": note,
+                "decided_at": at,
+            }
+            conn.execute(
+                update(approvals).where(approvals.c.action_id == action_id).values(**answer)
+            )
+            voted = voted.model_copy(update=answer)
+            if not approve:
+                self._tell(conn, voted, "rejected", REJECTED)
+            self._audit.append(
+                conn, said, _recorded("approval_decided", voted, by, status=voted.status)
+            )
+        return voted, True
+
+    def _locked(self, conn: Connection, action_id: str, at: datetime) -> Approval | None:
+        """The question, which nobody else can answer or spend before this transaction ends."""
+        row = conn.execute(
+            select(approvals).where(approvals.c.action_id == action_id).with_for_update()
+        ).one_or_none()
+        return None if row is None else _with_votes(conn, [row], at)[0]
 
     def _get(self, action_id: str) -> Approval | None:
         with reading(self._engine) as conn:
             row = conn.execute(
                 select(approvals).where(approvals.c.action_id == action_id)
             ).one_or_none()
-        return None if row is None else _approval(row, self._clock.now())
+            return None if row is None else _with_votes(conn, [row], self._clock.now())[0]
 
     def _pending(self, limit: int) -> builtins.list[Approval]:
         at = self._clock.now()
@@ -192,7 +263,7 @@ class SqlApprovals:
             .limit(limit)
         )
         with reading(self._engine) as conn:
-            return [_approval(row, at) for row in conn.execute(waiting)]
+            return _with_votes(conn, conn.execute(waiting).all(), at)
 
     def _list(
         self, status: Status | None, limit: int, before: datetime | None, tenant: str | None
@@ -208,7 +279,7 @@ class SqlApprovals:
         if tenant is not None:
             page = page.where(approvals.c.tenant == tenant)
         with reading(self._engine) as conn:
-            return [_approval(row, at) for row in conn.execute(page.limit(limit))]
+            return _with_votes(conn, conn.execute(page.limit(limit)).all(), at)
 
     def _expire_due(self) -> builtins.list[Approval]:
         with writing(self._engine) as conn:
@@ -223,9 +294,12 @@ class SqlApprovals:
             .values(status="expired")
             .returning(*approvals.c)
         )
-        expired = [_approval(row, at) for row in conn.execute(lapse).all()]
+        expired = _with_votes(conn, conn.execute(lapse).all(), at)
         for approval in expired:
             self._tell(conn, approval, "expired", EXPIRED)
+        self._audit.append(
+            conn, *(_recorded("approval_expired", each, "signalbox") for each in expired)
+        )
         return expired
 
     def _tell(
@@ -249,6 +323,24 @@ class SqlApprovals:
         )
 
 
+def _recorded(
+    kind: Literal["approval_requested", "approval_vote", "approval_decided", "approval_expired"],
+    approval: Approval,
+    actor: str,
+    **facts: JsonValue,
+) -> AuditEntry:
+    action = approval.action
+    return AuditEntry(
+        tenant=action.tenant,
+        kind=kind,
+        actor=actor,
+        action=action.id,
+        thread=action.thread,
+        turn=action.turn,
+        facts={"operation": action.operation, "fingerprint": action.fingerprint, **facts},
+    )
+
+
 def _lapsed(at: datetime) -> ColumnElement[bool]:
     return and_(approvals.c.status.in_(("pending", "approved")), approvals.c.expires_at <= at)
 
@@ -261,7 +353,26 @@ def _has_status(status: Status, at: datetime) -> ColumnElement[bool]:
     return approvals.c.status == status
 
 
-def _approval(row: Row[Any], at: datetime) -> Approval:
+def _with_votes(
+    conn: Connection, rows: Sequence[Row[Any]], at: datetime
+) -> builtins.list[Approval]:
+    given: defaultdict[str, builtins.list[Vote]] = defaultdict(builtins.list)
+    if rows:
+        of_these = votes.c.action_id.in_([row.action_id for row in rows])
+        for each in conn.execute(select(votes).where(of_these).order_by(votes.c.at)):
+            given[each.action_id].append(
+                Vote(
+                    reviewer=each.reviewer,
+                    role=each.role,
+                    approve=each.approve,
+                    note=each.note,
+                    at=each.at,
+                )
+            )
+    return [_approval(row, at, given[row.action_id]) for row in rows]
+
+
+def _approval(row: Row[Any], at: datetime, given: Sequence[Vote]) -> Approval:
     lapsed = row.status in ("pending", "approved") and row.expires_at <= at
     return Approval(
         id=row.action_id,
@@ -273,4 +384,5 @@ def _approval(row: Row[Any], at: datetime) -> Approval:
         reviewer=row.reviewer,
         note=row.note,
         decided_at=row.decided_at,
+        votes=tuple(given),
     )

@@ -44,12 +44,17 @@ def create_engine(url: str) -> sa.Engine:
     parsed = database_url(url)
     if parsed.get_backend_name() != "sqlite":
         return sa.create_engine(
-            parsed, pool_pre_ping=True, pool_timeout=5, connect_args={"connect_timeout": 5}
+            parsed,
+            # An error's text goes into logs; what customers wrote does not.
+            hide_parameters=True,
+            pool_pre_ping=True,
+            pool_timeout=5,
+            connect_args={"connect_timeout": 5},
         )
     if parsed.database in {None, "", ":memory:"}:
         raise ValueError("SQLite needs a file: worker threads would each see another :memory:")
     Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
-    engine = sa.create_engine(parsed, pool_timeout=5)
+    engine = sa.create_engine(parsed, hide_parameters=True, pool_timeout=5)
 
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)

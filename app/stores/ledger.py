@@ -1,42 +1,77 @@
-"""The idempotency ledger in SQL: an action's effect and its record commit together or not at all."""
+"""The idempotency ledger in SQL: an action's effect and its record commit together or not at all.
+
+An effect in another system cannot. It is written down before it is asked for, and what nobody can vouch
+for afterwards is looked up there, sent again under a key that is still honoured, or left to a person.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from pydantic import ValidationError
-from sqlalchemy import Engine, Row, and_, bindparam, delete, select, update
+from pydantic import JsonValue, ValidationError
+from sqlalchemy import Engine, Row, and_, bindparam, delete, or_, select, update
 from sqlalchemy.engine import Connection
 
 from app.stores.approvals import SqlApprovals, canonical
+from app.stores.audit import SqlAudit
 from app.stores.database import reading, writing
 from app.stores.outbox import SqlOutbox
 from app.stores.tables import insert_if_absent, ledger
 from tools.domain import (
+    IN_FLIGHT,
     Action,
     Arguments,
+    AuditEntry,
     Clock,
     Consequence,
     Customer,
     Operation,
     OperationFailed,
     Outcome,
+    OutsideEffect,
+    Payment,
+    PaymentOrder,
+    Unsettled,
     Verdict,
 )
-from tools.ports import BackendUnavailable, Shop
+from tools.policy import NoRules, Policy, Ruling, facts_about
+from tools.ports import (
+    BackendUnavailable,
+    PaymentNotSent,
+    PaymentRefused,
+    Payments,
+    PaymentUncertain,
+    Shop,
+)
 
 CHECKPOINTS = ("begin_committed", "before_effect", "effect_done", "before_commit", "committed")
+#: The same for an effect in another system; ``called`` is when the request has left unanswered.
+OUTSIDE_CHECKPOINTS = (
+    "begin_committed",
+    "before_call",
+    "called",
+    "after_call",
+    "before_commit",
+    "committed",
+)
 
-IN_FLIGHT = "This request is already being worked on. Please give it a moment."
+#: Longer than one call of another system with all its time-outs.
+OUTSIDE_LEASE = timedelta(seconds=60)
+#: How long what could not be settled is left alone before it is looked up again.
+LOOK_AGAIN = timedelta(seconds=15)
+
 CONFLICT = (
     "This does not match the request it belongs to, so nothing was changed. Please ask again."
 )
 INVALID = "Some details of this request are not valid, so nothing was changed."
 NOT_APPROVED = "A colleague has to approve this first, so nothing was changed."
+DECLINED = "The payment was declined, so nothing was changed."
+NOT_PAID = "The payment did not go through, so nothing was changed."
 UNCERTAIN = "I could not confirm whether this went through. It will not be tried again unchecked."
 
 
@@ -56,13 +91,42 @@ _LOCK = _READ.with_for_update()
 _TAKE_OVER = update(ledger).where(_ROW)
 _UPDATE_HELD = update(ledger).where(_HELD)
 _DELETE_HELD = delete(ledger).where(_HELD)
+# What has been asked of another system is never forgotten, only settled.
+_RELEASE = delete(ledger).where(_HELD, ledger.c.called_at.is_(None))
+_OPEN = ledger.c.state.in_(("started", "unknown"))
+_SETTLE_HELD = update(ledger).where(_ROW, ledger.c.owner == bindparam("held_by"), _OPEN)
+_ASKED = and_(_OPEN, ledger.c.called_at.is_not(None))
+
+
+class Settled(Exception):
+    """This effect is settled, or being looked up right now; nothing was changed."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(self.__doc__)
+        self.outcome = outcome
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """One effect in another system, and under which owner this process may settle it."""
+
+    action: Action
+    effect: OutsideEffect
+    order: PaymentOrder
+    called_at: datetime
+    owner: str
+
+    @property
+    def holder(self) -> dict[str, Any]:
+        return _key_of(self.action) | {"held_by": self.owner}
 
 
 class SqlLedger:
     """At most one effect for one key, whatever crashes, retries or double clicks happen.
 
-    The effect lives in the same database as its ledger row. A row that is ``started`` therefore always
-    means that no effect was kept, so that an expired lease may be taken over.
+    An effect in the books lives in the same database as its ledger row: ``started`` then always means that
+    no effect was kept, so that an expired lease may be taken over. An effect in another system is
+    ``started`` before it is asked for, so that an expired lease means that nobody knows.
     """
 
     def __init__(
@@ -73,7 +137,11 @@ class SqlLedger:
         approvals: SqlApprovals,
         *,
         lease: timedelta = timedelta(seconds=30),
+        retention: timedelta = timedelta(days=90),
         outbox: SqlOutbox | None = None,
+        audit: SqlAudit | None = None,
+        payments: Payments | None = None,
+        policy: Policy | None = None,
         checkpoint: Callable[[str], None] = _pass,
     ) -> None:
         self._engine = engine
@@ -81,7 +149,11 @@ class SqlLedger:
         self._clock = clock
         self._approvals = approvals
         self._lease = lease
-        self._outbox = outbox or SqlOutbox(engine, clock)
+        self._retention = retention
+        self._audit = audit or SqlAudit(engine, clock)
+        self._outbox = outbox or SqlOutbox(engine, clock, audit=self._audit)
+        self._payments = payments
+        self._policy = policy or NoRules()
         self._checkpoint = checkpoint
 
     async def execute(self, action: Action, operation: Operation, verdict: Verdict) -> Outcome:
@@ -91,6 +163,40 @@ class SqlLedger:
     async def find(self, tenant: str, operation: str, key: str) -> Outcome | None:
         """What came of a key: None when it never began, ``unknown`` while nothing is settled."""
         return await asyncio.to_thread(self._find, tenant, operation, key)
+
+    async def reconcile(self, action: Action, operation: Operation) -> Outcome:
+        """Settle an unknown outcome by looking it up, or leave it to a person."""
+        return await asyncio.to_thread(self._reconcile, action, operation)
+
+    async def settle_due(
+        self, operations: Mapping[str, Operation], limit: int = 20
+    ) -> list[tuple[Action, Outcome]]:
+        """Look up again what nobody could vouch for; what is settled by now."""
+        return await asyncio.to_thread(self._settle_due, operations, limit)
+
+    async def unsettled(self, limit: int = 50) -> list[Unsettled]:
+        """Effects that a person may have to vouch for, oldest first."""
+        return await asyncio.to_thread(self._unsettled, limit)
+
+    async def vouch(
+        self,
+        action_id: str,
+        operations: Mapping[str, Operation],
+        *,
+        happened: bool,
+        operator: str,
+        note: str | None = None,
+    ) -> tuple[Action, Outcome]:
+        """A person's word on an effect that no lookup could settle.
+
+        Raises KeyError for an unknown id, and Settled when there is nothing to decide any more."""
+        return await asyncio.to_thread(
+            self._vouch, action_id, operations, happened, operator, note or ""
+        )
+
+    async def prune(self) -> int:
+        """Forget settled keys older than the retention; the number of rows that went."""
+        return await asyncio.to_thread(self._prune)
 
     def _execute(self, action: Action, operation: Operation, verdict: Verdict) -> Outcome:
         if operation.name != action.operation or not operation.writes:
@@ -108,7 +214,12 @@ class SqlLedger:
         self._checkpoint("begin_committed")
         settled = False
         try:
-            outcome = self._perform(action, operation, verdict, arguments, owner)
+            if operation.outside is not None and self._payments is not None:
+                outcome = self._pay(
+                    action, operation, verdict, arguments, owner, operation.outside, self._payments
+                )
+            else:
+                outcome = self._perform(action, operation, verdict, arguments, owner)
             settled = True
         except BackendUnavailable:
             # The connection may have been lost after the commit was sent: only the row can tell.
@@ -164,6 +275,9 @@ class SqlLedger:
                 return _stored(row).model_copy(update={"replayed": True})
             if row.lease_until > at:
                 return _outcome(action, "blocked", IN_FLIGHT)
+            if row.called_at is not None:
+                # Another system may have done it: it is looked up, never done again from here.
+                return _stored(row)
             conn.execute(_TAKE_OVER, _key_of(action) | mine)
         return None
 
@@ -184,11 +298,11 @@ class SqlLedger:
             if held.rowcount != 1:
                 return _outcome(action, "blocked", IN_FLIGHT)
             shop = self._shop_for(conn, action.customer)
-            grave = _needs_approval(operation, verdict) or _grave_by_now(operation, shop, arguments)
-            if grave and not self._approvals.consume(conn, action):
+            why = self._forbidden(conn, action, operation, verdict, shop, arguments)
+            if why is not None:
                 # Nothing ran, so the key stays free for the day the approval is there.
                 conn.execute(_DELETE_HELD, holder)
-                return _outcome(action, "blocked", NOT_APPROVED)
+                return _outcome(action, "blocked", why)
             self._checkpoint("before_effect")
             try:
                 with conn.begin_nested():
@@ -200,20 +314,360 @@ class SqlLedger:
                     update={"result": result.model_dump(mode="json")}
                 )
             self._checkpoint("effect_done")
-            executed = outcome.status == "executed"
-            conn.execute(
-                _UPDATE_HELD,
-                holder
-                | {
-                    "state": "succeeded" if executed else "failed",
-                    "result": outcome.result if executed else None,
-                    "error": None if executed else outcome.reason,
-                    "finished_at": self._clock.now(),
-                },
-            )
+            conn.execute(_UPDATE_HELD, holder | self._columns(outcome))
             self._outbox.add(conn, action, outcome)
+            self._audit.append(conn, _recorded("effect", action, outcome))
             self._checkpoint("before_commit")
         return outcome
+
+    def _forbidden(
+        self,
+        conn: Connection,
+        action: Action,
+        operation: Operation,
+        verdict: Verdict,
+        shop: Shop,
+        arguments: Arguments,
+    ) -> str | None:
+        """Why it may not run now, by its class, its record and the business rules of this moment; None
+        when it may. An approval that is needed is spent by the question."""
+        try:
+            preview = operation.preview(shop, arguments)
+        except OperationFailed:
+            # It will not run either, and says why.
+            preview, ruling = None, Ruling()
+        else:
+            ruling = self._policy.ruling(
+                facts_about(
+                    action.customer,
+                    operation,
+                    action.arguments,
+                    preview,
+                    self._clock.now(),
+                    actor=action.actor,
+                )
+            )
+        if verdict.refusal is not None or ruling.effect == "refuse":
+            return verdict.refusal or ruling.reason
+        grave = _needs_approval(operation, verdict) or (
+            preview is not None and preview.consequence is Consequence.IRREVERSIBLE
+        )
+        if not grave and ruling.effect != "approve":
+            return None
+        approved = self._approvals.consume(
+            conn,
+            action,
+            approvers=max(verdict.approvers, ruling.approvers),
+            reviewer="admin" if "admin" in (verdict.reviewer, ruling.reviewer) else "agent",
+        )
+        return None if approved else NOT_APPROVED
+
+    def _columns(self, outcome: Outcome) -> dict[str, Any]:
+        executed = outcome.status == "executed"
+        return {
+            "state": "succeeded" if executed else "failed",
+            "result": outcome.result if executed else None,
+            "error": None if executed else outcome.reason,
+            "finished_at": self._clock.now(),
+        }
+
+    # --- effects in another system ----------------------------------------------------------------
+
+    def _pay(
+        self,
+        action: Action,
+        operation: Operation,
+        verdict: Verdict,
+        arguments: Arguments,
+        owner: str,
+        effect: OutsideEffect,
+        payments: Payments,
+    ) -> Outcome:
+        payments.ready()  # While it is away nothing is reserved and no approval is spent.
+        asked = self._order(action, operation, verdict, arguments, owner, effect)
+        if isinstance(asked, Outcome):
+            return asked
+        self._checkpoint("before_call")
+        if self._clock.now() >= asked.called_at + OUTSIDE_LEASE / 2:
+            # This process slept: by the time the request arrived, somebody might have settled it.
+            return self._leave(asked, "It was prepared, and the process stalled before sending it.")
+        try:
+            payment = payments.pay(asked.order, action.key)
+        except PaymentNotSent:
+            self._take_back(asked)
+            raise
+        except PaymentRefused:
+            return self._decline(asked, "effect", DECLINED)
+        except PaymentUncertain as error:
+            return self._leave(asked, str(error))
+        self._checkpoint("after_call")
+        return self._finish(asked, "effect", payment)
+
+    def _order(
+        self,
+        action: Action,
+        operation: Operation,
+        verdict: Verdict,
+        arguments: Arguments,
+        owner: str,
+        effect: OutsideEffect,
+    ) -> _Asked | Outcome:
+        """Write down what is about to be asked, spend the approval, reserve in the books."""
+        holder = _key_of(action) | {"held_by": owner}
+        at = self._clock.now()
+        with writing(self._engine) as conn:
+            held = conn.execute(_UPDATE_HELD, holder | {"lease_until": at + OUTSIDE_LEASE})
+            if held.rowcount != 1:
+                return _outcome(action, "blocked", IN_FLIGHT)
+            shop = self._shop_for(conn, action.customer)
+            why = self._forbidden(conn, action, operation, verdict, shop, arguments)
+            if why is not None:
+                conn.execute(_DELETE_HELD, holder)
+                return _outcome(action, "blocked", why)
+            try:
+                with conn.begin_nested():
+                    order = effect.begin(shop, arguments, action.id)
+            except OperationFailed as error:
+                outcome = _outcome(action, "failed", str(error))
+                conn.execute(_UPDATE_HELD, holder | self._columns(outcome))
+                self._outbox.add(conn, action, outcome)
+                self._audit.append(conn, _recorded("effect", action, outcome))
+                return outcome
+            written = {
+                "action": action.model_dump(mode="json"),
+                "payment_order": order.model_dump(mode="json"),
+                "called_at": at,
+            }
+            conn.execute(_UPDATE_HELD, holder | written)
+        return _Asked(action, effect, order, at, owner)
+
+    def _finish(
+        self,
+        asked: _Asked,
+        kind: Literal["effect", "reconciliation"],
+        payment: Payment,
+        **facts: JsonValue,
+    ) -> Outcome:
+        """Book what the other system did."""
+        action = asked.action
+        with writing(self._engine) as conn:
+            if conn.execute(_SETTLE_HELD, asked.holder | {"looked_at": None}).rowcount != 1:
+                return self._settled_elsewhere(action)
+            try:
+                with conn.begin_nested():
+                    result = asked.effect.finish(self._shop_for(conn, action.customer), asked.order)
+            except OperationFailed as error:
+                problem = f"{payment.number} is paid, and cannot be booked: {error}"
+            else:
+                problem = ""
+                outcome = _outcome(action, "executed").model_copy(
+                    update={"result": result.model_dump(mode="json")}
+                )
+                conn.execute(_SETTLE_HELD, asked.holder | self._columns(outcome))
+                self._outbox.add(conn, action, outcome)
+                self._audit.append(
+                    conn, _recorded(kind, action, outcome, payment=payment.number, **facts)
+                )
+                self._checkpoint("before_commit")
+                return outcome
+        return self._leave(asked, problem)
+
+    def _decline(
+        self,
+        asked: _Asked,
+        kind: Literal["effect", "reconciliation"],
+        reason: str,
+        **facts: JsonValue,
+    ) -> Outcome:
+        """Give the reservation back: the other system did nothing."""
+        outcome = _outcome(asked.action, "failed", reason)
+        with writing(self._engine) as conn:
+            changed = conn.execute(_SETTLE_HELD, asked.holder | self._columns(outcome))
+            if changed.rowcount != 1:
+                return self._settled_elsewhere(asked.action)
+            asked.effect.undo(self._shop_for(conn, asked.action.customer), asked.order)
+            self._outbox.add(conn, asked.action, outcome)
+            self._audit.append(conn, _recorded(kind, asked.action, outcome, **facts))
+        return outcome
+
+    def _leave(
+        self,
+        asked: _Asked,
+        found: str,
+        kind: Literal["effect", "reconciliation"] = "effect",
+    ) -> Outcome:
+        """Say that nobody knows. The customer hears of it when it is settled."""
+        outcome = _outcome(asked.action, "unknown", UNCERTAIN)
+        at = self._clock.now()
+        with writing(self._engine) as conn:
+            row = conn.execute(_LOCK, _key_of(asked.action)).one_or_none()
+            left = {"state": "unknown", "found": found, "lease_until": at, "looked_at": at}
+            if conn.execute(_SETTLE_HELD, asked.holder | left).rowcount != 1:
+                return self._settled_elsewhere(asked.action)
+            if row is None or row.found != found:  # Looking in vain again is no news.
+                self._audit.append(conn, _recorded(kind, asked.action, outcome, found=found))
+        return outcome
+
+    def _take_back(self, asked: _Asked) -> None:
+        """Nothing left this machine: as if it had never begun, its approval included."""
+        action = asked.action
+        with writing(self._engine) as conn:
+            if conn.execute(_DELETE_HELD, asked.holder).rowcount != 1:
+                return
+            asked.effect.undo(self._shop_for(conn, action.customer), asked.order)
+            self._approvals.restore(conn, action)
+            outcome = _outcome(action, "failed", "Nothing was sent; it may be tried again.")
+            self._audit.append(conn, _recorded("effect", action, outcome))
+
+    def _settled_elsewhere(self, action: Action) -> Outcome:
+        found = self._find(action.tenant, action.operation, action.key)
+        return found or _outcome(action, "unknown", UNCERTAIN)
+
+    def _reconcile(self, action: Action, operation: Operation) -> Outcome:
+        asked = self._claim(action, operation)
+        return asked if isinstance(asked, Outcome) else self._look(asked)
+
+    def _claim(self, action: Action, operation: Operation | None) -> _Asked | Outcome:
+        """Become the one who may settle a row; an outcome when there is nothing to settle."""
+        owner, at = uuid.uuid4().hex, self._clock.now()
+        with writing(self._engine) as conn:
+            row = conn.execute(_LOCK, _key_of(action)).one_or_none()
+            if row is None:
+                return _outcome(action, "unknown", UNCERTAIN)
+            effect = None if operation is None else operation.outside
+            called_at: datetime | None = row.called_at
+            settled = row.state not in ("started", "unknown")
+            if settled or called_at is None or effect is None or row.lease_until > at:
+                return _stored(row)
+            conn.execute(
+                _TAKE_OVER,
+                _key_of(action)
+                | {"owner": owner, "lease_until": at + OUTSIDE_LEASE, "state": "unknown"},
+            )
+            return _Asked(
+                Action.model_validate(row.action),
+                effect,
+                PaymentOrder.model_validate(row.payment_order),
+                called_at,
+                owner,
+            )
+
+    def _look(self, asked: _Asked) -> Outcome:
+        """Settle by the other system's own books; send again only under a key it still knows."""
+        payments, order = self._payments, asked.order
+
+        def left(found: str) -> Outcome:
+            return self._leave(asked, found, "reconciliation")
+
+        if payments is None:
+            return left("No payment service is configured to look it up in.")
+        try:
+            listed = payments.find(order.reference)
+        except BackendUnavailable:
+            return left("The payment service's books cannot be reached.")
+        if len(listed) == 1 and listed[0].settles(order):
+            return self._finish(asked, "reconciliation", listed[0], by="lookup")
+        if listed:
+            numbers = ", ".join(payment.number for payment in listed)
+            return left(f"The payment service lists {numbers}, which is not what was ordered.")
+        if payments.keyed(asked.called_at):
+            try:
+                payment = payments.pay(order, asked.action.key)
+            except (PaymentNotSent, PaymentUncertain):
+                return left("Sent again under its key, and there was no clear answer.")
+            except PaymentRefused:
+                return self._decline(asked, "reconciliation", DECLINED, by="key")
+            return self._finish(asked, "reconciliation", payment, by="key")
+        if payments.absent(asked.called_at):
+            return self._decline(asked, "reconciliation", NOT_PAID, by="lookup")
+        return left("The payment service does not list it, which does not say that it never will.")
+
+    def _settle_due(
+        self, operations: Mapping[str, Operation], limit: int
+    ) -> list[tuple[Action, Outcome]]:
+        at = self._clock.now()
+        due = (
+            select(ledger.c.action)
+            .where(
+                _ASKED,
+                ledger.c.lease_until <= at,
+                or_(ledger.c.looked_at.is_(None), ledger.c.looked_at <= at - LOOK_AGAIN),
+            )
+            .order_by(ledger.c.looked_at, ledger.c.called_at)
+            .limit(limit)
+        )
+        with reading(self._engine) as conn:
+            waiting = [Action.model_validate(row.action) for row in conn.execute(due)]
+        settled: list[tuple[Action, Outcome]] = []
+        for action in waiting:
+            asked = self._claim(action, operations.get(action.operation))
+            if isinstance(asked, Outcome):
+                continue
+            outcome = self._look(asked)
+            if outcome.status != "unknown":
+                settled.append((action, outcome))
+        return settled
+
+    def _unsettled(self, limit: int) -> list[Unsettled]:
+        open_ = (
+            select(ledger)
+            .where(_ASKED, ledger.c.lease_until <= self._clock.now())
+            .order_by(ledger.c.called_at)
+            .limit(limit)
+        )
+        with reading(self._engine) as conn:
+            return [
+                Unsettled(
+                    action=Action.model_validate(row.action),
+                    order=PaymentOrder.model_validate(row.payment_order),
+                    since=row.called_at,
+                    looked_at=row.looked_at,
+                    found=row.found or "",
+                )
+                for row in conn.execute(open_)
+            ]
+
+    def _vouch(
+        self,
+        action_id: str,
+        operations: Mapping[str, Operation],
+        happened: bool,
+        operator: str,
+        note: str,
+    ) -> tuple[Action, Outcome]:
+        asked_for = select(ledger).where(
+            ledger.c.action_id == action_id, ledger.c.called_at.is_not(None)
+        )
+        with reading(self._engine) as conn:
+            row = conn.execute(asked_for).one_or_none()
+        if row is None:
+            raise KeyError(action_id)
+        action = Action.model_validate(row.action)
+        asked = self._claim(action, operations.get(action.operation))
+        if isinstance(asked, Outcome):
+            raise Settled(asked)
+        facts: dict[str, JsonValue] = {"by": "person", "operator": operator, "note": note}
+        if happened:
+            order = asked.order
+            payment = Payment(
+                number="vouched for",
+                kind=order.kind,
+                reference=order.reference,
+                amount=order.amount,
+                currency=order.currency,
+            )
+            return action, self._finish(asked, "reconciliation", payment, **facts)
+        return action, self._decline(asked, "reconciliation", NOT_PAID, **facts)
+
+    def _prune(self) -> int:
+        old = and_(
+            ledger.c.state.in_(("succeeded", "failed")),
+            ledger.c.finished_at < self._clock.now() - self._retention,
+        )
+        with writing(self._engine) as conn:
+            return conn.execute(delete(ledger).where(old)).rowcount
+
+    # --- what both kinds share --------------------------------------------------------------------
 
     def _settle(self, action: Action) -> Outcome | None:
         """What the row says after a lost connection; None when the effect was not kept."""
@@ -229,7 +683,7 @@ class SqlLedger:
         """Forget a start whose effect was rolled back, so that a retry need not wait for the lease."""
         try:
             with writing(self._engine) as conn:
-                conn.execute(_DELETE_HELD, _key_of(action) | {"held_by": owner})
+                conn.execute(_RELEASE, _key_of(action) | {"held_by": owner})
         except BackendUnavailable:
             return  # The lease does it, later.
 
@@ -249,14 +703,6 @@ def _needs_approval(operation: Operation, verdict: Verdict) -> bool:
     )
 
 
-def _grave_by_now(operation: Operation, shop: Shop, arguments: Arguments) -> bool:
-    """Whether the record has changed since the verdict so that this can no longer be undone."""
-    try:
-        return operation.preview(shop, arguments).consequence is Consequence.IRREVERSIBLE
-    except OperationFailed:
-        return False  # It will not run either, and says why.
-
-
 def _key_of(action: Action) -> dict[str, Any]:
     return {
         "of_tenant": action.tenant,
@@ -274,6 +720,29 @@ def _outcome(
         operation=action.operation,
         label=action.label,
         reason=reason,
+    )
+
+
+def _recorded(
+    kind: Literal["effect", "reconciliation"], action: Action, outcome: Outcome, **facts: JsonValue
+) -> AuditEntry:
+    operator = facts.pop("operator", None)
+    return AuditEntry(
+        tenant=action.tenant,
+        kind=kind,
+        actor="signalbox" if operator is None else f"operator:{operator}",
+        action=action.id,
+        thread=action.thread,
+        turn=action.turn,
+        facts={
+            "operation": action.operation,
+            "key": action.key,
+            "fingerprint": action.fingerprint,
+            "status": outcome.status,
+            "reason": outcome.reason,
+            "result": outcome.result,
+            **facts,
+        },
     )
 
 

@@ -9,9 +9,10 @@ from typing import Any
 from sqlalchemy import Engine, Row, select, update
 from sqlalchemy.engine import Connection
 
+from app.stores.audit import SqlAudit
 from app.stores.database import writing
 from app.stores.tables import insert_if_absent, outbox
-from tools.domain import Action, Clock, Outcome, Record
+from tools.domain import Action, AuditEntry, Clock, Outcome, Record
 
 
 class Delivery(Record):
@@ -38,9 +39,11 @@ class SqlOutbox:
         *,
         grace: timedelta = timedelta(seconds=30),
         lease: timedelta = timedelta(seconds=30),
+        audit: SqlAudit | None = None,
     ) -> None:
         self._engine = engine
         self._clock = clock or Clock()
+        self._audit = audit or SqlAudit(engine, self._clock)
         self._grace = grace
         self._lease = lease
 
@@ -99,9 +102,25 @@ class SqlOutbox:
             update(outbox)
             .where(outbox.c.action_id == action_id, outbox.c.delivered_at.is_(None))
             .values(delivered_at=self._clock.now())
+            .returning(*outbox.c)
         )
         with writing(self._engine) as conn:
-            return conn.execute(confirm).rowcount == 1
+            row = conn.execute(confirm).one_or_none()
+            if row is None:
+                return False
+            told = Outcome.model_validate(row.outcome)
+            self._audit.append(
+                conn,
+                AuditEntry(
+                    tenant=row.tenant,
+                    kind="delivery",
+                    actor="signalbox",
+                    action=row.action_id,
+                    thread=row.thread,
+                    facts={"status": told.status, "customer": row.customer_id},
+                ),
+            )
+            return True
 
 
 def _delivery(row: Row[Any]) -> Delivery:

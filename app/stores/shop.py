@@ -214,6 +214,9 @@ class SqlShop:
         self._insert(refunds, refund)
         return refund
 
+    def save_refund(self, refund: Refund) -> None:
+        self._update(refunds, refund)
+
     def add_charge(self, charge: Charge) -> Charge:
         charge = charge.model_copy(update={"number": charge.number or self._next("charge")})
         self._insert(charges, charge)

@@ -83,8 +83,15 @@ ledger = Table(
     Column("error", FreeText),
     Column("created_at", Instant, nullable=False),
     Column("finished_at", Instant),
+    # Only of effects in another system: what to settle them by, whoever has to.
+    Column("action", JSON(none_as_null=True)),
+    Column("payment_order", JSON(none_as_null=True)),
+    Column("called_at", Instant),
+    Column("looked_at", Instant),
+    Column("found", FreeText),
     _one_of("state", "started", "succeeded", "failed", "unknown"),
     Index("ledger_action", "action_id"),
+    Index("ledger_state", "state", "lease_until"),
 )
 
 approvals = Table(
@@ -108,6 +115,20 @@ approvals = Table(
     _one_of("status", "pending", "approved", "rejected", "expired", "executed"),
     Index("approvals_status", "status", "expires_at"),
     Index("approvals_requested", "requested_at"),
+)
+
+# The key keeps anybody from saying yes twice to one question, whatever the code above it believes.
+votes = Table(
+    "votes",
+    metadata,
+    Column("action_id", String(200), primary_key=True),
+    Column("person", String(200), primary_key=True),
+    Column("approve", Boolean, primary_key=True),
+    Column("reviewer", FreeText, nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("note", FreeText),
+    Column("at", Instant, nullable=False),
+    _one_of("role", "agent", "admin"),
 )
 
 outbox = Table(
@@ -182,7 +203,25 @@ threads = Table(
     Index("threads_customer", "tenant", "customer_id", "created_at"),
 )
 
-ALL = (ledger, approvals, outbox, decisions, turns, threads)
+# One chain a tenant; triggers (in the migration) refuse to change or delete a row.
+audit = Table(
+    "audit",
+    metadata,
+    Column("tenant", String(64), primary_key=True),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", Instant, nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("actor", FreeText, nullable=False),
+    Column("action", String(200), nullable=False),
+    Column("thread", String(200), nullable=False),
+    Column("turn", String(200), nullable=False),
+    Column("facts", Text, nullable=False),
+    Column("previous", String(64), nullable=False),
+    Column("hash", String(64), nullable=False),
+    Index("audit_action", "action"),
+)
+
+ALL = (ledger, approvals, votes, outbox, decisions, turns, threads, audit)
 
 
 def insert_if_absent(conn: Connection, table: Table, values: Mapping[str, Any]) -> bool:

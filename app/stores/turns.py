@@ -11,9 +11,10 @@ from typing import Any
 from pydantic import JsonValue
 from sqlalchemy import ColumnElement, Engine, Row, and_, delete, select, update
 
+from app.stores.audit import SqlAudit
 from app.stores.database import reading, writing
 from app.stores.tables import insert_if_absent, threads, turns
-from tools.domain import Clock, Record
+from tools.domain import AuditEntry, Clock, Record
 
 
 @dataclass(frozen=True)
@@ -52,18 +53,32 @@ class SqlTurns:
         clock: Clock | None = None,
         *,
         lease: timedelta = timedelta(minutes=2),
+        hold: timedelta = timedelta(seconds=15),
         retention: timedelta = timedelta(days=1),
     ) -> None:
         self._engine = engine
         self._clock = clock or Clock()
         self._lease = lease
+        self._hold = hold
         self._retention = retention
 
     async def begin(
         self, tenant: str, customer: str, key: str, fingerprint: str
     ) -> Fresh | Replay | InFlight | Conflict:
         """Take the key, or say why there is nothing to play."""
-        return await asyncio.to_thread(self._begin, tenant, customer, key, fingerprint)
+        return await asyncio.to_thread(self._begin, tenant, customer, key, fingerprint, self._lease)
+
+    async def hold(self, thread: str) -> Fresh | None:
+        """Take a thread for one turn among all processes; None while another one plays on it.
+
+        Abandon it afterwards; whoever dies instead blocks the thread for the short lease only."""
+        # No customer has an empty id, so no client's key can be in the way.
+        begun = await asyncio.to_thread(self._begin, "", "", thread, "", self._hold)
+        return begun if isinstance(begun, Fresh) else None
+
+    async def keep(self, held: Fresh) -> bool:
+        """Extend the hold on a thread; False when another process has it by now."""
+        return await asyncio.to_thread(self._renew, held, self._hold)
 
     async def finish(self, turn: Fresh, response: JsonValue) -> bool:
         """Store the answer; False when another process had taken the turn over."""
@@ -71,7 +86,7 @@ class SqlTurns:
 
     async def renew(self, turn: Fresh) -> bool:
         """Extend the lease of a long turn; False when another process had taken it over."""
-        return await asyncio.to_thread(self._renew, turn)
+        return await asyncio.to_thread(self._renew, turn, self._lease)
 
     async def abandon(self, turn: Fresh) -> None:
         """Give the key back unanswered, so that a retry plays the turn anew."""
@@ -82,11 +97,11 @@ class SqlTurns:
         return await asyncio.to_thread(self._prune)
 
     def _begin(
-        self, tenant: str, customer: str, key: str, fingerprint: str
+        self, tenant: str, customer: str, key: str, fingerprint: str, held_for: timedelta
     ) -> Fresh | Replay | InFlight | Conflict:
         at = self._clock.now()
         turn = Fresh(tenant, customer, key, uuid.uuid4().hex)
-        lease = {"owner": turn.owner, "lease_until": at + self._lease}
+        lease = {"owner": turn.owner, "lease_until": at + held_for}
         with writing(self._engine) as conn:
             new = insert_if_absent(
                 conn,
@@ -123,10 +138,10 @@ class SqlTurns:
             )
             return conn.execute(done).rowcount == 1
 
-    def _renew(self, turn: Fresh) -> bool:
+    def _renew(self, turn: Fresh, held_for: timedelta) -> bool:
         with writing(self._engine) as conn:
             longer = (
-                update(turns).where(_held(turn)).values(lease_until=self._clock.now() + self._lease)
+                update(turns).where(_held(turn)).values(lease_until=self._clock.now() + held_for)
             )
             return conn.execute(longer).rowcount == 1
 
@@ -154,9 +169,12 @@ class Thread(Record):
 class SqlThreads:
     """Threads; every one belongs to exactly one customer."""
 
-    def __init__(self, engine: Engine, clock: Clock | None = None) -> None:
+    def __init__(
+        self, engine: Engine, clock: Clock | None = None, *, audit: SqlAudit | None = None
+    ) -> None:
         self._engine = engine
         self._clock = clock or Clock()
+        self._audit = audit or SqlAudit(engine, self._clock)
 
     async def create(
         self, tenant: str, customer: str, title: str = "", *, id: str | None = None
@@ -197,10 +215,11 @@ class SqlThreads:
             wanted = and_(wanted, threads.c.tenant == tenant)
         return await asyncio.to_thread(self._many, wanted, limit)
 
-    async def set_handed_off(self, thread: str, handed_off: bool) -> bool:
+    async def set_handed_off(
+        self, thread: str, handed_off: bool, *, actor: str = "signalbox"
+    ) -> bool:
         """Give the thread to a person or back; False when it already was so, or is not there."""
-        changed = and_(threads.c.id == thread, threads.c.handed_off.is_(not handed_off))
-        return await asyncio.to_thread(self._change, changed, {"handed_off": handed_off})
+        return await asyncio.to_thread(self._hand_off, thread, handed_off, actor)
 
     async def set_title(self, thread: str, title: str) -> bool:
         """Name the thread; False when it is not there."""
@@ -233,6 +252,29 @@ class SqlThreads:
         )
         with reading(self._engine) as conn:
             return [_thread(row) for row in conn.execute(page)]
+
+    def _hand_off(self, thread: str, handed_off: bool, actor: str) -> bool:
+        change = (
+            update(threads)
+            .where(threads.c.id == thread, threads.c.handed_off.is_(not handed_off))
+            .values(handed_off=handed_off)
+            .returning(threads.c.tenant, threads.c.customer_id)
+        )
+        with writing(self._engine) as conn:
+            row = conn.execute(change).one_or_none()
+            if row is None:
+                return False
+            self._audit.append(
+                conn,
+                AuditEntry(
+                    tenant=row.tenant,
+                    kind="hand_off" if handed_off else "release",
+                    actor=actor,
+                    thread=thread,
+                    facts={"customer": row.customer_id},
+                ),
+            )
+            return True
 
     def _change(self, which: ColumnElement[bool], values: dict[str, Any]) -> bool:
         with writing(self._engine) as conn:

@@ -53,20 +53,24 @@ byId("leave").addEventListener("click", () => {
 
 async function refresh() {
   const role = byId("role").value;
-  const [pending, every, handoffs, decisions, ready] = await Promise.all([
+  const [pending, every, handoffs, decisions, ready, doubts] = await Promise.all([
     ask("GET", "/v1/approvals?status=pending"),
     ask("GET", "/v1/approvals?status=all&limit=30"),
     ask("GET", "/v1/handoffs"),
     ask("GET", `/v1/decisions?limit=40${role ? `&role=${encodeURIComponent(role)}` : ""}`),
     lamps(),
+    ask("GET", "/v1/unsettled"),
   ]);
-  keyed(byId("approvals"), pending.approvals, (each) => each.id, approvalSheet);
+  keyed(byId("approvals"), pending.approvals, (each) => `${each.id} ${each.votes.length}`, approvalSheet);
   count("approvals", pending.approvals.length);
   const decided = every.approvals.filter((each) => each.status !== "pending").slice(0, 6);
   byId("decided").replaceChildren(...decided.map(decidedSheet));
   byId("no-decided").hidden = decided.length > 0;
   keyed(byId("handoffs"), handoffs.items, (each) => `${threadOf(each)} ${each.messages?.at(-1)?.id ?? ""}`, handoffSheet);
   count("handoffs", handoffs.items.length);
+  keyed(byId("doubts"), doubts.unsettled, (each) => `${each.action.id} ${each.found}`, doubtSheet);
+  count("doubts", doubts.unsettled.length);
+  byId("doubts-part").hidden = doubts.unsettled.length === 0;
   showDecisions(decisions.items);
   byId("lamps").replaceChildren(...ready);
 }
@@ -144,6 +148,15 @@ function approvalSheet(approval) {
       el("span", {}, `Asked because: ${verdict.reason}`),
       verdict.judged ? el("span", { class: "chip" }, `a model said ${verdict.judged}`) : null,
     ),
+    verdict.rules?.length
+      ? el(
+          "p",
+          { class: "rule" },
+          ...verdict.rules.map((name) => el("span", { class: "chip" }, name.replaceAll("_", " "))),
+          el("span", {}, `${verdict.rules.length > 1 ? "rules" : "rule"} of version ${verdict.policy}`),
+        )
+      : "",
+    votesLine(approval),
     el(
       "div",
       { class: "acts" },
@@ -161,6 +174,22 @@ function approvalSheet(approval) {
     el("p", { class: "id" }, `action ${approval.id} · thread ${action.thread}`),
   );
   return sheet;
+}
+
+/** Who has said yes so far, and who has to: nothing where one person of any role is enough. */
+function votesLine({ verdict, votes, votes_needed: needed }) {
+  const admin = verdict.reviewer === "admin";
+  if (needed < 2 && !admin && !votes.length) return "";
+  const people = needed > 1 ? `${needed} different persons approve this` : "One person approves this";
+  return el(
+    "p",
+    { class: "votes" },
+    el("span", { class: votes.length ? "chip good" : "chip" }, `${votes.length} of ${needed}`),
+    el("span", {}, `${people}${admin ? ", admins only" : ""}.`),
+    ...votes.map((vote) =>
+      el("span", { class: "chip" }, `${vote.reviewer} (${vote.role})${vote.note ? `: “${vote.note}”` : ""}, ${clock(vote.at)}`),
+    ),
+  );
 }
 
 function argumentTable(values) {
@@ -188,7 +217,8 @@ async function answer(sheet, approval, decision, note, draft) {
   for (const button of buttons) button.disabled = true;
   try {
     const decided = await ask("POST", `/v1/approvals/${encodeURIComponent(approval.id)}`, body);
-    toast(`${title(approval.action)}: ${decided.status}.`);
+    const waits = decided.status === "pending" && decision === "approve";
+    toast(`${title(approval.action)}: ${waits ? "your approval counts, another person's is still needed" : decided.status}.`);
   } catch (error) {
     toast(error.message);
     for (const button of buttons) button.disabled = false;
@@ -206,8 +236,41 @@ function decidedSheet(approval) {
       el("h3", {}, title(approval.action), approval.action.label ? ` · ${approval.action.label}` : ""),
       el("span", { class: `chip ${ENDINGS[approval.status] ?? ""}` }, approval.status),
     ),
-    el("p", { class: "by" }, [approval.reviewer ? `by ${approval.reviewer}` : "", approval.decided_at ? clock(approval.decided_at) : "", approval.note ? `“${approval.note}”` : ""].filter(Boolean).join(" · ")),
+    el("p", { class: "by" }, [approval.votes.length > 1 ? `by ${approval.votes.map((vote) => vote.reviewer).join(" and ")}` : approval.reviewer ? `by ${approval.reviewer}` : "", approval.decided_at ? clock(approval.decided_at) : "", approval.note ? `“${approval.note}”` : ""].filter(Boolean).join(" · ")),
   );
+}
+
+// --- payments nobody can vouch for ----------------------------------------------------------
+
+function doubtSheet(item) {
+  const { action, order } = item;
+  const note = el("input", { class: "field", placeholder: "How you know (optional)", "aria-label": "How you know", maxlength: 2000 });
+  const sheet = el("article", { class: "sheet" });
+  const say = (happened, words) =>
+    el(
+      "button",
+      {
+        class: "button",
+        type: "button",
+        onclick: async () => {
+          try {
+            await ask("POST", `/v1/unsettled/${encodeURIComponent(action.id)}`, { happened, note: note.value.trim() || null });
+            toast(happened ? "Booked as paid; the customer is told." : "Closed as not paid; the customer is told.");
+          } catch (error) {
+            toast(error.message);
+          }
+          await refresh().catch((error) => toast(error.message));
+        },
+      },
+      words,
+    );
+  sheet.append(
+    el("div", { class: "sheet-head" }, el("h3", {}, `${order.kind === "refund" ? "Refund" : "Charge"} of ${order.amount} ${order.currency}`), el("time", { datetime: item.since }, clock(item.since))),
+    el("p", {}, `${action.label || action.operation}, ${action.customer.name}. Reference ${order.reference}.`),
+    el("p", { class: "quote" }, item.found || "The payment service was asked, and no answer was kept."),
+    el("div", { class: "acts" }, note, say(true, "It happened"), say(false, "It did not")),
+  );
+  return sheet;
 }
 
 // --- hand-offs ------------------------------------------------------------------------------

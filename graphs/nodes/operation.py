@@ -14,6 +14,7 @@ from graphs.nodes.turn import hand_off_summary, log, offer_hand_off, top
 from graphs.state import Draft, Extraction, Next, Pending, Screening, SupportState
 from tools.domain import Action, Decision, Operation, OperationFailed, Outcome, Preview
 from tools.numbers import means_newest
+from tools.policy import facts_about
 from tools.ports import BackendUnavailable, PortError
 
 
@@ -230,6 +231,11 @@ async def what_next(
         )
     completed = {**arguments, **preview.arguments}
     label = preview.record or ""
+    ruling = context.policy.ruling(
+        facts_about(context.customer, operation, completed, preview, context.clock.now())
+    )
+    if ruling.effect == "refuse":  # The gate would refuse it: nobody is asked for a yes in vain.
+        return Next(step="refuse", question=ruling.reason)
     if operation.confirm and (confirmed is None or confirmed != preview.effects):
         return Next(
             step="confirm",

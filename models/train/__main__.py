@@ -23,7 +23,10 @@ console = Console()
 @app.command()
 def train(
     role: Annotated[
-        str, typer.Argument(help="A head (intent, frustration, complexity), an adapter, or heads.")
+        str,
+        typer.Argument(
+            help="A head (intent, frustration, complexity, consequence), an adapter, or heads."
+        ),
     ],
     data: Annotated[
         Path, typer.Option(envvar="SIGNALBOX_DATA", help="Folder with the public data sets.")
@@ -53,6 +56,10 @@ def train(
         if role in (*heads.HEADS, "heads"):
             for name in heads.HEADS if role == "heads" else (role,):
                 console.print_json(data=heads.train(name, data, out, seed, progress))
+        elif role == "consequence":
+            from models.train import consequence
+
+            console.print_json(data=consequence.train(data, out, seed, progress))
         elif role in ADAPTERS:
             from models.train import adapters
 
@@ -74,7 +81,7 @@ def train(
             console.print_json(data=entry)
         else:
             raise typer.BadParameter(
-                f"{role}: not one of {', '.join((*heads.HEADS, 'heads', *ADAPTERS))}"
+                f"{role}: not one of {', '.join((*heads.HEADS, 'heads', 'consequence', *ADAPTERS))}"
             )
 
 

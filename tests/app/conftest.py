@@ -21,6 +21,7 @@ from app.main import create_app
 from .fake_desk import FakeDesk
 
 OPERATOR_KEY = "the-operators-key"
+ADMIN_KEY = "the-admins-own-key"
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(  # pyright: ignore[reportCallIssue]
         _env_file=None,
         data_dir=tmp_path / "data",
-        operators={"olga": OPERATOR_KEY},
+        operators={"olga": OPERATOR_KEY, "quirin:admin": ADMIN_KEY},
         secret="a secret for the tests",
         shutdown_seconds=2,
     )
@@ -80,6 +81,11 @@ async def log_in(client: httpx.AsyncClient, customer: str) -> dict[str, str]:
 @pytest.fixture
 def operator() -> dict[str, str]:
     return {"X-API-Key": OPERATOR_KEY}
+
+
+@pytest.fixture
+def admin() -> dict[str, str]:
+    return {"X-API-Key": ADMIN_KEY}
 
 
 @dataclass

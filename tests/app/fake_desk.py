@@ -5,20 +5,37 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from app.desk import (
+    AlreadyVoted,
     ApprovalDecided,
     ApprovalNotFound,
+    EditInvalid,
+    EffectNotFound,
+    EffectSettled,
     Event,
     KeyConflict,
     KeyInFlight,
     Message,
+    RoleNotAccepted,
     ThreadNotFound,
     ThreadSummary,
 )
 from graphs.state import Answer
-from tools.domain import Action, Approval, Consequence, Customer, Verdict
+from tools.domain import (
+    Action,
+    Approval,
+    Consequence,
+    Customer,
+    Outcome,
+    PaymentOrder,
+    Unsettled,
+    Verdict,
+    Vote,
+    accepts,
+)
 from tools.ports import BackendUnavailable
 
 ANA = Customer(id="ana", name="Ana Lindqvist", email="ana@mail.example", since=date(2021, 3, 2))
@@ -30,6 +47,18 @@ CLARA = Customer(
     segment="business",
     since=date(2019, 5, 6),
 )
+
+
+#: What is said of a refund makes the rules ask for more.
+RULES: dict[str, dict[str, Any]] = {
+    "big refund": {"approvers": 2, "rules": ("refund_above_500",), "policy": "0a1b2c3d4e5f"},
+    "odd refund": {
+        "approvers": 1,
+        "reviewer": "admin",
+        "rules": ("odd",),
+        "policy": "0a1b2c3d4e5f",
+    },
+}
 
 
 class FakeDesk:
@@ -54,6 +83,8 @@ class FakeDesk:
         self._messages: dict[str, list[Message]] = {}
         self._keys: dict[tuple[str, str], tuple[str, list[Event] | None]] = {}
         self._approvals: dict[str, Approval] = {}
+        self.in_doubt: dict[str, Unsettled] = {}
+        self.vouched: dict[str, Outcome] = {}
         self.released: list[tuple[str, str, str | None]] = []
 
     async def customer(self, customer_id: str) -> Customer | None:
@@ -126,7 +157,7 @@ class FakeDesk:
             yield Event(event="error", data={"text": "That took too long."})
             return
         if "refund" in text:
-            approval = self._ask(customer, thread, turn)
+            approval = self._ask(customer, thread, turn, RULES.get(text, {}))
             shared: dict[str, Any] = {
                 "operation": "request_refund",
                 "title": "Refund an order",
@@ -185,7 +216,9 @@ class FakeDesk:
         owner, summary = self._threads[thread]
         self._threads[thread] = (owner, summary.model_copy(update=changes))
 
-    def _ask(self, customer: Customer, thread: str, turn: str) -> Approval:
+    def _ask(
+        self, customer: Customer, thread: str, turn: str, rules: dict[str, Any] | None = None
+    ) -> Approval:
         number = len(self._approvals) + 1
         at = datetime.now(UTC)
         action = Action(
@@ -207,6 +240,7 @@ class FakeDesk:
             declared=Consequence.IRREVERSIBLE,
             needs_approval=True,
             reason="money leaves the shop",
+            **(rules or {}),
         )
         approval = Approval(
             id=action.id,
@@ -233,19 +267,62 @@ class FakeDesk:
             raise ApprovalNotFound
         if approval.status != "pending":
             raise ApprovalDecided(approval)
+        if answer.decision == "edit" and answer.operation not in (None, "request_refund"):
+            raise EditInvalid("an edit changes the arguments, not the operation")
+        yes = answer.decision != "reject"
+        if yes and not accepts(approval.verdict.reviewer, answer.role):
+            raise RoleNotAccepted
+        if yes and not approval.may_approve(answer.reviewer, answer.role):
+            raise AlreadyVoted(approval)
+        at = datetime.now(UTC)
+        vote = Vote(
+            reviewer=answer.reviewer, role=answer.role, approve=yes, note=answer.note, at=at
+        )
+        approval = approval.model_copy(update={"votes": (*approval.votes, vote)})
+        self._approvals[action_id] = approval
+        if yes and not approval.approved_by():
+            return approval
         status = "rejected" if answer.decision == "reject" else "executed"
         decided = approval.model_copy(
             update={
                 "status": status,
                 "reviewer": answer.reviewer,
                 "note": answer.note,
-                "decided_at": datetime.now(UTC),
+                "decided_at": at,
             }
         )
         self._approvals[action_id] = decided
         words = {"executed": "Your refund was approved.", "rejected": "Your refund was declined."}
         self._say(approval.action.thread, "agent", words[status])
         return decided
+
+    async def unsettled(self) -> list[Unsettled]:
+        return list(self.in_doubt.values())
+
+    async def vouch(
+        self, action_id: str, operator: str, *, happened: bool, note: str | None = None
+    ) -> Outcome:
+        if action_id in self.vouched:
+            raise EffectSettled(self.vouched[action_id])
+        doubt = self.in_doubt.pop(action_id, None)
+        if doubt is None:
+            raise EffectNotFound
+        self.vouched[action_id] = Outcome(
+            status="executed" if happened else "failed",
+            action_id=action_id,
+            operation=doubt.action.operation,
+            reason=f"{operator}: {note}",
+        )
+        return self.vouched[action_id]
+
+    def doubt(self, action: Action) -> None:
+        """An effect nobody can vouch for, as the ledger would list it."""
+        order = PaymentOrder(
+            kind="refund", reference=action.id, amount=Decimal("89.50"), method="card"
+        )
+        self.in_doubt[action.id] = Unsettled(
+            action=action, order=order, since=datetime.now(UTC), found="It is not listed."
+        )
 
     async def decisions(self, **filters: Any) -> list[Mapping[str, Any]]:
         rows = [

@@ -291,6 +291,63 @@ async def test_an_approval_is_decided_once(client, ana, operator):
     assert len(everything.json()["approvals"]) == 1
 
 
+async def test_two_persons_have_to_agree(client, ana, operator, admin):
+    """The first yes is kept, the same person's second is a conflict, another person's decides."""
+    await client.post("/v1/chat", json={"text": "big refund"}, headers=ana)
+    asked = (await client.get("/v1/approvals", headers=operator)).json()["approvals"][0]
+    path = f"/v1/approvals/{asked['id']}"
+
+    first = await client.post(path, json={"decision": "approve", "note": "ok"}, headers=operator)
+    again = await client.post(path, json={"type": "accept", "args": None}, headers=operator)
+    listed = (await client.get("/v1/approvals", headers=admin)).json()["approvals"][0]
+    second = await client.post(path, json=[{"type": "accept", "args": None}], headers=admin)
+
+    assert asked["action_request"]["action"] == "request_refund"
+    assert asked["action_request"]["args"] == asked["action"]["arguments"]
+    assert asked["config"]["allow_respond"] is False
+    assert (asked["votes_needed"], asked["verdict"]["rules"]) == (2, ["refund_above_500"])
+    assert (first.status_code, first.json()["status"]) == (200, "pending")
+    assert is_problem(again, 409)
+    assert (again.json()["votes"], again.json()["votes_needed"]) == (1, 2)
+    assert [(v["reviewer"], v["role"], v["note"]) for v in listed["votes"]] == [
+        ("olga", "agent", "ok")
+    ]
+    assert second.json()["status"] == "executed"
+    assert [v["role"] for v in second.json()["votes"]] == ["agent", "admin"]
+
+
+async def test_the_role_comes_with_the_key(client, ana, operator, admin):
+    """Where an admin is asked for, an agent's yes is refused and an agent's no counts."""
+    for _ in range(2):
+        await client.post("/v1/chat", json={"text": "odd refund"}, headers=ana)
+    one, two = (await client.get("/v1/approvals", headers=operator)).json()["approvals"]
+
+    refused = await client.post(
+        f"/v1/approvals/{one['id']}", json={"decision": "approve"}, headers=operator
+    )
+    approved = await client.post(
+        f"/v1/approvals/{one['id']}", json={"decision": "approve"}, headers=admin
+    )
+    rejected = await client.post(
+        f"/v1/approvals/{two['id']}", json={"type": "ignore", "args": None}, headers=operator
+    )
+
+    assert is_problem(refused, 403)
+    assert approved.json()["status"] == "executed"
+    assert rejected.json()["status"] == "rejected"
+
+
+async def test_an_edit_of_something_else_is_refused(client, ana, operator):
+    """The inbox names the action it edits; another one's arguments are not taken."""
+    await client.post("/v1/chat", json={"text": "refund"}, headers=ana)
+    asked = (await client.get("/v1/approvals", headers=operator)).json()["approvals"][0]
+    edit = {"type": "edit", "args": {"action": "cancel_order", "args": {"amount": "1"}}}
+
+    response = await client.post(f"/v1/approvals/{asked['id']}", json=edit, headers=operator)
+
+    assert is_problem(response, 422)
+
+
 async def test_a_customer_cannot_decide(client, ana, desk):
     """The customer's own session approves nothing."""
     await client.post("/v1/chat", json={"text": "refund it"}, headers=ana)
@@ -304,11 +361,22 @@ async def test_a_customer_cannot_decide(client, ana, desk):
 @pytest.mark.parametrize(
     ("body", "status"),
     [
-        ({"decision": "yes"}, 422),
-        ({"decision": "edit"}, 422),  # without the new arguments
-        ({"decision": "approve", "arguments": {"amount": "9999"}}, 422),
-        ({"decision": "approve", "reviewer": "someone else"}, 422),
-        ({"decision": "approve", "note": "a" * 2001}, 422),
+        ({"decision": "yes"}, 400),
+        ({"decision": "edit"}, 400),  # without the new arguments
+        ({"decision": "approve", "arguments": {"amount": "9999"}}, 400),
+        ({"decision": "approve", "reviewer": "someone else"}, 400),
+        ({"decision": "approve", "role": "admin"}, 400),
+        ({"decision": "approve", "note": "a" * 2001}, 400),
+        # As LangChain's agent inbox and HITL middleware answer.
+        ({"type": "response", "args": "yes, approve it"}, 400),
+        ({"type": "edit", "args": "amount 5"}, 400),
+        ([{"type": "accept", "args": None}, {"type": "accept", "args": None}], 400),
+        ({"decisions": []}, 400),
+        ("approve", 400),
+        ([], 400),
+        ({"type": "accept", "args": None}, 404),
+        ([{"type": "ignore", "args": None}], 404),
+        ({"decisions": [{"type": "approve"}]}, 404),
         ({"decision": "approve"}, 404),
     ],
 )
@@ -405,3 +473,26 @@ def test_building_the_app_starts_nothing(settings: Settings):
 
     assert isinstance(create_app(settings, factory), FastAPI)
     assert opened == []
+
+
+async def test_an_effect_in_doubt_is_settled_by_one_persons_word(client, desk, ana, operator):
+    """Listed with what was ordered; the first word counts, a second is 409, an unknown one 404."""
+    await client.post("/v1/chat", json={"text": "refund it"}, headers=ana)
+    [approval] = await desk.approvals()
+    desk.doubt(approval.action)
+    listed = (await client.get("/v1/unsettled", headers=operator)).json()["unsettled"]
+    path = f"/v1/unsettled/{listed[0]['action']['id']}"
+    stranger = await client.post(path, json={"happened": True}, headers=ana)
+    said = {"happened": False, "note": "not on the statement"}
+    first = await client.post(path, json=said, headers=operator)
+    second = await client.post(path, json={"happened": True}, headers=operator)
+    missing = await client.post("/v1/unsettled/act_x", json=said, headers=operator)
+
+    assert (listed[0]["order"]["amount"], listed[0]["found"]) == ("89.50", "It is not listed.")
+    assert stranger.status_code in {401, 403}
+    assert (first.json()["status"], first.json()["reason"]) == (
+        "failed",
+        "olga: not on the statement",
+    )
+    assert (second.status_code, second.json()["outcome"]) == (409, "failed")
+    assert missing.status_code == 404

@@ -50,7 +50,7 @@ def test_the_command_line_starts_light():
 
 @pytest.mark.parametrize(
     "command",
-    ["serve", "chat", "ingest", "train", "ollama", "doctor", "reset-demo"],
+    ["serve", "chat", "ingest", "train", "ollama", "doctor", "reset-demo", "role"],
 )
 def test_every_command_explains_itself(command):
     """--help works for each command of the list."""
@@ -64,6 +64,19 @@ def test_a_wrong_setting_is_named(here):
     assert result.exit_code == 1
     assert "port" in result.output
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("command", ["serve", "chat"])
+def test_business_rules_that_cannot_be_used_are_named(here, free_port, command):
+    """The start stops at once and names the rule and what is wrong with it."""
+    rules = here / "rules.yaml"
+    rules.write_text("rules: [{name: big, operations: [request_refund], then: ask}]")
+    result = run(command, SIGNALBOX_RULES=str(rules), SIGNALBOX_PORT=str(free_port))
+
+    assert result.exit_code == 1
+    assert "rule big: then" in result.output
+    assert "Traceback" not in result.output
+    assert not list((here / "data").glob("*.db"))
 
 
 def test_a_port_in_use_is_said_before_anything_is_loaded(here):

@@ -176,3 +176,29 @@ def test_checkpoints_restore_only_declared_types():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
 
     assert done.stdout == "True\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("operators", "said"),
+    [
+        ("olga:boss=a-long-enough-key", "unknown role"),
+        (":admin=a-long-enough-key", "at least 12 characters"),
+        ("olga=a-long-enough-key, olga:admin=another-long-key", "named twice"),
+        ("olga=a-long-enough-key, Olga =another-long-key", "named twice"),
+        ("olga=a-long-enough-key, piet=a-long-enough-key", "the same key"),
+    ],
+)
+def test_one_person_is_one_operator(tmp_path, operators, said):
+    """Two persons can only be told apart if nobody is listed as two."""
+    with pytest.raises(ValidationError, match=said):
+        read(tmp_path, f"SIGNALBOX_OPERATORS={operators}\n")
+
+
+def test_operators_have_roles(tmp_path):
+    """An agent unless the name says admin; the generated demo key is an admin's."""
+    named = "olga=a-long-enough-key, piet:admin=another-long-key"
+    settings = read(tmp_path, f"SIGNALBOX_OPERATORS={named}\nSIGNALBOX_DATA_DIR={tmp_path}\n")
+    assert load_keys(settings).roles == {"olga": "agent", "piet": "admin"}
+    assert set(load_keys(settings).operators) == {"olga", "piet"}
+    demo = load_keys(read(tmp_path, f"SIGNALBOX_DATA_DIR={tmp_path}\n"))
+    assert demo.roles == {"demo": "admin"}

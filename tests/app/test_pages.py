@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from .conftest import OPERATOR_KEY, Served
-from .fake_desk import FakeDesk
+from .fake_desk import RULES, FakeDesk
 
 playwright = pytest.importorskip("playwright.async_api")
 pytestmark = pytest.mark.browser
@@ -170,6 +170,27 @@ async def test_an_approval_from_both_sides(page, browser, live: Served):
     await page.get_by_text("Waiting for a colleague's approval").wait_for(state="detached")
 
 
+async def test_the_desk_shows_the_rule_and_the_votes(page, live: Served, desk: FakeDesk):
+    """Which rule asked and who said yes; a first yes leaves the sheet there, waiting for another person."""
+    ana = (await desk.demo_customers())[0]
+    desk._ask(ana, await desk.open_thread(ana), "turn", RULES["big refund"])
+    await open_desk(page)
+
+    sheet = page.locator("#approvals article")
+    await sheet.get_by_text("refund above 500").wait_for()
+    await sheet.get_by_text("rule of version 0a1b2c3d4e5f").wait_for()
+    await sheet.get_by_text("0 of 2").wait_for()
+    await sheet.get_by_placeholder("Note (optional)").fill("seen the photo")
+    await sheet.get_by_role("button", name="Approve").click()
+
+    await page.get_by_text("another person's is still needed").wait_for()
+    await sheet.get_by_text("1 of 2").wait_for()
+    await sheet.get_by_text("olga (agent): “seen the photo”").wait_for()
+    await sheet.get_by_role("button", name="Approve").click()
+    await page.get_by_text("You have approved this already").wait_for()
+    assert "null" not in await sheet.inner_text()
+
+
 async def test_a_note_being_written_survives_the_refresh(page, live: Served, desk: FakeDesk):
     """New approvals appear without touching the card an operator is typing in."""
     ana = (await desk.demo_customers())[0]
@@ -181,6 +202,28 @@ async def test_a_note_being_written_survives_the_refresh(page, live: Served, des
 
     await page.locator("#approvals .sheet").nth(1).wait_for()
     assert await page.get_by_label("Note on Order SB-10482").first.input_value() == "half a no"
+
+
+async def test_a_payment_in_doubt_is_settled_at_the_desk(page, live: Served, desk: FakeDesk):
+    """Shown only while there is one, with what the last look came to; gone when a person has said."""
+    desk.doubt(await a_refund(desk))
+    await open_desk(page)
+    await page.get_by_text("Refund of 89.50 EUR").wait_for()
+    await page.get_by_text("It is not listed.").wait_for()
+    await page.get_by_label("How you know").fill("not on the statement")
+    await page.get_by_role("button", name="It did not").click()
+    await page.get_by_text("Closed as not paid").wait_for()
+    await page.get_by_role("heading", name="In doubt").wait_for(state="hidden")
+    assert [each.reason for each in desk.vouched.values()] == ["olga: not on the statement"]
+
+
+async def a_refund(desk: FakeDesk):
+    ana = await desk.customer("ana")
+    assert ana is not None
+    thread = await desk.open_thread(ana)
+    async for _ in desk.turn(ana, thread, "refund it"):
+        pass
+    return (await desk.approvals())[0].action
 
 
 async def test_a_wrong_operator_key(page):

@@ -106,6 +106,8 @@ class ScriptedEncoder:
         if head == "intent":
             intent, probability = self.intents.get(text, ("out_of_scope", 0.9))
             return a_choice(intent, probability, INTENTS.names, "encoder")
+        if head == "consequence":
+            raise ModelUnavailable("There is no such head here.")
         table, option, other = {
             "frustration": (self.frustrated, "frustrated", "calm"),
             "complexity": (self.several, "several", "single"),

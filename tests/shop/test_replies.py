@@ -24,6 +24,8 @@ COMMON: dict[str, dict[str, Any]] = {
     "ask_contact": {},
     "ask_payment_methods": {},
     "clarify": {"candidates": ["SB-1, tent", "SB-2, stove"]},
+    "not_that_record": {"candidates": ["SB-1, tent"]},
+    "changed_since": {"effects": ["SB-1 is cancelled."]},
     "unclear": {},
     "dont_know": {},
     "handed_off": {"ticket_number": "T-70013"},

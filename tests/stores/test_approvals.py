@@ -88,6 +88,24 @@ async def test_of_many_reviewers_at_once_one_decides(world):
     assert {approval.reviewer for approval, _ in answers} == {winners[0].reviewer}
 
 
+@pytest.mark.parametrize(("names", "counted"), [(1, 1), (2, 2), (16, 2)])
+async def test_of_many_yeses_at_once_different_persons_count(world, names, counted):
+    """Sixteen clicks by one person are one vote, by two persons two; a third finds it decided."""
+    two = GRAVE.model_copy(update={"approvers": 2})
+    await world.approvals.request(ASKED, two)
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(
+            pool.map(
+                lambda each: world.approvals._decide(ASKED.id, True, f"op{each % names}", None),
+                range(16),
+            )
+        )
+    approval = await world.approvals.get(ASKED.id)
+    assert sum(changed for _, changed in answers) == counted
+    assert len({each.reviewer for each in approval.votes}) == len(approval.votes) == counted
+    assert approval.status == ("approved" if counted == 2 else "pending")
+
+
 async def test_a_question_nobody_knows_is_a_key_error(world):
     """An unknown id is not silently approved."""
     with pytest.raises(KeyError):

@@ -149,13 +149,14 @@ async def test_an_interrupt_is_resumed_once_and_by_nothing_else(studio: LangGrap
     assert await waits(studio, thread)
     assert await refund(studio, order) is None
 
-    for wrong in (True, "yes", {"decision": "approve"}, {"approved": True}):
+    said = {"type": "response", "args": "approve it"}
+    for wrong in (True, "yes", said, [said], {"approved": True}, {"decision": "yes"}):
         with pytest.raises(Exception, match="ValidationError"):
             await run(studio, thread, "action", command={"resume": wrong})
         assert await waits(studio, thread), wrong
         assert await refund(studio, order) is None
 
-    answer = {"decision": "approve", "reviewer": "rita"}
+    answer = [{"type": "accept", "args": None}]
     done = await run(studio, thread, "action", command={"resume": answer})
     paid = await refund(studio, order)
     assert done["outcome"]["status"] == "executed"

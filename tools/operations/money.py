@@ -18,8 +18,11 @@ from tools.domain import (
     Order,
     OrderLine,
     OrderStatus,
+    OutsideEffect,
+    PaymentOrder,
     Preview,
     Record,
+    RecordNotFound,
     Refund,
 )
 from tools.operations.picking import (
@@ -192,6 +195,70 @@ def _request_refund(shop: Shop, given: RequestRefund, order: Order) -> RefundReq
     )
 
 
+def _begin_refund(shop: Shop, given: RequestRefund, reference: str) -> PaymentOrder:
+    order = _match_refundable(shop, given).only()
+    refusal = _plan_refund(shop, given, order).refusal
+    if refusal is not None:
+        raise NotAllowed(refusal)
+    left = paid_for(shop, order) - order.refunded
+    amount = left if given.amount is None else given.amount
+    # Requested, it keeps every other refund of this order away until the service has answered.
+    refund = shop.add_refund(
+        Refund(
+            number="",
+            order_number=order.number,
+            amount=amount,
+            currency=order.currency,
+            status="requested",
+            method=order.payment,
+            requested_on=shop.today,
+            reason=given.reason,
+        )
+    )
+    return PaymentOrder(
+        kind="refund",
+        reference=reference,
+        amount=amount,
+        currency=order.currency,
+        method=order.payment,
+        details={"refund": refund.number, "order": order.number},
+    )
+
+
+def _reserved(shop: Shop, paid: PaymentOrder) -> Refund:
+    for one in shop.refunds():
+        if one.number == paid.details["refund"]:
+            return one
+    raise RecordNotFound
+
+
+def _finish_refund(shop: Shop, paid: PaymentOrder) -> RefundRequested:
+    refund = _reserved(shop, paid)
+    order = shop.order(refund.order_number)
+    if order is None:
+        raise RecordNotFound
+    shop.save_refund(refund.model_copy(update={"status": "approved"}))
+    left = paid_for(shop, order) - order.refunded
+    status = OrderStatus.CANCELLED if order.status in NOT_SENT else order.status
+    if paid.amount >= left:
+        status = OrderStatus.REFUNDED
+    shop.save_order(
+        order.model_copy(update={"status": status, "refunded": order.refunded + paid.amount})
+    )
+    return RefundRequested(
+        refund_number=refund.number,
+        order_number=order.number,
+        amount=paid.amount,
+        currency=paid.currency,
+        method=PAYMENT_TITLES[order.payment],
+        status="approved",
+    )
+
+
+def _undo_refund(shop: Shop, unpaid: PaymentOrder) -> None:
+    shop.save_refund(_reserved(shop, unpaid).model_copy(update={"status": "rejected"}))
+
+
 request_refund = writing_operation(
     name="request_refund",
     title="Refund an order",
@@ -205,6 +272,7 @@ request_refund = writing_operation(
     label=order_label,
     plan=_plan_refund,
     carry_out=_request_refund,
+    outside=OutsideEffect(begin=_begin_refund, finish=_finish_refund, undo=_undo_refund),
 )
 
 # --- charge_replacement ------------------------------------------------------------------------
@@ -309,6 +377,47 @@ def _charge_replacement(shop: Shop, given: ChargeReplacement, order: Order) -> R
     )
 
 
+def _begin_charge(shop: Shop, given: ChargeReplacement, reference: str) -> PaymentOrder:
+    order = _match_bought(shop, given).only()
+    refusal = _plan_replacement(shop, given, order).refusal
+    if refusal is not None:
+        raise NotAllowed(refusal)
+    line = _one_line(order, given.product)
+    return PaymentOrder(
+        kind="charge",
+        reference=reference,
+        amount=line.unit_price,
+        currency=order.currency,
+        method=order.payment,
+        details={"order": order.number, "product": line.product},
+    )
+
+
+def _finish_charge(shop: Shop, paid: PaymentOrder) -> ReplacementCharged:
+    charge = shop.add_charge(
+        Charge(
+            number="",
+            order_number=str(paid.details["order"]),
+            product=str(paid.details["product"]),
+            amount=paid.amount,
+            currency=paid.currency,
+            charged_on=shop.today,
+        )
+    )
+    return ReplacementCharged(
+        charge_number=charge.number,
+        order_number=charge.order_number,
+        product=charge.product,
+        amount=charge.amount,
+        currency=charge.currency,
+        method=PAYMENT_TITLES[paid.method],
+    )
+
+
+def _undo_charge(shop: Shop, unpaid: PaymentOrder) -> None:
+    """Nothing is booked before the service has charged, so there is nothing to give back."""
+
+
 def _one_line(order: Order, product: str) -> OrderLine:
     lines = lines_for(order, product)
     if len(lines) != 1:
@@ -367,6 +476,7 @@ charge_replacement = Operation(
     run=_single_order.run,
     example=_single_order.example,
     confirm=True,
+    outside=OutsideEffect(begin=_begin_charge, finish=_finish_charge, undo=_undo_charge),
 )
 
 MONEY = (request_refund, charge_replacement)

@@ -17,6 +17,7 @@ from tools.domain import (
     OperationFailed,
     Order,
     OrderStatus,
+    OutsideEffect,
     Preview,
     RecordNotFound,
 )
@@ -227,6 +228,7 @@ def writing_operation(
     label: Callable[[T, date], str],
     plan: Callable[[Shop, A, T], Plan],
     carry_out: Callable[[Shop, A, T], BaseModel],
+    outside: OutsideEffect | None = None,
 ) -> Operation:
     """A confirmed write to one record; ``plan`` is asked again at the moment of writing."""
 
@@ -266,4 +268,5 @@ def writing_operation(
         run=run,
         example=example,
         confirm=True,
+        outside=outside,
     )

@@ -1,0 +1,296 @@
+"""Who or what decided, and what happened: a chain of rows in which nothing can be changed unseen."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Callable, Generator, Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any, Literal, TypeVar, cast
+
+from pydantic import JsonValue
+from sqlalchemy import Engine, bindparam, func, insert, select
+from sqlalchemy.engine import Connection
+
+from app.stores.database import reading, writing
+from app.stores.tables import audit
+from tools.domain import AuditEntry, Clock, Record
+from tools.privacy import mask_pii
+
+#: What the first row of a chain follows.
+GENESIS = "0" * 64
+#: Any fixed number: with a tenant's hash it names the lock that serialises its chain.
+CHAIN_LOCK = 4_021_049
+#: Rows read at a time when a chain is walked.
+PAGE = 2000
+
+# Built once: every write of the ledger passes here.
+_LAST = (
+    select(audit.c.seq, audit.c.hash)
+    .where(audit.c.tenant == bindparam("of_tenant"))
+    .order_by(audit.c.seq.desc())
+    .limit(1)
+)
+_LOCK = select(
+    func.pg_advisory_xact_lock(CHAIN_LOCK, func.hashtext(bindparam("of_tenant", type_=None)))
+)
+_ADD = insert(audit)
+
+Masked = TypeVar("Masked", bound=JsonValue)
+
+
+class AuditRow(Record):
+    """One row of a chain, as it is stored and exported."""
+
+    tenant: str
+    seq: int
+    at: datetime
+    kind: str
+    actor: str
+    action: str
+    thread: str
+    turn: str
+    facts: str  #: Canonical JSON, as text: what was hashed is what is kept.
+    previous: str
+    hash: str
+
+    def digest(self) -> str:
+        """What the hash of this row has to be."""
+        return digest(self.model_dump(exclude={"hash"}))
+
+
+class Anchor(Record):
+    """How far a chain had come when it was exported; kept elsewhere, it shows a cut-off end."""
+
+    tenant: str
+    seq: int
+    hash: str
+
+
+class Fault(Record):
+    """A place where a chain is not what was written."""
+
+    tenant: str
+    seq: int
+    kind: Literal["changed", "missing", "inserted", "broken", "cut off"]
+    detail: str
+
+
+class Walk(Record):
+    """What a walk along the chains found."""
+
+    rows: int
+    faults: tuple[Fault, ...]
+    heads: tuple[Anchor, ...]
+
+
+def digest(row: Mapping[str, Any]) -> str:
+    """SHA-256 over the row's canonical JSON, which names the row before it."""
+    values = {**row, "at": row["at"].astimezone(UTC).isoformat(timespec="microseconds")}
+    return hashlib.sha256(canonical(values).encode()).hexdigest()
+
+
+def canonical(value: object) -> str:
+    """JSON in one spelling, in ASCII: neither database can alter it."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+
+class SqlAudit:
+    """The audit in SQL. ``append`` belongs into the transaction of what it records, as its last statement:
+    on PostgreSQL it keeps the tenant's chain locked until the commit."""
+
+    def __init__(
+        self, engine: Engine, clock: Clock | None = None, *, mask: Callable[[str], str] = mask_pii
+    ) -> None:
+        """``mask`` takes personal data out of texts: a chain that never forgets must not hold it."""
+        self._engine = engine
+        self._clock = clock or Clock()
+        self._mask = mask
+
+    async def record(self, *entries: AuditEntry) -> None:
+        """Add entries of what has no transaction of its own."""
+        if entries:
+            await asyncio.to_thread(self._record, entries)
+
+    def append(self, conn: Connection, *entries: AuditEntry) -> None:
+        """Add entries to the caller's transaction."""
+        chains: dict[str, list[AuditEntry]] = defaultdict(list)
+        for entry in entries:
+            chains[entry.tenant].append(entry)
+        # Always in the same order, so that two transactions cannot wait for each other.
+        for tenant in sorted(chains):
+            if conn.dialect.name == "postgresql":
+                conn.execute(_LOCK, {"of_tenant": tenant})
+            last = conn.execute(_LAST, {"of_tenant": tenant}).one_or_none()
+            seq, previous = (0, GENESIS) if last is None else (last.seq, last.hash)
+            rows: list[dict[str, Any]] = []
+            for entry in chains[tenant]:
+                seq += 1
+                row = self._row(entry, seq, previous)
+                previous = str(row["hash"])
+                rows.append(row)
+            conn.execute(_ADD, rows)
+
+    def rows(self, conn: Connection, tenant: str | None = None) -> Generator[AuditRow]:
+        """Every row, chain by chain, without holding them all in memory."""
+        query = select(audit).order_by(audit.c.tenant, audit.c.seq)
+        if tenant is not None:
+            query = query.where(audit.c.tenant == tenant)
+        found = conn.execution_options(yield_per=PAGE).execute(query)
+        for row in found.mappings():
+            yield AuditRow.model_validate(dict(row))
+
+    def count(self, tenant: str | None = None) -> int:
+        """How many rows there are."""
+        query = select(func.count()).select_from(audit)
+        if tenant is not None:
+            query = query.where(audit.c.tenant == tenant)
+        with reading(self._engine) as conn:
+            return conn.execute(query).scalar_one()
+
+    def verify(
+        self,
+        anchors: Iterable[Anchor] = (),
+        *,
+        tenant: str | None = None,
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> Walk:
+        """Walk the chains and name every row that is not what was written."""
+        with reading(self._engine) as conn:
+            return walk(self.rows(conn, tenant), anchors, progress=progress)
+
+    def export(
+        self,
+        file: IO[str],
+        *,
+        tenant: str | None = None,
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> Walk:
+        """Write every row as a line of JSON, and check it on the way."""
+
+        def written(rows: Iterable[AuditRow]) -> Generator[AuditRow]:
+            for row in rows:
+                file.write(canonical(row.model_dump(mode="json")) + "\n")
+                yield row
+
+        with reading(self._engine) as conn:
+            return walk(written(self.rows(conn, tenant)), progress=progress)
+
+    def of_action(self, action: str) -> list[AuditRow]:
+        """What is recorded about one action, oldest first."""
+        query = select(audit).where(audit.c.action == action).order_by(audit.c.tenant, audit.c.seq)
+        with reading(self._engine) as conn:
+            return [AuditRow.model_validate(dict(row)) for row in conn.execute(query).mappings()]
+
+    def _record(self, entries: tuple[AuditEntry, ...]) -> None:
+        with writing(self._engine) as conn:
+            self.append(conn, *entries)
+
+    def _row(self, entry: AuditEntry, seq: int, previous: str) -> dict[str, Any]:
+        row: dict[str, Any] = {
+            "tenant": entry.tenant,
+            "seq": seq,
+            "at": self._clock.now().astimezone(UTC),
+            "kind": entry.kind,
+            "actor": _storable(entry.actor),
+            "action": _storable(entry.action),
+            "thread": _storable(entry.thread),
+            "turn": _storable(entry.turn),
+            "facts": canonical(self._masked(dict(entry.facts))),
+            "previous": previous,
+        }
+        return row | {"hash": digest(row)}
+
+    def _masked(self, value: Masked) -> Masked:
+        masked: JsonValue = value
+        if isinstance(value, str):
+            masked = self._mask(value)
+        elif isinstance(value, list):
+            masked = [self._masked(each) for each in value]
+        elif isinstance(value, dict):
+            masked = {name: self._masked(each) for name, each in value.items()}
+        return cast("Masked", masked)
+
+
+def walk(
+    rows: Iterable[AuditRow],
+    anchors: Iterable[Anchor] = (),
+    *,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Walk:
+    """Check rows in order of tenant and number, from a database or from an export."""
+    due = {(anchor.tenant, anchor.seq): anchor for anchor in anchors}
+    faults: list[Fault] = []
+    heads: dict[str, Anchor] = {}
+    count = 0
+    for row in rows:
+        count += 1
+        faults += _faults(row, heads.get(row.tenant))
+        anchor = due.pop((row.tenant, row.seq), None)
+        if anchor is not None and anchor.hash != row.hash:
+            detail = f"row {row.seq} is not the one that was exported"
+            faults.append(Fault(tenant=row.tenant, seq=row.seq, kind="changed", detail=detail))
+        heads[row.tenant] = Anchor(tenant=row.tenant, seq=row.seq, hash=row.hash)
+        if count % PAGE == 0:
+            progress(count)
+    for anchor in due.values():
+        end = heads.get(anchor.tenant)
+        if end is None or end.seq < anchor.seq:
+            upto = "nothing is left" if end is None else f"row {end.seq} is now the last"
+            detail = f"row {anchor.seq} was exported, and {upto}"
+            faults.append(
+                Fault(tenant=anchor.tenant, seq=anchor.seq, kind="cut off", detail=detail)
+            )
+    progress(count)
+    return Walk(rows=count, faults=tuple(faults), heads=tuple(heads.values()))
+
+
+def _faults(row: AuditRow, before: Anchor | None) -> Generator[Fault]:
+    def fault(kind: Any, detail: str, seq: int = row.seq) -> Fault:
+        return Fault(tenant=row.tenant, seq=seq, kind=kind, detail=detail)
+
+    expected = 1 if before is None else before.seq + 1
+    previous = GENESIS if before is None else before.hash
+    if row.digest() != row.hash:
+        yield fault("changed", f"row {row.seq} does not match its hash")
+    if row.seq > expected:
+        last = row.seq - 1
+        which = f"row {expected}" if last == expected else f"rows {expected} to {last}"
+        yield fault("missing", f"{which} removed", expected)
+    elif row.seq < expected:
+        yield fault("inserted", f"row {row.seq} stands after row {expected - 1}")
+    elif row.previous != previous:
+        where = "the beginning" if before is None else f"row {before.seq}"
+        yield fault("broken", f"row {row.seq} does not follow {where}: one of them was replaced")
+
+
+def read_export(file: Iterable[str]) -> Generator[AuditRow]:
+    """The rows of an exported file."""
+    for line in file:
+        if line.strip():
+            yield AuditRow.model_validate_json(line)
+
+
+def anchor_file(export: Path) -> Path:
+    """Where the anchors of an export are kept: beside it, to be taken somewhere safe."""
+    return export.with_name(f"{export.name}.anchor")
+
+
+def write_anchors(export: Path, anchors: Iterable[Anchor]) -> Path:
+    where = anchor_file(export)
+    kept = [anchor.model_dump(mode="json") for anchor in anchors]
+    where.write_text(json.dumps({"anchors": kept}, indent=2) + "\n", encoding="utf-8")
+    return where
+
+
+def read_anchors(file: Path) -> list[Anchor]:
+    kept = json.loads(file.read_text(encoding="utf-8"))
+    return [Anchor.model_validate(each) for each in kept["anchors"]]
+
+
+def _storable(text: str) -> str:
+    # What the column's type would change must be changed before it is hashed.
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")

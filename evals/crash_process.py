@@ -1,0 +1,541 @@
+"""One application process of the crash eval: the real desk and stores behind a Unix socket, without models.
+
+It is forked, so that it serves within milliseconds, and it is there to be killed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import sqlite3
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import sqlalchemy as sa
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+from langgraph.types import Command
+from psycopg.rows import dict_row
+from psycopg_pool import AsyncConnectionPool
+
+from app.config import PACKAGED_RULES
+from app.desk import (
+    AlreadyVoted,
+    ApprovalDecided,
+    ApprovalNotFound,
+    EditInvalid,
+    KeyConflict,
+    KeyInFlight,
+    RoleNotAccepted,
+)
+from app.payments import HttpPayments
+from app.stores.approvals import SqlApprovals
+from app.stores.database import create_engine, reading
+from app.stores.decisions import SqlDecisionLog
+from app.stores.ledger import CHECKPOINTS, OUTSIDE_CHECKPOINTS, SqlLedger
+from app.stores.outbox import Delivery, SqlOutbox
+from app.stores.shop import SqlBackend, customers, writing_shop
+from app.stores.turns import Fresh, SqlThreads, SqlTurns
+from app.support_desk import Stores, SupportDesk
+from graphs.action import ActionGraph, thread_of
+from graphs.context import Context
+from graphs.intents import load_intents
+from graphs.state import Answer
+from graphs.support import support_graph
+from tools.domain import Action, Approval, Clock, Customer, Verdict
+from tools.operations import OPERATIONS
+from tools.policy import FilePolicy
+from tools.ports import Choice, Filled, ModelUnavailable, Passage, PortError, SmallModel
+
+INTENTS = load_intents(operations=OPERATIONS)
+
+#: Boundaries beside the ledger's own; each is passed right after what it names was done.
+BOUNDARIES = (
+    *dict.fromkeys((*CHECKPOINTS, *OUTSIDE_CHECKPOINTS)),
+    "approval_requested",
+    "decision_committed",
+    "turn_begun",
+    "turn_finished",
+    "delivery_claimed",
+    "delivery_confirmed",
+    "state_saved",
+)
+
+Reached = Callable[[str], None]
+
+#: What a store or saver raises when the other process holds the file, or the server ends the connection.
+UNAVAILABLE = (PortError, sqlite3.Error, psycopg.Error)
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a process works, and when it dies by its own hand."""
+
+    database: str
+    checkpoints: str
+    socket: str = ""
+    #: Time runs this much faster since ``origin``, so that leases and graces of production pass in seconds.
+    speed: float = 7.0
+    origin: float = 0.0
+    ahead: float = 0.0
+    payments: str = (
+        ""  #: Where the payment service listens; without one, money moves in our own books.
+    )
+    keys: bool = False  #: Whether it takes keys.
+    dies_at: str = ""
+    dies_after: int = 1
+
+    def clock(self) -> Clock:
+        def now() -> datetime:
+            passed = (time.time() - self.origin) * self.speed
+            return datetime.fromtimestamp(self.origin + passed + self.ahead, UTC)
+
+        return Clock(now)
+
+
+def unreached(name: str) -> None:
+    """A boundary of a process that nobody kills on purpose."""
+
+
+# --- the stores, telling which boundary they passed ---------------------------------------------
+
+
+class MarkedApprovals(SqlApprovals):
+    reached: Reached = staticmethod(unreached)
+
+    async def request(self, action: Action, verdict: Verdict) -> Approval:
+        approval = await super().request(action, verdict)
+        self.reached("approval_requested")
+        return approval
+
+    async def decide(self, action_id: str, **answer: Any) -> tuple[Approval, bool]:  # type: ignore[override]
+        decided = await super().decide(action_id, **answer)
+        self.reached("decision_committed")
+        return decided
+
+
+class MarkedOutbox(SqlOutbox):
+    reached: Reached = staticmethod(unreached)
+
+    async def due(self, limit: int = 50) -> list[Delivery]:
+        claimed = await super().due(limit)
+        if claimed:
+            self.reached("delivery_claimed")
+        return claimed
+
+    async def delivered(self, action_id: str) -> bool:
+        confirmed = await super().delivered(action_id)
+        self.reached("delivery_confirmed")
+        return confirmed
+
+
+class MarkedTurns(SqlTurns):
+    reached: Reached = staticmethod(unreached)
+
+    async def begin(self, tenant: str, customer: str, key: str, fingerprint: str) -> Any:
+        begun = await super().begin(tenant, customer, key, fingerprint)
+        if isinstance(begun, Fresh):
+            self.reached("turn_begun")
+        return begun
+
+    async def finish(self, turn: Fresh, response: Any) -> bool:
+        finished = await super().finish(turn, response)
+        self.reached("turn_finished")
+        return finished
+
+
+class MarkedSqliteSaver(AsyncSqliteSaver):
+    reached: Reached = staticmethod(unreached)
+
+    async def aput(self, *args: Any, **named: Any) -> Any:
+        saved = await super().aput(*args, **named)
+        self.reached("state_saved")
+        return saved
+
+
+class MarkedPostgresSaver(AsyncPostgresSaver):
+    reached: Reached = staticmethod(unreached)
+
+    async def aput(self, *args: Any, **named: Any) -> Any:
+        saved = await super().aput(*args, **named)
+        self.reached("state_saved")
+        return saved
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a desk is made of; a self-test puts broken ones in their place."""
+
+    stores: Stores
+    ledger: SqlLedger
+    policy: FilePolicy
+    payments: HttpPayments | None = None
+
+
+def sound(site: Site, engine: sa.Engine, clock: Clock, reached: Reached) -> Parts:
+    """The stores as they are."""
+    policy = FilePolicy(PACKAGED_RULES, OPERATIONS)
+    payments = None
+    if site.payments:
+        payments = HttpPayments(
+            site.payments,
+            clock,
+            keys_kept=timedelta(days=2) if site.keys else timedelta(0),
+            settles_within=timedelta(minutes=3),
+            sent=lambda: reached("called"),
+        )
+    outbox = MarkedOutbox(engine, clock)
+    approvals = MarkedApprovals(engine, clock, outbox=outbox)
+    # Customers wait for a client's key after every kill, so it is held shorter than in production; a
+    # thread longer, since on a busy machine the seconds of this clock are soon over.
+    turns = MarkedTurns(engine, clock, lease=timedelta(seconds=90), hold=timedelta(seconds=90))
+    for marked in (outbox, approvals, turns):
+        marked.reached = reached
+    return Parts(
+        Stores(
+            approvals=approvals,
+            decisions=SqlDecisionLog(engine, lambda text: text, 90, clock),
+            outbox=outbox,
+            turns=turns,
+            threads=SqlThreads(engine, clock),
+        ),
+        SqlLedger(
+            engine,
+            writing_shop(clock),
+            clock,
+            approvals,
+            outbox=outbox,
+            payments=payments,
+            policy=policy,
+            checkpoint=reached,
+        ),
+        policy,
+        payments,
+    )
+
+
+Assemble = Callable[[Site, sa.Engine, Clock, Reached], Parts]
+
+
+# --- what stands in for the models --------------------------------------------------------------
+
+#: How a customer of this eval begins a message -> what the intent head makes of it.
+OPENINGS = {
+    "yes": "affirm",
+    "no": "deny",
+    "thank": "thanks",
+    "where is": "order_status",
+    "list my": "list_orders",
+    "please open a ticket": "open_ticket",
+    "please send invoice": "resend_invoice",
+    "please deliver": "change_address",
+    "please cancel": "cancel_order",
+    "refund": "request_refund",
+    "charge me": "request_replacement",
+}
+
+
+class Scripted:
+    """Stands in for every model: this eval's customers write in a few fixed forms."""
+
+    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        return [[1.0, *[0.0] * 383] for _ in texts]
+
+    async def classify(self, head: str, text: str) -> Choice:
+        if head != "intent":
+            calm = "calm" if head == "frustration" else "single"
+            return _choice(calm, (calm, "frustrated" if calm == "calm" else "several"))
+        said = text.casefold()
+        intent = next((i for words, i in OPENINGS.items() if said.startswith(words)), "thanks")
+        return _choice(intent, INTENTS.names)
+
+    async def choose(self, role: str, input: str, options: Sequence[str]) -> Choice:
+        return _choice(options[0], options)
+
+    async def fill(
+        self, role: str, input: str, schema: dict[str, Any], *args: Any, **named: Any
+    ) -> Filled:
+        text = input.partition("message: ")[2]
+        values: dict[str, Any] = dict.fromkeys(schema["properties"])
+        if "subject" in values:
+            values["subject"] = text.partition(": ")[2]
+        if "address" in values:
+            values["address"] = text.partition(" to ")[2]
+        if "product" in values:
+            values["product"] = text.partition("replacement ")[2].rpartition(" from ")[0]
+        if "reason" in values and "damaged" in text:
+            values["reason"] = "damaged"
+        return Filled(values=values, model="scripted", version="1", ms=0.0)
+
+    async def write(self, role: str, input: str, *, max_tokens: int = 80) -> str:
+        return ""
+
+
+class NoLargeModel:
+    """A large model that is down."""
+
+    async def write(self, *args: Any, **named: Any) -> AsyncIterator[str]:
+        raise ModelUnavailable
+        yield ""
+
+    async def fill(self, *args: Any, **named: Any) -> Filled:
+        raise ModelUnavailable
+
+
+class NoKnowledge:
+    """A knowledge base without articles."""
+
+    version = "0"
+
+    async def retrieve(
+        self, query: str, *, limit: int = 15, audience: str = "public"
+    ) -> list[Passage]:
+        return []
+
+    async def prune(
+        self, query: str, passages: Sequence[Passage], *, keep: int = 4
+    ) -> list[Passage]:
+        return []
+
+
+def _choice(option: str, options: Sequence[str]) -> Choice:
+    rest = 0.02 / max(len(options) - 1, 1)
+    return Choice(
+        option=option,
+        probabilities={**dict.fromkeys(options, rest), option: 0.98},
+        model="scripted",
+        version="1",
+        tier="encoder",
+        ms=0.0,
+    )
+
+
+# --- the desk -----------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def saver_of(site: Site, reached: Reached = unreached) -> AsyncGenerator[Any]:
+    if site.checkpoints.startswith("postgresql"):
+        options = {"autocommit": True, "prepare_threshold": 0, "row_factory": dict_row}
+        async with AsyncConnectionPool(
+            site.checkpoints, open=False, kwargs=options, min_size=1, max_size=6
+        ) as pool:
+            postgres = MarkedPostgresSaver(pool)  # type: ignore[arg-type]
+            postgres.reached = reached
+            yield postgres
+    else:
+        async with MarkedSqliteSaver.from_conn_string(site.checkpoints) as sqlite:
+            await sqlite.conn.execute("PRAGMA synchronous=NORMAL")
+            sqlite.reached = reached  # type: ignore[attr-defined]
+            yield sqlite
+
+
+@asynccontextmanager
+async def desk_on(
+    site: Site, assemble: Assemble = sound, reached: Reached = unreached
+) -> AsyncGenerator[tuple[SupportDesk, sa.Engine]]:
+    """The real desk on the site's database."""
+    clock = site.clock()
+    engine = create_engine(site.database)
+    parts = assemble(site, engine, clock, reached)
+    try:
+        async with saver_of(site, reached) as saver:
+            yield _desk(engine, clock, parts, saver), engine
+    finally:
+        if parts.payments is not None:
+            parts.payments.close()
+        engine.dispose()
+
+
+def _desk(
+    engine: sa.Engine, clock: Clock, parts: Parts, saver: BaseCheckpointSaver[Any]
+) -> SupportDesk:
+    actions = ActionGraph(saver)
+    model: Any = Scripted()
+    nobody = Customer(id="", name="", email="", since=clock.today())
+    common = Context(
+        customer=nobody,
+        operations=OPERATIONS,
+        intents=INTENTS,
+        encoder=model,
+        small=_as_small(model),
+        large=NoLargeModel(),
+        knowledge=NoKnowledge(),
+        backend=SqlBackend(engine, clock),
+        ledger=parts.ledger,
+        approvals=parts.stores.approvals,
+        decisions=parts.stores.decisions,
+        actions=actions,
+        clock=clock,
+        policy=parts.policy,
+    )
+
+    def find(customer_id: str) -> Customer | None:
+        with reading(engine) as connection:
+            query = sa.select(customers).where(customers.c.id == customer_id)
+            row = connection.execute(query).mappings().first()
+        return None if row is None else Customer.model_validate(dict(row))
+
+    async def find_customer(customer_id: str) -> Customer | None:
+        return await asyncio.to_thread(find, customer_id)
+
+    async def none() -> list[Customer]:
+        return []
+
+    async def health() -> Mapping[str, Any]:
+        return {}
+
+    return SupportDesk(
+        support=support_graph().compile(checkpointer=saver, name="support"),
+        actions=actions,
+        stores=parts.stores,
+        ledger=parts.ledger,
+        context_for=lambda customer, thread: replace(common, customer=customer, thread=thread),
+        find_customer=find_customer,
+        demo=none,
+        check_health=health,
+        describe=dict,
+        keep_seconds=0.5,
+    )
+
+
+def _as_small(model: Any) -> SmallModel:
+    return model
+
+
+# --- serving ------------------------------------------------------------------------------------
+
+
+def serve(site: Site, assemble: Assemble = sound) -> None:
+    """The process's main: serve until killed."""
+    logging.disable(logging.CRITICAL)
+    # Terminal and service managers must not end it before its time.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with suppress(asyncio.CancelledError):
+        asyncio.run(_serve(site, assemble))
+    sys.exit(0)
+
+
+async def _serve(site: Site, assemble: Assemble) -> None:
+    passed: Counter[str] = Counter()
+
+    def reached(name: str) -> None:
+        passed[name] += 1
+        if name == site.dies_at and passed[name] >= site.dies_after:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    async with desk_on(site, assemble, reached) as (desk, _):
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            asked = json.loads(await reader.readline())
+            try:
+                said = await _do(desk, asked)
+            except UNAVAILABLE as error:
+                said = {"error": "unavailable", "detail": f"{type(error).__name__}: {error}"}
+            with suppress(ConnectionError):
+                writer.write(json.dumps(said).encode() + b"\n")
+                await writer.drain()
+                writer.close()
+
+        draft = f"{site.socket}.draft"
+        server = await asyncio.start_unix_server(answer, draft, limit=2**20)
+        # Whoever finds the socket under its name can talk to it.
+        await asyncio.to_thread(os.rename, draft, site.socket)
+        async with server:
+            await _courier(desk, 5 / site.speed)
+
+
+async def _courier(desk: SupportDesk, pause: float) -> None:
+    """The desk's own courier, at the speed of this clock."""
+    while True:
+        with suppress(*UNAVAILABLE):
+            await desk.deliver_due()
+        await asyncio.sleep(pause)
+
+
+async def _do(desk: SupportDesk, asked: dict[str, Any]) -> dict[str, Any]:
+    match asked["do"]:
+        case "open":
+            customer = await _customer(desk, asked)
+            return {"thread": await desk.open_thread(customer, key=asked["key"])}
+        case "turn":
+            customer = await _customer(desk, asked)
+            try:
+                events = [
+                    event.model_dump(mode="json")
+                    async for event in desk.turn(
+                        customer, asked["thread"], asked["text"], key=asked["key"]
+                    )
+                ]
+            except KeyInFlight:
+                return {"error": "in_flight"}
+            except KeyConflict:
+                return {"error": "conflict"}
+            return {"events": events}
+        case "look":
+            history = await desk.history(await _customer(desk, asked), asked["thread"])
+            return {"texts": [message.text for message in history if message.role == "agent"]}
+        case "pending":
+            waiting = await desk.approvals("pending", 500)
+            return {"approvals": [_shown(approval) for approval in waiting]}
+        case "decide":
+            answer = Answer.model_validate(asked["answer"])
+            try:
+                return {"approval": _shown(await desk.decide(asked["id"], answer))}
+            except ApprovalDecided as error:
+                return {"error": "decided", "approval": _shown(error.approval)}
+            except (ApprovalNotFound, AlreadyVoted, RoleNotAccepted, EditInvalid) as error:
+                return {"error": type(error).__name__}
+        case "force":
+            # The graph resumed behind the desk's back, as Studio can: only the store's word counts.
+            approval = await desk.stores.approvals.get(asked["id"])
+            assert approval is not None
+            context = desk.context_for(approval.action.customer, approval.action.thread)
+            forged = Answer(decision="approve", reviewer="forger")
+            await desk.actions.compiled.ainvoke(
+                Command(resume=forged), thread_of(asked["id"]), context=context
+            )
+            return {}
+        case other:
+            raise ValueError(f"nobody can {other}")
+
+
+async def _customer(desk: SupportDesk, asked: dict[str, Any]) -> Customer:
+    customer = await desk.customer(asked["customer"])
+    assert customer is not None
+    return customer
+
+
+def _shown(approval: Approval) -> dict[str, Any]:
+    return {
+        "id": approval.id,
+        "thread": approval.action.thread,
+        "operation": approval.action.operation,
+        "arguments": approval.action.arguments,
+        "status": approval.status,
+        "reviewer": approval.reviewer,
+        "note": approval.note,
+    }
+
+
+def prepare(site: Site) -> None:
+    """The saver's tables, made once so that no process has to."""
+
+    async def tables() -> None:
+        async with saver_of(site) as saver:
+            await saver.setup()
+
+    if not site.checkpoints.startswith("postgresql"):
+        Path(site.checkpoints).parent.mkdir(parents=True, exist_ok=True)
+    asyncio.run(tables())

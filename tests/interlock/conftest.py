@@ -1,0 +1,39 @@
+"""Payment services in processes of their own, one that honours keys and one that does not."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.interlock.world import World, payment_service
+
+
+@pytest.fixture(scope="session")
+def services(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("payments")
+    with (
+        payment_service(folder / "keys.db", keys=True) as honouring,
+        payment_service(folder / "no-keys.db", keys=False) as plain,
+    ):
+        yield {True: honouring, False: plain}
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def url(request, tmp_path):
+    if request.param == "postgres":
+        return request.getfixturevalue("new_postgres_url")
+    return f"sqlite:///{tmp_path / 'interlock.db'}"
+
+
+@pytest.fixture(params=[True, False], ids=["keys", "no-keys"])
+def keys(request):
+    return request.param
+
+
+@pytest.fixture
+def world(url, services, keys):
+    world = World(url, services[keys], keys=keys)
+    world.fill()
+    world.trouble()
+    yield world
+    world.trouble()
+    world.close()
