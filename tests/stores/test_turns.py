@@ -85,7 +85,11 @@ async def test_a_long_turn_keeps_its_key(turns, world):
 async def test_of_many_sendings_at_once_one_is_fresh(turns):
     """Thirty-two duplicates race for a key."""
     with ThreadPoolExecutor(32) as pool:
-        found = list(pool.map(lambda _: turns._begin("northfell", "C-1", "k", "hello"), range(32)))
+        found = list(
+            pool.map(
+                lambda _: turns._begin("northfell", "C-1", "k", "hello", turns._lease), range(32)
+            )
+        )
     assert sum(isinstance(each, Fresh) for each in found) == 1
     assert sum(isinstance(each, InFlight) for each in found) == 31
 
