@@ -137,6 +137,7 @@ class DeskWorld:
             support=support_graph().compile(checkpointer=saver, name="support"),
             actions=actions,
             stores=stores,
+            ledger=ledger,
             context_for=context_for,
             find_customer=find_customer,
             demo=everybody,

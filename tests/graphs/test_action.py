@@ -238,14 +238,23 @@ async def test_proposing_while_it_waits_changes_nothing(world):
 
 @pytest.mark.parametrize(
     "value",
-    ["yes", "approve", True, 1, {"decision": "approve"}, {"reviewer": "olga"},
-     {"decision": "approve", "reviewer": ""}, {"decision": "sure", "reviewer": "olga"}, []],
+    ["yes", "approve", True, 1, {"reviewer": "olga"}, {"decision": "sure", "reviewer": "olga"}, []],
 )  # fmt: skip
 async def test_free_text_approves_nothing(world, value):
     """Only a typed answer resumes; the question stays open."""
     action = await waiting_refund(world)
     with pytest.raises(ValidationError):
         await resume_raw(world, action, value)
+    assert refunds(world) == 0
+    assert (await world.approvals.get(action.id)).status == "pending"
+    assert (await world.decide(action.id)).status == "executed"
+
+
+@pytest.mark.parametrize("reviewer", ["", "olga"])
+async def test_a_typed_answer_by_nobody_approves_nothing(world, reviewer):
+    """Who answers is known from the context; what a resume says of it is not believed."""
+    action = await waiting_refund(world)
+    await resume_raw(world, action, {"decision": "approve", "reviewer": reviewer})
     assert refunds(world) == 0
     assert (await world.approvals.get(action.id)).status == "pending"
     assert (await world.decide(action.id)).status == "executed"
@@ -260,11 +269,12 @@ async def test_an_answer_to_another_question_does_nothing(world):
 
 
 async def test_a_raw_edit_runs_nothing(world):
-    """An edit has to be gated again: on this thread it ends in a block."""
+    """An edit by nobody changes nothing: the question stays as it was."""
     action = await waiting_refund(world)
     edit = Answer(decision="edit", reviewer="olga", arguments={"amount": "9999"})
     await resume_raw(world, action, edit)
-    assert (await world.actions.propose(action, world.context)).status == "blocked"
+    assert (await world.actions.propose(action, world.context)).status == "pending"
+    assert (await world.approvals.get(action.id)).action == action
     assert refunds(world) == 0
 
 
@@ -355,6 +365,7 @@ async def test_an_unknown_outcome_is_looked_up_and_not_retried(world):
             return done.model_copy(update={"status": "unknown", "result": {}})
 
         find = staticmethod(real.find)
+        reconcile = staticmethod(real.reconcile)
 
     world.ledger = Uncertain()
     outcome = await world.actions.propose(action, world.context)
@@ -368,10 +379,10 @@ async def test_an_edit_is_another_action(world):
     """Other arguments: another fingerprint and id under the same key; twice edited still one root."""
     action = await waiting_refund(world)
     operation = OPERATIONS["request_refund"]
-    one = edited(
-        action, operation, Answer(decision="edit", reviewer="o", arguments={"amount": "1"})
-    )
-    two = edited(one, operation, Answer(decision="edit", reviewer="o", arguments={"amount": "2"}))
+    late = Answer(decision="edit", reviewer="o", arguments={"reason": "late"})
+    one = await edited(action, operation, late, world.context, actor="agent")
+    damaged = Answer(decision="edit", reviewer="o", arguments={"reason": "damaged"})
+    two = await edited(one, operation, damaged, world.context, actor="agent")
     assert len({action.id, one.id, two.id}) == len({a.fingerprint for a in (action, one, two)}) == 3
     assert {action.key} == {one.key, two.key}
     assert one.id.split(".")[0] == two.id.split(".")[0] == action.id
@@ -381,10 +392,12 @@ async def test_an_edit_is_another_action(world):
 async def test_an_edit_that_is_not_valid_says_why(world, arguments):
     """A reviewer cannot smuggle values in either."""
     action = await waiting_refund(world)
-    problem = edited(
+    problem = await edited(
         action,
         OPERATIONS["request_refund"],
         Answer(decision="edit", reviewer="o", arguments=arguments),
+        world.context,
+        actor="agent",
     )
     assert isinstance(problem, str)
     assert next(iter(arguments)) in problem

@@ -10,6 +10,7 @@ from graphs.context import Limits
 from graphs.loop import evaluator_input, guard, next_step
 from graphs.state import Plan, Step
 from tests.graphs.world import OPERATIONS, Slow, World
+from tools.domain import Outcome
 from tools.domain import OrderStatus
 from tools.ports import BackendUnavailable, ModelOutputInvalid, ModelUnavailable
 
@@ -435,6 +436,9 @@ async def test_unknown_is_never_repeated(ana):
 
         async def find(self, *_):
             return None
+
+        async def reconcile(self, action, operation):
+            return Outcome(status="unknown", action_id=action.id, operation=operation.name)
 
     await ask(ana, "cancel SB-10482 and cancel my plan", "cancel_order", "cancel_subscription")
     ana.ledger = Uncertain()
