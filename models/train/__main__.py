@@ -23,7 +23,10 @@ console = Console()
 @app.command()
 def train(
     role: Annotated[
-        str, typer.Argument(help="A head (intent, frustration, complexity, consequence), an adapter, or heads.")
+        str,
+        typer.Argument(
+            help="A head (intent, frustration, complexity, consequence), an adapter, or heads."
+        ),
     ],
     data: Annotated[
         Path, typer.Option(envvar="SIGNALBOX_DATA", help="Folder with the public data sets.")
