@@ -10,8 +10,7 @@ from graphs.context import Limits
 from graphs.loop import evaluator_input, guard, next_step
 from graphs.state import Plan, Step
 from tests.graphs.world import OPERATIONS, Slow, World
-from tools.domain import Outcome
-from tools.domain import OrderStatus
+from tools.domain import OrderStatus, Outcome
 from tools.ports import BackendUnavailable, ModelOutputInvalid, ModelUnavailable
 
 THREE = "cancel SB-10482, refund it to my card and tell me how long the refund takes"
