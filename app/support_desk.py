@@ -194,7 +194,9 @@ class SupportDesk:
                 config,
                 context=context,
                 stream_mode="custom",
-                durability="async",
+                # Each step is on disk before the next begins: a write must never outlive what the thread
+                # remembers of the request it belongs to.
+                durability="sync",
                 subgraphs=True,
             ):
                 event = Event.model_validate(data)
