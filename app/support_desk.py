@@ -147,7 +147,7 @@ class SupportDesk:
                 case Fresh():
                     claim = begun
             # A retry after a crash is the same turn: same message ids, same action keys.
-            turn_id = f"t_{_digest(customer.tenant, customer.id, key)[:20]}"
+            turn_id = turn_id_of(customer, key)
         context = self.tracing.wrap(self.context_for(customer, thread))
         turn = Turn(id=turn_id, text=text, at=context.clock.now())
         events: list[Event] = []
@@ -181,7 +181,9 @@ class SupportDesk:
             if snapshot.values.get("handed_off"):
                 # A process that died after the hand-off may not have put it on the operators' list.
                 await self.stores.threads.set_handed_off(context.thread, True)
-            if given is not None and (reply := _reply_to(turn, snapshot.values)) is not None:
+            if given is not None and (
+                reply := _reply_to(turn, snapshot.values) or _said_since(turn, snapshot.values)
+            ):
                 # Somebody finished it after a crash: playing it again would answer another question.
                 yield _final(reply, turn, context.thread)
                 if turn.outcome is not None:
@@ -516,6 +518,11 @@ def _age(approval: Approval, desk: SupportDesk) -> float:
     return (now - decided).total_seconds()
 
 
+def turn_id_of(customer: Customer, key: str) -> str:
+    """The turn that a customer's key names."""
+    return f"t_{_digest(customer.tenant, customer.id, key)[:20]}"
+
+
 def _config(thread: str) -> Any:
     return {"configurable": {"thread_id": thread}, "recursion_limit": RECURSION_LIMIT}
 
@@ -527,6 +534,18 @@ def _digest(*parts: str) -> str:
 def _is_write(event: Event, context: Context) -> bool:
     operation = context.operations.get(str(event.data.get("operation", "")))
     return operation is None or operation.writes
+
+
+def _said_since(turn: Turn, values: Mapping[str, Any]) -> AIMessage | None:
+    """The last thing said after this turn's message, when a crash cut the turn off and the thread went on.
+
+    Playing it now would answer what was asked in the meantime: a yes would find nothing to confirm."""
+    messages: list[AnyMessage] = values.get("messages", [])
+    places = [i for i, m in enumerate(messages) if m.id == f"{turn.id}:in"]
+    if not places:
+        return None
+    later = [m for m in messages[places[0] + 1 :] if isinstance(m, AIMessage)]
+    return later[-1] if later else None
 
 
 def _reply_to(turn: Turn, values: Mapping[str, Any]) -> AIMessage | None:

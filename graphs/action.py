@@ -86,6 +86,9 @@ async def classify(state: ActionState, runtime: Runtime[Context]) -> dict[str, A
     if operation is None:
         await _record(context, action, None, replies.unknown_operation())
         return _blocked(action, replies.unknown_operation())
+    if operation.writes and (ran := await _ran(context, action)) is not None:
+        # A process died after the effect: asking whether it may happen now would get the wrong answer.
+        return {"outcome": ran.model_copy(update={"replayed": True})}
     seen = await _first_look(context, action, operation)
     judged = seen.consequence if seen is not None and seen.sure else None
     if seen is not None and operation.consequence is not Consequence.UNKNOWN:
@@ -117,6 +120,13 @@ async def classify(state: ActionState, runtime: Runtime[Context]) -> dict[str, A
     if weighed.refusal is not None:
         return {"verdict": weighed, **_blocked(action, weighed.refusal)}
     return {"verdict": weighed, "outcome": None}
+
+
+async def _ran(context: Context, action: Action) -> Outcome | None:
+    """What came of this very action, where the ledger knows it."""
+    found = await context.ledger.find(action.tenant, action.operation, action.key)
+    settled = found is not None and found.status in ("executed", "failed")
+    return found if settled and found is not None and found.action_id == action.id else None
 
 
 async def _first_look(context: Context, action: Action, operation: Operation) -> Judged | None:

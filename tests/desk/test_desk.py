@@ -6,9 +6,10 @@ import asyncio
 from dataclasses import replace
 
 import pytest
+from langchain_core.messages import AIMessage, HumanMessage
 
 from app.desk import ApprovalDecided, ApprovalNotFound, KeyConflict, KeyInFlight, ThreadNotFound
-from app.support_desk import EditInvalid
+from app.support_desk import EditInvalid, turn_id_of
 from graphs.state import Answer
 from tests.desk.world import Killed
 from tools.ports import BackendUnavailable
@@ -333,3 +334,15 @@ async def test_a_hand_off_survives_a_kill(world, desk, thread):
         await courier(world, restarted)
         assert [h["thread"] for h in await restarted.hand_offs()] == [thread]
     assert len(world.rows("tickets", customer_id="ana")) == 1
+
+
+async def test_a_yes_whose_answer_came_as_news_is_not_asked_about_again(world, desk, thread):
+    """A retry of a turn that a crash cut off, on a thread that went on, hears what was said since."""
+    cut_off = f"{turn_id_of(world.customers['ana'], 'k-1')}:in"
+    said = [HumanMessage("yes", id=cut_off), AIMessage("Done: it is cancelled.", id="act_1:out")]
+    config = {"configurable": {"thread_id": thread}}
+    await desk.support.aupdate_state(config, {"messages": said}, as_node="deliver")
+
+    events = await world.say(desk, thread, "yes", "affirm", key="k-1")
+    assert events[-1].data["text"] == "Done: it is cancelled."
+    assert await texts(world, desk, thread) == ["Done: it is cancelled."]

@@ -252,7 +252,8 @@ class Outages:
         method = getattr(self._port, name)
 
         async def guarded(*args: Any, **named: Any) -> Any:
-            self.calls.append(name)
+            if name != "find":  # Looking something up does nothing to it.
+                self.calls.append(name)
             if self.before[name]:
                 raise self.before[name].popleft()
             result = await method(*args, **named)
