@@ -1,4 +1,4 @@
-"""The crash eval finds nothing in the stores as they are, and finds what a broken one does."""
+"""The crash eval finds what broken stores do."""
 
 from __future__ import annotations
 
@@ -6,18 +6,6 @@ import pytest
 
 from evals.crash import report, run
 from tests.evals.mutants import effect_first, keyless, nameless
-
-
-@pytest.mark.slow
-@pytest.mark.postgres
-@pytest.mark.parametrize("database", ["sqlite", "postgres"])
-def test_killed_processes_lose_and_repeat_nothing(database):
-    """Thirty processes die on each database; the books agree with what everybody was told."""
-    found = report(run(30, database=database, backend="books"))
-
-    assert found.ok, found.failures
-    assert found.figures[0].value >= 30
-    assert found.figures[2].value > 5, "it did something"
 
 
 @pytest.mark.slow
