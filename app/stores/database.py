@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from filelock import FileLock
 from sqlalchemy import event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
@@ -19,6 +20,8 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 #: Any fixed number: it names the lock that lets one replica migrate while the others wait.
 MIGRATION_LOCK = 4_021_048
+#: How long a process waits for another one's migration of the same file.
+MIGRATION_SECONDS = 120
 
 metadata = sa.MetaData(
     naming_convention={
@@ -116,6 +119,20 @@ def head() -> str:
 
 def migrate(url: str) -> bool:
     """Bring the database to the newest schema; False when there was nothing to do."""
+    with _alone(url):
+        return _migrated(url)
+
+
+def _alone(url: str) -> AbstractContextManager[object]:
+    """One process at a time on a SQLite file: two that both turn it to WAL would not wait for each other."""
+    parsed = database_url(url)
+    if parsed.get_backend_name() != "sqlite" or parsed.database in {None, "", ":memory:"}:
+        return nullcontext()
+    Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(f"{parsed.database}.migrating", timeout=MIGRATION_SECONDS)
+
+
+def _migrated(url: str) -> bool:
     engine = create_engine(url)
     try:
         with reading(engine) as connection:
