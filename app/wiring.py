@@ -6,6 +6,7 @@ import asyncio
 import logging
 import sqlite3
 import sys
+import threading
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -50,6 +51,10 @@ log = logging.getLogger(__name__)
 
 #: What is being prepared, how much of it is done, and how much there is (0: not known).
 Progress = Callable[[str, int, int], None]
+
+
+#: Seconds after the index is open until the cross-encoder is loaded behind it.
+PRUNER_WAITS = 2.0
 
 
 def _quiet(what: str, done: int, total: int) -> None:
@@ -302,6 +307,13 @@ async def _knowledge(
     from app.knowledge.knowledge import HybridKnowledge
     from app.knowledge.pruner import LoraPruner
 
+    started = threading.Event()
+
+    def load_pruner() -> LoraPruner:
+        # Its imports would take the interpreter from everything the first answer waits for.
+        started.wait()
+        return LoraPruner.load(SHIPPED, folder)
+
     key = settings.qdrant_api_key.get_secret_value() if settings.qdrant_api_key else None
     folder = settings.data_dir / "knowledge"
     knowledge = await asyncio.to_thread(
@@ -310,7 +322,7 @@ async def _knowledge(
             encoder,
             url=settings.qdrant_url,
             key=key,
-            load_pruner=lambda: LoraPruner.load(SHIPPED, folder),
+            load_pruner=load_pruner,
             clock=clock,
         )
     )
@@ -319,8 +331,10 @@ async def _knowledge(
             [settings.knowledge_dir],
             progress=lambda done, total, _: progress("Reading the knowledge base", done, total),
         )
+        asyncio.get_running_loop().call_later(PRUNER_WAITS, started.set)
         yield knowledge
     finally:
+        started.set()
         await asyncio.to_thread(knowledge.close)
 
 
