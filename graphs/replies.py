@@ -257,7 +257,3 @@ def not_approved() -> str:
 
 def unknown_operation() -> str:
     return render("unknown_operation")
-
-
-def outcome_unknown() -> str:
-    return render("unknown")

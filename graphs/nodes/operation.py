@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from langgraph.runtime import Runtime
-from pydantic import BaseModel, JsonValue, ValidationError
+from pydantic import JsonValue, ValidationError
 
 from graphs import extraction, replies
 from graphs.context import Context
 from graphs.keys import action_id, action_key, fingerprint
 from graphs.nodes.turn import hand_off_summary, log, offer_hand_off, top
-from graphs.state import Draft, Extraction, Next, Pending, Screening, SupportState
+from graphs.state import Draft, Extraction, Next, Pending, SupportState
 from tools.domain import Action, Decision, Operation, OperationFailed, Outcome, Preview
 from tools.numbers import means_newest
 from tools.policy import facts_about
@@ -480,10 +480,6 @@ async def tell_outcome(state: SupportState, runtime: Runtime[Context]) -> dict[s
     return {"outcome": outcome, "draft": Draft(text=text, tells=(outcome.action_id,))}
 
 
-def parse_result(operation: Operation, outcome: Outcome) -> BaseModel | None:
-    return operation.result.model_validate(outcome.result) if outcome.status == "executed" else None
-
-
 def _ticket(outcome: Outcome) -> str:
     return str(outcome.result.get("ticket_number", ""))
 
@@ -499,7 +495,6 @@ def _without(state: SupportState, extracted: Extraction) -> tuple[Pending, ...]:
 
 
 __all__ = [
-    "Screening",
     "act",
     "ask",
     "carry_out",
@@ -509,7 +504,6 @@ __all__ = [
     "extract",
     "format_outcome",
     "implausible",
-    "parse_result",
     "propose",
     "read_arguments",
     "resolve",

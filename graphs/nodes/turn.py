@@ -17,7 +17,7 @@ from graphs.screening import screen_text
 from graphs.state import Draft, Pending, Route, SupportState
 from graphs.validation import validate_draft
 from tools.domain import Alternative, Decision, Tier
-from tools.ports import Choice, ModelOutputInvalid, ModelUnavailable, PortError
+from tools.ports import Choice, ModelOutputInvalid, PortError
 from tools.privacy import find_pii
 
 _CITATION = re.compile(r"\[(\d+)\]")
@@ -475,7 +475,6 @@ async def log(runtime: Runtime[Context], state: SupportState, *decisions: Decisi
 
 
 __all__ = [
-    "ModelUnavailable",
     "Reading",
     "clarify",
     "decision",
