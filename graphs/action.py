@@ -346,12 +346,8 @@ async def _replace(context: Context, approval: Approval, answer: Answer) -> dict
     action = await edited(approval.action, operation, answer, context, actor=reviewer.role)
     if isinstance(action, str):
         return {"approval": approval, "answer": None}
-    closed, changed = await context.approvals.decide(
-        approval.id,
-        approve=False,
-        reviewer=reviewer.name,
-        role=reviewer.role,
-        note=f"Replaced by {action.id}",
+    closed, changed = await context.approvals.replace(
+        approval.id, action, reviewer=reviewer.name, role=reviewer.role, note=answer.note
     )
     if not changed:
         return {"approval": closed, "answer": None}

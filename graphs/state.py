@@ -102,6 +102,7 @@ class Step(Record):
     status: Literal["waiting", "pending", "done", "failed", "skipped"] = "waiting"
     note: str = ""  #: What to tell the customer about it.
     action_id: str | None = None
+    settled: bool = True  #: Nothing more will be heard of its action.
     told: bool = False  #: A reply has reported it.
 
 

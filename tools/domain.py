@@ -337,6 +337,11 @@ class Approval(Record):
         return not refused and len(given) >= max(needed, self.verdict.votes_needed)
 
 
+def replaced_by(successor: Action) -> str:
+    """The note on a question that a reviewer's edit closed."""
+    return f"Replaced by {successor.id}"
+
+
 def accepts(least: ReviewerRole, role: ReviewerRole) -> bool:
     return role == "admin" or least == "agent"
 
@@ -360,6 +365,14 @@ class Outcome(Record):
     result: dict[str, JsonValue] = {}
     reason: str = ""  #: A sentence a customer may read.
     replayed: bool = False
+    recorded: bool = (
+        True  #: False where something was down: what the stores say later is still news.
+    )
+
+    @property
+    def settled(self) -> bool:
+        """Nothing more will be heard of it: who was told this was told everything."""
+        return self.recorded and self.status not in ("pending", "unknown")
 
 
 class Unsettled(Record):

@@ -34,6 +34,7 @@ from tools.domain import (
     Ticket,
     Verdict,
     Vote,
+    replaced_by,
 )
 from tools.numbers import FIRST_NUMBERS, PREFIXES, number_for
 from tools.policy import NoRules, Policy, Ruling, facts_about
@@ -271,6 +272,19 @@ class MemoryApprovals:
             )
         self._approvals[action_id] = voted
         return voted, True
+
+    async def replace(
+        self,
+        action_id: str,
+        successor: Action,
+        *,
+        reviewer: str,
+        role: ReviewerRole = "agent",
+        note: str | None = None,
+    ) -> tuple[Approval, bool]:
+        # What dies with this process needs no note of what comes next.
+        note = note or replaced_by(successor)
+        return await self.decide(action_id, approve=False, reviewer=reviewer, role=role, note=note)
 
     async def get(self, action_id: str) -> Approval | None:
         return self._current(action_id) if action_id in self._approvals else None

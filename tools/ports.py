@@ -308,6 +308,21 @@ class Approvals(Protocol):
         or an approval by a role the verdict does not accept. Raises KeyError for an unknown id."""
         ...
 
+    async def replace(
+        self,
+        action_id: str,
+        successor: Action,
+        *,
+        reviewer: str,
+        role: ReviewerRole = "agent",
+        note: str | None = None,
+    ) -> tuple[Approval, bool]:
+        """Close a pending question because a reviewer changed its arguments, and write down in the same
+        moment which action takes its place: a crash may come before that one is at the gate.
+
+        The flag is False when it was not pending any more. Raises KeyError for an unknown id."""
+        ...
+
     async def get(self, action_id: str) -> Approval | None: ...
     async def pending(self, *, limit: int = 50) -> list[Approval]: ...
 
