@@ -67,8 +67,9 @@ COURIER_SECONDS = 5.0
 COURIER_HANDS = 4
 #: How often keys past their time are forgotten, in seconds.
 PRUNE_SECONDS = 3600.0
-#: How often a thread that another process plays on is asked for again, in seconds.
-THREAD_POLL_SECONDS = 0.05
+#: After how long a thread that another process plays on is asked for again, and the longest such pause:
+#: each look is a write, and whoever died over the thread holds it for seconds.
+THREAD_POLL_SECONDS, THREAD_POLL_LONGEST = 0.05, 0.5
 
 Support = CompiledStateGraph[SupportState, Context, SupportState, SupportState]
 
@@ -489,8 +490,10 @@ class SupportDesk:
             lock = self._locks[thread] = asyncio.Lock()
         async with lock:
             # Another process holds it; no event of theirs reaches us, so its row is looked at again.
-            while (held := await self.stores.turns.hold(thread)) is None:  # noqa: ASYNC110
-                await asyncio.sleep(THREAD_POLL_SECONDS)
+            pause = THREAD_POLL_SECONDS
+            while (held := await self.stores.turns.hold(thread)) is None:
+                await asyncio.sleep(pause)
+                pause = min(pause * 1.5, THREAD_POLL_LONGEST)
             keeping = asyncio.create_task(self._keep(held))
             try:
                 yield

@@ -62,7 +62,6 @@ INTENTS = load_intents(operations=OPERATIONS)
 
 #: Boundaries beside the ledger's own; each is passed right after what it names was done.
 BOUNDARIES = (
-    *dict.fromkeys((*CHECKPOINTS, *OUTSIDE_CHECKPOINTS)),
     "approval_requested",
     "decision_committed",
     "turn_begun",
@@ -71,6 +70,13 @@ BOUNDARIES = (
     "delivery_confirmed",
     "state_saved",
 )
+
+
+def boundaries_of(backend: str) -> tuple[str, ...]:
+    """Where a process can die by its own hand; those around a call only where there is somebody to call."""
+    outside = () if backend == "books" else OUTSIDE_CHECKPOINTS
+    return (*dict.fromkeys((*CHECKPOINTS, *outside)), *BOUNDARIES)
+
 
 Reached = Callable[[str], None]
 
