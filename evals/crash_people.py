@@ -131,7 +131,7 @@ class Reviewers:
             open_ = [q for q in waiting if self._decision(q) != "ignore"]
             if open_:
                 self.idle = time.monotonic()
-                await asyncio.gather(*(self._answer(q) for q in open_[:6]))
+                await asyncio.gather(*(self._answer(q) for q in open_[:IN_FLIGHT]))
             await asyncio.sleep(0.1)
 
     def _decision(self, question: dict[str, Any]) -> str:

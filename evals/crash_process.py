@@ -205,7 +205,7 @@ def sound(site: Site, engine: sa.Engine, clock: Clock, reached: Reached) -> Part
     approvals = MarkedApprovals(engine, clock, outbox=outbox)
     # Customers wait for a client's key after every kill, so it is held shorter than in production; a
     # thread longer, since on a busy machine the seconds of this clock are soon over.
-    turns = MarkedTurns(engine, clock, lease=timedelta(seconds=90), hold=timedelta(seconds=90))
+    turns = MarkedTurns(engine, clock, lease=timedelta(seconds=30), hold=timedelta(seconds=60))
     for marked in (outbox, approvals, turns):
         marked.reached = reached
     return Parts(

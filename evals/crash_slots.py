@@ -16,10 +16,10 @@ from typing import Any
 
 PROCESSES = 2
 #: How long a process lives that is killed at a random moment, in seconds.
-LIVES = (0.2, 1.0)
+LIVES = (0.2, 1.6)
 AT_RANDOM = "a random moment"
 #: How long one that is to die at a boundary is given to come there, in seconds.
-TO_BOUNDARY = 4.0
+TO_BOUNDARY = 10.0
 
 
 class ConnectionLost(Exception):

@@ -8,6 +8,7 @@ import logging
 import tempfile
 from pathlib import Path
 
+import evals.__main__  # noqa: F401  # A forked process imports its parent's main module again.
 from app.stores.database import create_engine
 from evals.crash import a_site
 from evals.crash_process import Site, desk_on
