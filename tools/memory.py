@@ -15,6 +15,7 @@ from pydantic import BaseModel, JsonValue, ValidationError
 from tools.domain import (
     Action,
     Approval,
+    Attempt,
     AuditEntry,
     Charge,
     Clock,
@@ -355,6 +356,11 @@ class MemoryLedger:
     async def find(self, tenant: str, operation: str, key: str) -> Outcome | None:
         entry = self._entries.get((tenant, operation, key))
         return None if entry is None else entry.outcome
+
+    async def attempt(self, action: Action) -> Attempt:
+        found = await self.find(action.tenant, action.operation, action.key)
+        own = found is not None and found.action_id == action.id
+        return Attempt(number=1 if found is None else 2, outcome=found if own else None)
 
     async def reconcile(self, action: Action, operation: Operation) -> Outcome:
         """Books in memory leave nothing in between: an outcome is known or it never began."""

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 from tools.domain import (
     Action,
     Approval,
+    Attempt,
     AuditEntry,
     Charge,
     Customer,
@@ -242,6 +243,10 @@ class Ledger(Protocol):
         ...
 
     async def find(self, tenant: str, operation: str, key: str) -> Outcome | None: ...
+
+    async def attempt(self, action: Action) -> Attempt:
+        """Which try of this very action would begin now, and what came of the ones before."""
+        ...
 
     async def reconcile(self, action: Action, operation: Operation) -> Outcome:
         """Settle an unknown outcome by the operation's own lookup, or leave it to a person.
