@@ -582,8 +582,8 @@ class SqlLedger:
         if payments.keyed(asked.called_at):
             try:
                 payment = payments.pay(order, asked.action.key)
-            except (PaymentNotSent, PaymentUncertain):
-                return left("Sent again under its key, and there was no clear answer.")
+            except (PaymentNotSent, PaymentUncertain) as error:
+                return left(f"Sent again under its key, without a clear answer. {error}")
             except PaymentRefused:
                 return self._decline(asked, "reconciliation", DECLINED, by="key")
             return self._finish(asked, "reconciliation", payment, by="key")
