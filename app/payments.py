@@ -26,6 +26,10 @@ UNDECIDED = {
     HTTPStatus.TOO_MANY_REQUESTS,
 }
 
+KEY_TAKEN = (
+    "The payment service refuses the request or its key (422): somebody has to look into its books."
+)
+
 #: What can only happen before the first byte of a request has left.
 NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
@@ -98,7 +102,10 @@ class HttpPayments:
             return _payment(answer, order)
         if answer.is_client_error and answer.status_code not in UNDECIDED:
             raise PaymentRefused
-        raise PaymentUncertain
+        if answer.status_code == HTTPStatus.UNPROCESSABLE_ENTITY:
+            # Whatever was paid under this key was not this order: asking again will not change that.
+            raise PaymentUncertain(KEY_TAKEN)
+        raise PaymentUncertain(f"The payment service answered {answer.status_code}.")
 
     def find(self, reference: str) -> list[Payment]:
         try:

@@ -11,11 +11,13 @@ import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 from weakref import WeakValueDictionary
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 from langgraph.graph.state import CompiledStateGraph
+from langgraph.types import StateSnapshot
 
 from app.desk import (
     AlreadyVoted,
@@ -61,10 +63,13 @@ log = logging.getLogger(__name__)
 RECURSION_LIMIT = 80
 #: How often what nobody delivered is looked for, in seconds.
 COURIER_SECONDS = 5.0
+#: How many of those it works on at once.
+COURIER_HANDS = 4
 #: How often keys past their time are forgotten, in seconds.
 PRUNE_SECONDS = 3600.0
-#: How often a thread that another process plays on is asked for again, in seconds.
-THREAD_POLL_SECONDS = 0.05
+#: After how long a thread that another process plays on is asked for again, and the longest such pause:
+#: each look is a write, and whoever died over the thread holds it for seconds.
+THREAD_POLL_SECONDS, THREAD_POLL_LONGEST = 0.05, 0.5
 
 Support = CompiledStateGraph[SupportState, Context, SupportState, SupportState]
 
@@ -170,14 +175,13 @@ class SupportDesk:
         ) as traced:
             config["callbacks"] = list(traced.callbacks)
             snapshot = await self.support.aget_state(config)
-            given: Any = {"turn": turn}
-            if snapshot.next and (left := snapshot.values.get("turn")) is not None:
-                if left.id == turn.id:
-                    given = None
-                else:
-                    await self._finish_crashed(config, context, left)
-                    # It may have been this very turn, whose id no step had written down yet.
-                    snapshot = await self.support.aget_state(config)
+            if (left := _left_in(snapshot)) is not None and left.id != turn.id:
+                await self._finish_crashed(config, context, left)
+                # It may have been this very turn, whose id no step had written down yet.
+                snapshot = await self.support.aget_state(config)
+                left = _left_in(snapshot)
+            # What was begun goes on where it stopped, also when finishing it just failed once more.
+            given: Any = None if left is not None and left.id == turn.id else {"turn": turn}
             if snapshot.values.get("handed_off"):
                 # A process that died after the hand-off may not have put it on the operators' list.
                 await self.stores.threads.set_handed_off(context.thread, True)
@@ -189,7 +193,8 @@ class SupportDesk:
                 if turn.outcome is not None:
                     await self.stores.outbox.delivered(turn.outcome.action_id)
                 return
-            done: set[str] = set()
+            written: set[str] = set()
+            told: set[str] = set()
             # With the subgraphs': a plan's steps announce their actions from inside the loop.
             async for _, data in self.support.astream(
                 given,
@@ -203,8 +208,10 @@ class SupportDesk:
             ):
                 event = Event.model_validate(data)
                 if event.event == "tool" and _is_write(event, context):
-                    done.add(str(event.data.get("action", "")))
+                    written.add(str(event.data.get("action", "")))
                 if event.event == "final":
+                    # Only what this reply tells: an action that still waited may be decided by now.
+                    told = written.intersection(event.data.get("actions", ()))
                     event = event.model_copy(
                         update={"data": {**event.data, "turn": turn.id, "thread": context.thread}}
                     )
@@ -215,7 +222,7 @@ class SupportDesk:
                         llm_calls=event.data.get("llm_calls"),
                     )
                 yield event
-            for action in done - {""}:
+            for action in told:
                 await self.stores.outbox.delivered(action)
             if turn.outcome is not None:
                 await self.stores.outbox.delivered(turn.outcome.action_id)
@@ -223,7 +230,7 @@ class SupportDesk:
     async def _finish_crashed(self, config: Any, context: Context, left: Turn) -> None:
         log.warning("finishing turn %s, which an earlier process left undone", left.id)
         try:
-            await self.support.ainvoke(None, config, context=context)
+            await self.support.ainvoke(None, config, context=context, durability="sync")
         except PortError as error:
             log.warning("turn %s could not be finished: %s", left.id, error)
         except Exception:
@@ -282,23 +289,23 @@ class SupportDesk:
         if isinstance(action, str):
             raise EditInvalid(action)
         action = await self._described(action, context)
-        closed, changed = await self.stores.approvals.decide(
-            waiting.id,
-            approve=False,
-            reviewer=answer.reviewer,
-            role=answer.role,
-            note=f"Replaced by {action.id}",
+        closed, changed = await self.stores.approvals.replace(
+            waiting.id, action, reviewer=answer.reviewer, role=answer.role, note=answer.note
         )
         if not changed:
             raise ApprovalDecided(closed)
-        await self.stores.outbox.delivered(waiting.id)  # the customer hears of the new one instead
-        await self.actions.resume(
-            waiting, Answer(decision="reject", reviewer=answer.reviewer), context
-        )
-        outcome = await self.actions.propose(action, context)
-        if outcome.status not in ("pending", "unknown"):
-            await self._tell(action, outcome)
+        await self._succeed(closed, action)
         return await self.stores.approvals.get(action.id) or closed
+
+    async def _succeed(self, closed: Approval, action: Action) -> None:
+        """Bring the action that took a question's place to the gate; a second time changes nothing."""
+        context = self.tracing.wrap(self.context_for(action.customer, action.thread))
+        answer = Answer(decision="reject", reviewer=closed.reviewer or "")
+        await self.actions.resume(closed, answer, context)
+        outcome = await self.actions.propose(action, context)
+        if outcome.settled:
+            await self._tell(action, outcome)
+        await self.stores.approvals.succeeded(closed.id)
 
     async def _described(self, action: Action, context: Context) -> Action:
         """The edited action with what it would do now; what the rules refuse is no valid edit."""
@@ -323,7 +330,7 @@ class SupportDesk:
         ):
             outcome = await self.actions.resume(approval, answer, context)
         # What nobody knows yet is told when it is settled: one action has one outcome in the thread.
-        if outcome.status not in ("pending", "unknown"):
+        if outcome.settled:
             await self._tell(action, outcome)
 
     async def _tell(self, action: Action, outcome: Outcome) -> None:
@@ -360,16 +367,24 @@ class SupportDesk:
             await asyncio.sleep(COURIER_SECONDS)
 
     async def deliver_due(self) -> None:
-        """Expire what was not answered, run what was approved but never ran, tell what was not told."""
+        """Expire what was not answered, go on with what was decided and left at that, tell what was not
+        told. What another process, or this one, is doing at the same time happens once all the same."""
         await self.stores.approvals.expire_due()
-        for approval in await self.stores.approvals.list("approved"):
-            if _age(approval, self) > COURIER_SECONDS:
-                answer = Answer(decision="approve", reviewer=approval.reviewer or "unknown")
-                await _attempted(approval.id, self._carry_out(approval, answer))
-        for action, outcome in await self.ledger.settle_due(OPERATIONS):
-            await _attempted(action.id, self._tell(action, outcome))
-        for delivery in await self.stores.outbox.due():
-            await _attempted(delivery.action_id, self._deliver(delivery))
+        left = timedelta(seconds=COURIER_SECONDS)
+        decided = await self.stores.approvals.left_undone(left)
+        await _each(self._go_on, {each.id: (each, successor) for each, successor in decided})
+        settled = await self.ledger.settle_due(OPERATIONS)
+        await _each(self._tell, {action.id: (action, outcome) for action, outcome in settled})
+        due = await self.stores.outbox.due()
+        await _each(self._deliver, {each.action_id: (each,) for each in due})
+
+    async def _go_on(self, approval: Approval, successor: Action | None) -> None:
+        """Do what a decision asked for, where whoever took it did not come to it."""
+        if successor is not None:
+            await self._succeed(approval, successor)
+        else:
+            answer = Answer(decision="approve", reviewer=approval.reviewer or "unknown")
+            await self._carry_out(approval, answer)
 
     async def _deliver(self, delivery: Delivery) -> None:
         customer = await self.find_customer(delivery.customer_id)
@@ -475,8 +490,10 @@ class SupportDesk:
             lock = self._locks[thread] = asyncio.Lock()
         async with lock:
             # Another process holds it; no event of theirs reaches us, so its row is looked at again.
-            while (held := await self.stores.turns.hold(thread)) is None:  # noqa: ASYNC110
-                await asyncio.sleep(THREAD_POLL_SECONDS)
+            pause = THREAD_POLL_SECONDS
+            while (held := await self.stores.turns.hold(thread)) is None:
+                await asyncio.sleep(pause)
+                pause = min(pause * 1.5, THREAD_POLL_LONGEST)
             keeping = asyncio.create_task(self._keep(held))
             try:
                 yield
@@ -502,20 +519,23 @@ def _unchanged(approval: Approval, answer: Answer) -> Exception:
     return AlreadyVoted(approval)
 
 
-async def _attempted(action_id: str, work: Awaitable[None]) -> None:
-    """One action whose delivery breaks must not keep the others from theirs; it comes back later."""
-    try:
-        await work
-    except PortError as error:
-        log.warning("action %s waits: %s", action_id, error)
-    except Exception:
-        log.exception("action %s could not be delivered", action_id)
+async def _each(
+    work: Callable[..., Awaitable[None]], actions: Mapping[str, tuple[Any, ...]]
+) -> None:
+    """A few at a time: one action that breaks, or waits for another process's lease, must not keep the
+    others from their delivery; it comes back later."""
+    free = asyncio.Semaphore(COURIER_HANDS)
 
+    async def attempt(action_id: str, given: tuple[Any, ...]) -> None:
+        async with free:
+            try:
+                await work(*given)
+            except PortError as error:
+                log.warning("action %s waits: %s", action_id, error)
+            except Exception:
+                log.exception("action %s could not be delivered", action_id)
 
-def _age(approval: Approval, desk: SupportDesk) -> float:
-    decided = approval.decided_at or approval.requested_at
-    now = desk.context_for(approval.action.customer, approval.action.thread).clock.now()
-    return (now - decided).total_seconds()
+    await asyncio.gather(*(attempt(action_id, given) for action_id, given in actions.items()))
 
 
 def turn_id_of(customer: Customer, key: str) -> str:
@@ -529,6 +549,12 @@ def _config(thread: str) -> Any:
 
 def _digest(*parts: str) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _left_in(snapshot: StateSnapshot) -> Turn | None:
+    """The turn that a crash left undone on a thread."""
+    left: Turn | None = snapshot.values.get("turn")
+    return left if snapshot.next else None
 
 
 def _is_write(event: Event, context: Context) -> bool:

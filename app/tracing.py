@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from pydantic import BaseModel, JsonValue
 
 from graphs.context import Actions, Context
-from tools.domain import Action, Customer, Operation, Outcome, Preview, Verdict
+from tools.domain import Action, Attempt, Customer, Operation, Outcome, Preview, Verdict
 from tools.ports import (
     Backend,
     Choice,
@@ -441,6 +441,17 @@ class TracedLedger:
 
     async def find(self, tenant: str, operation: str, key: str) -> Outcome | None:
         return await self.inner.find(tenant, operation, key)
+
+    async def attempt(self, action: Action) -> Attempt:
+        return await self.inner.attempt(action)
+
+    async def reconcile(self, action: Action, operation: Operation) -> Outcome:
+        async with self.tracer.span(
+            f"reconcile {operation.name}", "tool", action=action.id, operation=operation.name
+        ) as seen:
+            outcome = await self.inner.reconcile(action, operation)
+            seen.update(output=_json(outcome), outcome=outcome.status)
+            return outcome
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from app.stores.approvals import SqlApprovals
+from app.stores.audit import SqlAudit
 from app.stores.database import create_engine, migrate, writing
 from app.stores.decisions import SqlDecisionLog
 from app.stores.ledger import SqlLedger
@@ -111,7 +113,8 @@ async def _measure(url: str, rounds: int, site: Any) -> dict[str, dict[str, floa
             lambda each: ledger.execute(_action(f"ledger-{each}"), TICKET, ROUTINE), rounds
         )
         async with desk_on(site) as (desk, _):
-            context = desk.context_for(ADA, "th-bench")
+            # As the app is wired: proposal and verdict are audited too.
+            context = replace(desk.context_for(ADA, "th-bench"), audit=SqlAudit(engine, clock))
 
             async def gated(each: int) -> None:
                 outcome = await desk.actions.propose(_action(f"gate-{each}"), context)

@@ -5,21 +5,17 @@ killed with SIGKILL at random moments and at every named boundary, and started a
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
-import multiprocessing
 import os
-import random
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,23 +24,17 @@ from typing import Any
 import sqlalchemy as sa
 
 from evals.crash_books import Compared, Job, Reviewed, Said, Wish, books, compare, jobs
+from evals.crash_people import PATIENCE, Clients, Reviewers
+from evals.crash_slots import AT_RANDOM, PROCESSES, Slots
 from evals.figures import Figure, NotPossible, Report, Table, at_most
 from evals.world import Folders, Progress, quiet
 
 POSTGRES = "postgresql://postgres@127.0.0.1:5432/test"
-PROCESSES = 2
-CLIENTS = 80
-#: How long a process lives when it reaches no boundary first, in seconds.
-LIVES = (0.2, 1.0)
-#: Messages that are worked on at once; the rest of the customers wait for theirs.
-IN_FLIGHT = 8
-#: How long a client keeps trying before it gives up, in seconds.
-PATIENCE = 90.0
+#: Most of them wait for the lease of a dead process at any time.
+CLIENTS = 64
 DAY = 25 * 3600.0
-
-
-class ConnectionLost(Exception):
-    """The process died before it answered, or there is none."""
+#: How long what the last processes left behind may take to be delivered, in seconds.
+SETTLING = 120.0
 
 
 @dataclass
@@ -66,280 +56,6 @@ class Run:
         return self.compared.ok
 
 
-# --- processes ----------------------------------------------------------------------------------
-
-
-class Slots:
-    """The application processes of a run, and the killer."""
-
-    def __init__(self, site: Any, folder: Path, assemble: Any, seed: int) -> None:
-        self._site = site
-        self._folder = folder
-        self._assemble = assemble
-        self._rng = random.Random(seed)
-        # Forked from a process that has everything imported: a restart takes milliseconds, as it must here.
-        self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["evals.crash_process"])
-        self._plan: list[str] = []
-        self.sockets: list[str] = [""] * PROCESSES
-        self._serves = asyncio.Event()
-        self.kills = 0
-        self.wanted = 0
-        self.at: Counter[str] = Counter()
-
-    async def run(self, slot: int, boundaries: Sequence[str]) -> None:
-        """Keep one process running; kill it again and again until enough were killed."""
-        generation = 0
-        while True:
-            generation += 1
-            deadly = self.kills < self.wanted
-            boundary, after = "", 1
-            if deadly and generation % 2:
-                boundary, after = self._next(boundaries), self._rng.randint(1, 3)
-            socket = str(self._folder / f"{slot}-{generation}")
-            site = replace(self._site, socket=socket, dies_at=boundary, dies_after=after)
-            await self._life(slot, site, deadly)
-
-    def _next(self, boundaries: Sequence[str]) -> str:
-        if not self._plan:
-            self._plan = list(boundaries)
-            self._rng.shuffle(self._plan)
-        return self._plan.pop()
-
-    async def _life(self, slot: int, site: Any, deadly: bool) -> None:
-        from evals.crash_process import serve
-
-        process = self._context.Process(target=serve, args=(site, self._assemble), daemon=True)
-        process.start()
-        try:
-            died = asyncio.Event()
-            loop = asyncio.get_running_loop()
-            loop.add_reader(process.sentinel, died.set)
-            try:
-                await self._serving(slot, process, site, died)
-                life = self._rng.uniform(*LIVES) + (2.0 if site.dies_at else 0.0)
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(died.wait(), life if deadly else None)
-            finally:
-                loop.remove_reader(process.sentinel)
-            by_itself = died.is_set()
-            process.kill()
-            await asyncio.to_thread(process.join)
-            if process.exitcode != -signal.SIGKILL:
-                raise RuntimeError(f"a process ended with {process.exitcode}, nobody killed it")
-            self.at[site.dies_at if by_itself else "a random moment"] += 1
-            self.kills += 1
-        finally:
-            self.sockets[slot] = ""
-            if not any(self.sockets):
-                self._serves.clear()
-            process.kill()
-            process.join()
-
-    async def _serving(self, slot: int, process: Any, site: Any, died: asyncio.Event) -> None:
-        """Wait until the process can be asked."""
-        socket = Path(site.socket)
-        while not died.is_set() and not await asyncio.to_thread(socket.exists):
-            with suppress(TimeoutError):
-                await asyncio.wait_for(died.wait(), 0.01)
-        self.sockets[slot] = site.socket
-        self._serves.set()
-
-    async def ask(self, asked: dict[str, Any], slot: int | None = None) -> dict[str, Any]:
-        """Put one question to a process that runs; ConnectionLost when it dies over it."""
-        while not (running := [socket for socket in self.sockets if socket]):
-            await self._serves.wait()
-        socket = running[(self._rng.randrange(PROCESSES) if slot is None else slot) % len(running)]
-        try:
-            reader, writer = await asyncio.open_unix_connection(socket, limit=2**24)
-            try:
-                writer.write(json.dumps(asked).encode() + b"\n")
-                await writer.drain()
-                line = await reader.readline()
-            finally:
-                writer.close()
-        except OSError as error:
-            raise ConnectionLost from error
-        if not line.endswith(b"\n"):
-            raise ConnectionLost
-        return json.loads(line)
-
-
-# --- customers ----------------------------------------------------------------------------------
-
-
-@dataclass
-class Clients:
-    """The customers: whatever dies, they send the same message with the same key until it is answered."""
-
-    slots: Slots
-    retries: int = 0
-    _free: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(IN_FLIGHT))
-
-    async def play(self, job: Job) -> None:
-        """Ask, say yes or no, click twice, ask again."""
-        try:
-            async with asyncio.timeout(PATIENCE):
-                await self._play(job)
-        except TimeoutError:
-            job.problem = f"no answer in {PATIENCE:.0f} s"
-
-    async def _play(self, job: Job) -> None:
-        opened = await self._sure(
-            {"do": "open", "customer": job.customer, "key": f"job-{job.number}"}
-        )
-        job.thread = opened["thread"]
-        attempt = 0
-        while attempt < 3:
-            attempt += 1
-            key, text = f"{job.number}-ask-{attempt}", job.text
-            data = await self._say(job, text, key)
-            asked = 0
-            while "Shall I" in data["text"] and asked < 3:
-                asked += 1
-                key, text = f"{job.number}-yes-{attempt}-{asked}", "yes" if job.says_yes else "no"
-                data = await self._say(job, text, key)
-                job.refused, job.agreed = not job.says_yes, job.says_yes
-            if job.asks_again:
-                # The client did not believe it: the same key must get the same answer.
-                again = await self._say(job, text, key)
-                if again["text"] != data["text"]:
-                    job.problem = f"the same key gave {data['text']!r} and {again['text']!r}"
-            if "nothing open to confirm" not in data["text"] or await self._reads_of(job):
-                return
-        job.problem = "the request was forgotten three times"
-
-    async def _reads_of(self, job: Job) -> bool:
-        """Does the thread say already what came of it? Then nobody asks for it again."""
-        look = {"do": "look", "customer": job.customer, "thread": job.thread}
-        said = (await self._sure(look))["texts"]
-        return job.writes and any(job.is_told_in(text) for text in said)
-
-    async def _say(self, job: Job, text: str, key: str) -> dict[str, Any]:
-        asked = {
-            "do": "turn",
-            "customer": job.customer,
-            "thread": job.thread,
-            "text": text,
-            "key": key,
-        }
-        if job.double_click:
-            first, _ = await asyncio.gather(
-                self._sure(asked, until_final=True), self._once(asked, 1)
-            )
-        else:
-            first = await self._sure(asked, until_final=True)
-        for event in first["events"]:
-            if event["event"] == "tool":
-                job.actions.add(event["data"]["action"])
-        data = first["events"][-1]["data"]
-        job.heard.append(data["text"])
-        return data
-
-    async def _once(self, asked: dict[str, Any], slot: int) -> None:
-        with suppress(ConnectionLost):
-            await self.slots.ask(asked, slot)
-
-    async def _sure(self, asked: dict[str, Any], *, until_final: bool = False) -> dict[str, Any]:
-        said: dict[str, Any]
-        while True:
-            try:
-                async with self._free:
-                    said = await self.slots.ask(asked)
-            except ConnectionLost:
-                said = {"error": "lost"}
-            if "error" not in said and (not until_final or _is_final(said["events"])):
-                return said
-            if said.get("error") == "conflict":
-                raise RuntimeError(f"the same message was called a conflict: {asked}")
-            self.retries += 1
-            # Whoever works on it may be dead: its lease has to pass.
-            await asyncio.sleep(0.5 if said.get("error") == "in_flight" else 0.1)
-
-
-def _is_final(events: list[dict[str, Any]]) -> bool:
-    return bool(events) and events[-1]["event"] == "final"
-
-
-# --- reviewers ----------------------------------------------------------------------------------
-
-
-@dataclass
-class Reviewers:
-    """They answer what waits, each question as its customer's job says, and never change their mind."""
-
-    slots: Slots
-    reviewed: Reviewed
-    wish_of: Callable[[str], Wish]
-    idle: float = 0.0
-
-    async def work(self) -> None:
-        """Until cancelled."""
-        while True:
-            try:
-                waiting = (await self.slots.ask({"do": "pending"}))["approvals"]
-            except (ConnectionLost, KeyError):
-                await asyncio.sleep(0.05)
-                continue
-            open_ = [q for q in waiting if self._decision(q) != "ignore"]
-            if open_:
-                self.idle = time.monotonic()
-                await asyncio.gather(*(self._answer(q) for q in open_[:6]))
-            await asyncio.sleep(0.1)
-
-    def _decision(self, question: dict[str, Any]) -> str:
-        wish = self.wish_of(question["thread"])
-        return "approve" if wish == "edit" and "." in question["id"] else wish
-
-    async def _answer(self, question: dict[str, Any]) -> None:
-        action, decision = question["id"], self._decision(question)
-        # Another action, with other arguments, that does the same.
-        edits = {
-            "request_refund": {"reason": "not_as_described"},
-            "cancel_order": {"reason": "I moved"},
-        }
-        if decision == "edit" and question["operation"] not in edits:
-            decision = "approve"
-        self.reviewed.arguments[action] = question["arguments"]
-        said: dict[str, Any] = {}
-        for reviewer in ("olga", "pia"):
-            self.reviewed.sent[action] = decision
-            answer: dict[str, Any] = {
-                "decision": decision,
-                "reviewer": reviewer,
-                "role": "admin",
-                "note": "as agreed",
-            }
-            if decision == "edit":
-                answer["arguments"] = edits[question["operation"]]
-            said = await self._decide(action, answer)
-            if said.get("error") == "EditInvalid":
-                decision = "approve"
-                continue
-            approval = said.get("approval")
-            if approval is not None and approval["id"] == action:
-                self.reviewed.answered[action] = approval["status"]
-            # Where two persons are needed, it still waits for the second one.
-            waits = approval is not None and (approval["id"], approval["status"]) == (
-                action,
-                "pending",
-            )
-            if not waits and said.get("error") != "AlreadyVoted":
-                break
-        if decision == "reject" and action not in self.reviewed.forced:
-            self.reviewed.forced.add(action)
-            with suppress(ConnectionLost):
-                await self.slots.ask({"do": "force", "id": action})
-
-    async def _decide(self, action: str, answer: dict[str, Any]) -> dict[str, Any]:
-        while True:
-            with suppress(ConnectionLost):
-                said = await self.slots.ask({"do": "decide", "id": action, "answer": answer})
-                if said.get("error") != "unavailable":
-                    return said
-            await asyncio.sleep(0.05)
-
-
 # --- a run --------------------------------------------------------------------------------------
 
 
@@ -358,7 +74,7 @@ async def play(
     """Kill ``kills`` processes (or for ``seconds``), let everything settle, and compare."""
     from app.demo.shop import accounts
     from app.stores.database import create_engine
-    from evals.crash_process import BOUNDARIES, desk_on, sound
+    from evals.crash_process import boundaries_of, desk_on, sound
 
     kind = "postgres" if site.database.startswith("postgresql") else "sqlite"
     run = Run(kind, backend)
@@ -366,7 +82,7 @@ async def play(
     engine = create_engine(site.database)
     today = site.clock().today()
     before = books(engine)
-    source = jobs(accounts(today), today, seed)
+    source = jobs(accounts(today), today, seed, pays=backend != "books")
     asked: list[Job] = []
     of_thread: dict[str, Job] = {}
     reviewed = Reviewed()
@@ -397,7 +113,8 @@ async def play(
             await asyncio.sleep(0.2)
 
     processes = [
-        asyncio.create_task(slots.run(n, boundaries or BOUNDARIES)) for n in range(PROCESSES)
+        asyncio.create_task(slots.run(n, boundaries or boundaries_of(backend)))
+        for n in range(PROCESSES)
     ]
     deciding = asyncio.create_task(reviewers.work())
     talking = [asyncio.create_task(client()) for _ in range(CLIENTS)]
@@ -469,7 +186,7 @@ async def _delivered(desk: Any, engine: sa.Engine) -> None:
                 for table, which in unfinished
             )
 
-    until = time.monotonic() + 30
+    until = time.monotonic() + SETTLING
     while True:
         await desk.deliver_due()
         if await asyncio.to_thread(left) == 0 or time.monotonic() > until:
@@ -535,7 +252,11 @@ def postgres_database(url: str) -> Generator[str]:
     name = f"signalbox_crash_{uuid.uuid4().hex[:10]}"
     try:
         with psycopg.connect(url, autocommit=True, connect_timeout=3) as admin:
-            admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+            named = sql.Identifier(name)
+            admin.execute(sql.SQL("CREATE DATABASE {}").format(named))
+            # The server is not what dies here: waiting for its disk at each commit would prove nothing.
+            off = sql.SQL("ALTER DATABASE {} SET synchronous_commit = off")
+            admin.execute(off.format(named))
     except psycopg.OperationalError as error:
         raise NotPossible(f"no PostgreSQL at SIGNALBOX_TEST_POSTGRES: {error}") from error
     try:
@@ -625,7 +346,8 @@ def run(
     for name, kind in wanted:
         with (
             tempfile.TemporaryDirectory(prefix="sb-") as folder,
-            a_site(name, Path(folder)) as site,
+            a_site(name, Path(folder)) as shop,
+            paying(shop, kind, Path(folder)) as site,
         ):
             played = play(
                 site,
@@ -691,12 +413,14 @@ def report(runs: Sequence[Run]) -> Report:
         total.unapproved += found.unapproved
     at = sum((one.at for one in runs), Counter[str]())
     where = Table("Kills at", ("boundary", "kills"))
-    where.rows += [(name, str(count)) for name, count in at.most_common()]
+    where.rows += [(name, str(at[name])) for name in (*sorted(_named(runs)), AT_RANDOM)]
     none = at_most(0)
     return Report(
         "crash",
         figures=[
             Figure("processes killed", sum(one.kills for one in runs)),
+            Figure("of them at a named boundary", sum(at.values()) - at[AT_RANDOM]),
+            Figure("named boundaries never reached", len(_named(runs) - set(at))),
             Figure("actions", sum(one.actions for one in runs)),
             Figure("effects in the books", total.effects),
             Figure("duplicate effects", total.duplicates, target=none),
@@ -711,31 +435,12 @@ def report(runs: Sequence[Run]) -> Report:
     )
 
 
+def _named(runs: Sequence[Run]) -> set[str]:
+    from evals.crash_process import boundaries_of
+
+    return {name for one in runs for name in boundaries_of(one.backend)}
+
+
 def suite(folders: Folders, progress: Progress = quiet, **wanted: Any) -> Report:
     """A run as a report; short unless ``wanted`` says otherwise."""
     return report(run(wanted.pop("kills", 60), **wanted, progress=progress))
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """``python -m evals.crash``."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kills", type=int, default=100)
-    parser.add_argument("--database", choices=("sqlite", "postgres", "both"), default="both")
-    parser.add_argument("--backend", choices=("keys", "no-keys", "books", "all"), default="all")
-    parser.add_argument("--seconds", type=float, default=3600.0)
-    parser.add_argument("--seed", type=int, default=1)
-    given = parser.parse_args(arguments)
-    found = report(run(**vars(given)))
-    for table in found.tables:
-        print(" | ".join(table.columns))
-        for row in table.rows:
-            print(" | ".join(row))
-    for figure in found.figures:
-        print(f"{figure.name}: {figure.value:.0f}{'  MISSED' if figure.missed else ''}")
-    for failure in found.failures:
-        print(f"failed: {failure}")
-    sys.exit(0 if found.ok else 1)
-
-
-if __name__ == "__main__":
-    main()

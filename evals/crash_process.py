@@ -62,7 +62,6 @@ INTENTS = load_intents(operations=OPERATIONS)
 
 #: Boundaries beside the ledger's own; each is passed right after what it names was done.
 BOUNDARIES = (
-    *dict.fromkeys((*CHECKPOINTS, *OUTSIDE_CHECKPOINTS)),
     "approval_requested",
     "decision_committed",
     "turn_begun",
@@ -71,6 +70,13 @@ BOUNDARIES = (
     "delivery_confirmed",
     "state_saved",
 )
+
+
+def boundaries_of(backend: str) -> tuple[str, ...]:
+    """Where a process can die by its own hand; those around a call only where there is somebody to call."""
+    outside = () if backend == "books" else OUTSIDE_CHECKPOINTS
+    return (*dict.fromkeys((*CHECKPOINTS, *outside)), *BOUNDARIES)
+
 
 Reached = Callable[[str], None]
 
@@ -199,7 +205,7 @@ def sound(site: Site, engine: sa.Engine, clock: Clock, reached: Reached) -> Part
     approvals = MarkedApprovals(engine, clock, outbox=outbox)
     # Customers wait for a client's key after every kill, so it is held shorter than in production; a
     # thread longer, since on a busy machine the seconds of this clock are soon over.
-    turns = MarkedTurns(engine, clock, lease=timedelta(seconds=90), hold=timedelta(seconds=90))
+    turns = MarkedTurns(engine, clock, lease=timedelta(seconds=30), hold=timedelta(seconds=60))
     for marked in (outbox, approvals, turns):
         marked.reached = reached
     return Parts(

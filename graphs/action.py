@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from dataclasses import replace
+from functools import cache
 from typing import Any, Literal
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -27,6 +28,8 @@ from tools.domain import (
     Action,
     Actor,
     Approval,
+    Arguments,
+    Attempt,
     AuditEntry,
     Consequence,
     Decision,
@@ -34,10 +37,9 @@ from tools.domain import (
     OperationFailed,
     Outcome,
     Preview,
-    Tier,
     Verdict,
 )
-from tools.policy import facts_about
+from tools.policy import Ruling, facts_about
 from tools.ports import BackendUnavailable, PortError
 
 #: How often, and how far apart, what another process is working on is asked for: longer than any lease.
@@ -86,22 +88,20 @@ async def classify(state: ActionState, runtime: Runtime[Context]) -> dict[str, A
     if operation is None:
         await _record(context, action, None, replies.unknown_operation())
         return _blocked(action, replies.unknown_operation())
-    if operation.writes and (ran := await _ran(context, action)) is not None:
-        # A process died after the effect: asking whether it may happen now would get the wrong answer.
-        return {"outcome": ran.model_copy(update={"replayed": True})}
+    attempt = await _attempt(context, action, operation)
+    if (begun := _begun_before(action, operation, attempt)) is not None:
+        # A process died over it: asking whether it may happen now would get the wrong answer.
+        return begun
     seen = await _first_look(context, action, operation)
-    judged = seen.consequence if seen is not None and seen.sure else None
-    if seen is not None and operation.consequence is not Consequence.UNKNOWN:
-        judged = seen.floor
-    weighed = await _weigh(
-        context, action, operation, judged, "rule" if judged is None else "encoder"
-    )
+    weighed = await _weigh(context, action, operation, attempt, seen)
+    if not isinstance(weighed, Verdict) or weighed.refusal is not None:
+        # What refuses it may be its own effect, of another process a moment ago.
+        attempt = await _attempt(context, action, operation)
+        if (begun := _begun_before(action, operation, attempt, refused=True)) is not None:
+            return begun
     if not isinstance(weighed, Verdict):
         await _record(context, action, operation, weighed)
         return _blocked(action, weighed)
-    if weighed.consequence is Consequence.UNKNOWN and seen is not None:
-        # The judge who is asked next may not go below what is certain already.
-        weighed = weighed.model_copy(update={"judged": seen.floor})
     if operation.writes:
         await _log(
             context,
@@ -119,14 +119,23 @@ async def classify(state: ActionState, runtime: Runtime[Context]) -> dict[str, A
     await _record(context, action, operation, weighed)
     if weighed.refusal is not None:
         return {"verdict": weighed, **_blocked(action, weighed.refusal)}
-    return {"verdict": weighed, "outcome": None}
+    return {"verdict": weighed, "guess": seen, "outcome": None}
 
 
-async def _ran(context: Context, action: Action) -> Outcome | None:
-    """What came of this very action, where the ledger knows it."""
-    found = await context.ledger.find(action.tenant, action.operation, action.key)
-    settled = found is not None and found.status in ("executed", "failed")
-    return found if settled and found is not None and found.action_id == action.id else None
+async def _attempt(context: Context, action: Action, operation: Operation) -> Attempt:
+    return await context.ledger.attempt(action) if operation.writes else Attempt()
+
+
+def _begun_before(
+    action: Action, operation: Operation, attempt: Attempt, *, refused: bool = False
+) -> dict[str, Any] | None:
+    """What an earlier attempt leaves to do: tell its outcome, or find out; None where there was none."""
+    if attempt.outcome is not None:
+        return {"outcome": attempt.outcome.model_copy(update={"replayed": True})}
+    declared = operation.consequence
+    ruling = Ruling(effect="refuse") if refused else None
+    known = verdict.decide(declared, declared, ruling=ruling, attempt=attempt)
+    return {"verdict": known, "outcome": None} if known.settle_first else None
 
 
 async def _first_look(context: Context, action: Action, operation: Operation) -> Judged | None:
@@ -164,8 +173,9 @@ async def _weigh(
     context: Context,
     action: Action,
     operation: Operation,
+    attempt: Attempt,
+    guess: Judged | None,
     judged: Consequence | None = None,
-    tier: Tier = "rule",
 ) -> Verdict | str:
     """The verdict by everything known at this moment; or why there is nothing to decide about."""
     # A declared read is safe whatever its record looks like; looking twice would only cost time.
@@ -181,7 +191,12 @@ async def _weigh(
             return preview.refusal
         if (doubt := misdirected(action, operation, preview)) is not None:
             return doubt
-    bare = verdict.decide(operation.consequence, preview.consequence, judged)
+    models: dict[str, Any] = {
+        "guess": guess,
+        "attempt": attempt,
+        "tier": "large" if judged is not None else "rule" if guess is None else "encoder",
+    }
+    bare = verdict.decide(operation.consequence, preview.consequence, judged, **models)
     ruling = context.policy.ruling(
         facts_about(
             action.customer,
@@ -192,7 +207,7 @@ async def _weigh(
             actor=action.actor,
         )
     )
-    return verdict.decide(operation.consequence, preview.consequence, judged, ruling, tier=tier)
+    return verdict.decide(operation.consequence, preview.consequence, judged, ruling, **models)
 
 
 def misdirected(action: Action, operation: Operation, preview: Preview) -> str | None:
@@ -209,10 +224,16 @@ def misdirected(action: Action, operation: Operation, preview: Preview) -> str |
     return None
 
 
-def record_fields(operation: Operation) -> list[str]:
+def record_fields(operation: Operation) -> tuple[str, ...]:
     """The arguments that say which record an operation is about."""
-    properties = operation.arguments.model_json_schema().get("properties", {})
-    return [name for name, declared in properties.items() if "x-record" in declared]
+    return _record_fields(operation.arguments)
+
+
+@cache
+def _record_fields(arguments: type[Arguments]) -> tuple[str, ...]:
+    # Writing a schema takes longer than all of the gate's own work.
+    properties = arguments.model_json_schema().get("properties", {})
+    return tuple(name for name, declared in properties.items() if "x-record" in declared)
 
 
 async def judge(state: ActionState, runtime: Runtime[Context]) -> dict[str, Any]:
@@ -245,9 +266,8 @@ async def judge(state: ActionState, runtime: Runtime[Context]) -> dict[str, Any]
             model=model,
         ),
     )
-    first = state.get("verdict")
-    judged = verdict.at_least(judged, first.judged if first is not None else None)
-    weighed = await _weigh(context, action, operation, judged, "large")
+    attempt = await _attempt(context, action, operation)
+    weighed = await _weigh(context, action, operation, attempt, state.get("guess"), judged)
     await _record(
         context,
         action,
@@ -346,12 +366,8 @@ async def _replace(context: Context, approval: Approval, answer: Answer) -> dict
     action = await edited(approval.action, operation, answer, context, actor=reviewer.role)
     if isinstance(action, str):
         return {"approval": approval, "answer": None}
-    closed, changed = await context.approvals.decide(
-        approval.id,
-        approve=False,
-        reviewer=reviewer.name,
-        role=reviewer.role,
-        note=f"Replaced by {action.id}",
+    closed, changed = await context.approvals.replace(
+        approval.id, action, reviewer=reviewer.name, role=reviewer.role, note=answer.note
     )
     if not changed:
         return {"approval": closed, "answer": None}
@@ -396,7 +412,7 @@ async def block(state: ActionState) -> dict[str, Any]:
 
 def after_verdict(
     state: ActionState,
-) -> Literal["execute", "request_approval", "judge", "block"]:
+) -> Literal["execute", "request_approval", "judge", "reconcile", "block"]:
     decided = state.get("verdict")
     if state.get("outcome") is not None or decided is None:
         return "block"
@@ -404,7 +420,9 @@ def after_verdict(
     return "request_approval" if where == "approve" else where
 
 
-def after_judge(state: ActionState) -> Literal["execute", "request_approval", "block"]:
+def after_judge(
+    state: ActionState,
+) -> Literal["execute", "request_approval", "reconcile", "block"]:
     """The judge is asked once: what is still unknown afterwards goes to a person or nowhere."""
     where = after_verdict(state)
     return "block" if where == "judge" else where

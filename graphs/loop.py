@@ -479,6 +479,8 @@ def observed(step: Step, outcome: Outcome, context: Context) -> Step:
     statuses: dict[str, Literal["done", "pending", "failed"]] = {
         "executed": "done",
         "pending": "pending",
+        # Whether it happened will be news: until then no later write runs.
+        "unknown": "pending",
     }
     # The reviewers' note and "already done" are for news; what just began to wait says what it will do.
     note = (
@@ -487,7 +489,12 @@ def observed(step: Step, outcome: Outcome, context: Context) -> Step:
         else replies.outcome(operation, outcome)
     )
     return step.model_copy(
-        update={"status": statuses.get(outcome.status, "failed"), "note": note, "told": False}
+        update={
+            "status": statuses.get(outcome.status, "failed"),
+            "note": note,
+            "told": False,
+            "settled": outcome.settled,
+        }
     )
 
 
@@ -537,7 +544,9 @@ def untold(current: Plan, *, besides: Outcome | None = None) -> list[str]:
 def finished(current: Plan) -> tuple[str, ...]:
     """The actions of this plan whose outcome is known."""
     return tuple(
-        s.action_id for s in current.steps if s.action_id and s.status in ("done", "failed")
+        s.action_id
+        for s in current.steps
+        if s.action_id and s.settled and s.status in ("done", "failed")
     )
 
 

@@ -10,6 +10,7 @@ from langgraph.graph.message import add_messages
 from pydantic import JsonValue, model_validator
 from typing_extensions import TypedDict
 
+from graphs.consequences import Judged
 from tools.domain import Action, Approval, Lane, Outcome, Record, ReviewerRole, Verdict
 from tools.ports import Passage
 
@@ -102,6 +103,7 @@ class Step(Record):
     status: Literal["waiting", "pending", "done", "failed", "skipped"] = "waiting"
     note: str = ""  #: What to tell the customer about it.
     action_id: str | None = None
+    settled: bool = True  #: Nothing more will be heard of its action.
     told: bool = False  #: A reply has reported it.
 
 
@@ -162,6 +164,7 @@ class ActionState(TypedDict, total=False):
     """The life of one action, on a thread of its own."""
 
     action: Required[Action]
+    guess: Judged | None  #: What the small model made of it; the judge may not go below it.
     verdict: Verdict | None
     approval: Approval | None
     answer: Answer | None

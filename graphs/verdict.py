@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from tools.domain import Consequence, Tier, Verdict
+from graphs.consequences import Judged
+from tools.domain import Attempt, Consequence, Tier, Verdict
 from tools.policy import Ruling
 
-Gate = Literal["execute", "approve", "judge", "block"]
+Gate = Literal["execute", "approve", "judge", "reconcile", "block"]
 
 _SEVERITY = {
     Consequence.SAFE: 0,
@@ -44,11 +45,55 @@ def decide(
     judged: Consequence | None = None,
     ruling: Ruling | None = None,
     *,
+    guess: Judged | None = None,
+    attempt: Attempt | None = None,
     tier: Tier = "rule",
 ) -> Verdict:
-    """The verdict for one action from its declared class, its record's state, a model's view, and what
-    the business rules say; each of them can make it stricter, none laxer."""
-    return tightened(_without_rules(declared, state, judged, tier), ruling or Ruling())
+    """The verdict for one action: the worst of its declared class, its record's state, what the models say,
+    what the business rules say and what is known of earlier attempts. None of them makes it laxer.
+
+    ``guess`` is the small model's class with its calibrated probability: a sure one counts as it is, an
+    unsure one that is graver makes the class unknown, so that the judge is asked. ``judged`` is what the
+    judge said to that."""
+    known = raise_to(declared, state)
+    if guess is not None and guess.sure:
+        known = raise_to(known, guess.consequence)
+    if judged is not None:
+        floor = None if guess is None else guess.floor
+        known = raise_to(known, at_least(judged, floor))
+    doubtful = judged in (None, Consequence.UNKNOWN) and _raises_a_doubt(guess, known)
+    verdict = _of_class(
+        Consequence.UNKNOWN if doubtful else known, declared, _model_said(guess, judged), tier
+    )
+    if judged is Consequence.UNKNOWN and verdict.consequence is Consequence.UNKNOWN:
+        verdict = _to_a_person(verdict)
+    if guess is not None:
+        verdict = verdict.model_copy(update={"probability": guess.probability})
+    return settled_first(tightened(verdict, ruling or Ruling()), attempt or Attempt())
+
+
+def _raises_a_doubt(guess: Judged | None, known: Consequence) -> bool:
+    """An unsure guess that is graver than everything certain; the gravest class is asked about anyway."""
+    if guess is None or guess.sure or known is Consequence.IRREVERSIBLE:
+        return False
+    return known is Consequence.UNKNOWN or _SEVERITY[guess.consequence] > _SEVERITY[known]
+
+
+def _model_said(guess: Judged | None, judged: Consequence | None) -> Consequence | None:
+    if judged is not None:
+        return at_least(judged, None if guess is None else guess.floor)
+    return guess.consequence if guess is not None and guess.sure else None
+
+
+def settled_first(verdict: Verdict, attempt: Attempt) -> Verdict:
+    """The verdict with what is known of earlier attempts: where one may have taken effect, only what a key
+    makes harmless, and nobody has to be asked about, is begun again."""
+    verdict = verdict.model_copy(update={"attempt": attempt.number})
+    harmless = verdict.consequence in (Consequence.SAFE, Consequence.RETRY_SAFE)
+    if not attempt.unknown or (harmless and gate(verdict) == "execute"):
+        return verdict
+    reason = f"{verdict.reason} An earlier attempt may have done it: that is settled first."
+    return verdict.model_copy(update={"settle_first": True, "reason": reason})
 
 
 def tightened(verdict: Verdict, ruling: Ruling) -> Verdict:
@@ -69,20 +114,9 @@ def tightened(verdict: Verdict, ruling: Ruling) -> Verdict:
     )
 
 
-def _without_rules(
-    declared: Consequence, state: Consequence, judged: Consequence | None, tier: Tier
+def _of_class(
+    consequence: Consequence, declared: Consequence, judged: Consequence | None, tier: Tier
 ) -> Verdict:
-    consequence = raise_to(raise_to(declared, state), judged)
-    if consequence is Consequence.UNKNOWN and judged is Consequence.UNKNOWN:
-        return Verdict(
-            consequence=consequence,
-            declared=declared,
-            judged=judged,
-            needs_approval=True,
-            approvers=1,
-            reason="Nobody could tell what this does, so a person decides.",
-            tier="human",
-        )
     reasons = {
         Consequence.SAFE: "It only reads.",
         Consequence.RETRY_SAFE: "It writes, and its key makes a retry harmless.",
@@ -105,8 +139,21 @@ def _without_rules(
     )
 
 
+def _to_a_person(verdict: Verdict) -> Verdict:
+    return verdict.model_copy(
+        update={
+            "needs_approval": True,
+            "approvers": 1,
+            "reason": "Nobody could tell what this does, so a person decides.",
+            "tier": "human",
+        }
+    )
+
+
 def gate(verdict: Verdict) -> Gate:
     """Where an action goes with this verdict."""
+    if verdict.settle_first:
+        return "reconcile"
     if verdict.refusal is not None:
         return "block"
     if verdict.needs_approval:

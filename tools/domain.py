@@ -275,6 +275,11 @@ class Verdict(Record):
     consequence: Consequence
     declared: Consequence
     judged: Consequence | None = None  #: What a model said; may only raise.
+    probability: float | None = None  #: The small model's, calibrated, where it was asked.
+    attempt: int = 1
+    settle_first: bool = (
+        False  #: An earlier try may have taken effect: it is looked up, nothing is run.
+    )
     needs_approval: bool = False
     reason: str
     tier: Tier = "rule"
@@ -337,6 +342,11 @@ class Approval(Record):
         return not refused and len(given) >= max(needed, self.verdict.votes_needed)
 
 
+def replaced_by(successor: Action) -> str:
+    """The note on a question that a reviewer's edit closed."""
+    return f"Replaced by {successor.id}"
+
+
 def accepts(least: ReviewerRole, role: ReviewerRole) -> bool:
     return role == "admin" or least == "agent"
 
@@ -360,6 +370,24 @@ class Outcome(Record):
     result: dict[str, JsonValue] = {}
     reason: str = ""  #: A sentence a customer may read.
     replayed: bool = False
+    recorded: bool = (
+        True  #: False where something was down: what the stores say later is still news.
+    )
+
+    @property
+    def settled(self) -> bool:
+        """Nothing more will be heard of it: who was told this was told everything."""
+        return self.recorded and self.status not in ("pending", "unknown")
+
+
+class Attempt(Record):
+    """Which try of an action is about to begin, and what the ledger knows of the ones before."""
+
+    number: int = 1
+    outcome: Outcome | None = None  #: What this very action came to already.
+    unknown: bool = (
+        False  #: An earlier try may have taken effect in another system; nobody knows yet.
+    )
 
 
 class Unsettled(Record):

@@ -15,6 +15,7 @@ from pydantic import BaseModel, JsonValue, ValidationError
 from tools.domain import (
     Action,
     Approval,
+    Attempt,
     AuditEntry,
     Charge,
     Clock,
@@ -34,6 +35,7 @@ from tools.domain import (
     Ticket,
     Verdict,
     Vote,
+    replaced_by,
 )
 from tools.numbers import FIRST_NUMBERS, PREFIXES, number_for
 from tools.policy import NoRules, Policy, Ruling, facts_about
@@ -272,6 +274,19 @@ class MemoryApprovals:
         self._approvals[action_id] = voted
         return voted, True
 
+    async def replace(
+        self,
+        action_id: str,
+        successor: Action,
+        *,
+        reviewer: str,
+        role: ReviewerRole = "agent",
+        note: str | None = None,
+    ) -> tuple[Approval, bool]:
+        # What dies with this process needs no note of what comes next.
+        note = note or replaced_by(successor)
+        return await self.decide(action_id, approve=False, reviewer=reviewer, role=role, note=note)
+
     async def get(self, action_id: str) -> Approval | None:
         return self._current(action_id) if action_id in self._approvals else None
 
@@ -341,6 +356,11 @@ class MemoryLedger:
     async def find(self, tenant: str, operation: str, key: str) -> Outcome | None:
         entry = self._entries.get((tenant, operation, key))
         return None if entry is None else entry.outcome
+
+    async def attempt(self, action: Action) -> Attempt:
+        found = await self.find(action.tenant, action.operation, action.key)
+        own = found is not None and found.action_id == action.id
+        return Attempt(number=1 if found is None else 2, outcome=found if own else None)
 
     async def reconcile(self, action: Action, operation: Operation) -> Outcome:
         """Books in memory leave nothing in between: an outcome is known or it never began."""

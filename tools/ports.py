@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 from tools.domain import (
     Action,
     Approval,
+    Attempt,
     AuditEntry,
     Charge,
     Customer,
@@ -243,6 +244,10 @@ class Ledger(Protocol):
 
     async def find(self, tenant: str, operation: str, key: str) -> Outcome | None: ...
 
+    async def attempt(self, action: Action) -> Attempt:
+        """Which try of this very action would begin now, and what came of the ones before."""
+        ...
+
     async def reconcile(self, action: Action, operation: Operation) -> Outcome:
         """Settle an unknown outcome by the operation's own lookup, or leave it to a person.
 
@@ -306,6 +311,21 @@ class Approvals(Protocol):
 
         The flag is False when nothing changed: decided already, expired, this reviewer has said yes before,
         or an approval by a role the verdict does not accept. Raises KeyError for an unknown id."""
+        ...
+
+    async def replace(
+        self,
+        action_id: str,
+        successor: Action,
+        *,
+        reviewer: str,
+        role: ReviewerRole = "agent",
+        note: str | None = None,
+    ) -> tuple[Approval, bool]:
+        """Close a pending question because a reviewer changed its arguments, and write down in the same
+        moment which action takes its place: a crash may come before that one is at the gate.
+
+        The flag is False when it was not pending any more. Raises KeyError for an unknown id."""
         ...
 
     async def get(self, action_id: str) -> Approval | None: ...

@@ -29,6 +29,7 @@ from tools.domain import (
     Verdict,
     Vote,
     person_named,
+    replaced_by,
 )
 
 Status = Literal["pending", "approved", "rejected", "expired", "executed"]
@@ -94,6 +95,35 @@ class SqlApprovals:
 
         The flag is False when the vote changed nothing. Raises KeyError for an unknown id."""
         return await asyncio.to_thread(self._decide, action_id, approve, reviewer, note, role)
+
+    async def replace(
+        self,
+        action_id: str,
+        successor: Action,
+        *,
+        reviewer: str,
+        role: ReviewerRole = "agent",
+        note: str | None = None,
+    ) -> tuple[Approval, bool]:
+        """Close a pending question because a reviewer changed its arguments; its ``successor`` is kept
+        until ``succeeded``. The customer is not told: they hear what becomes of that one.
+
+        The flag is False when it was not pending any more. Raises KeyError for an unknown id."""
+        note = note or replaced_by(successor)
+        return await asyncio.to_thread(
+            self._decide, action_id, False, reviewer, note, role, successor
+        )
+
+    async def succeeded(self, action_id: str) -> None:
+        """The action that took this question's place is at the gate: it needs no care from here on."""
+        await asyncio.to_thread(self._succeeded, action_id)
+
+    async def left_undone(
+        self, since: timedelta, limit: int = 50
+    ) -> builtins.list[tuple[Approval, Action | None]]:
+        """Decisions that nobody has carried out for so long, oldest first: what is approved and has not
+        run, and, with its successor, what was edited."""
+        return await asyncio.to_thread(self._left_undone, since, limit)
 
     async def get(self, action_id: str) -> Approval | None:
         """The question as it stands now; one past its time reads as expired before it is swept."""
@@ -200,6 +230,7 @@ class SqlApprovals:
         reviewer: str,
         note: str | None,
         role: ReviewerRole = "agent",
+        successor: Action | None = None,
     ) -> tuple[Approval, bool]:
         at = self._clock.now()
         with writing(self._engine) as conn:
@@ -229,16 +260,47 @@ class SqlApprovals:
                 "note": note,
                 "decided_at": at,
             }
+            follows = None if successor is None else successor.model_dump(mode="json")
             conn.execute(
-                update(approvals).where(approvals.c.action_id == action_id).values(**answer)
+                update(approvals)
+                .where(approvals.c.action_id == action_id)
+                .values(**answer, successor=follows)
             )
             voted = voted.model_copy(update=answer)
-            if not approve:
+            facts: dict[str, JsonValue] = {"status": voted.status}
+            if successor is not None:
+                facts["replaced_by"] = successor.id
+            elif not approve:
                 self._tell(conn, voted, "rejected", REJECTED)
-            self._audit.append(
-                conn, said, _recorded("approval_decided", voted, by, status=voted.status)
-            )
+            self._audit.append(conn, said, _recorded("approval_decided", voted, by, **facts))
         return voted, True
+
+    def _succeeded(self, action_id: str) -> None:
+        with writing(self._engine) as conn:
+            conn.execute(
+                update(approvals).where(approvals.c.action_id == action_id).values(successor=None)
+            )
+
+    def _left_undone(
+        self, since: timedelta, limit: int
+    ) -> builtins.list[tuple[Approval, Action | None]]:
+        at = self._clock.now()
+        waiting = (
+            select(approvals)
+            .where(
+                or_(_has_status("approved", at), approvals.c.successor.is_not(None)),
+                approvals.c.decided_at <= at - since,
+            )
+            .order_by(approvals.c.decided_at)
+            .limit(limit)
+        )
+        with reading(self._engine) as conn:
+            rows = conn.execute(waiting).all()
+            found = _with_votes(conn, rows, at)
+        return [
+            (each, None if row.successor is None else Action.model_validate(row.successor))
+            for each, row in zip(found, rows, strict=True)
+        ]
 
     def _locked(self, conn: Connection, action_id: str, at: datetime) -> Approval | None:
         """The question, which nobody else can answer or spend before this transaction ends."""

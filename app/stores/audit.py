@@ -37,6 +37,11 @@ _LAST = (
 _LOCK = select(
     func.pg_advisory_xact_lock(CHAIN_LOCK, func.hashtext(bindparam("of_tenant", type_=None)))
 )
+_OF_ACTION = select(audit.c.facts).where(
+    audit.c.action == bindparam("of_action"),
+    audit.c.kind == bindparam("of_kind"),
+    audit.c.tenant == bindparam("of_tenant"),
+)
 _ADD = insert(audit)
 
 Masked = TypeVar("Masked", bound=JsonValue)
@@ -111,7 +116,8 @@ class SqlAudit:
         self._mask = mask
 
     async def record(self, *entries: AuditEntry) -> None:
-        """Add entries of what has no transaction of its own."""
+        """Add entries of what has no transaction of its own. A proposal or verdict that stands there word for
+        word is not added again: a gate that a crash repeats has still been asked once."""
         if entries:
             await asyncio.to_thread(self._record, entries)
 
@@ -120,10 +126,8 @@ class SqlAudit:
         chains: dict[str, list[AuditEntry]] = defaultdict(list)
         for entry in entries:
             chains[entry.tenant].append(entry)
-        # Always in the same order, so that two transactions cannot wait for each other.
+        self._lock(conn, *chains)
         for tenant in sorted(chains):
-            if conn.dialect.name == "postgresql":
-                conn.execute(_LOCK, {"of_tenant": tenant})
             last = conn.execute(_LAST, {"of_tenant": tenant}).one_or_none()
             seq, previous = (0, GENESIS) if last is None else (last.seq, last.hash)
             rows: list[dict[str, Any]] = []
@@ -187,7 +191,21 @@ class SqlAudit:
 
     def _record(self, entries: tuple[AuditEntry, ...]) -> None:
         with writing(self._engine) as conn:
-            self.append(conn, *entries)
+            self._lock(conn, *{entry.tenant for entry in entries})
+            self.append(conn, *(each for each in entries if not self._stands(conn, each)))
+
+    def _lock(self, conn: Connection, *tenants: str) -> None:
+        # Always in the same order, so that two transactions cannot wait for each other.
+        if conn.dialect.name == "postgresql":
+            for tenant in sorted(tenants):
+                conn.execute(_LOCK, {"of_tenant": tenant})
+
+    def _stands(self, conn: Connection, entry: AuditEntry) -> bool:
+        if entry.kind not in ("proposal", "verdict"):
+            return False
+        same = {"of_action": entry.action, "of_kind": entry.kind, "of_tenant": entry.tenant}
+        facts = conn.execute(_OF_ACTION, same).scalars()
+        return canonical(self._masked(dict(entry.facts))) in set(facts)
 
     def _row(self, entry: AuditEntry, seq: int, previous: str) -> dict[str, Any]:
         row: dict[str, Any] = {

@@ -90,14 +90,33 @@ def reading(engine: sa.Engine) -> Generator[sa.Connection]:
 
 
 @contextmanager
-def writing(engine: sa.Engine) -> Generator[sa.Connection]:
-    """One write transaction: committed at the end, rolled back on any exception."""
+def writing(engine: sa.Engine, *, durable: bool = False) -> Generator[sa.Connection]:
+    """One write transaction: committed at the end, rolled back on any exception.
+
+    ``durable``: its commit also outlives a power cut on SQLite, whose commits otherwise only outlive the
+    process; PostgreSQL's always do. For what another system will be asked to do next."""
     with (
         _unavailable_as_port_error(),
         engine.connect().execution_options(writing=True) as connection,
+        _flushed(connection, durable),
         connection.begin(),
     ):
         yield connection
+
+
+@contextmanager
+def _flushed(connection: sa.Connection, durable: bool) -> Generator[None]:
+    if not durable or connection.dialect.name != "sqlite":
+        yield
+        return
+    # Not a statement of SQLAlchemy's: it would begin a transaction, in which nothing can be set.
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    driver.execute("PRAGMA synchronous=FULL")
+    try:
+        yield
+    finally:
+        driver.execute("PRAGMA synchronous=NORMAL")
 
 
 @contextmanager

@@ -26,6 +26,7 @@ from tools.domain import (
     IN_FLIGHT,
     Action,
     Arguments,
+    Attempt,
     AuditEntry,
     Clock,
     Consequence,
@@ -89,6 +90,7 @@ _HELD = and_(_ROW, ledger.c.owner == bindparam("held_by"), ledger.c.state == "st
 _READ = select(ledger).where(_ROW)
 _LOCK = _READ.with_for_update()
 _TAKE_OVER = update(ledger).where(_ROW)
+_BEGIN_AGAIN = _TAKE_OVER.values(attempts=ledger.c.attempts + 1)
 _UPDATE_HELD = update(ledger).where(_HELD)
 _DELETE_HELD = delete(ledger).where(_HELD)
 # What has been asked of another system is never forgotten, only settled.
@@ -163,6 +165,12 @@ class SqlLedger:
     async def find(self, tenant: str, operation: str, key: str) -> Outcome | None:
         """What came of a key: None when it never began, ``unknown`` while nothing is settled."""
         return await asyncio.to_thread(self._find, tenant, operation, key)
+
+    async def attempt(self, action: Action) -> Attempt:
+        """Which try of this very action would begin now, and what came of the ones before.
+
+        ``unknown`` only where another system was asked: in the books an effect that was not kept was none."""
+        return await asyncio.to_thread(self._attempt, action)
 
     async def reconcile(self, action: Action, operation: Operation) -> Outcome:
         """Settle an unknown outcome by looking it up, or leave it to a person."""
@@ -278,7 +286,7 @@ class SqlLedger:
             if row.called_at is not None:
                 # Another system may have done it: it is looked up, never done again from here.
                 return _stored(row)
-            conn.execute(_TAKE_OVER, _key_of(action) | mine)
+            conn.execute(_BEGIN_AGAIN, _key_of(action) | mine)
         return None
 
     def _perform(
@@ -415,7 +423,8 @@ class SqlLedger:
         """Write down what is about to be asked, spend the approval, reserve in the books."""
         holder = _key_of(action) | {"held_by": owner}
         at = self._clock.now()
-        with writing(self._engine) as conn:
+        # A request whose record a power cut took away would be made again.
+        with writing(self._engine, durable=True) as conn:
             held = conn.execute(_UPDATE_HELD, holder | {"lease_until": at + OUTSIDE_LEASE})
             if held.rowcount != 1:
                 return _outcome(action, "blocked", IN_FLIGHT)
@@ -573,8 +582,8 @@ class SqlLedger:
         if payments.keyed(asked.called_at):
             try:
                 payment = payments.pay(order, asked.action.key)
-            except (PaymentNotSent, PaymentUncertain):
-                return left("Sent again under its key, and there was no clear answer.")
+            except (PaymentNotSent, PaymentUncertain) as error:
+                return left(f"Sent again under its key, without a clear answer. {error}")
             except PaymentRefused:
                 return self._decline(asked, "reconciliation", DECLINED, by="key")
             return self._finish(asked, "reconciliation", payment, by="key")
@@ -687,11 +696,25 @@ class SqlLedger:
         except BackendUnavailable:
             return  # The lease does it, later.
 
+    def _attempt(self, action: Action) -> Attempt:
+        with reading(self._engine) as conn:
+            row = conn.execute(_READ, _key_of(action)).one_or_none()
+        return Attempt() if row is None else _attempt_after(row, action)
+
     def _find(self, tenant: str, operation: str, key: str) -> Outcome | None:
         named = {"of_tenant": tenant, "of_operation": operation, "of_key": key}
         with reading(self._engine) as conn:
             row = conn.execute(_READ, named).one_or_none()
         return None if row is None else _stored(row)
+
+
+def _attempt_after(row: Row[Any], action: Action) -> Attempt:
+    number = row.attempts + 1
+    if row.action_id != action.id:
+        return Attempt(number=number)  # Another action under this key: the ledger refuses it.
+    if row.state in ("succeeded", "failed"):
+        return Attempt(number=number, outcome=_stored(row))
+    return Attempt(number=number, unknown=row.called_at is not None)
 
 
 def _needs_approval(operation: Operation, verdict: Verdict) -> bool:

@@ -22,6 +22,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    text,
 )
 from sqlalchemy.engine import Connection, Dialect
 
@@ -89,6 +90,7 @@ ledger = Table(
     Column("called_at", Instant),
     Column("looked_at", Instant),
     Column("found", FreeText),
+    Column("attempts", Integer, nullable=False, server_default=text("1")),
     _one_of("state", "started", "succeeded", "failed", "unknown"),
     Index("ledger_action", "action_id"),
     Index("ledger_state", "state", "lease_until"),
@@ -112,9 +114,17 @@ approvals = Table(
     Column("reviewer", FreeText),
     Column("note", FreeText),
     Column("decided_at", Instant),
+    # Of an edited action: the one in its place, until that one has been to the gate.
+    Column("successor", JSON(none_as_null=True)),
     _one_of("status", "pending", "approved", "rejected", "expired", "executed"),
     Index("approvals_status", "status", "expires_at"),
     Index("approvals_requested", "requested_at"),
+    Index(
+        "approvals_successor",
+        "decided_at",
+        sqlite_where=text("successor IS NOT NULL"),
+        postgresql_where=text("successor IS NOT NULL"),
+    ),
 )
 
 # The key keeps anybody from saying yes twice to one question, whatever the code above it believes.

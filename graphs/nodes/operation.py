@@ -351,6 +351,7 @@ async def carry_out(runtime: Runtime[Context], operation: Operation, action: Act
             operation=operation.name,
             label=action.label,
             reason=replies.backend_down(str(error)),
+            recorded=False,
         )
     runtime.stream_writer(
         {
@@ -457,9 +458,9 @@ async def format_outcome(state: SupportState, runtime: Runtime[Context]) -> dict
     if outcome.status == "pending" and following is not None:
         text = replies.pending(operation, following.arguments, following.label, following.effects)
         return {"draft": Draft(text=text)}
-    update: dict[str, Any] = {
-        "draft": Draft(text=replies.outcome(operation, outcome), tells=(outcome.action_id,))
-    }
+    # Of what is not settled there will be news; they must not count as told already.
+    tells = (outcome.action_id,) if outcome.settled else ()
+    update: dict[str, Any] = {"draft": Draft(text=replies.outcome(operation, outcome), tells=tells)}
     if operation.name == "hand_off" and outcome.status == "executed":
         runtime.stream_writer({"event": "handoff", "data": {"ticket": _ticket(outcome)}})
         # What was open is in the summary; the colleague takes it from there.

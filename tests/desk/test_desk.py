@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 
 from app.desk import ApprovalDecided, ApprovalNotFound, KeyConflict, KeyInFlight, ThreadNotFound
-from app.support_desk import EditInvalid, turn_id_of
+from app.support_desk import EditInvalid, SupportDesk, turn_id_of
 from graphs.state import Answer
 from tests.desk.world import Killed
 from tools.ports import BackendUnavailable
@@ -200,6 +200,50 @@ async def courier(world, desk):
     for _ in range(3):
         world.hands.pass_(minutes=1)
         await desk.deliver_due()
+
+
+class GoneAfterReplace(SupportDesk):
+    """A desk whose process dies between closing a question and proposing what takes its place."""
+
+    async def _succeed(self, closed, action):
+        raise Killed
+
+
+async def test_an_edit_outlives_the_process_that_took_it(world, desk, thread):
+    """The old question is closed, the new one was never asked: the next courier asks it, and once."""
+    action = await waiting_refund(world, desk, thread)
+    edit = Answer(decision="edit", reviewer="olga", arguments={"amount": "100.00"})
+    names = [f.name for f in fields(SupportDesk) if f.init]
+    with pytest.raises(Killed):
+        await GoneAfterReplace(**{n: getattr(desk, n) for n in names}).decide(action, edit)
+    assert await desk.approvals() == []
+
+    async with world.process() as other:
+        await courier(world, other)
+        (new,) = await other.approvals()
+        assert (new.action.arguments["amount"], new.status) == ("100.00", "pending")
+        assert len(await texts(world, other, thread)) == 2  # Nobody said that it was declined.
+        await other.decide(new.id, APPROVE)
+        await courier(world, other)
+    assert [str(r["amount"]) for r in world.rows("refunds", customer_id="ana")] == ["100.00"]
+    assert "100.00 EUR" in (await texts(world, desk, thread))[-1]
+
+
+async def test_a_decision_made_before_the_turn_ends_is_told(world, desk, thread):
+    """The customer's turn says that it waits; a no that came in the same moment is still news."""
+    await world.say(desk, thread, "refund SB-10482", "request_refund")
+    real = desk.actions.propose
+
+    async def decided_at_once(action, context):
+        outcome = await real(action, context)
+        await desk.stores.approvals.decide(action.id, approve=False, reviewer="olga")
+        return outcome
+
+    desk.actions.propose = decided_at_once
+    await world.say(desk, thread, "yes", "affirm")
+    desk.actions.propose = real
+    await courier(world, desk)
+    assert "did not approve" in (await texts(world, desk, thread))[-1]
 
 
 async def test_what_was_told_is_not_told_again(world, desk, thread):

@@ -1,4 +1,4 @@
-"""The crash eval finds what broken stores do."""
+"""The crash eval finds what broken stores do, and nothing on sound ones."""
 
 from __future__ import annotations
 
@@ -23,3 +23,14 @@ def test_a_broken_promise_is_found(broken, boundary, kind):
 
     assert getattr(runs[0].compared, kind) > 0
     assert not report(runs).ok
+
+
+@pytest.mark.slow
+def test_nothing_is_lost_or_done_twice():
+    """A dozen processes killed while a payment service moves the money; the long run is the eval itself."""
+    runs = run(12, database="sqlite", backend="keys", seed=3)
+
+    assert runs[0].kills >= 12
+    assert runs[0].compared.effects > 10
+    assert runs[0].compared.problems == []
+    assert report(runs).ok

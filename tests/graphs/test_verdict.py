@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from graphs.consequences import settle
 from graphs.verdict import decide, gate, raise_to, tightened
-from tools.domain import Consequence
+from tools.domain import Attempt, Consequence
 from tools.policy import Ruling
 
 SAFE, RETRY_SAFE, RETRY_UNSAFE, IRREVERSIBLE, UNKNOWN = Consequence
@@ -85,6 +86,72 @@ def test_every_cell_with_rules(declared, state, judged, rules):
             assert verdict.approvers == (2 if rules == "two persons" else 1)
             assert verdict.reviewer == ("admin" if rules == "an admin" else "agent")
             assert verdict.reason.endswith(" R.")
+
+
+def guessed(consequence, probability):
+    """What the small model makes of an operation whose text admits nothing: its class, as sure as it is."""
+    rest = {c: (1 - probability) / 3 for c in ORDER if c is not consequence}
+    probabilities = {c.value: p for c, p in {**rest, consequence: probability}.items()}
+    return settle(probabilities, "name: qux", line=0.2, believed=0.8)
+
+
+#: The small model's class at a calibrated probability; from 0.8 on it is believed.
+GUESSES = {(c, p): guessed(c, p) for c in ORDER for p in (0.5, 0.79, 0.81, 0.99)}
+FIRST, AGAIN, MAYBE = Attempt(), Attempt(number=2), Attempt(number=2, unknown=True)
+
+
+@pytest.mark.parametrize("guess", GUESSES, ids=lambda g: f"{g[0].value}-{g[1]}")
+def test_every_cell_with_a_small_models_guess(guess):
+    """A sure guess counts as a class; an unsure graver one makes it unknown, and the judge is asked once."""
+    seen, sure = GUESSES[guess], guess[1] > 0.8
+    assert seen.sure is sure
+    for declared, state, judged in itertools.product(
+        Consequence, Consequence, [None, *Consequence]
+    ):
+        cell = (declared, state, judged)
+        bare = decide(declared, state)
+
+        verdict = decide(declared, state, judged, guess=seen)
+
+        assert verdict.probability == seen.probability
+        if bare.consequence is not UNKNOWN:
+            assert STRICTNESS[gate(verdict)] >= STRICTNESS[gate(bare)], cell
+        believed = seen.consequence if sure else UNKNOWN
+        certain = [c for c in (declared, state, believed) if c is not UNKNOWN]
+        known = max(certain, key=ORDER.index) if certain else UNKNOWN
+        graver = known is UNKNOWN or ORDER.index(seen.consequence) > ORDER.index(known)
+        if judged not in (None, UNKNOWN):
+            floor = max(judged, seen.floor, key=ORDER.index)
+            known = floor if known is UNKNOWN else max(known, floor, key=ORDER.index)
+        elif not sure and known is not IRREVERSIBLE and graver:
+            assert verdict.consequence is UNKNOWN, cell
+            assert gate(verdict) == ("judge" if judged is None else "approve"), cell
+            continue
+        assert verdict.consequence is known, cell
+        assert gate(verdict) == ("approve" if known is IRREVERSIBLE else "execute"), cell
+
+
+@pytest.mark.parametrize("rules", RULINGS)
+@pytest.mark.parametrize("attempt", [FIRST, AGAIN, MAYBE], ids=["first", "again", "maybe done"])
+def test_every_cell_with_attempts(attempt, rules):
+    """Where an earlier attempt may have done it, only what its key makes harmless is begun again; whatever
+    would refuse it, or ask for persons, waits until that is known."""
+    for declared, state, judged in itertools.product(
+        Consequence, Consequence, [None, *Consequence]
+    ):
+        cell = (declared, state, judged)
+        first = decide(declared, state, judged, RULINGS[rules])
+
+        verdict = decide(declared, state, judged, RULINGS[rules], attempt=attempt)
+
+        assert verdict.attempt == attempt.number
+        harmless = first.consequence in (SAFE, RETRY_SAFE) and gate(first) == "execute"
+        if attempt.unknown and not harmless:
+            assert gate(verdict) == "reconcile", cell
+            assert "settled first" in verdict.reason
+        else:
+            assert gate(verdict) == gate(first), cell
+            assert verdict.model_copy(update={"attempt": 1}) == first
 
 
 @given(CLASSES, CLASSES, st.none() | CLASSES, st.sampled_from([*RULINGS.values()]))

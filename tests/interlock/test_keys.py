@@ -98,8 +98,8 @@ async def test_two_processes_play_a_key_once(replicas):
     """Double clicks, client and proxy retries at two app processes: one turn, one thread, one effect."""
     tickets = replicas.count(shop.tickets)
 
-    async def eight_times(text: str, key: str, thread: str | None = None) -> httpx.Response:
-        first = await asyncio.gather(*(replicas.say(each, text, key, thread) for each in range(8)))
+    async def sixty_four_times(text: str, key: str, thread: str | None = None) -> httpx.Response:
+        first = await asyncio.gather(*(replicas.say(each, text, key, thread) for each in range(64)))
         codes = Counter(each.status_code for each in first)
         assert set(codes) <= {200, 409}
         assert codes[200] >= 1
@@ -109,9 +109,9 @@ async def test_two_processes_play_a_key_once(replicas):
         assert len({(each.json()["turn"], each.json()["reply"]) for each in replies}) == 1
         return replies[0]
 
-    asked = (await eight_times("please open a ticket: broken buckle", "k-1")).json()
+    asked = (await sixty_four_times("please open a ticket: broken buckle", "k-1")).json()
     if replicas.count(shop.tickets) == tickets:
-        await eight_times("yes", "k-2", asked["thread"])
+        await sixty_four_times("yes", "k-2", asked["thread"])
     assert replicas.count(shop.tickets) == tickets + 1
     assert replicas.count(ledger) == 1
     thread = await replicas.client.get(
@@ -119,6 +119,27 @@ async def test_two_processes_play_a_key_once(replicas):
     )
     said = [each["text"] for each in thread.json()["messages"] if each["role"] == "customer"]
     assert len(said) == len(set(said))
+
+
+async def test_sixty_four_yeses_under_different_keys_are_one_effect(replicas):
+    """Whoever sends a confirmation anew, under 16 keys four times each, finds it confirmed or nothing to confirm."""
+    with reading(replicas.engine) as conn:
+        sent = shop.invoices.c.times_sent
+        mine = sa.select(shop.invoices.c.number, sent).where(shop.invoices.c.customer_id == "ana")
+        number, before = conn.execute(mine.limit(1)).one()
+    asked = (await replicas.say(0, f"please send invoice {number} again", "ask")).json()
+    assert "Shall I" in asked["reply"]
+
+    answers = await asyncio.gather(
+        *(replicas.say(each, "yes", f"yes-{each // 4}", asked["thread"]) for each in range(64))
+    )
+
+    assert {each.status_code for each in answers} <= {200, 409}
+    done = {each.json()["turn"] for each in answers if "on its way" in each.text}
+    assert len(done) == 1
+    with reading(replicas.engine) as conn:
+        assert conn.execute(mine.where(shop.invoices.c.number == number)).one()[1] == before + 1
+    assert replicas.count(ledger) == 1
 
 
 async def test_a_key_with_another_message_is_refused_by_either_process(replicas):

@@ -164,6 +164,21 @@ async def test_a_service_that_is_away_costs_neither_the_approval_nor_the_key(ref
     )
 
 
+@pytest.mark.parametrize("keys", [True])
+async def test_a_key_that_was_used_for_something_else_ends_with_a_person(world, refund):
+    """The service answers 422 now and ever: nothing is said to be paid, and the operator reads why."""
+    world.take_key(refund.key)
+
+    assert (await carried_out(world, refund)).status == "unknown"
+    world.hands.pass_(minutes=2)
+    assert await world.settle() == []
+
+    [doubt] = await world.ledger.unsettled()
+    assert "(422)" in doubt.found
+    _, outcome = await world.ledger.vouch(refund.id, OPERATIONS, happened=False, operator="olga")
+    assert (outcome.status, world.paid(refund), world.refunds()) == ("failed", 0, ["rejected"])
+
+
 class LostAtTheLastMoment(HttpPayments):
     """A service that is there when asked, and gone when the payment is sent."""
 

@@ -148,6 +148,12 @@ class World:
         found = httpx.get(f"{self.payments_url}/payments", params={"reference": action.id})
         return len(found.json()["payments"])
 
+    def take_key(self, key: str) -> None:
+        """Somebody else's payment, made under this key."""
+        order = {"reference": "another", "amount": "1.00", "currency": "EUR", "method": "card"}
+        headers = {"Idempotency-Key": key}
+        httpx.post(f"{self.payments_url}/refunds", json=order, headers=headers).raise_for_status()
+
     def trouble(self, **faults: object) -> None:
         httpx.put(f"{self.payments_url}/faults", json=faults).raise_for_status()
 

@@ -1,0 +1,33 @@
+"""Imported by the crash eval's fork server before it forks: what every process would build first, and
+what its first turn would import, is there from then on. A start takes a tenth of the time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import tempfile
+from pathlib import Path
+
+import evals.__main__  # noqa: F401  # A forked process imports its parent's main module again.
+from app.stores.database import create_engine
+from evals.crash import a_site
+from evals.crash_process import Site, desk_on
+
+
+async def _one_turn(site: Site) -> None:
+    async with desk_on(site) as (desk, _):
+        customer = (await desk.customer("c0102")) or (await desk.demo_customers())[0]
+        thread = await desk.open_thread(customer)
+        async for _event in desk.turn(customer, thread, "please open a ticket: a strap is loose"):
+            pass
+        await desk.deliver_due()
+
+
+def _warm_up() -> None:
+    logging.disable(logging.CRITICAL)
+    create_engine("postgresql://nobody@127.0.0.1/nowhere").dispose()  # Loads the dialect.
+    with tempfile.TemporaryDirectory() as folder, a_site("sqlite", Path(folder)) as site:
+        asyncio.run(_one_turn(site))
+
+
+_warm_up()
