@@ -14,7 +14,7 @@ from pydantic import field_validator
 
 from app.models.large import counting_calls
 from evals.examples import Seen, books_of, look_at
-from evals.figures import Figure, Report, Table, at_least
+from evals.figures import Figure, Report, Scored, Table, at_least
 from evals.scenarios import CASES, Case
 from evals.world import Folders, Progress, demo_customer, quiet, running
 from tools.domain import now
@@ -151,6 +151,17 @@ def report(went: Sequence[Went]) -> Report:
         ],
     )
     found.tables += [_by_lane(went), _misses(went)]
+    found.scored += [
+        Scored(
+            "mix",
+            one.guess if one.guess in one.message.lane else one.message.lane[0],
+            one.guess,
+            one.probability,
+            one.guess in one.message.lane,
+            one.tier,
+        )
+        for one in went
+    ]
     found.failures += [f"{one.message.id}: {'; '.join(one.errors)}" for one in went if one.errors]
     return found
 
