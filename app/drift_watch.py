@@ -75,6 +75,7 @@ class DriftWatch:
     since: datetime | None = None
     clock: Clock = field(default_factory=Clock)
     last: Drift = field(default_factory=Drift)
+    _of_tenants: dict[str, Drift] = field(default_factory=dict[str, Drift])
     _due: float | None = None
 
     async def look_when_due(self) -> None:
@@ -93,6 +94,14 @@ class DriftWatch:
             log.info("drift: the traffic is like the reference again")
         if after.problem and after.problem != before.problem:
             log.warning("drift: %s", after.problem)
+
+    async def of(self, tenant: str) -> Drift:
+        """The last look at one tenant's traffic; a new one when that was long ago."""
+        kept = self._of_tenants.get(tenant)
+        now = self.clock.now()
+        if kept is None or kept.at is None or now - kept.at > timedelta(seconds=EVERY):
+            kept = self._of_tenants[tenant] = await self.look(tenant)
+        return kept
 
     async def look(self, tenant: str | None = None) -> Drift:
         """Compare now. The result for all tenants together is also kept for whoever asks later."""

@@ -491,7 +491,7 @@ class SupportDesk:
     async def drift_now(self, *, tenant: str | None) -> Drift:
         if self.drift is None:
             return Drift(problem="Drift is not watched here.")
-        return self.drift.last if tenant is None else await self.drift.look(tenant)
+        return self.drift.last if tenant is None else await self.drift.of(tenant)
 
     def counts(self) -> Mapping[str, int]:
         return {} if self.shadow is None else self.shadow.counts

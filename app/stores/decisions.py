@@ -76,7 +76,7 @@ class SqlDecisionLog:
         *,
         sketch: Sketcher | None = None,
     ) -> None:
-        self._engine = engine
+        self.engine = engine
         self._mask = mask
         self._retention = timedelta(days=retention_days)
         self._clock = clock or Clock()
@@ -179,7 +179,7 @@ class SqlDecisionLog:
             }
             for decision in decisions
         ]
-        with writing(self._engine) as conn:
+        with writing(self.engine) as conn:
             conn.execute(insert(table), rows)
 
     def _list(
@@ -188,7 +188,7 @@ class SqlDecisionLog:
         page = select(table).where(*conditions(wanted)).order_by(table.c.id.desc()).limit(limit)
         if before is not None:
             page = page.where(table.c.id < before)
-        with reading(self._engine) as conn:
+        with reading(self.engine) as conn:
             return [_logged(row) for row in conn.execute(page)]
 
     def _traffic(self, wanted: Wanted, before: int | None, limit: int) -> tuple[int, Traffic]:
@@ -200,7 +200,7 @@ class SqlDecisionLog:
         )
         if before is not None:
             rows = rows.where(table.c.id < before)
-        with reading(self._engine) as conn:
+        with reading(self.engine) as conn:
             found = conn.execute(rows).all()
         traffic = Traffic(
             tuple(row.chosen for row in found),
@@ -215,7 +215,7 @@ class SqlDecisionLog:
             "outcome_detail": self._mask(detail),
             "outcome_at": self._clock.now(),
         }
-        with writing(self._engine) as conn:
+        with writing(self.engine) as conn:
             live = table.c.shadow.is_(None)
             return conn.execute(update(table).where(live, *which).values(said)).rowcount
 
@@ -226,7 +226,7 @@ class SqlDecisionLog:
             .limit(_BATCH)
             .scalar_subquery()
         )
-        with writing(self._engine) as conn:
+        with writing(self.engine) as conn:
             return conn.execute(delete(table).where(table.c.id.in_(old))).rowcount
 
 
