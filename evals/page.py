@@ -25,7 +25,7 @@ class Frame:
     logarithmic: bool = False
     width: float = 320
     height: float = 220
-    left: float = 44
+    left: float = 58
     top: float = 12
 
     def at_x(self, value: float) -> float:
@@ -265,7 +265,7 @@ def _latency(scored: list[Scored]) -> dict[str, Any] | None:
     return {
         "frame": frame,
         "lines": lines,
-        "ticks": _ticks(frame, axis, (0, 0.25, 0.5, 0.75, 1), lambda ms: f"{ms:g} ms", _percent),
+        "ticks": _ticks(frame, axis, (0, 0.25, 0.5, 0.75, 1), _time, _percent),
     }
 
 
@@ -285,6 +285,10 @@ def _ticks(
         "x": [(frame.at_x(value), name_x(value)) for value in xs],
         "y": [(frame.at_y(value), (name_y or name_x)(value)) for value in ys],
     }
+
+
+def _time(ms: float) -> str:
+    return f"{ms:g} ms" if ms < 1000 else f"{ms / 1000:g} s"
 
 
 def _percent(value: float) -> str:
