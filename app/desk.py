@@ -8,6 +8,9 @@ from typing import Any, Literal, Protocol
 
 from pydantic import JsonValue
 
+from app.drift_watch import Drift
+from app.stores.decisions import LoggedDecision, Wanted
+from app.stores.reviews import Item
 from graphs.state import Answer
 from tools.domain import Approval, Customer, Outcome, Record, Unsettled
 
@@ -71,6 +74,10 @@ class RoleNotAccepted(Exception):
 
 class EditInvalid(ValueError):
     """The edited arguments are not valid for this operation."""
+
+
+class IntentUnknown(ValueError):
+    """There is no intent of this name."""
 
 
 class EffectNotFound(Exception):
@@ -137,7 +144,38 @@ class Desk(Protocol):
         Raises EffectNotFound or EffectSettled."""
         ...
 
-    async def decisions(self, **filters: Any) -> list[Mapping[str, Any]]: ...
+    async def decisions(
+        self, wanted: Wanted, *, limit: int = 50, before: int | None = None
+    ) -> list[LoggedDecision]:
+        """Decisions newest first; ``before`` is the id of the last one already seen."""
+        ...
+
+    async def reviews(self, *, tenant: str | None, limit: int = 50) -> list[Item]:
+        """Sampled decisions that wait for a label, oldest sample first."""
+        ...
+
+    async def draw_reviews(self, n: int, *, days: float, tenant: str | None) -> list[Item]:
+        """Sample ``n`` messages of the last ``days`` for people to label."""
+        ...
+
+    async def label(
+        self, sample: str, decision: int, label: str | None, *, operator: str, tenant: str | None
+    ) -> Item:
+        """Keep what was right; no label: the operator cannot tell. Raises ReviewNotFound, IntentUnknown."""
+        ...
+
+    def intents(self) -> list[str]:
+        """The intents a message can be labelled with."""
+        ...
+
+    async def drift_now(self, *, tenant: str | None) -> Drift:
+        """The last look at everybody's traffic, or a look at one tenant's."""
+        ...
+
+    def counts(self) -> Mapping[str, int]:
+        """What this process counted of its shadow: offered, compared, dropped, failed."""
+        ...
+
     async def hand_offs(self) -> list[Mapping[str, Any]]: ...
     async def release(self, thread: str, operator: str, message: str | None = None) -> None: ...
 

@@ -72,17 +72,22 @@ def _installed(name: str) -> bool:
     return True
 
 
-def _models(_: Settings) -> Iterator[Finding]:
-    from app.models.manifest import ManifestError, base_model, load_manifest
+def _models(settings: Settings) -> Iterator[Finding]:
+    from app.models.manifest import ManifestError, base_model
+    from app.models.release import Releases
 
     try:
         base = base_model()
-        manifest = load_manifest(base=base)
+        manifest = Releases(settings.data_dir).manifest(base=base)
     except (ManifestError, OSError) as error:
         yield Finding("bad", "models", str(error), "Restore models/ as it was released.")
         return
+    for (kind, role), why in manifest.refused.items():
+        advice = "Its fallback is used. Restore the file; or `signalbox rollback`."
+        yield Finding("bad", f"{kind} {role}".strip(), why, advice)
     artefacts: dict[str, Any] = {**manifest.adapters, **manifest.heads}
-    missing = sorted({*HEADS, *ADAPTERS} - set(artefacts))
+    refused = {role for _, role in manifest.refused}
+    missing = sorted({*HEADS, *ADAPTERS} - set(artefacts) - refused)
     if missing:
         advice = "Restore models/ as it was released, or run `signalbox train`."
         yield Finding("bad", "artefacts", f"missing: {', '.join(missing)}", advice)

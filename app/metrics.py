@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from collections.abc import Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from app.desk import Event
+from app.drift_watch import Drift
 
 
 class Metrics:
@@ -30,6 +33,44 @@ class Metrics:
             buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
             registry=self.registry,
         )
+
+        self.drift_alarm = Gauge(
+            "signalbox_drift_alarm",
+            "1 while the window's traffic is not like the reference.",
+            ["window"],
+            registry=self.registry,
+        )
+        self.drift_p = Gauge(
+            "signalbox_drift_p",
+            "Corrected p-value of each drift test.",
+            ["window", "test"],
+            registry=self.registry,
+        )
+        self.drift_looked = Gauge(
+            "signalbox_drift_looked_seconds",
+            "When drift was last looked at, in Unix time.",
+            registry=self.registry,
+        )
+        self.shadow = Gauge(
+            "signalbox_shadow_messages",
+            "Messages for the candidate since the start, by what became of them.",
+            ["fate"],
+            registry=self.registry,
+        )
+
+    def drifted(self, drift: Drift) -> None:
+        """Show the last look at the traffic."""
+        for each in drift.windows:
+            self.drift_alarm.labels(window=each.window).set(each.comparison.alarm)
+            for test, p in each.comparison.p.items():
+                self.drift_p.labels(window=each.window, test=test).set(p)
+        if drift.at is not None:
+            self.drift_looked.set(drift.at.timestamp())
+
+    def shadowed(self, counts: Mapping[str, int]) -> None:
+        """Show what became of the messages a candidate was offered."""
+        for fate, number in counts.items():
+            self.shadow.labels(fate=fate).set(number)
 
     def text(self) -> bytes:
         return generate_latest(self.registry)

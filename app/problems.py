@@ -19,11 +19,13 @@ from app.desk import (
     EditInvalid,
     EffectNotFound,
     EffectSettled,
+    IntentUnknown,
     KeyConflict,
     KeyInFlight,
     RoleNotAccepted,
     ThreadNotFound,
 )
+from app.stores.reviews import ReviewNotFound
 from tools.ports import PortError
 
 log = logging.getLogger(__name__)
@@ -82,6 +84,8 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RoleNotAccepted, _role_not_accepted)
     app.add_exception_handler(EditInvalid, _edit_invalid)
     app.add_exception_handler(EffectNotFound, _not_found)
+    app.add_exception_handler(ReviewNotFound, _not_found)
+    app.add_exception_handler(IntentUnknown, _intent_unknown)
     app.add_exception_handler(EffectSettled, _settled)
     app.add_exception_handler(KeyConflict, _key_conflict)
     app.add_exception_handler(KeyInFlight, _key_in_flight)
@@ -124,6 +128,10 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
 
 async def _not_found(_: Request, error: Exception) -> JSONResponse:
     return problem(404, type(error).__doc__ or "")
+
+
+async def _intent_unknown(_: Request, error: Exception) -> JSONResponse:
+    return problem(422, f"There is no intent {error}; GET /v1/reviews lists them.")
 
 
 async def _decided(_: Request, error: Exception) -> JSONResponse:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from app.models.encoder import OnnxEncoder
-from app.models.manifest import SHIPPED, load_manifest
+from app.models.release import Releases
 from app.roles import Answer
 from tools.domain import Clock, Customer, Decision, Operation, Outcome
 from tools.ports import BackendUnavailable, Passage
@@ -76,7 +77,7 @@ class ConsequenceInput(_Input):
 async def consequence(settings: Settings) -> AsyncGenerator[Answer]:
     from graphs.consequences import described, settle
 
-    manifest = load_manifest()
+    manifest = await asyncio.to_thread(Releases(settings.data_dir).manifest)
     encoder = OnnxEncoder(manifest)
     line, believed = manifest.write_line, manifest.class_line
 
@@ -406,13 +407,13 @@ class PrunerInput(_Input):
 
 @asynccontextmanager
 async def pruner(settings: Settings) -> AsyncGenerator[Answer]:
-    import asyncio
-
     from app.knowledge.pruner import LoraPruner
     from app.knowledge.selection import TOKEN_BUDGET, select
 
-    encoder = OnnxEncoder(load_manifest())
-    cross = await asyncio.to_thread(LoraPruner.load, SHIPPED, settings.data_dir / "knowledge")
+    manifest = await asyncio.to_thread(Releases(settings.data_dir).manifest)
+    encoder = OnnxEncoder(manifest)
+    folder = manifest.folder_of("cross-encoder-lora", "pruner")
+    cross = await asyncio.to_thread(LoraPruner.load, folder, settings.data_dir / "knowledge")
     keep = 4
 
     async def answer(row: dict[str, Any]) -> dict[str, Any]:

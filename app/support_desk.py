@@ -8,11 +8,18 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Mapping,
+    Sequence,
+)
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 from weakref import WeakValueDictionary
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
@@ -27,6 +34,7 @@ from app.desk import (
     EffectNotFound,
     EffectSettled,
     Event,
+    IntentUnknown,
     KeyConflict,
     KeyInFlight,
     Message,
@@ -34,18 +42,23 @@ from app.desk import (
     ThreadNotFound,
     ThreadSummary,
 )
+from app.drift_watch import Drift, DriftWatch
+from app.shadow import Shadow
 from app.stores.approvals import SqlApprovals
-from app.stores.decisions import SqlDecisionLog
+from app.stores.decisions import LoggedDecision, SqlDecisionLog, Wanted
 from app.stores.ledger import Settled, SqlLedger
 from app.stores.outbox import Delivery, SqlOutbox
+from app.stores.reviews import Item, SqlReviews
 from app.stores.turns import Conflict, Fresh, InFlight, Replay, SqlThreads, SqlTurns
 from app.tracing import Tracing
 from graphs import replies
 from graphs.action import ActionGraph, edited
 from graphs.context import Context
+from graphs.corrections import corrects
 from graphs.state import Answer, SupportState, Turn
 from tools.domain import (
     Action,
+    Aftermath,
     Approval,
     Customer,
     OperationFailed,
@@ -80,6 +93,7 @@ class Stores:
 
     approvals: SqlApprovals
     decisions: SqlDecisionLog
+    reviews: SqlReviews
     outbox: SqlOutbox
     turns: SqlTurns
     threads: SqlThreads
@@ -99,6 +113,9 @@ class SupportDesk:
     check_health: Callable[[], Awaitable[Mapping[str, Any]]]
     describe: Callable[[], Mapping[str, Any]]
     tracing: Tracing = field(default_factory=Tracing)
+    intent_names: list[str] = field(default_factory=list[str])
+    drift: DriftWatch | None = None
+    shadow: Shadow | None = None
     keep_seconds: float = 5.0  #: How often the hold on a thread is extended during a turn.
     _locks: WeakValueDictionary[str, asyncio.Lock] = field(
         default_factory=lambda: WeakValueDictionary[str, asyncio.Lock]()
@@ -157,7 +174,7 @@ class SupportDesk:
         turn = Turn(id=turn_id, text=text, at=context.clock.now())
         events: list[Event] = []
         try:
-            async with self._alone(thread):
+            async with self._alone(thread), self._first():
                 async for event in self._play(turn, context):
                     events.append(event)
                     yield event
@@ -195,6 +212,7 @@ class SupportDesk:
                 return
             written: set[str] = set()
             told: set[str] = set()
+            seen: list[Event] = []
             # With the subgraphs': a plan's steps announce their actions from inside the loop.
             async for _, data in self.support.astream(
                 given,
@@ -207,6 +225,8 @@ class SupportDesk:
                 subgraphs=True,
             ):
                 event = Event.model_validate(data)
+                if event.event != "token":
+                    seen.append(event)
                 if event.event == "tool" and _is_write(event, context):
                     written.add(str(event.data.get("action", "")))
                 if event.event == "final":
@@ -226,6 +246,26 @@ class SupportDesk:
                 await self.stores.outbox.delivered(action)
             if turn.outcome is not None:
                 await self.stores.outbox.delivered(turn.outcome.action_id)
+        await self._draw_conclusions(turn, snapshot.values, seen, context)
+
+    async def _draw_conclusions(
+        self, turn: Turn, before: dict[str, Any], seen: list[Event], context: Context
+    ) -> None:
+        """What the turn says of the decisions made so far. The customer has the reply already."""
+        decisions, previous = self.stores.decisions, before.get("last_turn")
+        try:
+            if previous is not None and corrects(turn.text):
+                await decisions.outcome(previous, Aftermath.CORRECTED, turn.text)
+            if (aftermath := aftermath_of(seen)) is not None:
+                await decisions.settle(context.thread, aftermath)
+        except PortError as error:
+            log.warning("what came of turn %s is not in the decision log: %s", turn.id, error)
+        if (
+            turn.outcome is None
+            and self.shadow is not None
+            and any(e.event == "route" for e in seen)
+        ):
+            self.shadow.offer(context, turn, cast("SupportState", before))
 
     async def _finish_crashed(self, config: Any, context: Context, left: Turn) -> None:
         log.warning("finishing turn %s, which an earlier process left undone", left.id)
@@ -272,6 +312,7 @@ class SupportDesk:
         if not changed:
             raise _unchanged(approval, answer)
         if approval.status != "pending":
+            await self._judged_by_person(approval.action, answer)
             await self._carry_out(approval, answer)
         return await self.stores.approvals.get(action_id) or approval
 
@@ -294,6 +335,7 @@ class SupportDesk:
         )
         if not changed:
             raise ApprovalDecided(closed)
+        await self._judged_by_person(waiting.action, answer)
         await self._succeed(closed, action)
         return await self.stores.approvals.get(action.id) or closed
 
@@ -306,6 +348,21 @@ class SupportDesk:
         if outcome.settled:
             await self._tell(action, outcome)
         await self.stores.approvals.succeeded(closed.id)
+
+    async def _judged_by_person(self, action: Action, answer: Answer) -> None:
+        """The operator's answer is what came of the decisions that led to the action."""
+        said = f"{answer.decision} by {answer.reviewer}" + (
+            f": {answer.note}" if answer.note else ""
+        )
+        aftermath = {
+            "approve": Aftermath.RESOLVED,
+            "edit": Aftermath.EDITED,
+            "reject": Aftermath.REJECTED,
+        }[answer.decision]
+        try:
+            await self.stores.decisions.outcome(action.turn, aftermath, said)
+        except PortError as error:
+            log.warning("what came of action %s is not in the decision log: %s", action.id, error)
 
     async def _described(self, action: Action, context: Context) -> Action:
         """The edited action with what it would do now; what the rules refuse is no valid edit."""
@@ -362,6 +419,9 @@ class SupportDesk:
                     pruned = time.monotonic()
                     await self.stores.turns.prune()
                     await self.ledger.prune()
+                    await self.stores.decisions.prune()
+                if self.drift is not None:
+                    await self.drift.look_when_due()
             except PortError as error:
                 log.warning("deliveries wait: %s", error)
             await asyncio.sleep(COURIER_SECONDS)
@@ -418,8 +478,37 @@ class SupportDesk:
 
     # --- operators --------------------------------------------------------------------------------
 
-    async def decisions(self, **filters: Any) -> list[Mapping[str, Any]]:
-        return [d.model_dump(mode="json") for d in await self.stores.decisions.list(**filters)]
+    async def decisions(
+        self, wanted: Wanted, *, limit: int = 50, before: int | None = None
+    ) -> list[LoggedDecision]:
+        return await self.stores.decisions.list(wanted, limit=limit, before=before)
+
+    async def reviews(self, *, tenant: str | None, limit: int = 50) -> list[Item]:
+        return await self.stores.reviews.list(tenant=tenant, waiting=True, limit=limit)
+
+    async def draw_reviews(self, n: int, *, days: float, tenant: str | None) -> list[Item]:
+        since = self.stores.reviews.now() - timedelta(days=days)
+        return await self.stores.reviews.draw(n, since=since, tenant=tenant)
+
+    async def label(
+        self, sample: str, decision: int, label: str | None, *, operator: str, tenant: str | None
+    ) -> Item:
+        if label is not None and label not in self.intents():
+            raise IntentUnknown(label)
+        return await self.stores.reviews.label(
+            sample, decision, label=label, reviewer=operator, tenant=tenant
+        )
+
+    def intents(self) -> list[str]:
+        return self.intent_names
+
+    async def drift_now(self, *, tenant: str | None) -> Drift:
+        if self.drift is None:
+            return Drift(problem="Drift is not watched here.")
+        return self.drift.last if tenant is None else await self.drift.of(tenant)
+
+    def counts(self) -> Mapping[str, int]:
+        return {} if self.shadow is None else self.shadow.counts
 
     async def hand_offs(self) -> list[Mapping[str, Any]]:
         waiting: list[Mapping[str, Any]] = []
@@ -469,6 +558,10 @@ class SupportDesk:
 
     async def info(self) -> Mapping[str, Any]:
         return self.describe()
+
+    def _first(self) -> AbstractAsyncContextManager[None]:
+        """A candidate in the shadow waits while a turn is played."""
+        return nullcontext() if self.shadow is None else self.shadow.aside()
 
     # --- inside -----------------------------------------------------------------------------------
 
@@ -560,6 +653,23 @@ def _left_in(snapshot: StateSnapshot) -> Turn | None:
 def _is_write(event: Event, context: Context) -> bool:
     operation = context.operations.get(str(event.data.get("operation", "")))
     return operation is None or operation.writes
+
+
+def aftermath_of(events: Sequence[Event]) -> Aftermath | None:
+    """What a turn's events say of the decisions behind them; None while something is open."""
+    names = {event.event for event in events}
+    if "handoff" in names:
+        return Aftermath.ESCALATED
+    last = events[-1] if events else None
+    if "route" not in names or last is None or last.event != "final":
+        return None
+    if last.data.get("open") or "approval_required" in names:
+        return None
+    results = {str(event.data.get("status")) for event in events if event.event == "tool"}
+    if "unknown" in results:
+        return None
+    sorry = "failed" in results or last.data.get("apology") is True
+    return Aftermath.FAILED if sorry else Aftermath.RESOLVED
 
 
 def _said_since(turn: Turn, values: Mapping[str, Any]) -> AIMessage | None:

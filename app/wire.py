@@ -8,12 +8,15 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from app.desk import Event, Message, ThreadSummary
+from app.stores.decisions import LoggedDecision
+from app.stores.reviews import Item
 from graphs.action import question
 from graphs.state import in_our_words
-from tools.domain import Approval, Customer, Unsettled
+from tools.domain import Aftermath, Approval, Customer, Decision, Unsettled
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
+    """Text that both databases can hold; raises ValueError for half a character."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -22,7 +25,7 @@ def _storable(text: str) -> str:
     return text.replace("\x00", "")
 
 
-Text = Annotated[str, AfterValidator(_storable)]
+Text = Annotated[str, AfterValidator(storable)]
 Name = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[\w.:@-]+$")]
 
 
@@ -152,8 +155,45 @@ class UnsettledEffects(BaseModel):
     unsettled: list[Unsettled]
 
 
+class ShownDecision(Decision):
+    """A decision with where it belongs, and what came of it."""
+
+    id: int
+    at: datetime
+    tenant: str
+    thread: str
+    turn: str
+    input: str
+    outcome: Aftermath | None
+    outcome_detail: str
+    outcome_at: datetime | None
+
+
+class DecisionPage(BaseModel):
+    """Decisions, newest first; ``next`` goes into ``before`` for the page after this one."""
+
+    items: list[ShownDecision]
+    next: int | None
+
+
+class SampleRequest(Request):
+    n: int = Field(default=100, ge=1, le=1000)
+    days: float = Field(default=7, gt=0, le=366)
+
+
+class LabelRequest(Request):
+    """The intent that would have been right; null: it cannot be told."""
+
+    label: Name | None
+
+
+class Reviews(BaseModel):
+    items: list[Item]
+    intents: list[str]
+
+
 class Rows(BaseModel):
-    """Rows of the decision log, or hand-offs."""
+    """Hand-offs."""
 
     items: list[dict[str, Any]]
 
@@ -193,6 +233,11 @@ def shown_approval(approval: Approval) -> ShownApproval:
         config=asked["config"],
         description=asked["description"],
     )
+
+
+def shown_decision(logged: LoggedDecision) -> ShownDecision:
+    where = logged.model_dump(exclude={"decision"})
+    return ShownDecision(**where, **logged.decision.model_dump())
 
 
 def chat_reply(thread: str, events: list[Event]) -> ChatReply:

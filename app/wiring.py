@@ -9,24 +9,31 @@ import sys
 import threading
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from app.config import LARGE_ROLES, Settings, prepare_environment
 from app.desk import Desk
+from app.drift import sketch_of
+from app.drift_watch import DriftWatch
 from app.models.embedded import EmbeddedServer, EmbeddedSmallModel
 from app.models.encoder import OnnxEncoder
 from app.models.large import ChatLargeModel, EmbeddedLargeModel
-from app.models.manifest import SHIPPED, Manifest, base_model, load_manifest
+from app.models.manifest import Manifest, base_model
+from app.models.release import ReleaseError, Releases
+from app.models.trial import Trial
+from app.shadow import Shadow
 from app.stores.approvals import SqlApprovals
 from app.stores.audit import SqlAudit
 from app.stores.database import create_engine, migrate, reading
-from app.stores.decisions import SqlDecisionLog
+from app.stores.decisions import Sketcher, SqlDecisionLog
 from app.stores.ledger import SqlLedger
 from app.stores.outbox import SqlOutbox
+from app.stores.reviews import SqlReviews
 from app.stores.shop import SqlBackend, SqlShop, customers
 from app.stores.turns import SqlThreads, SqlTurns
 from app.tracing import Tracing, tracing
@@ -71,6 +78,7 @@ class Models:
     manifest: Manifest
     server: EmbeddedServer | None
     background: set[asyncio.Task[Any]]
+    trial: Trial | None = None
 
 
 @asynccontextmanager
@@ -87,7 +95,7 @@ async def wiring(
         engine = await asyncio.to_thread(_database, settings, clock, progress)
         stack.callback(engine.dispose)
         knowledge = await stack.enter_async_context(
-            _knowledge(settings, models.encoder, clock, progress)
+            _knowledge(settings, models.encoder, models.manifest, clock, progress)
         )
         saver = await stack.enter_async_context(_saver(settings))
         traces = await stack.enter_async_context(_tracing(settings))
@@ -103,7 +111,14 @@ async def wiring(
         )
         stores = Stores(
             approvals=approvals,
-            decisions=SqlDecisionLog(engine, mask_pii, settings.retention_days, clock),
+            decisions=SqlDecisionLog(
+                engine,
+                mask_pii,
+                settings.retention_days,
+                clock,
+                sketch=_sketcher(models.encoder),
+            ),
+            reviews=SqlReviews(engine, clock),
             outbox=outbox,
             turns=SqlTurns(engine, clock, retention=timedelta(hours=settings.turn_key_hours)),
             threads=SqlThreads(engine, clock, audit=audit),
@@ -169,6 +184,13 @@ async def wiring(
             ids = [account.customer.id for account in stories(clock.today())]
             return await asyncio.to_thread(_customers, engine, ids)
 
+        shadow = None
+        if models.trial is not None and models.trial.problem is None:
+            candidate = models.trial.candidate(
+                thresholds_of(models.trial.manifest, settings), intents, OPERATIONS
+            )
+            shadow = Shadow(candidate, stores.decisions, settings.shadow_share)
+            await stack.enter_async_context(shadow.reading())
         support: Support = support_graph().compile(checkpointer=saver, name="support")
         desk = SupportDesk(
             support=support,
@@ -183,6 +205,9 @@ async def wiring(
             ),
             describe=lambda: _info(settings, models, knowledge, traces),
             tracing=traces,
+            intent_names=sorted(intents.names),
+            drift=_drift_watch(settings, stores.decisions, clock),
+            shadow=shadow,
         )
         await stack.enter_async_context(desk.courier())
         yield desk
@@ -218,7 +243,8 @@ async def open_models(settings: Settings) -> AsyncGenerator[Models]:
     """The model servers that the settings name, running inside the block."""
     profiles = settings.profiles
     base = base_model()
-    manifest = await asyncio.to_thread(load_manifest, SHIPPED, base=base)
+    manifest = await asyncio.to_thread(Releases(settings.data_dir).manifest, base=base)
+    trial = await asyncio.to_thread(_trial, settings, manifest, base)
     encoder = OnnxEncoder(manifest)
     background: set[asyncio.Task[Any]] = set()
 
@@ -233,7 +259,8 @@ async def open_models(settings: Settings) -> AsyncGenerator[Models]:
         servers = {p.server for p in profiles.values()}
         server: EmbeddedServer | None = None
         if "embedded" in servers:
-            server = await stack.enter_async_context(EmbeddedServer(base, manifest.adapter_paths()))
+            adapters = manifest.adapter_paths() | (trial.adapter_paths() if trial else {})
+            server = await stack.enter_async_context(EmbeddedServer(base, adapters))
         begin(encoder.warm())
         small: SmallModel
         if settings.small_models == "ollama":
@@ -262,9 +289,60 @@ async def open_models(settings: Settings) -> AsyncGenerator[Models]:
             assert server is not None
             large = EmbeddedLargeModel(server, timeout_for=timeout_for)
         stack.push_async_callback(large.aclose)
-        yield Models(small, large, encoder, manifest, server, background)
+        beside: SmallModel = small
+        if trial and trial.adapters and isinstance(small, EmbeddedSmallModel):
+            assert server is not None
+            beside = EmbeddedSmallModel(
+                server, trial.manifest, timeout_for=timeout_for, served_as=trial.served_as
+            )
+        if trial:
+            trial = replace(trial, encoder=encoder.with_heads(trial.manifest), small=beside)
+        yield Models(small, large, encoder, manifest, server, background, trial)
         for task in background:
             task.cancel()
+
+
+def _trial(settings: Settings, live: Manifest, base: Path) -> Trial | None:
+    """The candidate that SIGNALBOX_SHADOW names; with its problem, where it cannot be tried."""
+    if settings.shadow is None:
+        return None
+    trial = Trial.of(settings.shadow, live, base)
+    if trial.problem is not None:
+        log.warning("the candidate in %s is not tried: %s", settings.shadow, trial.problem)
+    return trial
+
+
+def _sketcher(encoder: OnnxEncoder) -> Sketcher:
+    async def sketch(masked: str) -> bytes:
+        # Usually the vector is at hand: the router has just read the same words.
+        return sketch_of((await encoder.embed([masked]))[0])
+
+    return sketch
+
+
+def _drift_watch(settings: Settings, decisions: SqlDecisionLog, clock: Clock) -> DriftWatch:
+    try:
+        live = Releases(settings.data_dir).live()
+    except ReleaseError:
+        live = None
+    return DriftWatch(
+        decisions,
+        settings.data_dir / "drift-reference.npz",
+        messages=settings.drift_window,
+        days=settings.drift_days,
+        alpha=settings.drift_alpha,
+        # Another router answers differently; that is no change of the traffic.
+        since=live.at if live else None,
+        clock=clock,
+    )
+
+
+def _release(settings: Settings) -> dict[str, Any] | None:
+    try:
+        live = Releases(settings.data_dir).live()
+    except ReleaseError:
+        return None
+    return live.model_dump(mode="json") if live else None
 
 
 def _payments(settings: Settings, clock: Clock, stack: AsyncExitStack) -> HttpPayments | None:
@@ -302,7 +380,11 @@ def _database(settings: Settings, clock: Clock, progress: Progress) -> sa.Engine
 
 @asynccontextmanager
 async def _knowledge(
-    settings: Settings, encoder: OnnxEncoder, clock: Clock, progress: Progress
+    settings: Settings,
+    encoder: OnnxEncoder,
+    manifest: Manifest,
+    clock: Clock,
+    progress: Progress,
 ) -> AsyncGenerator[HybridKnowledge]:
     from app.knowledge.knowledge import HybridKnowledge
     from app.knowledge.pruner import LoraPruner
@@ -312,7 +394,7 @@ async def _knowledge(
     def load_pruner() -> LoraPruner:
         # Its imports would take the interpreter from everything the first answer waits for.
         started.wait()
-        return LoraPruner.load(SHIPPED, folder)
+        return LoraPruner.load(manifest.folder_of("cross-encoder-lora", "pruner"), folder)
 
     key = settings.qdrant_api_key.get_secret_value() if settings.qdrant_api_key else None
     folder = settings.data_dir / "knowledge"
@@ -406,6 +488,19 @@ async def _health(
         except BackendUnavailable as error:
             checks["payments"] = {"status": "degraded", "reason": str(error)}
     checks["checkpoints"] = await _saver_health(saver)
+    refused = {
+        f"{kind} {role}".strip(): why for (kind, role), why in models.manifest.refused.items()
+    }
+    checks["artefacts"] = {"status": "degraded" if refused else "ok"} | (
+        {"reason": "; ".join(refused.values()), "refused": refused} if refused else {}
+    )
+    if models.trial is not None:
+        problem = models.trial.problem
+        checks["shadow"] = {
+            "status": "degraded" if problem else "ok",
+            "digest": models.trial.digest,
+        }
+        checks["shadow"] |= {"reason": problem} if problem else {}
     if models.server is not None:
         state = models.server.status()
         ready = state["state"] == "ready"
@@ -472,6 +567,7 @@ def _info(
         "artefacts": {
             name: {"file": entry.file, "sha256": entry.sha256} for name, entry in artefacts.items()
         },
+        "release": _release(settings),
         "knowledge": {"version": knowledge.version, "pruned_by": knowledge.pruned_by},
         "operations": sorted(OPERATIONS),
         "keys": {

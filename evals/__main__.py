@@ -1,13 +1,17 @@
-"""``python -m evals NAME``: play a suite, print what it found, exit 1 when a requirement is missed."""
+"""``python -m evals NAME``: play a suite, print what it found, keep it; exit 1 when a requirement is missed or
+a figure is below the accepted baseline."""
 
 from __future__ import annotations
 
 import tempfile
+import webbrowser
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
@@ -17,10 +21,21 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 
 from evals.figures import NotPossible, Report, as_json, as_markdown, load, machine, shown
+from evals.runs import (
+    BASELINE,
+    RUNS,
+    BaselineUnusable,
+    as_text,
+    compare,
+    latest,
+    read_baseline,
+    read_runs,
+    save,
+)
+from evals.runs import accept as accept_runs
 from evals.world import Folders, Progress
 
 app = typer.Typer(
-    help="Suites of evals on the embedded models: cases are data, graded on their outcome.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_show_locals=False,
@@ -30,6 +45,33 @@ if not console.is_terminal:
     console = Console(width=160)  # A log file has room; folded tables are hard to search.
 
 FIGURES = Path(__file__).parents[1] / "docs" / "figures.md"
+#: What CI plays: no public data, and about a minute together.
+FAST = ("mix", "drift")
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Where runs go, and what they are compared with."""
+
+    runs: Path
+    baseline: Path
+
+
+_KEPT: ContextVar[Kept] = ContextVar("kept")
+
+
+@app.callback()
+def kept(
+    runs: Annotated[
+        Path, typer.Option(file_okay=False, help="Every run is kept here, a file each.")
+    ] = RUNS,
+    baseline: Annotated[
+        Path, typer.Option(dir_okay=False, help="The accepted figures.")
+    ] = BASELINE,
+) -> None:
+    """Suites of evals on the embedded models: cases are data, graded on their outcome."""
+    _KEPT.set(Kept(runs, baseline))
+
 
 Json = Annotated[
     Path | None, typer.Option("--json", dir_okay=False, help="Also write everything here.")
@@ -129,6 +171,78 @@ def knowledge(json: Json = None) -> None:
     _play(suites()["knowledge"], json)
 
 
+@app.command()
+def drift(
+    data: Data = None,
+    trials: Annotated[int, typer.Option(min=20, help="Windows of old traffic.")] = 400,
+    json: Json = None,
+) -> None:
+    """The drift alarm: false alarms on old traffic, found shares of new intents."""
+    from evals import drift as suite
+
+    _play(partial(suite.run, data=data, trials=trials), json)
+
+
+@app.command()
+def fast(json: Json = None) -> None:
+    """What CI plays: suites that need no public data and take seconds."""
+    from evals import drift as drift_suite
+
+    every = suites()
+    played = {name: every[name] for name in FAST} | {"drift": partial(drift_suite.run, trials=100)}
+    reports: list[Report] = []
+    with _folders() as (folders, progress):
+        for suite in played.values():
+            reports.append(suite(folders, progress))
+            _show(reports[-1])
+    _end(reports, json)
+
+
+@app.command()
+def accept(
+    suite: Annotated[str | None, typer.Argument(help="Only this suite.")] = None,
+) -> None:
+    """Take the newest results as the baseline that later ones are held to; commit the file."""
+    where = _KEPT.get()
+    newest = latest(read_runs(where.runs), suite)
+    if not newest:
+        _stop(f"No run of {suite or 'any suite'} is kept in {where.runs}: play it first.")
+    try:
+        accepted = accept_runs(newest, read_baseline(where.baseline))
+    except BaselineUnusable as error:
+        _stop(str(error))
+    where.baseline.write_text(as_text(accepted), "utf-8")
+    names = ", ".join(sorted(run["suites"][0]["suite"] for run in newest))
+    console.print(f"Accepted: {names}. Written to {where.baseline}.", markup=False)
+
+
+@app.command("report")
+def write_report(
+    out: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="The page; report.html beside the runs.")
+    ] = None,
+    opened: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
+) -> None:
+    """Draw the newest result of every suite into one HTML file."""
+    from evals.page import render
+
+    where = _KEPT.get()
+    runs = read_runs(where.runs)
+    newest = latest(runs)
+    if not newest:
+        _stop(f"No run is kept in {where.runs}: play a suite first, for example `mix`.")
+    try:
+        page = render(runs, newest, read_baseline(where.baseline))
+    except BaselineUnusable as error:
+        _stop(str(error))
+    path = out or where.runs / "report.html"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(page, "utf-8")
+    console.print(f"Written to {path}.", markup=False)
+    if opened:
+        webbrowser.open(path.absolute().as_uri())
+
+
 @app.command("all")
 def all_suites(
     data: Data = None,
@@ -161,6 +275,7 @@ def suites(data: Path | None = None) -> dict[str, Suite]:
     # Here, so that `--help` need not wait for models and stores.
     from evals import benches, examples, mix, startup, turn
     from evals import bitext as bitext_suite
+    from evals import drift as drift_suite
 
     return {
         "examples": examples.run,
@@ -171,7 +286,13 @@ def suites(data: Path | None = None) -> dict[str, Suite]:
         "models": benches.models,
         "gate": benches.gate,
         "knowledge": benches.knowledge,
+        "drift": partial(drift_suite.run, data=data),
     }
+
+
+def _stop(why: str) -> NoReturn:
+    console.print(why, style="red", markup=False, soft_wrap=True)
+    raise typer.Exit(1)
 
 
 def _play(play: Callable[[Folders, Progress], Report], json: Path | None) -> None:
@@ -186,9 +307,20 @@ def _play(play: Callable[[Folders, Progress], Report], json: Path | None) -> Non
 
 
 def _end(reports: Sequence[Report], json: Path | None) -> None:
-    """Exit 1 when something misbehaved or a target was missed."""
+    """Keep the run; exit 1 when something misbehaved, a target was missed, or a figure got worse."""
     if json is not None:
         json.write_text(as_json(reports, on=machine(), load=load()), "utf-8")
+    where = _KEPT.get()
+    try:
+        worse = compare(reports, read_baseline(where.baseline))
+    except BaselineUnusable as error:
+        _stop(str(error))
+    path = save(reports, worse, where.runs)
+    console.print(f"Kept as {path}.", style="dim", markup=False)
+    for one in worse:
+        console.print(f"below the baseline: {one}", style="red", markup=False, soft_wrap=True)
+    if worse:
+        raise typer.Exit(1)
     if not all(report.ok for report in reports):
         raise typer.Exit(1)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from evals.figures import Figure, NotPossible, Report, Table, at_least, percentile
+from evals.figures import Figure, NotPossible, Report, Scored, Table, at_least, percentile
 from evals.scenarios import CASES, Case
 from evals.world import Folders, Progress, demo_customer, quiet, running
 from graphs.nodes.turn import decide_route, read_message
@@ -40,6 +40,7 @@ class Read:
     guess: str
     tier: str  #: Who settled it; ``nobody`` when every tier was unsure.
     ms: float
+    probability: float = 1.0
 
     @property
     def right(self) -> bool:
@@ -93,6 +94,7 @@ async def play(
                     guess=route.lane,
                     tier="nobody" if reading.abstained else reading.settled.tier,
                     ms=ms,
+                    probability=route.probability,
                 )
             )
     progress("Routing Bitext", len(given), len(given))
@@ -104,7 +106,13 @@ def report(read: Sequence[Read]) -> Report:
     share = Counter(one.tier for one in read)
     decided = [one for one in read if one.lane != "clarify"]
     guessed = sum(one.guess == one.wanted for one in read)
-    found = Report("bitext")
+    found = Report(
+        "bitext",
+        scored=[
+            Scored("bitext", o.wanted, o.guess, o.probability, o.guess == o.wanted, o.tier, o.ms)
+            for o in read
+        ],
+    )
     found.figures += [
         Figure(
             "Bitext: messages in the right lane",

@@ -45,6 +45,7 @@ from app.stores.database import create_engine, reading
 from app.stores.decisions import SqlDecisionLog
 from app.stores.ledger import CHECKPOINTS, OUTSIDE_CHECKPOINTS, SqlLedger
 from app.stores.outbox import Delivery, SqlOutbox
+from app.stores.reviews import SqlReviews
 from app.stores.shop import SqlBackend, customers, writing_shop
 from app.stores.turns import Fresh, SqlThreads, SqlTurns
 from app.support_desk import Stores, SupportDesk
@@ -212,6 +213,7 @@ def sound(site: Site, engine: sa.Engine, clock: Clock, reached: Reached) -> Part
         Stores(
             approvals=approvals,
             decisions=SqlDecisionLog(engine, lambda text: text, 90, clock),
+            reviews=SqlReviews(engine, clock),
             outbox=outbox,
             turns=turns,
             threads=SqlThreads(engine, clock),

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from app.desk import ApprovalDecided, Event
 from app.models.large import counting_calls
 from app.stores.database import create_engine, reading
+from app.stores.decisions import Wanted
 from app.stores.shop import SqlShop
 from app.stores.tables import ledger
 from evals.figures import Figure, Report, Table, at_least
@@ -136,7 +137,7 @@ class Player:
         turn = str(events[-1].data.get("turn", ""))
         roles = {
             logged.decision.role
-            for logged in await self._desk.stores.decisions.list(thread=thread, turn=turn)
+            for logged in await self._desk.stores.decisions.list(Wanted(thread=thread, turn=turn))
         }
         if "router" not in roles:
             seen.errors.append("the router's decision was not logged")

@@ -60,6 +60,19 @@ class Table:
     rows: list[tuple[str, ...]] = field(default_factory=list[tuple[str, ...]])
 
 
+@dataclass(frozen=True)
+class Scored:
+    """One graded decision, as the report's plots need it."""
+
+    suite: str
+    label: str  #: What would have been right.
+    chosen: str
+    confidence: float  #: The probability of what was chosen.
+    right: bool
+    tier: str = ""  #: Who settled it.
+    ms: float | None = None
+
+
 @dataclass
 class Report:
     """What one suite found."""
@@ -69,6 +82,7 @@ class Report:
     tables: list[Table] = field(default_factory=list[Table])
     failures: list[str] = field(default_factory=list[str])  #: What misbehaved, one line each.
     notes: list[str] = field(default_factory=list[str])
+    scored: list[Scored] = field(default_factory=list[Scored])  #: What the HTML report draws.
 
     @property
     def ok(self) -> bool:

@@ -14,7 +14,7 @@ from pydantic import field_validator
 
 from app.models.large import counting_calls
 from evals.examples import Seen, books_of, look_at
-from evals.figures import Figure, Report, Table, at_least
+from evals.figures import Figure, Report, Scored, Table, at_least, at_most
 from evals.scenarios import CASES, Case
 from evals.world import Folders, Progress, demo_customer, quiet, running
 from tools.domain import now
@@ -132,6 +132,7 @@ def report(went: Sequence[Went]) -> Report:
     free = sum(one.llm_calls == 0 for one in went)
     right = sum(one.right for one in went)
     calls = sum(one.llm_calls for one in went)
+    resolved = sum(one.right and not one.errors for one in went)
     found = Report(
         "mix",
         figures=[
@@ -144,6 +145,14 @@ def report(went: Sequence[Went]) -> Report:
                 calls / total,
             ),
             Figure("messages in the right lane", 100 * right / total, "%", at_least(90)),
+            Figure(
+                "LLM calls per resolved message",
+                calls / max(resolved, 1),
+                "calls",
+                at_most(0.4),
+                "an LLM for every message, all resolved by one call",
+                calls / max(resolved, 1),
+            ),
         ],
         notes=[
             f"{calls} LLM calls for {total} messages. A clarifying question counts as a wrong lane; "
@@ -151,6 +160,17 @@ def report(went: Sequence[Went]) -> Report:
         ],
     )
     found.tables += [_by_lane(went), _misses(went)]
+    found.scored += [
+        Scored(
+            "mix",
+            one.guess if one.guess in one.message.lane else one.message.lane[0],
+            one.guess,
+            one.probability,
+            one.guess in one.message.lane,
+            one.tier,
+        )
+        for one in went
+    ]
     found.failures += [f"{one.message.id}: {'; '.join(one.errors)}" for one in went if one.errors]
     return found
 

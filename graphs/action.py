@@ -246,11 +246,11 @@ async def judge(state: ActionState, runtime: Runtime[Context]) -> dict[str, Any]
         description=operation.summary,
         arguments=context.for_large(str(action.arguments)),
     )
-    judged, reason, model = Consequence.UNKNOWN, "The judge did not answer.", "none"
+    judged, reason, model, ms = Consequence.UNKNOWN, "The judge did not answer.", "none", 0.0
     try:
         filled = await context.large.fill("judge", messages.system, messages.user, _JUDGED)
         judged = Consequence(str(filled.values.get("consequence")))
-        reason, model = str(filled.values.get("reason", "")), filled.model
+        reason, model, ms = str(filled.values.get("reason", "")), filled.model, filled.ms
     except (PortError, ValueError) as error:
         reason = str(error)
     await _log(
@@ -264,6 +264,8 @@ async def judge(state: ActionState, runtime: Runtime[Context]) -> dict[str, Any]
             abstained=judged is Consequence.UNKNOWN,
             tier="large",
             model=model,
+            prompt=asking.version,
+            ms=ms,
         ),
     )
     attempt = await _attempt(context, action, operation)

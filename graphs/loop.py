@@ -128,7 +128,8 @@ async def plan(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]
             abstained=not steps,
             tier="large",
             model=filled.model,
-            prompt=filled.version,
+            adapter=filled.adapter,
+            prompt="" if filled.adapter else filled.version,
             ms=filled.ms,
         ),
     )

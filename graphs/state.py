@@ -125,6 +125,7 @@ class Draft(Record):
     passages: tuple[Passage, ...] = ()
     asks: bool = False  #: Ends with a question of its own, so nothing else may be asked.
     tells: tuple[str, ...] = ()  #: Ids of finished actions whose outcome it reports.
+    apology: bool = False  #: Says that nothing could be done.
     attempt: int = 1
 
 

@@ -444,8 +444,21 @@ class Decision(Record):
     reason: str = ""
     tier: Tier
     model: str
-    prompt: str = ""  #: Version (content hash) of the prompt or adapter.
+    adapter: str = ""  #: Digest of the adapter or head, where one answered.
+    prompt: str = ""  #: Version (content hash) of the prompt, where one was asked.
     ms: float = 0.0
+    lane: Lane | None = None  #: Where the turn went, on the router's decision that settled it.
+
+
+class Aftermath(StrEnum):
+    """What came of a decision. A later one replaces an earlier one of the same or a lower line."""
+
+    RESOLVED = "resolved"  #: The turn ended with an answer, and nothing is open.
+    FAILED = "failed"  #: The turn ended with an apology.
+    ESCALATED = "escalated"  #: A person took over.
+    CORRECTED = "corrected"  #: The customer said that something else was meant.
+    EDITED = "edited"  #: An operator changed what was proposed.
+    REJECTED = "rejected"  #: An operator refused what was proposed.
 
 
 class Span(Record):

@@ -73,6 +73,7 @@ class Choice(BaseModel):
     probabilities: dict[str, float]
     model: str
     version: str  #: Digest of adapter or prompt.
+    adapter: str = ""  #: Digest of the adapter or head, where one answered.
     tier: Literal["encoder", "small", "large"] = "small"
     ms: float
 
@@ -84,6 +85,7 @@ class Filled(BaseModel):
     values: dict[str, JsonValue]
     model: str
     version: str
+    adapter: str = ""  #: Digest of the adapter, where one answered.
     probability: float = (
         1.0  #: Product of the chosen tokens' probabilities, where the server tells.
     )

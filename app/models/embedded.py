@@ -22,7 +22,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 
 from app.models import embedded_server, scoring
 from app.models.grammar import one_of, schema_grammar
-from app.models.manifest import Manifest, sha256_of
+from app.models.manifest import Manifest, ManifestError, sha256_of
 from tools.ports import Choice, Filled, ModelOutputInvalid, ModelUnavailable
 
 log = logging.getLogger(__name__)
@@ -371,8 +371,12 @@ class EmbeddedSmallModel:
         *,
         prompt_for: Callable[[str], str | None] = lambda role: None,
         timeout_for: Callable[[str], float] = lambda role: 8.0,
+        served_as: Callable[[str], str] = lambda role: role,
     ) -> None:
         self._server = server
+        self._served_as = (
+            served_as  # Under another name where a candidate runs beside the live one.
+        )
         self._manifest = manifest
         self._prompt_for = prompt_for
         self._timeout_for = timeout_for
@@ -380,7 +384,7 @@ class EmbeddedSmallModel:
     async def choose(self, role: str, input: str, options: Sequence[str]) -> Choice:
         started = time.perf_counter()
         entry = self._manifest.adapters.get(role)
-        labels = entry.labels if entry and self._server.has_adapter(role) else None
+        labels = entry.labels if entry and self._server.has_adapter(self._served_as(role)) else None
         if labels is not None:
             untrained = [option for option in options if option not in labels]
             if untrained:
@@ -398,6 +402,7 @@ class EmbeddedSmallModel:
             probabilities=probabilities,
             model=MODEL,
             version=self._version(role),
+            adapter=self._adapter(role),
             ms=(time.perf_counter() - started) * 1000,
         )
 
@@ -411,6 +416,7 @@ class EmbeddedSmallModel:
             values=values,
             model=MODEL,
             version=self._version(role),
+            adapter=self._adapter(role),
             probability=min(math.exp(sum(logprobs)), 1.0),
             ms=(time.perf_counter() - started) * 1000,
         )
@@ -424,15 +430,18 @@ class EmbeddedSmallModel:
     async def _complete(
         self, role: str, input: str, grammar: str | None, tokens: int, considered: int
     ) -> _Written:
-        adapted = self._server.has_adapter(role)
+        if (why := self._manifest.refusal("lora", role)) is not None:
+            # The base model without it would answer too, and mean nothing by it.
+            raise ManifestError(why)
+        adapted = self._server.has_adapter(self._served_as(role))
         body: dict[str, Any] = {
             "prompt": prompt_text(input, None if adapted else self._prompt_for(role)),
             "n_predict": tokens,
             "temperature": 0,
             "n_probs": considered,
             "cache_prompt": True,
-            "lora": self._server.lora(role),
-            "id_slot": self._server.slot(role),
+            "lora": self._server.lora(self._served_as(role)),
+            "id_slot": self._server.slot(self._served_as(role)),
         }
         if grammar is not None:
             body["grammar"] = grammar
@@ -440,11 +449,12 @@ class EmbeddedSmallModel:
         return written_of(answer)
 
     def _version(self, role: str) -> str:
-        entry = self._manifest.adapters.get(role)
-        if entry and self._server.has_adapter(role):
-            return entry.version
         prompt = self._prompt_for(role) or ""
-        return hashlib.sha256(prompt.encode()).hexdigest()[:12]
+        return self._adapter(role) or hashlib.sha256(prompt.encode()).hexdigest()[:12]
+
+    def _adapter(self, role: str) -> str:
+        entry = self._manifest.adapters.get(role)
+        return entry.version if entry and self._server.has_adapter(self._served_as(role)) else ""
 
 
 class _Written(NamedTuple):

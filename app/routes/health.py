@@ -56,7 +56,9 @@ async def info(desk: DeskDep) -> dict[str, Any]:
 
 
 @router.get("/metrics")
-async def metrics(request: Request) -> Response:
+async def metrics(request: Request, desk: DeskDep) -> Response:
     """Numbers for Prometheus."""
     numbers: Metrics = request.app.state.metrics
+    numbers.drifted(await desk.drift_now(tenant=None))
+    numbers.shadowed(desk.counts())
     return Response(numbers.text(), media_type=CONTENT_TYPE_LATEST)

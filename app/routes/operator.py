@@ -1,30 +1,51 @@
-"""The operator's side: approvals, decisions, hand-offs."""
+"""The operator's side: approvals, decisions, reviews, drift, hand-offs."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
+from pydantic import AfterValidator
 
 from app.auth import DeskDep, OperatorDep
+from app.drift_watch import Drift
 from app.routes.threads import ThreadId
+from app.stores.decisions import Wanted
+from app.stores.reviews import Item
 from app.wire import (
     Approvals,
+    DecisionPage,
     DecisionRequest,
+    LabelRequest,
     ReleaseRequest,
+    Reviews,
     Rows,
+    SampleRequest,
     ShownApproval,
     UnsettledEffects,
     VouchRequest,
     shown_approval,
+    shown_decision,
+    storable,
 )
 from graphs.state import Answer
-from tools.domain import Outcome
+from tools.domain import Aftermath, Lane, Outcome, Tier
 
 router = APIRouter(prefix="/v1", tags=["operator"])
 
 Status = Literal["pending", "approved", "rejected", "expired", "executed", "all"]
 Limit = Annotated[int, Query(ge=1, le=500)]
+#: The largest id either database counts to.
+MOST_ID = 2**63 - 1
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
+
+
+Word = Annotated[str, AfterValidator(storable)] | None
+Moment = Annotated[datetime | None, AfterValidator(_utc)]
 
 
 @router.get("/approvals")
@@ -70,18 +91,84 @@ async def vouch(
 
 @router.get("/decisions")
 async def decisions(
-    _: OperatorDep,
+    operator: OperatorDep,
     desk: DeskDep,
-    thread: str | None = None,
-    turn: str | None = None,
-    role: str | None = None,
+    thread: Word = None,
+    turn: Word = None,
+    role: Word = None,
+    chosen: Annotated[
+        Word, Query(description="The option that was chosen; a router's is an intent.")
+    ] = None,
+    lane: Annotated[
+        Lane | None, Query(description="Of routers' decisions that settled a turn.")
+    ] = None,
+    tier: Tier | None = None,
+    abstained: bool | None = None,
+    outcome: Aftermath | None = None,
+    below: Annotated[
+        float | None, Query(ge=0, le=1, description="Only less probable choices than this.")
+    ] = None,
+    since: Annotated[Moment, Query(description="ISO 8601; without an offset, UTC.")] = None,
+    until: Annotated[Moment, Query(description="Not included.")] = None,
+    before: Annotated[
+        int | None, Query(ge=1, le=MOST_ID, description="`next` of the page before this one.")
+    ] = None,
     limit: Limit = 50,
-) -> Rows:
-    """What the models decided, newest first: chosen option, probability, tier, version."""
-    filters = {"thread": thread, "turn": turn, "role": role}
-    given = {name: value for name, value in filters.items() if value is not None}
-    rows = [dict(row) for row in await desk.decisions(limit=limit, **given)]
-    return Rows(items=[row | row.pop("decision", {}) for row in rows])
+) -> DecisionPage:
+    """What the models decided, newest first, and what came of it."""
+    wanted = Wanted(
+        tenant=operator.tenant,
+        thread=thread,
+        turn=turn,
+        role=role,
+        chosen=chosen,
+        lane=lane,
+        tier=tier,
+        abstained=abstained,
+        outcome=outcome,
+        probability_below=below,
+        since=since,
+        until=until,
+    )
+    found = await desk.decisions(wanted, limit=limit, before=before)
+    return DecisionPage(
+        items=[shown_decision(each) for each in found],
+        next=found[-1].id if len(found) == limit else None,
+    )
+
+
+@router.get("/drift")
+async def drift(operator: OperatorDep, desk: DeskDep) -> Drift:
+    """Whether the newest traffic is like the reference, by count and by time."""
+    return await desk.drift_now(tenant=operator.tenant)
+
+
+@router.get("/reviews")
+async def reviews(operator: OperatorDep, desk: DeskDep, limit: Limit = 50) -> Reviews:
+    """Sampled messages that wait for somebody to say what they mean, and the intents to choose from."""
+    waiting = await desk.reviews(tenant=operator.tenant, limit=limit)
+    return Reviews(items=waiting, intents=desk.intents())
+
+
+@router.post("/reviews")
+async def draw_reviews(body: SampleRequest, operator: OperatorDep, desk: DeskDep) -> Reviews:
+    """Draw a stratified sample of what was routed during the last days."""
+    drawn = await desk.draw_reviews(body.n, days=body.days, tenant=operator.tenant)
+    return Reviews(items=drawn, intents=desk.intents())
+
+
+@router.post("/reviews/{sample}/{decision}")
+async def label(
+    sample: ThreadId,
+    decision: Annotated[int, Path(ge=1, le=MOST_ID)],
+    body: LabelRequest,
+    operator: OperatorDep,
+    desk: DeskDep,
+) -> Item:
+    """What was right, or null: cannot be told. The last word counts."""
+    return await desk.label(
+        sample, decision, body.label, operator=operator.name, tenant=operator.tenant
+    )
 
 
 @router.get("/handoffs")

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Float,
     Index,
     Integer,
+    LargeBinary,
     String,
     Table,
     Text,
@@ -178,12 +179,46 @@ decisions = Table(
     Column("reason", FreeText, nullable=False),
     Column("tier", String(16), nullable=False),
     Column("model", Text, nullable=False),
+    Column("adapter", String(200), nullable=False),
     Column("prompt", String(200), nullable=False),
     Column("ms", Float, nullable=False),
-    Column("outcome", FreeText),
+    # Of the router's decision that settled a turn: where it went, and a sketch of what was written.
+    Column("lane", String(16)),
+    Column("sketch", LargeBinary),
+    # Digest of the candidate, where it was not the live model that decided.
+    Column("shadow", String(64)),
+    Column("outcome", Text),
+    Column("outcome_detail", FreeText),
+    Column("outcome_at", Instant),
     Index("decisions_thread", "thread", "id"),
     Index("decisions_turn", "turn"),
     Index("decisions_at", "at"),
+    Index("decisions_role", "role", "id"),
+)
+
+# What people say of sampled decisions. The words are copied: a label outlives the decision log's retention.
+reviews = Table(
+    "reviews",
+    metadata,
+    Column("sample", String(64), primary_key=True),
+    Column("decision", BigInteger, primary_key=True, autoincrement=False),
+    Column("tenant", String(64), nullable=False),
+    Column("turn", String(200), nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("input", FreeText, nullable=False),
+    Column("chosen", FreeText, nullable=False),
+    Column("lane", String(16), nullable=False),
+    Column("tier", String(16), nullable=False),
+    Column("probability", Float, nullable=False),
+    Column("alternatives", JSON, nullable=False),
+    Column("stratum", String(200), nullable=False),
+    Column("weight", Float, nullable=False),
+    Column("drawn_at", Instant, nullable=False),
+    Column("label", String(200)),
+    Column("skipped", Boolean, nullable=False),
+    Column("reviewer", FreeText),
+    Column("labelled_at", Instant),
+    Index("reviews_turn", "turn"),
 )
 
 turns = Table(
@@ -231,7 +266,7 @@ audit = Table(
     Index("audit_action", "action"),
 )
 
-ALL = (ledger, approvals, votes, outbox, decisions, turns, threads, audit)
+ALL = (ledger, approvals, votes, outbox, decisions, reviews, turns, threads, audit)
 
 
 def insert_if_absent(conn: Connection, table: Table, values: Mapping[str, Any]) -> bool:

@@ -136,7 +136,8 @@ async def read_arguments(
             probability=filled.probability,
             tier="small",
             model=filled.model,
-            prompt=filled.version,
+            adapter=filled.adapter,
+            prompt="" if filled.adapter else filled.version,
             ms=filled.ms,
         )
     taken, refused = extraction.checked(operation, {**proposed, **found}, text)

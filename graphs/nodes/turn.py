@@ -16,7 +16,7 @@ from graphs.extraction import fits, picked
 from graphs.screening import screen_text
 from graphs.state import Draft, Pending, Route, SupportState
 from graphs.validation import validate_draft
-from tools.domain import Alternative, Decision, Tier
+from tools.domain import Alternative, Decision, Lane, Tier
 from tools.ports import Choice, ModelOutputInvalid, PortError
 from tools.privacy import find_pii
 
@@ -90,7 +90,7 @@ async def route(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any
         sensitive=bool(find_pii(turn.text)),  # of the message that is meant, not of "the second"
         context=context,
     )
-    await log(runtime, state, *reading.decisions())
+    await log(runtime, state, *reading.decisions(chosen.lane))
     runtime.stream_writer(
         {
             "event": "route",
@@ -133,10 +133,16 @@ class Reading:
     complexity: Choice
     degraded: tuple[str, ...] = ()
 
-    def decisions(self) -> list[Decision]:
+    def decisions(self, lane: Lane) -> list[Decision]:
+        """For the log; the one that settled the turn says which lane it went to."""
         return [
             *(
-                decision("router", c, abstained=c is not self.settled or self.abstained)
+                decision(
+                    "router",
+                    c,
+                    abstained=c is not self.settled or self.abstained,
+                    lane=lane if c is self.settled else None,
+                )
                 for c in self.choices
             ),
             decision("frustration", self.frustration),
@@ -355,7 +361,8 @@ async def fall_back(state: SupportState, runtime: Runtime[Context]) -> dict[str,
     """A reply that cannot be wrong, in place of one that was."""
     route_ = state.get("route")
     upset = route_ is not None and route_.lane == "escalate"
-    return {"draft": Draft(text=replies.upset() if upset else replies.apology())}
+    text = replies.upset() if upset else replies.apology()
+    return {"draft": Draft(text=text, apology=True)}
 
 
 async def deliver(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
@@ -391,6 +398,10 @@ async def deliver(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
     if route_ is not None:
         meta["lane"] = route_.lane
         meta["intent"] = route_.intent
+    if draft.asks or update["pending"]:
+        meta["open"] = True
+    if draft.apology:
+        meta["apology"] = True
     if draft.tells:
         meta["actions"] = list(draft.tells)
     if degraded := state.get("degraded"):
@@ -445,7 +456,14 @@ def hand_off_summary(state: SupportState, reason: str) -> str:
     return " ".join(p for p in parts if p)[:900]
 
 
-def decision(role: str, choice: Choice, *, abstained: bool = False, reason: str = "") -> Decision:
+def decision(
+    role: str,
+    choice: Choice,
+    *,
+    abstained: bool = False,
+    reason: str = "",
+    lane: Lane | None = None,
+) -> Decision:
     ranked = sorted(choice.probabilities.items(), key=lambda item: -item[1])[:5]
     tier: Tier = choice.tier
     return Decision(
@@ -457,8 +475,10 @@ def decision(role: str, choice: Choice, *, abstained: bool = False, reason: str 
         reason=reason,
         tier=tier,
         model=choice.model,
-        prompt=choice.version,
+        adapter=choice.adapter,
+        prompt="" if choice.adapter else choice.version,
         ms=choice.ms,
+        lane=lane,
     )
 
 

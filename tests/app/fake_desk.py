@@ -16,6 +16,7 @@ from app.desk import (
     EffectNotFound,
     EffectSettled,
     Event,
+    IntentUnknown,
     KeyConflict,
     KeyInFlight,
     Message,
@@ -23,12 +24,17 @@ from app.desk import (
     ThreadNotFound,
     ThreadSummary,
 )
+from app.drift_watch import Drift
+from app.stores.decisions import LoggedDecision, Wanted
+from app.stores.reviews import Item, ReviewNotFound, waiting_in
 from graphs.state import Answer
 from tools.domain import (
     Action,
+    Alternative,
     Approval,
     Consequence,
     Customer,
+    Decision,
     Outcome,
     PaymentOrder,
     Unsettled,
@@ -86,6 +92,9 @@ class FakeDesk:
         self.in_doubt: dict[str, Unsettled] = {}
         self.vouched: dict[str, Outcome] = {}
         self.released: list[tuple[str, str, str | None]] = []
+        self.asked: list[Wanted] = []
+        self.sampled: dict[int, Item] = {}
+        self.drift = Drift()
 
     async def customer(self, customer_id: str) -> Customer | None:
         return self._customers.get(customer_id)
@@ -324,28 +333,84 @@ class FakeDesk:
             action=action, order=order, since=datetime.now(UTC), found="It is not listed."
         )
 
-    async def decisions(self, **filters: Any) -> list[Mapping[str, Any]]:
+    async def decisions(
+        self, wanted: Wanted, *, limit: int = 50, before: int | None = None
+    ) -> list[LoggedDecision]:
         rows = [
-            {
-                "id": number,
-                "at": datetime(2026, 11, 20, 9, number, tzinfo=UTC),
-                "thread": "t-1",
-                "turn": "turn-1",
-                "input": "where is my order",
-                "decision": {
-                    "role": role,
-                    "chosen": "order_status",
-                    "probability": 0.97 - number / 20,
-                    "tier": "encoder",
-                    "model": "minilm-intent",
-                    "reason": "above 0.75",
-                    "ms": 4.2,
-                },
-            }
-            for number, role in enumerate(["router", "extractor", "router"])
+            LoggedDecision(
+                id=number,
+                at=datetime(2026, 11, 20, 9, number, tzinfo=UTC),
+                tenant="northfell",
+                thread="t-1",
+                turn="turn-1",
+                input="where is my order",
+                decision=Decision(
+                    role=role,
+                    chosen="order_status",
+                    probability=0.97 - number / 20,
+                    tier="encoder",
+                    model="minilm-intent",
+                    reason="above 0.75",
+                    ms=4.2,
+                ),
+            )
+            for number, role in enumerate(["router", "extractor", "router"], 1)
         ]
-        role = filters.get("role")
-        return [row for row in rows if role in {None, row["decision"]["role"]}]
+        self.asked.append(wanted)
+        found = [
+            row
+            for row in reversed(rows)
+            if wanted.role in {None, row.decision.role} and (before is None or row.id < before)
+        ]
+        return found[:limit]
+
+    async def reviews(self, *, tenant: str | None, limit: int = 50) -> list[Item]:
+        waiting = waiting_in(list(self.sampled.values()))
+        return [each for each in waiting if tenant in {None, each.tenant}][:limit]
+
+    async def draw_reviews(self, n: int, *, days: float, tenant: str | None) -> list[Item]:
+        for number in range(1, n + 1):
+            self.sampled[number] = Item(
+                sample="2026-W47",
+                decision=number,
+                tenant="northfell",
+                turn=f"turn-{number}",
+                at=datetime(2026, 11, 20, 9, tzinfo=UTC),
+                input=f"message {number}",
+                chosen="order_status",
+                lane="operation",
+                tier="encoder",
+                probability=0.9,
+                alternatives=(
+                    Alternative(option="order_status", probability=0.9),
+                    Alternative(option="track_parcel", probability=0.1),
+                ),
+                stratum="operation/encoder/high",
+                weight=1.0,
+            )
+        return await self.reviews(tenant=tenant)
+
+    async def label(
+        self, sample: str, decision: int, label: str | None, *, operator: str, tenant: str | None
+    ) -> Item:
+        if label is not None and label not in self.intents():
+            raise IntentUnknown(label)
+        item = self.sampled.get(decision)
+        if item is None or item.sample != sample or tenant not in {None, item.tenant}:
+            raise ReviewNotFound
+        self.sampled[decision] = item.model_copy(
+            update={"label": label, "skipped": label is None, "reviewer": operator}
+        )
+        return self.sampled[decision]
+
+    def intents(self) -> list[str]:
+        return ["ask_hours", "order_status", "track_parcel"]
+
+    async def drift_now(self, *, tenant: str | None) -> Drift:
+        return self.drift
+
+    def counts(self) -> Mapping[str, int]:
+        return {"offered": 3, "compared": 2, "dropped": 1, "failed": 0}
 
     async def hand_offs(self) -> list[Mapping[str, Any]]:
         return [

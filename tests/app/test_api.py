@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 
 import httpx
 import pytest
@@ -12,6 +13,8 @@ from itsdangerous import URLSafeTimedSerializer
 from app.auth import Sessions
 from app.config import Keys, Settings
 from app.main import create_app
+from app.stores.decisions import Wanted
+from tools.domain import Aftermath
 
 from .conftest import OPERATOR_KEY, log_in, over
 from .fake_desk import FakeDesk
@@ -97,7 +100,9 @@ async def test_an_expired_session_is_refused(settings, desk):
     assert "expired" in response.json()["detail"]
 
 
-@pytest.mark.parametrize("path", ["/v1/approvals", "/v1/decisions", "/v1/handoffs"])
+@pytest.mark.parametrize(
+    "path", ["/v1/approvals", "/v1/decisions", "/v1/handoffs", "/v1/drift", "/v1/reviews"]
+)
 async def test_operator_pages_need_an_operators_key(client, ana, operator, path):
     """No key and a wrong key are 401, a customer's session is 403, the key is 200."""
     assert is_problem(await client.get(path), 401)
@@ -408,6 +413,70 @@ async def test_decisions_are_filtered(client, operator):
 
     assert [row["role"] for row in routers] == ["router", "router"]
     assert is_problem(await client.get("/v1/decisions?limit=0", headers=operator), 422)
+
+
+async def test_decisions_are_paged(client, operator):
+    """`next` of one page is `before` of the following one, and null on the last."""
+    first = (await client.get("/v1/decisions?limit=2", headers=operator)).json()
+    rest = (
+        await client.get(f"/v1/decisions?limit=2&before={first['next']}", headers=operator)
+    ).json()
+
+    assert [row["id"] for row in first["items"] + rest["items"]] == [3, 2, 1]
+    assert rest["next"] is None
+
+
+async def test_every_filter_reaches_the_log_and_only_the_operators_tenant(
+    app, client, desk, operator
+):
+    """Who may see one tenant asks for no other, whatever the address says."""
+    app.state.keys.tenants["olga"] = "northfell"
+    asked = (
+        "thread=t-1&turn=x&chosen=order_status&lane=operation&tier=small&abstained=true"
+        "&outcome=corrected&below=0.5&since=2026-11-20&until=2026-11-21T12:00:00%2B02:00&tenant=other"
+    )
+
+    answer = await client.get(f"/v1/decisions?{asked}", headers=operator)
+
+    assert answer.status_code == 200
+    assert desk.asked[-1] == Wanted(
+        tenant="northfell",
+        thread="t-1",
+        turn="x",
+        chosen="order_status",
+        lane="operation",
+        tier="small",
+        abstained=True,
+        outcome=Aftermath.CORRECTED,
+        probability_below=0.5,
+        since=datetime(2026, 11, 20, tzinfo=UTC),
+        until=datetime(2026, 11, 21, 10, tzinfo=UTC),
+    )
+
+
+@pytest.mark.parametrize(
+    "asked",
+    ["outcome=lovely", "tier=huge", "below=2", "since=tomorrow", f"before={2**63}", "lane=x"],
+)
+async def test_a_filter_that_cannot_be_is_said(client, operator, asked):
+    """422 with the field, not an empty list and not a 500."""
+    assert is_problem(await client.get(f"/v1/decisions?{asked}", headers=operator), 422)
+
+
+async def test_a_sample_is_drawn_and_labelled(client, desk, operator):
+    """Each label is the operator's; an unknown intent or message is refused."""
+    drawn = (await client.post("/v1/reviews", json={"n": 2, "days": 7}, headers=operator)).json()
+    first, second = (f"/v1/reviews/{i['sample']}/{i['decision']}" for i in drawn["items"])
+    right = await client.post(first, json={"label": "track_parcel"}, headers=operator)
+    await client.post(second, json={"label": None}, headers=operator)
+
+    assert (right.json()["label"], right.json()["reviewer"]) == ("track_parcel", "olga")
+    assert desk.sampled[2].skipped
+    assert (await client.get("/v1/reviews", headers=operator)).json()["items"] == []
+    assert is_problem(await client.post(first, json={"label": "nope"}, headers=operator), 422)
+    assert is_problem(
+        await client.post("/v1/reviews/none/1", json={"label": None}, headers=operator), 404
+    )
 
 
 # --- health -----------------------------------------------------------------------------------

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+
+from app.drift import Comparison, Shift
+from app.drift_watch import Drift, Window
 
 from .conftest import OPERATOR_KEY, Served
 from .fake_desk import RULES, FakeDesk
@@ -306,3 +310,38 @@ def test_every_file_of_the_pages_is_ours():
     ]
 
     assert named == []
+
+
+async def test_the_desk_shows_drift_and_takes_labels(page, desk: FakeDesk) -> None:
+    """A drawn sample is labelled with buttons; an alarm names the intent; decisions are filtered and paged."""
+    found = Comparison(
+        messages=300,
+        reference=2000,
+        p={"intents": 0.003, "abstentions": 0.4, "words": 0.02},
+        abstained_now=0.2,
+        shifts=(Shift(intent="warranty_claim", then=0.01, now=0.12, p=0.001),),
+        alarm=True,
+    )
+    window = Window(window="count", against="the traffic before", comparison=found)
+    desk.drift = Drift(at=datetime(2026, 11, 22, 9, tzinfo=UTC), windows=(window,))
+    await open_desk(page)
+
+    drift = page.locator("#drift")
+    await drift.get_by_text("not like before").wait_for()
+    await drift.get_by_text("warranty_claim").wait_for()
+
+    await page.get_by_role("button", name="Draw 100 of the last 7 days").click()
+    review = page.locator("#review")
+    await review.get_by_text("message 1", exact=True).wait_for()
+    await review.get_by_role("button", name="track parcel").click()
+    await review.get_by_text("message 2", exact=True).wait_for()
+    await review.get_by_label("Another intent").select_option("ask_hours")
+    await review.get_by_text("message 3", exact=True).wait_for()
+    await review.get_by_role("button", name="Cannot tell").click()
+    await review.get_by_text("message 4", exact=True).wait_for()
+    labelled = [(each.label, each.skipped) for each in list(desk.sampled.values())[:3]]
+    assert labelled == [("track_parcel", False), ("ask_hours", False), (None, True)]
+
+    async with page.expect_request(lambda r: "outcome=corrected" in r.url):
+        await page.get_by_label("Outcome").select_option("corrected")
+    assert desk.asked[-1].outcome == "corrected"

@@ -9,9 +9,15 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 
 from app.desk import ApprovalDecided, ApprovalNotFound, KeyConflict, KeyInFlight, ThreadNotFound
+from app.shadow import WAITING, Candidate, Shadow, chosen
+from app.stores.comparisons import SqlComparisons
+from app.stores.decisions import Wanted
 from app.support_desk import EditInvalid, SupportDesk, turn_id_of
-from graphs.state import Answer
+from graphs.context import Thresholds
+from graphs.state import Answer, Turn
 from tests.desk.world import Killed
+from tests.graphs.world import INTENTS, a_choice
+from tools.domain import Aftermath
 from tools.ports import BackendUnavailable
 
 APPROVE = Answer(decision="approve", reviewer="olga")
@@ -390,3 +396,152 @@ async def test_a_yes_whose_answer_came_as_news_is_not_asked_about_again(world, d
     events = await world.say(desk, thread, "yes", "affirm", key="k-1")
     assert events[-1].data["text"] == "Done: it is cancelled."
     assert await texts(world, desk, thread) == ["Done: it is cancelled."]
+
+
+# --- what came of decisions ---------------------------------------------------------------------
+
+
+async def outcomes(desk, **wanted):
+    """Turn's chosen intent -> what came of it."""
+    found = await desk.decisions(Wanted(role="router", **wanted))
+    return {each.decision.chosen: each.outcome for each in found if each.decision.lane}
+
+
+async def test_a_turn_that_ends_well_settles_what_led_to_it(world, desk, thread):
+    """A question leaves its turn open; the answer settles both."""
+    await world.say(desk, thread, "cancel SUB-4021", "cancel_subscription")
+    assert await outcomes(desk) == {"cancel_subscription": None}
+    await world.say(desk, thread, "yes", "affirm")
+    assert set((await outcomes(desk)).values()) == {Aftermath.RESOLVED}
+
+
+async def test_the_customer_says_that_something_else_was_meant(world, desk, thread):
+    """The turn before was wrong; this one is not."""
+    await world.say(desk, thread, "hours?", "ask_hours")
+    await world.say(desk, thread, "no, I meant where is SB-10482", "order_status")
+    found = await outcomes(desk)
+    assert found == {"ask_hours": Aftermath.CORRECTED, "order_status": Aftermath.RESOLVED}
+    [wrong] = await desk.decisions(Wanted(outcome=Aftermath.CORRECTED, role="router"))
+    assert wrong.outcome_detail == "no, I meant where is SB-10482"
+
+
+async def test_a_hand_off_is_what_came_of_it(world, desk, thread):
+    """The whole turn is escalated."""
+    await world.say(desk, thread, "a person please", "human_request")
+    assert await outcomes(desk) == {"human_request": Aftermath.ESCALATED}
+
+
+@pytest.mark.parametrize(
+    ("answer", "aftermath"),
+    [
+        (APPROVE, Aftermath.RESOLVED),
+        (REJECT, Aftermath.REJECTED),
+        (
+            Answer(
+                decision="edit",
+                reviewer="olga",
+                arguments={"order_number": "SB-10482", "reason": "damaged"},
+            ),
+            Aftermath.EDITED,
+        ),
+    ],
+)
+async def test_an_operators_answer_is_what_came_of_it(world, desk, thread, answer, aftermath):
+    """While it waits nothing is known of the turn that asked; then the reviewer's word, with who it was."""
+    action = await waiting_refund(world, desk, thread)
+    assert (await outcomes(desk))["affirm"] is None
+    await desk.decide(action, answer)
+    [logged] = [
+        each
+        for each in await desk.decisions(Wanted(role="router"))
+        if each.decision.chosen == "affirm"
+    ]
+    assert logged.outcome is aftermath
+    assert "olga" in logged.outcome_detail
+
+
+async def test_the_courier_forgets_old_decisions(world, desk, thread, monkeypatch):
+    """Retention is run with the rest of the housekeeping."""
+    await world.say(desk, thread, "hello", "greeting")
+    world.hands.pass_(days=31)
+    async with desk.courier():
+        async with asyncio.timeout(20):
+            while await desk.decisions(Wanted()):  # noqa: ASYNC110 - nothing says when it is done
+                await asyncio.sleep(0.05)
+
+
+# --- a candidate in the shadow ------------------------------------------------------------------
+
+
+class Twin:
+    """A candidate that takes everything for another intent, or breaks."""
+
+    def __init__(self, inner, broken=False):
+        self.inner, self.broken = inner, broken
+
+    async def embed(self, texts):
+        return await self.inner.embed(texts)
+
+    async def classify(self, head, text):
+        if self.broken:
+            raise RuntimeError("a bug in the candidate")
+        if head != "intent":
+            return await self.inner.classify(head, text)
+        return a_choice("order_status", 0.97, INTENTS.names, "encoder")
+
+
+def shadow_on(desk, world, *, broken=False, share=1.0):
+    candidate = Candidate("c0ffee", Twin(world.encoder, broken), world.small, Thresholds(), INTENTS)
+    desk.shadow = Shadow(candidate, desk.stores.decisions, share)
+    return desk.shadow
+
+
+async def test_a_candidate_reads_the_same_message_and_nothing_comes_of_it(world, desk, thread):
+    """Its decision is recorded beside the live one, which the reply follows."""
+    shadow = shadow_on(desk, world)
+    async with shadow.reading():
+        events = await world.say(desk, thread, "hello", "greeting")
+        await shadow.drain()
+    assert events[-1].data["intent"] == "greeting"
+    [pair] = await SqlComparisons(desk.stores.decisions.engine).pairs("c0ffee")
+    assert (pair.live.intent, pair.candidate.intent) == ("greeting", "order_status")
+    assert pair.candidate.lane == "operation"
+    assert {each.decision.chosen for each in await desk.decisions(Wanted(role="router"))} == {
+        "greeting"
+    }
+
+
+async def test_a_candidate_that_breaks_is_counted_and_costs_no_turn(world, desk, thread):
+    """Turns go on; what does not fit into the queue is left out and counted."""
+    shadow = shadow_on(desk, world, broken=True)
+    for number in range(3):
+        assert (await world.say(desk, thread, f"hello {number}", "greeting"))[-1].event == "final"
+    async with shadow.reading():
+        await shadow.drain()
+    assert shadow.counts == {"offered": 3, "compared": 0, "dropped": 0, "failed": 3}
+
+
+async def test_a_candidate_waits_while_turns_are_played_and_never_piles_up(world, desk, thread):
+    """It reads when nobody waits for an answer."""
+    shadow = shadow_on(desk, world)
+    turn = Turn(id="t", text="hello", at=world.hands.clock.now())
+    context = desk.context_for(world.customers["ana"], thread)
+    async with shadow.reading():
+        async with shadow.aside():
+            for _ in range(WAITING + 5):
+                shadow.offer(context, turn, {"turn": turn})
+            await asyncio.sleep(0)
+            assert shadow.counts["compared"] == 0
+        await shadow.drain()
+    assert shadow.counts["dropped"] == 5
+    assert shadow.counts["compared"] == WAITING
+
+
+def test_the_share_of_messages_is_kept():
+    """And the same message is always in it or never."""
+    turns = [f"t_{number}" for number in range(2000)]
+    taken = [turn for turn in turns if chosen(turn, 0.1)]
+    assert 150 < len(taken) < 250
+    assert taken == [turn for turn in turns if chosen(turn, 0.1)]
+    assert not any(chosen(turn, 0.0) for turn in turns)
+    assert all(chosen(turn, 1.0) for turn in turns)

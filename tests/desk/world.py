@@ -17,6 +17,7 @@ from app.stores.database import create_engine, migrate, reading, writing
 from app.stores.decisions import SqlDecisionLog
 from app.stores.ledger import SqlLedger
 from app.stores.outbox import SqlOutbox
+from app.stores.reviews import SqlReviews
 from app.stores.shop import SqlBackend, writing_shop
 from app.stores.turns import SqlThreads, SqlTurns
 from app.support_desk import Stores, SupportDesk
@@ -98,6 +99,7 @@ class DeskWorld:
         stores = Stores(
             approvals=approvals,
             decisions=SqlDecisionLog(engine, mask_pii, 30, clock),
+            reviews=SqlReviews(engine, clock),
             outbox=outbox,
             turns=SqlTurns(engine, clock),
             threads=SqlThreads(engine, clock),

@@ -15,6 +15,7 @@ from app.stores.database import create_engine, migrate, reading, writing
 from app.stores.decisions import SqlDecisionLog
 from app.stores.ledger import SqlLedger
 from app.stores.outbox import SqlOutbox
+from app.stores.reviews import SqlReviews
 from app.stores.turns import SqlThreads, SqlTurns
 from app.support_desk import Stores, SupportDesk
 from graphs.action import ActionGraph, thread_of
@@ -83,6 +84,7 @@ class Gate:
                 stores=Stores(
                     approvals=self.approvals,
                     decisions=SqlDecisionLog(self.engine, str, 90, clock),
+                    reviews=SqlReviews(self.engine, clock),
                     outbox=outbox,
                     turns=SqlTurns(self.engine, clock),
                     threads=SqlThreads(self.engine, clock),

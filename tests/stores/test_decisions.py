@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
-from app.stores.decisions import SqlDecisionLog
-from tools.domain import Alternative, Decision
-from tools.ports import DecisionLog
+from app.drift import Traffic
+from app.stores.decisions import SqlDecisionLog, Wanted
+from tools.domain import Aftermath, Alternative, Decision
+from tools.ports import DecisionLog, ModelUnavailable
 from tools.privacy import mask_pii
 
 ROUTED = Decision(
@@ -86,12 +89,12 @@ async def test_decisions_are_found_by_thread_turn_role_and_doubt(log):
     """Each filter on its own and together."""
     await record(log, ROUTED, UNSURE)
     await record(log, ROUTED, thread="th-2", turn="t-2")
-    assert len(await log.list(thread="th-1")) == 2
-    assert len(await log.list(turn="t-2")) == 1
-    assert len(await log.list(role="router")) == 2
-    assert len(await log.list(abstained=True)) == 1
-    assert len(await log.list(thread="th-1", role="router", abstained=False)) == 1
-    assert await log.list(tenant="elsewhere") == []
+    assert len(await log.list(Wanted(thread="th-1"))) == 2
+    assert len(await log.list(Wanted(turn="t-2"))) == 1
+    assert len(await log.list(Wanted(role="router"))) == 2
+    assert len(await log.list(Wanted(abstained=True))) == 1
+    assert len(await log.list(Wanted(thread="th-1", role="router", abstained=False))) == 1
+    assert await log.list(Wanted(tenant="elsewhere")) == []
 
 
 async def test_decisions_are_paged_newest_first(log):
@@ -103,13 +106,101 @@ async def test_decisions_are_paged_newest_first(log):
     assert [each.turn for each in page + rest] == ["t-4", "t-3", "t-2", "t-1", "t-0"]
 
 
+async def test_every_filter_narrows_the_list(log, world):
+    """Lane, option, tier, outcome, doubt and time, each on its own."""
+    settled = ROUTED.model_copy(update={"lane": "operation"})
+    await record(log, settled, UNSURE)
+    await log.outcome("t-1", Aftermath.RESOLVED)
+    noon = world.hands.at
+    world.hands.pass_(hours=1)
+    await record(log, ROUTED, turn="t-2")
+
+    async def turns(**wanted):
+        return [each.turn for each in await log.list(Wanted(**wanted))]
+
+    assert await turns(lane="operation") == ["t-1"]
+    assert await turns(chosen="order_status") == ["t-2", "t-1"]
+    assert await turns(tier="small") == ["t-1"]
+    assert await turns(outcome=Aftermath.RESOLVED, role="router") == ["t-1"]
+    assert await turns(probability_below=0.5) == ["t-1"]
+    assert await turns(since=noon + timedelta(minutes=1)) == ["t-2"]
+    assert await turns(until=noon + timedelta(minutes=1), role="router") == ["t-1"]
+
+
 async def test_what_happened_is_attached_to_the_turn(log):
-    """All of the turn's decisions, masked, and no other turn's."""
+    """All of the turn's decisions, the detail masked, and no other turn's."""
     await record(log, ROUTED, UNSURE)
     await record(log, ROUTED, turn="t-2")
-    await log.outcome("t-1", "executed for ada@example.org")
-    outcomes = {(each.turn, each.outcome) for each in await log.list()}
-    assert outcomes == {("t-1", "executed for [email]"), ("t-2", None)}
+    assert await log.outcome("t-1", Aftermath.CORRECTED, "no, for ada@example.org") == 2
+    outcomes = {(each.turn, each.outcome, each.outcome_detail) for each in await log.list()}
+    assert outcomes == {("t-1", Aftermath.CORRECTED, "no, for [email]"), ("t-2", None, "")}
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "stays"),
+    [
+        # The customer's and the operator's words weigh more than the turn's own good end.
+        (Aftermath.RESOLVED, Aftermath.CORRECTED, Aftermath.CORRECTED),
+        (Aftermath.ESCALATED, Aftermath.EDITED, Aftermath.EDITED),
+        (Aftermath.CORRECTED, Aftermath.RESOLVED, Aftermath.CORRECTED),
+        (Aftermath.REJECTED, Aftermath.CORRECTED, Aftermath.REJECTED),
+        # Among equals the last one counts.
+        (Aftermath.EDITED, Aftermath.REJECTED, Aftermath.REJECTED),
+    ],
+)
+async def test_a_weightier_outcome_replaces_a_lighter_one(log, first, then, stays):
+    """And never the other way round."""
+    await record(log, ROUTED)
+    await log.outcome("t-1", first)
+    await log.outcome("t-1", then)
+    assert [each.outcome for each in await log.list()] == [stays]
+
+
+async def test_the_end_of_a_thread_settles_what_was_open(log):
+    """Earlier turns that only asked are settled with the one that answered; what is settled stays."""
+    await record(log, ROUTED, turn="t-1")
+    await log.outcome("t-1", Aftermath.CORRECTED)
+    await record(log, ROUTED, turn="t-2")
+    await record(log, ROUTED, turn="t-3")
+    await record(log, ROUTED, turn="t-9", thread="th-2")
+    assert await log.settle("th-1", Aftermath.RESOLVED) == 2
+    found = {each.turn: each.outcome for each in await log.list()}
+    assert found == {
+        "t-1": Aftermath.CORRECTED,
+        "t-2": Aftermath.RESOLVED,
+        "t-3": Aftermath.RESOLVED,
+        "t-9": None,
+    }
+
+
+async def test_a_candidates_decisions_are_kept_apart(log):
+    """They are no part of the list, of the traffic, or of what came of a turn."""
+    settled = ROUTED.model_copy(update={"lane": "operation"})
+    where = {"tenant": "northfell", "thread": "th-1", "turn": "t-1", "input": "hello"}
+    await log.record(**where, decisions=[settled], shadow="abc")
+    assert await log.list() == []
+    assert len((await log.traffic(limit=9))[1]) == 0
+    assert await log.outcome("t-1", Aftermath.RESOLVED) == 0
+
+
+async def test_drift_sees_what_was_settled_and_a_sketch_of_its_masked_words(world):
+    """Of the router's decisions only the one that settled the turn; a sketch that fails costs nothing."""
+    seen: list[str] = []
+
+    async def sketch(masked: str) -> bytes:
+        seen.append(masked)
+        if "down" in masked:
+            raise ModelUnavailable
+        return bytes(64)
+
+    log = SqlDecisionLog(world.engine, mask_pii, 30, world.hands.clock, sketch=sketch)
+    settled = ROUTED.model_copy(update={"lane": "operation"})
+    await record(log, ROUTED, settled, UNSURE, input="I am ada@example.org")
+    await record(log, settled, input="the encoder is down", turn="t-2")
+    oldest, traffic = await log.traffic(limit=9)
+    assert seen == ["I am [email]", "the encoder is down"]
+    assert traffic == Traffic(("order_status",) * 2, (False, False), (None, bytes(64)))
+    assert len((await log.traffic(limit=9, before=oldest))[1]) == 0
 
 
 async def test_old_decisions_are_forgotten(log, world):

@@ -1,0 +1,190 @@
+"""Which artefacts are live: a small file in the data folder that `promote` and `rollback` change.
+
+A promoted folder is copied to ``releases/DIGEST`` beside the file, so that what was live yesterday is still
+there tomorrow. Its manifest's digest names it and is checked at every start; the manifest in turn holds the
+digest of every file."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from filelock import FileLock
+from pydantic import ValidationError
+
+from app.models.manifest import SHIPPED, Manifest, ManifestError, load_manifest, sha256_of
+from tools.domain import Clock, Record
+
+#: Adapters must stay small enough for version control.
+LARGEST = 6 * 2**20
+
+
+class ReleaseError(Exception):
+    """This release cannot be made live."""
+
+
+class Change(Record):
+    """One promotion or rollback; ``digest`` is live from then on, None being what is shipped."""
+
+    action: Literal["promote", "rollback"]
+    digest: str | None
+    at: datetime
+    by: str
+    source: str = ""
+    note: str = ""
+
+
+class _File(Record):
+    version: Literal[1] = 1
+    changes: tuple[Change, ...] = ()
+
+
+class Releases:
+    """The release file of one data folder. Every change is written whole, and none is forgotten."""
+
+    def __init__(
+        self, data_dir: Path, *, shipped: Path = SHIPPED, clock: Clock | None = None
+    ) -> None:
+        self._file = data_dir / "release.json"
+        self._folder = data_dir / "releases"
+        self._shipped = shipped
+        self._clock = clock or Clock()
+
+    def history(self) -> tuple[Change, ...]:
+        """Every change, oldest first. Raises ReleaseError when the file cannot be read."""
+        try:
+            return _File.model_validate_json(self._file.read_bytes()).changes
+        except FileNotFoundError:
+            return ()
+        except (OSError, ValidationError) as error:
+            raise ReleaseError(
+                f"{self._file} cannot be read ({error}): restore it, or delete it to go back to what is shipped."
+            ) from error
+
+    def live(self) -> Change | None:
+        """The last change; None while nothing was ever promoted."""
+        changes = self.history()
+        return changes[-1] if changes else None
+
+    def folder(self, digest: str) -> Path:
+        """Where a promoted release's files are."""
+        return self._folder / digest[:16]
+
+    def promote(self, source: Path, *, by: str, note: str = "", base: Path | None = None) -> Change:
+        """Verify every artefact of ``source``, copy them, and make them live from the next start on.
+
+        Raises ReleaseError; then nothing has changed."""
+        digest = digest_of(source)
+        try:
+            load_manifest(self._shipped, base=base, over=[source], strict=True)
+        except ManifestError as error:
+            raise ReleaseError(str(error)) from error
+        files = _files(source)
+        too_large = [f for f in files if (source / f).stat().st_size > LARGEST]
+        if too_large:
+            raise ReleaseError(f"{', '.join(too_large)}: larger than {LARGEST // 2**20} MB.")
+        with self._alone():
+            self._copy(source, files, self.folder(digest))
+            return self._change("promote", digest, by=by, source=str(source.absolute()), note=note)
+
+    def rollback(self, *, by: str, note: str = "") -> Change:
+        """Make live again what was before the release that is live now. Raises ReleaseError."""
+        with self._alone():
+            stack = standing(self.history())
+            if not stack:
+                raise ReleaseError("Nothing to roll back: what is shipped is live.")
+            before = stack[-2] if len(stack) > 1 else None
+            if before is not None and not (self.folder(before) / "manifest.json").exists():
+                raise ReleaseError(f"{self.folder(before)} is gone: promote its source again.")
+            return self._change("rollback", before, by=by, note=note)
+
+    def manifest(self, *, base: Path | None = None) -> Manifest:
+        """What is live, verified; the shipped artefacts alone, and a refusal, when the release is not intact."""
+        try:
+            live = self.live()
+        except ReleaseError as error:
+            return _without(load_manifest(self._shipped, base=base), str(error))
+        if live is None or live.digest is None:
+            return load_manifest(self._shipped, base=base)
+        folder = self.folder(live.digest)
+        try:
+            intact = digest_of(folder) == live.digest
+        except ReleaseError:
+            intact = False
+        if not intact:
+            return _without(
+                load_manifest(self._shipped, base=base),
+                f"{folder} is not the release {live.digest[:12]} that was promoted: what is shipped is used. "
+                "Promote its source again, or roll back.",
+            )
+        return load_manifest(self._shipped, base=base, over=[folder])
+
+    def _change(
+        self, action: Literal["promote", "rollback"], digest: str | None, *, by: str, **more: str
+    ) -> Change:
+        change = Change(action=action, digest=digest, at=self._clock.now(), by=by, **more)
+        text = _File(changes=(*self.history(), change)).model_dump_json(indent=2) + "\n"
+        draft = self._file.with_suffix(".part")
+        draft.write_text(text, "utf-8")
+        draft.replace(self._file)
+        return change
+
+    def _copy(self, source: Path, files: Sequence[str], target: Path) -> None:
+        if target.exists() and source.resolve() != target.resolve():
+            shutil.rmtree(target)
+        if target.exists():
+            return
+        draft = target.with_name(f"{target.name}.part")
+        shutil.rmtree(draft, ignore_errors=True)
+        for file in ("manifest.json", *files):
+            (draft / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source / file, draft / file)
+        draft.rename(target)
+
+    def _alone(self) -> FileLock:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        return FileLock(self._folder / ".lock", timeout=30)
+
+
+def standing(changes: Sequence[Change]) -> list[str]:
+    """The releases promoted and not rolled back, oldest first."""
+    stack: list[str] = []
+    for change in changes:
+        if change.action == "promote" and change.digest is not None:
+            stack.append(change.digest)
+        elif stack:
+            stack.pop()
+    return stack
+
+
+def digest_of(folder: Path) -> str:
+    """What names the artefacts of a folder: its manifest's digest. Raises ReleaseError."""
+    file = folder / "manifest.json"
+    if not file.exists():
+        raise ReleaseError(f"{file} is missing: name a folder that training wrote.")
+    return sha256_of(file)
+
+
+def _files(folder: Path) -> list[str]:
+    """The files the manifest names; each must lie inside the folder."""
+    try:
+        listed = json.loads((folder / "manifest.json").read_bytes())["artefacts"]
+        files = sorted({str(one["file"]) for one in listed})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ReleaseError(
+            f"{folder / 'manifest.json'} is not a valid manifest: {error}"
+        ) from error
+    for file in files:
+        path = (folder / file).resolve()
+        if not path.is_relative_to(folder.resolve()) or not path.is_file():
+            raise ReleaseError(f"{folder / file} is missing, but the manifest names it.")
+    return files
+
+
+def _without(manifest: Manifest, reason: str) -> Manifest:
+    manifest.refused[("release", "")] = reason
+    return manifest

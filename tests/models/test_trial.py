@@ -1,0 +1,61 @@
+"""A real candidate beside the real models: its own adapter and head, served by the same processes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from app.config import Settings
+from app.models.manifest import SHIPPED
+from app.wiring import open_models
+
+pytestmark = pytest.mark.models
+
+ASKED = "where is my parcel"
+OPTIONS = ["order_status", "track_parcel", "out_of_scope"]
+
+
+@pytest.fixture
+def candidate(tmp_path: Path) -> Path:
+    """The shipped router adapter and intent head as a candidate, the head at another temperature."""
+    folder = tmp_path / "candidate"
+    listed = json.loads((SHIPPED / "manifest.json").read_text())["artefacts"]
+    kept = [
+        one
+        for one in listed
+        if (one["kind"], one["role"]) in {("lora", "router"), ("head", "intent")}
+    ]
+    for one in kept:
+        (folder / one["file"]).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(SHIPPED / one["file"], folder / one["file"])
+        if one["kind"] == "head":
+            one["temperature"] *= 3
+    (folder / "manifest.json").write_text(json.dumps({"version": 1, "artefacts": kept}))
+    return folder
+
+
+async def test_a_candidate_is_served_beside_the_live_models(
+    tmp_path: Path, candidate: Path
+) -> None:
+    """The same adapter says the same under its other name; the candidate's head is its own; the rest is shared."""
+    settings = Settings(_env_file=None, data_dir=tmp_path, shadow=candidate)  # type: ignore[call-arg]
+    async with open_models(settings) as models:
+        trial = models.trial
+        assert trial is not None
+        assert (trial.problem, trial.adapters) == (None, {"router"})
+        assert trial.small is not None
+        assert trial.encoder is not None
+
+        live = await models.small.choose("router", ASKED, OPTIONS)
+        theirs = await trial.small.choose("router", ASKED, OPTIONS)
+        head = await models.encoder.classify("intent", ASKED)
+        other = await trial.encoder.classify("intent", ASKED)
+        calm = await trial.encoder.classify("frustration", ASKED)
+
+    assert theirs.probabilities == pytest.approx(live.probabilities, abs=1e-3)
+    assert other.option == head.option
+    assert max(other.probabilities.values()) < max(head.probabilities.values())
+    assert calm.option == "calm"
