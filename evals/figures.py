@@ -69,6 +69,8 @@ class Report:
     tables: list[Table] = field(default_factory=list[Table])
     failures: list[str] = field(default_factory=list[str])  #: What misbehaved, one line each.
     notes: list[str] = field(default_factory=list[str])
+    #: Single decisions for the plots: suite, label, chosen, confidence, right, tier and ms of each.
+    scored: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
 
     @property
     def ok(self) -> bool:

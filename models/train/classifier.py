@@ -23,12 +23,12 @@ from app.models.classifier import OUT_OF_SCOPE, Classifier, Confidence, Terms
 Vectors = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.float64]
 
-#: Words and pieces together must not drown the vector; of 0.3, 0.4, 0.5 and 0.7 on our own splits the first
-#: three were alike.
-BLEND = 0.4
+#: Words and pieces together must not drown the vector; of 0.3, 0.5 and 0.7 on our own splits the
+#: first two were alike.
+BLEND = 0.3
 STRENGTH = 1.0
 #: How often the nearest example's likeness counts in the ranking of confidence.
-NEAR = 2.0
+NEAR = 6.0
 #: From this many examples on one split in five gives the calibration; below it, five folds do.
 _MANY = 4000
 

@@ -183,6 +183,20 @@ def train(
     """Fit, measure, write the artefact to the folder ``out``, and return its manifest entry."""
     material = taught(intents, examples)
     router, figures = fitted(material, seed=seed, progress=progress)
+    sources = [path for path in (intents, examples) if path is not None]
+    return write_router(router, out, material=material, sources=sources, seed=seed, figures=figures)
+
+
+def write_router(
+    router: Router,
+    out: Path,
+    *,
+    material: Taught,
+    sources: Sequence[Path],
+    seed: int,
+    figures: dict[str, Any],
+) -> dict[str, Any]:
+    """The catalogue, the weights and the manifest that vouches for both, in a folder."""
     out.mkdir(parents=True, exist_ok=True)
     text = yaml.safe_dump(
         router.intents.model_dump(mode="json", exclude_defaults=True),
@@ -192,7 +206,6 @@ def train(
     (out / INTENTS).write_text(text, "utf-8")
     write(router.classifier, out / WEIGHTS)
     confidence = router.classifier.confidence
-    sources = [path for path in (intents, examples) if path is not None]
     return manifest.record(
         out,
         out / WEIGHTS,
