@@ -72,6 +72,7 @@ class Settings(BaseSettings):
     ollama_models: Annotated[dict[str, str], NoDecode] = {}
     roles: dict[str, dict[str, JsonValue]] = {}
     class_declared: bool = False
+    router: Path | None = None
 
     # The large model
     llm_base_url: str | None = None

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -17,10 +19,19 @@ from app.models.encoder import OnnxEncoder
 from app.models.release import Releases
 from app.roles import Answer
 from tools.domain import Clock, Customer, Decision, Operation, Outcome
-from tools.ports import BackendUnavailable, Passage
+from tools.ports import (
+    BackendUnavailable,
+    Choice,
+    Filled,
+    LargeModel,
+    ModelUnavailable,
+    Passage,
+    SmallModel,
+)
 
 if TYPE_CHECKING:
     from app.config import Settings
+    from app.models.router import Router
     from graphs.context import Context
     from graphs.loop import Evaluation
     from graphs.state import Pending
@@ -106,51 +117,92 @@ class RouterInput(_Input):
 
 
 @asynccontextmanager
-async def router(settings: Settings) -> AsyncGenerator[Answer]:
-    from graphs.nodes.turn import decide_route, read_message
-    from graphs.screening import screen_text
-    from graphs.state import Turn
-    from tools.privacy import find_pii
+async def router(
+    settings: Settings,
+    *,
+    intents: Path | None = None,
+    model: Path | None = None,
+    small: bool | None = None,
+) -> AsyncGenerator[Answer]:
+    """``intents``: a catalogue, whose examples are enough; ``model``: a folder that was trained. ``small``
+    says whether the generative model is asked where the encoder is unsure: by default for our own intents,
+    the only ones it has an adapter for."""
+    own = await asyncio.to_thread(_own_router, settings, intents, model)
+    ask_small = small if small is not None else own is None
+    async with _context(settings, own=own, small=ask_small) as context:
+        yield Routing(context)
 
-    async with _context(settings) as context:
 
-        async def answer(row: dict[str, Any]) -> dict[str, Any]:
-            asked, started = _read(RouterInput, row), time.perf_counter()
-            pending = await asked_about(context, asked.history)
-            reading = await read_message(context, asked.text)
-            chosen = decide_route(
-                reading.settled,
-                abstained=reading.abstained,
-                pending=pending,
-                frustration=reading.frustration.probabilities.get("frustrated", 0.0),
-                several=reading.complexity.probabilities.get("several", 0.0),
-                asked_last=pending is not None,
-                text=asked.text,
-                sensitive=bool(find_pii(asked.text)),
-                context=context,
-            )
-            turn = Turn(id="line", text=asked.text, at=context.clock.now())
-            screened = screen_text(turn, handed_off=False, max_chars=context.limits.message_chars)
-            refused = screened.verdict != "ok"
-            ranked = sorted(reading.settled.probabilities.items(), key=lambda item: -item[1])
-            return {
-                "intent": chosen.intent,
-                "lane": chosen.lane,
-                "operation": chosen.operation,
-                "complexity": chosen.complexity,
-                "frustration": round(chosen.frustration, 4),
-                "sensitivity": chosen.sensitivity,
-                "probability": round(chosen.probability, 4),
-                "alternatives": [
-                    {"intent": intent, "probability": round(p, 4)} for intent, p in ranked[1:5]
-                ],
-                "abstain": chosen.abstained or refused,
-                "reason": f"refused: {screened.verdict}" if refused else chosen.reason,
-                "tier": chosen.tier,
-                "ms": round((time.perf_counter() - started) * 1000, 2),
-            }
+def _own_router(settings: Settings, intents: Path | None, model: Path | None) -> Router | None:
+    """The router that was asked for; None for the shipped one."""
+    if intents is not None and model is None:
+        from models.train.intents import fitted, taught
 
-        yield answer
+        return fitted(taught(intents, None))[0]
+    folder = model or settings.router
+    if folder is None:
+        return None
+    from app.models.router import load_router
+
+    return load_router(folder)
+
+
+@dataclass(frozen=True)
+class Routing:
+    """Routes a line as the desk routes a message."""
+
+    context: Context
+
+    async def prepare(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Read many lines at once: what was read together is at hand when it is answered."""
+        texts: list[str] = []
+        for row in rows:
+            with contextlib.suppress(ValueError):
+                asked = _read(RouterInput, row)
+                texts.append(asked.text)
+                texts += [said.text for said in asked.history[-3:] if said.by_customer]
+        await self.context.encoder.embed(texts)
+
+    async def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        from graphs.nodes.turn import decide_route, read_message
+        from graphs.screening import screen_text
+        from graphs.state import Turn
+        from tools.privacy import find_pii
+
+        context = self.context
+        asked, started = _read(RouterInput, row), time.perf_counter()
+        pending = await asked_about(context, asked.history)
+        reading = await read_message(context, asked.text)
+        chosen = decide_route(
+            reading.settled,
+            abstained=reading.abstained,
+            pending=pending,
+            frustration=reading.frustration.probabilities.get("frustrated", 0.0),
+            several=reading.complexity.probabilities.get("several", 0.0),
+            asked_last=pending is not None,
+            text=asked.text,
+            sensitive=bool(find_pii(asked.text)),
+            context=context,
+        )
+        turn = Turn(id="line", text=asked.text, at=context.clock.now())
+        screened = screen_text(turn, handed_off=False, max_chars=context.limits.message_chars)
+        refused = screened.verdict != "ok"
+        ranked = sorted(reading.settled.probabilities.items(), key=lambda item: -item[1])
+        others = [(intent, p) for intent, p in ranked if intent != chosen.intent]
+        return {
+            "intent": chosen.intent,
+            "lane": chosen.lane,
+            "operation": chosen.operation,
+            "complexity": chosen.complexity,
+            "frustration": round(chosen.frustration, 4),
+            "sensitivity": chosen.sensitivity,
+            "probability": round(chosen.probability, 4),
+            "alternatives": [{"intent": i, "probability": round(p, 4)} for i, p in others[:4]],
+            "abstain": chosen.abstained or refused,
+            "reason": f"refused: {screened.verdict}" if refused else chosen.reason,
+            "tier": chosen.tier,
+            "ms": round((time.perf_counter() - started) * 1000, 2),
+        }
 
 
 _OPEN_QUESTION = re.compile(
@@ -491,6 +543,14 @@ class _NoKnowledge:
         return []
 
 
+class _NoLargeModel:
+    """A role alone writes nothing."""
+
+    async def write(self, *args: Any, **more: Any) -> AsyncIterator[str]:
+        raise ModelUnavailable("A role that is used alone has no large model.")
+        yield ""
+
+
 class _NoActions:
     """A role alone carries nothing out."""
 
@@ -498,35 +558,63 @@ class _NoActions:
         raise BackendUnavailable("A role that is used alone runs no action.")
 
 
+class _NoSmallModel:
+    """The generative tier is left out."""
+
+    async def choose(self, role: str, input: str, options: Sequence[str]) -> Choice:
+        raise ModelUnavailable("the small model is left out")
+
+    async def fill(self, role: str, input: str, schema: dict[str, Any]) -> Filled:
+        raise ModelUnavailable("the small model is left out")
+
+    async def write(self, role: str, input: str, *, max_tokens: int = 80) -> str:
+        raise ModelUnavailable("the small model is left out")
+
+
 @asynccontextmanager
-async def _context(settings: Settings) -> AsyncGenerator[Context]:
+async def _context(
+    settings: Settings, *, own: Router | None = None, small: bool = True
+) -> AsyncGenerator[Context]:
     """The graphs' context with the real models, and a shop without customers."""
-    from app.wiring import open_models, thresholds_of
+    from app.wiring import open_models, own_thresholds, thresholds_of
     from graphs.context import Context
     from graphs.intents import load_intents
     from tools.memory import MemoryApprovals, MemoryBackend, MemoryBooks, MemoryLedger
     from tools.operations import OPERATIONS
 
-    async with open_models(settings) as models:
-        books, approvals = MemoryBooks(), MemoryApprovals()
-        yield Context(
+    books, approvals = MemoryBooks(), MemoryApprovals()
+
+    def made(encoder: OnnxEncoder, model: SmallModel, large: LargeModel) -> Context:
+        thresholds = thresholds_of(manifest, settings)
+        if own is not None:
+            encoder.adopt("intent", own.classifier, own.version)
+            thresholds = own_thresholds(thresholds, own)
+        return Context(
             customer=_NOBODY,
             operations=OPERATIONS,
-            intents=load_intents(operations=OPERATIONS),
-            encoder=models.encoder,
-            small=models.small,
-            large=models.large,
+            intents=own.intents if own is not None else load_intents(operations=OPERATIONS),
+            encoder=encoder,
+            small=model,
+            large=large,
             knowledge=_NoKnowledge(),
             backend=MemoryBackend(books),
             ledger=MemoryLedger(books, approvals),
             approvals=approvals,
             decisions=_Unlogged(),
             actions=_NoActions(),
-            thresholds=thresholds_of(models.manifest, settings),
+            thresholds=thresholds,
         )
 
+    if not small:
+        manifest = await asyncio.to_thread(Releases(settings.data_dir).manifest)
+        yield made(OnnxEncoder(manifest), _NoSmallModel(), _NoLargeModel())
+        return
+    async with open_models(settings) as models:
+        manifest = models.manifest
+        yield made(models.encoder, models.small, models.large)
 
-OPEN: dict[str, Callable[[Settings], AbstractAsyncContextManager[Answer]]] = {
+
+OPEN: dict[str, Callable[..., AbstractAsyncContextManager[Answer]]] = {
     "consequence": consequence,
     "router": router,
     "extractor": extractor,

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-from collections.abc import Awaitable, Callable
+import os
+import select
+import stat
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast
 
 if TYPE_CHECKING:
     from app.config import Settings
 
 #: What a role makes of one object. Raises ValueError for an object that is not one of its inputs.
 Answer = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+#: So many lines that wait are read together.
+_TOGETHER = 256
 #: Lines done, and bytes of the input that they were.
 Progress = Callable[[int, int], None]
 
@@ -113,11 +119,17 @@ def explanation() -> str:
     return "\n\n".join(lines)
 
 
-def opened(name: str, settings: Settings) -> AbstractAsyncContextManager[Answer]:
+def opened(name: str, settings: Settings, **options: Any) -> AbstractAsyncContextManager[Answer]:
     """What the role needs is running inside the block, and nothing else."""
     from app import role_answers
 
-    return role_answers.OPEN[name](settings)
+    return role_answers.OPEN[name](settings, **options)
+
+
+class Batched(Protocol):
+    """An answer that is quicker when it may look at the lines that wait."""
+
+    async def prepare(self, rows: Sequence[dict[str, Any]]) -> None: ...
 
 
 async def run(
@@ -133,23 +145,58 @@ async def run(
 
     bad = number = 0
     # In a thread: a pipe that is slow must not stop the model server from being looked after.
-    while line := await asyncio.to_thread(source.readline):
-        number += 1
-        if line.strip():
+    while lines := await asyncio.to_thread(_waiting_lines, source):
+        rows = [_parsed_or_why(line, first=number + n == 1) for n, line in enumerate(lines, 1)]
+        if hasattr(answer, "prepare") and len(lines) > 1:
+            with contextlib.suppress(PortError):
+                await cast("Batched", answer).prepare([r for r in rows if isinstance(r, dict)])
+        for line, row in zip(lines, rows, strict=True):
+            number += 1
             try:
-                row = parsed(line, first=number == 1)
-                answered = await answer(row)
+                if isinstance(row, ValueError):
+                    raise row
+                if row is not None:
+                    _write(sink, row, await answer(row))
             except (ValueError, PortError) as error:
                 bad += 1
                 complain(f"line {number}: {error}")
-            else:
-                # An answer is about the object with the same id, whatever else happens to the line.
-                kept = {"id": row["id"]} if "id" in row else {}
-                written = json.dumps({**kept, **answered}, ensure_ascii=False)
-                sink.write(written.encode() + b"\n")
-                sink.flush()
-        progress(number, len(line))
+            progress(number, len(line))
     return bad
+
+
+def _waiting_lines(source: BinaryIO) -> list[bytes]:
+    """The next line, and those behind it that can be had without waiting; none at the end."""
+    lines: list[bytes] = []
+    while line := source.readline():
+        lines.append(line)
+        if len(lines) == _TOGETHER or not _has_more(source):
+            break
+    return lines
+
+
+def _has_more(source: BinaryIO) -> bool:
+    try:
+        descriptor = source.fileno()
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return True
+        return bool(select.select([descriptor], [], [], 0)[0])
+    except (OSError, ValueError):
+        return False  # in memory, or no descriptor that can be asked
+
+
+def _parsed_or_why(line: bytes, *, first: bool) -> dict[str, Any] | ValueError | None:
+    """The object on the line, why there is none, or None for a blank line."""
+    try:
+        return parsed(line, first=first) if line.strip() else None
+    except ValueError as error:
+        return error
+
+
+def _write(sink: BinaryIO, row: dict[str, Any], answered: dict[str, Any]) -> None:
+    # An answer is about the object with the same id, whatever else happens to the line.
+    kept = {"id": row["id"]} if "id" in row else {}
+    sink.write(json.dumps({**kept, **answered}, ensure_ascii=False).encode() + b"\n")
+    sink.flush()
 
 
 def parsed(line: bytes, *, first: bool = False) -> dict[str, Any]:

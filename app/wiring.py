@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import sqlalchemy as sa
 
@@ -23,7 +23,7 @@ from app.drift_watch import DriftWatch
 from app.models.embedded import EmbeddedServer, EmbeddedSmallModel
 from app.models.encoder import OnnxEncoder
 from app.models.large import ChatLargeModel, EmbeddedLargeModel
-from app.models.manifest import Manifest, base_model
+from app.models.manifest import Manifest, ManifestError, base_model
 from app.models.release import ReleaseError, Releases
 from app.models.trial import Trial
 from app.shadow import Shadow
@@ -39,9 +39,9 @@ from app.stores.turns import SqlThreads, SqlTurns
 from app.tracing import Tracing, tracing
 from graphs.action import ActionGraph
 from graphs.context import Context, Limits, Thresholds
-from graphs.intents import load_intents
+from graphs.intents import IntentsInvalid, check_intents, load_intents
 from graphs.support import support_graph
-from tools.domain import Clock, Customer
+from tools.domain import Clock, Customer, Lane
 from tools.operations import OPERATIONS
 from tools.policy import FilePolicy
 from tools.ports import BackendUnavailable, LargeModel, SmallModel
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from langgraph.checkpoint.base import BaseCheckpointSaver
 
     from app.knowledge.knowledge import HybridKnowledge
+    from app.models.router import Router
     from app.payments import HttpPayments
     from app.support_desk import Support
 
@@ -142,7 +143,8 @@ async def wiring(
             policy=policy,
         )
         actions = ActionGraph(saver)
-        intents = load_intents(operations=OPERATIONS)
+        own = await asyncio.to_thread(_own_router, settings)
+        intents = own.intents if own is not None else load_intents(operations=OPERATIONS)
         limits = Limits(
             message_chars=settings.message_chars,
             # The embedded planner loses its thread beyond a handful of steps.
@@ -151,6 +153,9 @@ async def wiring(
             class_declared=settings.class_declared,
         )
         thresholds = thresholds_of(models.manifest, settings)
+        if own is not None:
+            models.encoder.adopt("intent", own.classifier, own.version)
+            thresholds = own_thresholds(thresholds, own)
 
         def context_for(customer: Customer, thread: str) -> Context:
             return Context(
@@ -224,15 +229,44 @@ def thresholds_of(manifest: Manifest, settings: Settings) -> Thresholds:
             stored = next((v for v in stored.values() if isinstance(v, int | float)), None)
         return float(stored) if isinstance(stored, int | float) else default
 
+    intent, mood = manifest.heads.get("intent"), manifest.heads.get("frustration")
+    stock = Thresholds()
     return Thresholds(
         encoder=of("intent", 0.75),
+        lanes=cast("Mapping[Lane, float]", intent.lanes) if intent is not None else {},
         small=profiles["router"].threshold,
+        guess=stock.guess if intent is None or intent.guess is None else intent.guess,
         frustration=of("frustration", 0.5),
+        furious=stock.furious if mood is None or mood.sure is None else mood.sure,
         several=of("complexity", 0.5),
         evaluator=profiles["evaluator"].threshold,
         write=manifest.write_line,
         consequence=manifest.class_line,
     )
+
+
+#: What the conversation itself needs, whatever else customers can want.
+_SPOKEN = ("affirm", "deny", "out_of_scope")
+
+
+def _own_router(settings: Settings) -> Router | None:
+    """The deployment's router; one that is not sound is refused, and the shipped one answers."""
+    if settings.router is None:
+        return None
+    from app.models.router import load_router
+
+    try:
+        router = load_router(settings.router)
+        check_intents(router.intents, OPERATIONS, needed=_SPOKEN)
+    except (ManifestError, IntentsInvalid) as error:
+        log.error("SIGNALBOX_ROUTER is not used, the shipped router answers: %s", error)
+        return None
+    return router
+
+
+def own_thresholds(thresholds: Thresholds, router: Router) -> Thresholds:
+    """The same, with the lines of a deployment's own router; below all of them nothing is taken for granted."""
+    return replace(thresholds, lanes=router.lanes, encoder=0.5, guess=1.0)
 
 
 # --- parts --------------------------------------------------------------------------------------

@@ -108,6 +108,32 @@ def bitext(data: Data = None, json: Json = None) -> None:
 
 
 @app.command()
+def intents(
+    data: Data = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="banking77, clinc150, bitext, hint3 or frustration; several times."),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, max=5, help="Splits of BANKING77.")] = 5,
+    json: Json = None,
+) -> None:
+    """Routers trained on public intents, beside TF-IDF with logistic regression."""
+    from evals import intents as suite
+
+    _play(partial(suite.run, data=data, only=only or (), seeds=seeds), json)
+
+
+@app.command()
+def lanes(
+    part: Annotated[str, typer.Option(help="dev, test or all.")] = "all", json: Json = None
+) -> None:
+    """Our own 300 messages in the middle of conversations: the lane each goes to."""
+    from evals import lanes as suite
+
+    _play(partial(suite.run, part=part), json)
+
+
+@app.command()
 def turn(
     rounds: Annotated[int, typer.Option(min=3, help="Turns of each kind.")] = 25, json: Json = None
 ) -> None:
@@ -273,7 +299,7 @@ Suite = Callable[[Folders, Progress], Report]
 def suites(data: Path | None = None) -> dict[str, Suite]:
     """Each suite by its name, in the order `all` plays them."""
     # Here, so that `--help` need not wait for models and stores.
-    from evals import benches, examples, mix, startup, turn
+    from evals import benches, examples, intents, lanes, mix, startup, turn
     from evals import bitext as bitext_suite
     from evals import drift as drift_suite
 
@@ -281,6 +307,8 @@ def suites(data: Path | None = None) -> dict[str, Suite]:
         "examples": examples.run,
         "mix": mix.run,
         "bitext": partial(bitext_suite.run, data=data),
+        "lanes": lanes.run,
+        "intents": partial(intents.run, data=data),
         "turn": turn.run,
         "startup": startup.run,
         "models": benches.models,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from graphs.intents import Intents
-from tools.domain import Action, Clock, Customer, Operation, Outcome, Reviewer
+from tools.domain import Action, Clock, Customer, Lane, Operation, Outcome, Reviewer
 from tools.policy import NoRules, Policy
 from tools.ports import (
     Approvals,
@@ -43,6 +43,8 @@ class Thresholds:
     """Below these a decision is handed on: encoder to small model, small model to the fallback."""
 
     encoder: float = 0.75
+    #: Where a lane has a line of its own, from what a wrong decision costs there and what a question does.
+    lanes: Mapping[Lane, float] = field(default_factory=dict[Lane, float])
     small: float = 0.5
     guess: float = 0.4  #: From here on the encoder's guess is taken when no tier is sure.
     frustration: float = 0.5
@@ -53,6 +55,12 @@ class Thresholds:
         0.2  #: The chance of a write from which on an undeclared operation counts as one.
     )
     consequence: float = 0.8  #: From here on the class of such a write is believed.
+
+    def sure(self, tier: str, lane: Lane | None) -> float:
+        """The probability from which on a tier's decision for the lane is believed."""
+        if tier != "encoder":
+            return self.small
+        return self.encoder if lane is None else self.lanes.get(lane, self.encoder)
 
 
 class Actions(Protocol):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 import yaml
 from pydantic import (
@@ -39,12 +40,21 @@ class Intent(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z_]*$")]
-    lane: Lane
+    #: Any label of one line: a deployment's intents may be called as its own data calls them.
+    name: Annotated[str, StringConstraints(pattern=r"^\S(?:[^\r\n\t]{0,118}\S)?$")]
+    lane: Lane = "answer"
     operation: Text | None = None
-    description: Text
-    question: Text
-    examples: tuple[Text, ...] = Field(min_length=8, max_length=15)
+    description: Text = ""  #: By default the name, read as words.
+    question: Text = ""  #: By default whether it is about that.
+    examples: tuple[Text, ...] = Field(min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _says_what_its_name_says(cls, given: Any) -> Any:
+        if isinstance(given, dict) and isinstance(given.get("name"), str):  # type: ignore[reportUnknownMemberType]
+            words = spoken(cast("dict[str, str]", given)["name"])
+            return {"description": words, "question": f"Is it about {words}?", **given}
+        return cast("Any", given)
 
     @model_validator(mode="after")
     def _operation_lane_names_its_operation(self) -> Intent:
@@ -53,12 +63,32 @@ class Intent(BaseModel):
         return self
 
 
+class Costs(BaseModel):
+    """What a wrong decision costs in each lane, in questions asked back; the thresholds follow from it.
+
+    A wrong look-up is put right in the next message. A wrong write is stopped by its own confirmation, but
+    has confused somebody; a plan of wrong steps, or a person called for nothing, costs most."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    ask: float = Field(default=1.0, gt=0)
+    direct: float = Field(default=2.0, gt=0)
+    answer: float = Field(default=2.0, gt=0)
+    operation: float = Field(default=2.5, gt=0)
+    agent: float = Field(default=4.0, gt=0)
+    escalate: float = Field(default=4.0, gt=0)
+
+    def wrong(self, lane: Lane) -> float:
+        return float(getattr(self, lane))
+
+
 class Intents(BaseModel):
     """All intents, by name."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     intents: tuple[Intent, ...] = Field(min_length=1)
+    costs: Costs = Costs()
 
     @model_validator(mode="after")
     def _names_and_examples_are_unique(self) -> Intents:
@@ -88,6 +118,29 @@ class Intents(BaseModel):
         return self.get(name).operation
 
 
+def spoken(name: str) -> str:
+    """A label as words: ``cancelOrder``, ``CANCEL_ORDER`` and ``cancel-order`` are all "cancel order"."""
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+    return " ".join(re.sub(r"[^\w']|_", " ", apart).split()).lower() or name
+
+
+def derived(examples: Iterable[tuple[str, str]]) -> Intents:
+    """A catalogue for examples of (text, intent) alone: every intent in the lane ``answer``."""
+    texts: dict[str, list[str]] = {}
+    known: set[str] = set()
+    for text, name in examples:
+        kept = texts.setdefault(name, [])
+        if len(kept) < 5 and text.strip() and text.strip().casefold() not in known:
+            known.add(text.strip().casefold())
+            kept.append(text)
+    try:
+        return Intents.model_validate(
+            {"intents": [{"name": name, "examples": kept} for name, kept in texts.items()]}
+        )
+    except ValidationError as error:
+        raise IntentsInvalid(f"the examples: {error}") from error
+
+
 def load_intents(path: Path | None = None, *, operations: Collection[str] | None = None) -> Intents:
     """Read and check the catalogue; with ``operations`` every named one must be among them."""
     source = path or CATALOGUE
@@ -96,7 +149,20 @@ def load_intents(path: Path | None = None, *, operations: Collection[str] | None
     except (OSError, yaml.YAMLError, ValidationError) as error:
         raise IntentsInvalid(f"{source.name}: {error}") from error
     if operations is not None:
-        missing = sorted({i.operation for i in intents.intents if i.operation} - set(operations))
-        if missing:
-            raise IntentsInvalid(f"{source.name}: no such operation: {', '.join(missing)}")
+        try:
+            check_intents(intents, operations)
+        except IntentsInvalid as error:
+            raise IntentsInvalid(f"{source.name}: {error}") from error
     return intents
+
+
+def check_intents(
+    intents: Intents, operations: Collection[str], *, needed: Collection[str] = ()
+) -> None:
+    """Raise IntentsInvalid for an operation nobody has written, or an intent that is needed and absent."""
+    missing = sorted({i.operation for i in intents.intents if i.operation} - set(operations))
+    if missing:
+        raise IntentsInvalid(f"no such operation: {', '.join(missing)}")
+    absent = sorted(set(needed) - set(intents.names))
+    if absent:
+        raise IntentsInvalid(f"a conversation needs the intents {', '.join(absent)} too")

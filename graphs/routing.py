@@ -6,12 +6,13 @@ so that every rule of the conversation is on one page.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from graphs.context import Thresholds
 from graphs.keys import same_request
 from graphs.state import Pending, Route, SupportState
+from tools.domain import Lane
 from tools.ports import Choice
 
 Move = Literal["new", "continue", "confirm", "decline", "repeat"]
@@ -57,14 +58,18 @@ def move(
 
 
 def settle(
-    choices: Sequence[Choice], thresholds: Thresholds, *, last: bool = False
+    choices: Sequence[Choice],
+    thresholds: Thresholds,
+    *,
+    last: bool = False,
+    lane_of: Callable[[str], Lane | None] = lambda intent: None,
 ) -> tuple[Choice, bool]:
     """The cascade's word: the cheapest tier that is sure enough, else the best guess, abstaining.
 
     When no tier is left to ask (``last``), the head's guess is taken from ``guess`` on: a wrong
     look-up is put right in the next message, and a wrong write is stopped by its own confirmation."""
     for choice in choices:
-        floor = thresholds.encoder if choice.tier == "encoder" else thresholds.small
+        floor = thresholds.sure(choice.tier, lane_of(choice.option))
         if choice.probabilities.get(choice.option, 0.0) >= floor:
             return choice, False
     head = choices[0]

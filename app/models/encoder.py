@@ -16,7 +16,9 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from app.models.classifier import Classifier
 from app.models.manifest import Manifest, ManifestError, packaged_file
+from app.models.router import read_classifier
 from graphs.consequences import signs
 from tools.ports import Choice
 
@@ -59,6 +61,7 @@ class OnnxEncoder:
         self._limit = cached
         self._cache: OrderedDict[str, list[float]] = OrderedDict()
         self._heads: dict[str, tuple[Vector, Vector]] = {}
+        self._classifiers: dict[str, tuple[Classifier, str]] = {}  #: With the version of each.
         self._loading = threading.Lock()
         self._loaded: tuple[Any, Any] | None = None
 
@@ -84,10 +87,30 @@ class OnnxEncoder:
                 self._remember(key, vector)
         return [found[key] for key in keys]
 
+    def adopt(self, head: str, classifier: Classifier, version: str) -> None:
+        """Let this classifier decide instead of the head of that name."""
+        self._classifiers[head] = classifier, version
+
     async def classify(self, head: str, text: str) -> Choice:
         """Run one trained head; raises ManifestError when there is no such head."""
         started = time.perf_counter()
         entry = self._manifest.heads.get(head) if self._manifest else None
+        if head not in self._classifiers and entry is not None and entry.blend is not None:
+            assert self._manifest is not None
+            path = self._manifest.path(entry)
+            self.adopt(head, await asyncio.to_thread(read_classifier, path, entry), entry.version)
+        if head in self._classifiers:
+            classifier, version = self._classifiers[head]
+            vector = np.asarray((await self.embed([text]))[0], dtype=np.float32)
+            option, chances = classifier.decide(vector, text)
+            return Choice(
+                option=option,
+                probabilities=chances,
+                model=f"{self.name}/{head}",
+                version=version,
+                tier="encoder",
+                ms=(time.perf_counter() - started) * 1000,
+            )
         if entry is None or self._manifest is None:
             why = self._manifest.refusal("head", head) if self._manifest else None
             raise ManifestError(why or f"The manifest has no head named {head}.")

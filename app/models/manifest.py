@@ -12,6 +12,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
+from app.models.classifier import Confidence
 from tools.ports import ModelUnavailable
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,18 @@ class HeadEntry(_Entry):
     signs: list[str] = []  #: What it looks for in the text itself, a column each.
     sign: float = 1.0  #: What a sign that is found counts beside a vector of length one.
     class_threshold: float | None = None  #: From here on the class of a write is believed.
+    #: What words and word pieces count beside the vector; without it the head reads the vector alone.
+    blend: float | None = None
+    confidence: dict[str, JsonValue] = {}  #: How margins become a chance of being right.
+    lanes: dict[str, float] = {}  #: From this probability on a decision for the lane is believed.
+    guess: float | None = None  #: From here on the guess is taken when no tier is sure.
+    sure: float | None = None  #: So sure must it be to overrule another head that is sure too.
+    intents_sha256: str | None = None  #: The catalogue beside a deployment's own router.
+
+    def calibration(self) -> Confidence:
+        """From the classifier's margins to its probabilities."""
+        given = {"temperature": self.temperature, "raw": not self.confidence, **self.confidence}
+        return Confidence(**given)  # type: ignore[arg-type]
 
 
 #: How artefacts are told apart: kind and role.

@@ -158,13 +158,14 @@ async def read_message(context: Context, text: str) -> Reading:
     except PortError as error:
         degraded.append(f"encoder: {error}")
         choices = [_blank(context.intents.names)]
-    settled, abstained = routing.settle(choices, context.thresholds)
+    lane_of = context.intents.lane
+    settled, abstained = routing.settle(choices, context.thresholds, lane_of=lane_of)
     if abstained:
         try:
             choices.append(await _second_opinion(context, text, choices[0]))
         except PortError as error:
             degraded.append(f"router: {error}")
-        settled, abstained = routing.settle(choices, context.thresholds, last=True)
+        settled, abstained = routing.settle(choices, context.thresholds, last=True, lane_of=lane_of)
     return Reading(
         choices=tuple(choices),
         settled=settled,
@@ -211,7 +212,7 @@ def decide_route(
     """Put the models' answers, the pending operation and the thresholds together."""
     intent = context.intents.get(choice.option)
     thresholds = context.thresholds
-    floor = thresholds.encoder if choice.tier == "encoder" else thresholds.small
+    floor = thresholds.sure(choice.tier, intent.lane)
     made = routing.move(
         pending,
         choice,
@@ -220,7 +221,11 @@ def decide_route(
         sure=floor,
         operation=intent.operation,
     )
-    ranked = sorted(choice.probabilities.items(), key=lambda item: -item[1])
+    known = set(context.intents.names)
+    ranked = sorted(
+        ((name, chance) for name, chance in choice.probabilities.items() if name in known),
+        key=lambda item: -item[1],
+    )
     common = {
         "intent": intent.name,
         "probability": choice.probabilities.get(choice.option, 0.0),
@@ -274,21 +279,24 @@ def torn_between_reads(choice: Choice, context: Context) -> bool:
     """Sure that something is to be looked up, unsure only what: the likeliest look-up does no harm, and
     answers sooner than a question would."""
     thresholds = context.thresholds
-    sure = thresholds.encoder if choice.tier == "encoder" else thresholds.small
+    sure = thresholds.sure(choice.tier, "operation")
+    known = set(context.intents.names)
     reads = {
         name: probability
         for name, probability in choice.probabilities.items()
-        if (intent := context.intents.get(name)).lane == "operation"
-        and intent.operation is not None
-        and not context.operations[intent.operation].writes
+        if name in known
+        and (intent := context.intents.get(name)).lane == "operation"
+        and (operation := context.operations.get(intent.operation or "")) is not None
+        and not operation.writes
     }
     return choice.option in reads and sum(reads.values()) >= sure
 
 
 async def _second_opinion(context: Context, text: str, first: Choice) -> Choice:
     """The generative small model chooses among the encoder's best guesses."""
-    ranked = sorted(first.probabilities, key=lambda name: -first.probabilities[name])
-    options = [*ranked[:8], *(n for n in ("out_of_scope",) if n not in ranked[:8])]
+    names = [name for name in context.intents.names if name in first.probabilities]
+    ranked = sorted(names, key=lambda name: -first.probabilities[name])
+    options = [*ranked[:8], *(n for n in ("out_of_scope",) if n in ranked[8:])]
     choice = await context.small.choose("router", text, options)
     if choice.option not in options:
         raise ModelOutputInvalid(f"router answered {choice.option!r}")

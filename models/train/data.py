@@ -102,8 +102,10 @@ def hint3(data: Path) -> list[Message]:
     ]
 
 
-def goemotions(data: Path, split: str, limit: int, seed: int) -> list[Message]:
-    """Comments as ``frustrated`` or ``calm``."""
+def goemotions(
+    data: Path, split: str, limit: int, seed: int, *, balanced: bool = True
+) -> list[Message]:
+    """Comments as ``frustrated`` or ``calm``; those to train on half and half where they are to be balanced."""
     bad: set[str] = set(mapping()["goemotions_frustrated"])
     part = "train" if split == "train" else "test"
     found = [
@@ -116,7 +118,7 @@ def goemotions(data: Path, split: str, limit: int, seed: int) -> list[Message]:
     rng.shuffle(found)
     angry = [message for message in found if message.label == "frustrated"]
     calm = [message for message in found if message.label == "calm"]
-    if split != "train":
+    if split != "train" or not balanced:
         return found[:limit]
     return angry[: limit // 2] + calm[: limit // 2]
 

