@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from app import roles
+from app.commands import knowledge
+from app.commands.shared import bars as _progress
+from app.commands.shared import console, errors, reader_may_leave
+from app.commands.shared import counted as _counted
+from app.commands.shared import settings as _settings
+from app.commands.shared import size_of as _size_of
+from app.commands.shared import stop as _stop
 
 if TYPE_CHECKING:
     from app.config import Settings
@@ -30,8 +36,9 @@ audit = typer.Typer(
     help="The append-only record of who or what decided, and what happened.", no_args_is_help=True
 )
 app.add_typer(audit, name="audit")
-console = Console()
-errors = Console(stderr=True)
+app.command()(knowledge.ingest)
+app.command()(knowledge.retrieve)
+app.add_typer(knowledge.app, name="knowledge")
 
 
 def main() -> None:
@@ -72,42 +79,6 @@ def chat(
 
 
 @app.command()
-def ingest(
-    paths: Annotated[list[Path], typer.Argument(exists=True, help="Files or folders.")],
-) -> None:
-    """Add documents to the knowledge base, or bring changed ones up to date."""
-    import asyncio
-
-    settings = _settings()
-    from app.knowledge.knowledge import HybridKnowledge
-    from app.models.encoder import OnnxEncoder
-    from app.models.manifest import load_manifest
-
-    key = settings.qdrant_api_key.get_secret_value() if settings.qdrant_api_key else None
-    with _progress() as progress, _knowledge_in_use_is_said(settings):
-        encoder = OnnxEncoder(load_manifest())
-        folder = settings.data_dir / "knowledge"
-        knowledge = HybridKnowledge.open(folder, encoder, url=settings.qdrant_url, key=key)
-        try:
-            report = asyncio.run(
-                knowledge.ingest(
-                    paths,
-                    progress=lambda done, total, _: progress("Reading documents", done, total),
-                )
-            )
-        finally:
-            knowledge.close()
-    console.print(
-        f"{len(report.added)} added, {len(report.changed)} changed, {len(report.removed)} removed, "
-        f"{report.unchanged} unchanged; {report.embedded} chunks embedded."
-    )
-    for source, reason in report.failed:
-        errors.print(f"Not read: {source}: {reason}", style="red", markup=False)
-    if report.failed:
-        raise typer.Exit(1)
-
-
-@app.command()
 def train(
     role: Annotated[str, typer.Argument(help="A role with an adapter, or a classifier head.")],
     data: Annotated[
@@ -134,7 +105,6 @@ def role(
 ) -> None:
     """Use one role alone, a JSON object a line."""
     import asyncio
-    import os
 
     if name not in roles.ROLES:
         _stop(f"There is no role {name!r}: it is one of {', '.join(roles.ROLES)}.")
@@ -155,14 +125,10 @@ def role(
             )
 
     try:
-        with _counted(name, _size_of(source)) as progress:
+        with reader_may_leave(), _counted(name, _size_of(source)) as progress:
             bad = asyncio.run(answer_all(progress))
     except (ManifestError, PrunerUnusable) as error:
         _stop(str(error))
-    except BrokenPipeError:
-        # Whoever reads has enough, as with `| head -1`; Python must not try to flush the rest.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(141) from None
     if bad:
         raise typer.Exit(1)
 
@@ -330,29 +296,6 @@ def audit_export(
 # --- what the commands share --------------------------------------------------------------------
 
 
-def _settings() -> Settings:
-    from pydantic import ValidationError
-    from pydantic_settings import SettingsError
-
-    from app.config import Settings, prepare_environment
-
-    try:
-        settings = Settings()
-    except ValidationError as error:
-        lines = [
-            f"  {'.'.join(str(part) for part in each['loc']) or 'settings'}: {each['msg']}"
-            for each in error.errors(include_input=False)
-        ]
-        _stop("These settings cannot be used (environment or .env):\n" + "\n".join(lines))
-    except SettingsError as error:
-        _stop(f"The settings cannot be read: {error}. See .env.example.")
-    try:
-        prepare_environment(settings)
-    except OSError as error:
-        _stop(f"The data folder cannot be used: {error}. Set SIGNALBOX_DATA_DIR to another one.")
-    return settings
-
-
 @contextmanager
 def _audited() -> Generator[SqlAudit]:
     """The audit of the database that the settings name."""
@@ -370,11 +313,6 @@ def _audited() -> Generator[SqlAudit]:
             engine.dispose()
     except BackendUnavailable as error:
         _stop(f"The database cannot be used: {error}")
-
-
-def _stop(why: str) -> NoReturn:
-    errors.print(why, style="red", soft_wrap=True)
-    raise typer.Exit(1)
 
 
 def _port_must_be_free(settings: Settings) -> None:
@@ -415,61 +353,6 @@ def _knowledge_in_use_is_said(settings: Settings) -> Generator[None]:
             "Another Signalbox is using this data folder. Stop it, or talk to it with "
             f"`signalbox chat --url http://{settings.host}:{settings.port}`."
         )
-
-
-def _size_of(source: BinaryIO) -> int | None:
-    """How many bytes are to be read, where that is known beforehand."""
-    import os
-    import stat
-
-    found = os.fstat(source.fileno())
-    return found.st_size if stat.S_ISREG(found.st_mode) else None
-
-
-@contextmanager
-def _counted(what: str, size: int | None) -> Generator[Callable[[int, int], None]]:
-    """A bar over lines of which only the bytes can be known beforehand."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn(what), BarColumn(), TextColumn("{task.fields[lines]} lines"))
-    with Progress(*columns, TimeElapsedColumn(), console=errors) as bars:
-        task = bars.add_task(what, total=size, lines=0)
-
-        def progress(lines: int, done: int) -> None:
-            bars.update(task, lines=lines, advance=done)
-
-        yield progress
-
-
-@contextmanager
-def _progress() -> Generator[Callable[[str, int, int], None]]:
-    """Bars for what takes long; they leave when they are full."""
-    from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-
-    tasks: dict[str, TaskID] = {}
-    bars = Progress(
-        TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(),
-        console=Console(stderr=True), transient=True,
-    )  # fmt: skip
-
-    def progress(what: str, done: int, total: int) -> None:
-        if what not in tasks:
-            for earlier in tasks.values():
-                bars.update(earlier, visible=False)
-            tasks[what] = bars.add_task(what, total=total or None)
-            if bars.console.is_terminal:
-                bars.start()
-            else:
-                bars.console.print(f"{what} ...", markup=False)
-        bars.update(tasks[what], completed=done, total=total or None)
-        if total and done >= total:
-            bars.update(tasks[what], visible=False)
-            bars.stop()
-
-    try:
-        yield progress
-    finally:
-        bars.stop()
 
 
 if __name__ == "__main__":

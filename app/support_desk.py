@@ -32,6 +32,7 @@ from app.desk import (
     ThreadNotFound,
     ThreadSummary,
 )
+from app.knowledge.library import Library
 from app.stores.approvals import SqlApprovals
 from app.stores.decisions import SqlDecisionLog
 from app.stores.ledger import Settled, SqlLedger
@@ -94,6 +95,7 @@ class SupportDesk:
     check_health: Callable[[], Awaitable[Mapping[str, Any]]]
     describe: Callable[[], Mapping[str, Any]]
     tracing: Tracing = field(default_factory=Tracing)
+    library: Library | None = None
     keep_seconds: float = 5.0  #: How often the hold on a thread is extended during a turn.
     _locks: WeakValueDictionary[str, asyncio.Lock] = field(
         default_factory=lambda: WeakValueDictionary[str, asyncio.Lock]()

@@ -78,6 +78,7 @@ async def wiring(
     settings: Settings, progress: Progress = _quiet, *, clock: Clock | None = None
 ) -> AsyncGenerator[Desk]:
     """A running desk on what the settings name; everything is closed at the end of the block."""
+    from app.knowledge.library import Library
     from app.support_desk import Stores, SupportDesk
 
     prepare_environment(settings)
@@ -169,6 +170,8 @@ async def wiring(
             ids = [account.customer.id for account in stories(clock.today())]
             return await asyncio.to_thread(_customers, engine, ids)
 
+        library = Library(knowledge)
+        stack.push_async_callback(library.close)
         support: Support = support_graph().compile(checkpointer=saver, name="support")
         desk = SupportDesk(
             support=support,
@@ -182,6 +185,7 @@ async def wiring(
                 engine, saver, models, knowledge, traces, policy, payments
             ),
             describe=lambda: _info(settings, models, knowledge, traces),
+            library=library,
             tracing=traces,
         )
         await stack.enter_async_context(desk.courier())
@@ -304,7 +308,7 @@ def _database(settings: Settings, clock: Clock, progress: Progress) -> sa.Engine
 async def _knowledge(
     settings: Settings, encoder: OnnxEncoder, clock: Clock, progress: Progress
 ) -> AsyncGenerator[HybridKnowledge]:
-    from app.knowledge.knowledge import HybridKnowledge
+    from app.knowledge.opening import folder_of, open_knowledge
     from app.knowledge.pruner import LoraPruner
 
     started = threading.Event()
@@ -314,23 +318,20 @@ async def _knowledge(
         started.wait()
         return LoraPruner.load(SHIPPED, folder)
 
-    key = settings.qdrant_api_key.get_secret_value() if settings.qdrant_api_key else None
-    folder = settings.data_dir / "knowledge"
+    folder = folder_of(settings)
     knowledge = await asyncio.to_thread(
-        lambda: HybridKnowledge.open(
-            folder,
-            encoder,
-            url=settings.qdrant_url,
-            key=key,
-            load_pruner=load_pruner,
-            clock=clock,
-        )
+        lambda: open_knowledge(settings, encoder, load_pruner=load_pruner, clock=clock)
     )
     try:
-        await knowledge.ingest(
-            [settings.knowledge_dir],
-            progress=lambda done, total, _: progress("Reading the knowledge base", done, total),
-        )
+        report = await knowledge.ingest([settings.knowledge_dir], progress=progress)
+        for source, reason in report.failed:
+            log.warning("not in the knowledge base: %s: %s", source, reason)
+        if knowledge.outdated:
+            log.warning(
+                "the knowledge index is not what the settings describe: %s; run "
+                "`signalbox knowledge reindex`",
+                knowledge.outdated,
+            )
         asyncio.get_running_loop().call_later(PRUNER_WAITS, started.set)
         yield knowledge
     finally:
