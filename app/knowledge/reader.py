@@ -23,17 +23,25 @@ async def read_file(
     if len(content) <= SMALL and format_of(path.name) in HARMLESS:
         return await asyncio.to_thread(read_here, source, path, content, options)
     # Not for what is read above: it would cost the first start its time.
-    from anyio import BrokenWorkerProcess, to_process
+    from anyio import BrokenWorkerProcess
 
     try:
         async with asyncio.timeout(seconds):
-            return await to_process.run_sync(
-                read_bounded, source, path, options, MEMORY, cancellable=True
-            )
+            try:
+                return await read_there(source, path, options)
+            except BrokenWorkerProcess:
+                # It may have ended while it was idle. A new one tells whether it was the file.
+                return await read_there(source, path, options)
     except TimeoutError as error:
         raise DocumentUnreadable(f"took longer than {seconds:g} s to read") from error
     except BrokenWorkerProcess as error:
         raise DocumentUnreadable("reading it crashed the reader") from error
+
+
+async def read_there(source: str, path: Path, options: Options) -> Read:
+    from anyio import to_process
+
+    return await to_process.run_sync(read_bounded, source, path, options, MEMORY, cancellable=True)
 
 
 def content_of(path: Path) -> bytes:

@@ -86,6 +86,7 @@ class FakeDesk:
         self.in_doubt: dict[str, Unsettled] = {}
         self.vouched: dict[str, Outcome] = {}
         self.released: list[tuple[str, str, str | None]] = []
+        self.library = None
 
     async def customer(self, customer_id: str) -> Customer | None:
         return self._customers.get(customer_id)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from app.knowledge.embeddings import EmbeddedMiniLM
 from app.knowledge.index import EdgeIndexes, Indexes, QdrantIndexes
 from app.knowledge.knowledge import HybridKnowledge
 from app.knowledge.manifest import Manifest
@@ -126,5 +128,13 @@ def knowledge(
 ) -> Iterator[HybridKnowledge]:
     """Knowledge over each adapter, nothing ingested, pruned by the cosine rule."""
     manifest = Manifest.beside(tmp_path / "list")
-    yield HybridKnowledge(indexes, manifest, encoder, clock=clock)
-    manifest.close()
+    made = HybridKnowledge(
+        indexes,
+        manifest,
+        encoder,
+        clock=clock,
+        # Every model is the one there is, under the name that was asked for.
+        embedder_named=partial(EmbeddedMiniLM, encoder),
+    )
+    yield made
+    made.close()
