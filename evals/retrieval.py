@@ -156,7 +156,9 @@ async def measure(
         ]
         progress("Embedding in a bare loop", 0, 0)
         bare = await bare_loop(chunks)
-        found = {way: await quality(knowledge, asked, way, progress) for way in WAYS}
+        found: dict[Way, Quality] = {
+            way: await quality(knowledge, asked, way, progress) for way in WAYS
+        }
         progress(f"Searching among {CHUNKS} chunks", 0, 0)
         vectors = knowledge.index.vectors([chunk.id for chunk in chunks])
         medians = await asyncio.to_thread(latency, folder, chunks, vectors)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
+from app.knowledge import ANSWERING
+
 if TYPE_CHECKING:
     from app.commands.remote import Remote
     from app.config import Settings
@@ -23,8 +25,6 @@ app = typer.Typer(
 )
 
 Value = TypeVar("Value")
-#: The collection that customers' questions are answered from.
-ANSWERING = "knowledge"
 
 Collection = Annotated[
     str,

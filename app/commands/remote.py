@@ -51,7 +51,7 @@ async def reached(settings: Settings) -> AsyncGenerator[Remote]:
         except (httpx.HTTPError, RemoteRefused) as error:
             raise NoServer(
                 f"Another Signalbox is using this data folder, and nobody answers at {url} ({error}). "
-                "Stop it, or send it each file yourself:\n"
+                "Wait until it has started, stop it, or send it each file yourself:\n"
                 f"  curl -X PUT -H 'X-API-Key: KEY' --data-binary @FILE {url}/v1/knowledge/files/NAME"
             ) from error
         yield server
@@ -107,7 +107,7 @@ class Remote:
                 digest_of(content, options.key),
                 root,
             ):
-                report.unchanged += 1
+                report.unchanged += known["documents"]
                 report.failed += [(each["source"], each["reason"]) for each in known["failed"]]
                 return
             sent = await self.call(

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
@@ -66,8 +66,10 @@ class FrontMatter(BaseModel):
     def of(cls, values: Any, **defaults: Any) -> FrontMatter:
         """Read it from a mapping; DocumentUnreadable says which field is wrong."""
         try:
-            given = {} if values is None else values
-            return cls.model_validate({**defaults, **given} if isinstance(given, dict) else given)
+            if values is None:
+                return cls.model_validate(defaults)
+            named = cast("dict[str, Any]", values) if isinstance(values, dict) else None
+            return cls.model_validate(values if named is None else {**defaults, **named})
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(str(part) for part in first["loc"]) or "it"

@@ -7,11 +7,11 @@ import asyncio
 import hashlib
 import logging
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 log = logging.getLogger(__name__)
+
+Made = TypeVar("Made")
 
 BATCH = 32
 #: Vectors kept on disk; 1.5 kB each with the embedded model.
@@ -75,20 +77,24 @@ class SentenceTransformersEmbedder:
         return await self.run(lambda model: int(model.get_embedding_dimension() or 0))
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        return await self.run(
-            lambda model: model.encode_document(
+        def work(model: SentenceTransformer) -> list[list[float]]:
+            vectors: Any = model.encode_document(
                 list(texts), batch_size=BATCH, normalize_embeddings=True, show_progress_bar=False
-            ).tolist()
-        )
+            )
+            return vectors.tolist()
+
+        return await self.run(work)
 
     async def embed_query(self, text: str) -> list[float]:
-        return await self.run(
-            lambda model: model.encode_query(
+        def work(model: SentenceTransformer) -> list[float]:
+            vector: Any = model.encode_query(
                 text, normalize_embeddings=True, show_progress_bar=False
-            ).tolist()
-        )
+            )
+            return vector.tolist()
 
-    async def run(self, work: Any) -> Any:
+        return await self.run(work)
+
+    async def run(self, work: Callable[[SentenceTransformer], Made]) -> Made:
         return await asyncio.get_running_loop().run_in_executor(
             self.thread, lambda: work(self.loaded())
         )
@@ -124,6 +130,8 @@ class EmbeddingCache:
         self.connection.executescript(
             "pragma busy_timeout = 2000; pragma journal_mode = wal; pragma synchronous = normal;"
             "create table if not exists vectors (key blob primary key, vector blob not null);"
+            # The oldest make room.
+            f"delete from vectors where rowid <= (select max(rowid) from vectors) - {KEPT};"
         )
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, list[float]]:
@@ -149,13 +157,6 @@ class EmbeddingCache:
             except sqlite3.Error:
                 self.connection.rollback()
                 raise
-
-    def trim(self) -> None:
-        """Forget the oldest beyond KEPT."""
-        with self.lock:
-            self.connection.execute(
-                "delete from vectors where rowid <= (select max(rowid) from vectors) - ?", (KEPT,)
-            )
 
     def close(self) -> None:
         self.connection.close()

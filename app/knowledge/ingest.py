@@ -26,7 +26,7 @@ from app.knowledge.documents import (
 from app.knowledge.embeddings import BATCH, Embedder
 from app.knowledge.formats import Options, find
 from app.knowledge.index import Index
-from app.knowledge.manifest import File, Generation, Manifest
+from app.knowledge.manifest import Entry, File, Generation, Manifest
 from app.knowledge.reader import content_of, read_file
 
 #: Called with what is being done, how much of it is done, and how much there is.
@@ -87,8 +87,10 @@ async def read_all(
     roots = {path: str(path.resolve()) if path.is_dir() else "" for path in paths}
     found = {source: (file, root) for path, root in roots.items() for source, file in find(path)}
     known = await asyncio.to_thread(manifest.files)
+    documents = await asyncio.to_thread(manifest.by_file)
     for done, (source, (file, root)) in enumerate(found.items(), start=1):
-        await read_one(source, file, root, manifest, known.get(source), options, report)
+        before = known.get(source), documents.get(source, {})
+        await read_one(source, file, root, manifest, before, options, report)
         progress("Reading documents", done, len(found))
         renew()
     given = {root for root in roots.values() if root}
@@ -113,21 +115,21 @@ async def read_one(
     path: Path,
     root: str,
     manifest: Manifest,
-    before: File | None,
+    before: tuple[File | None, dict[str, str]],
     options: Options,
     report: IngestReport,
 ) -> None:
-    """Read a file if it changed, keep its documents, and note what happened."""
+    """Read a file if it changed since ``before``, keep its documents, and note what happened."""
+    earlier, known = before
     digest = ""
     try:
         if len(source.encode("utf-8", "replace")) > LONGEST_NAME:
             raise DocumentUnreadable(f"its name is longer than {LONGEST_NAME} bytes")
         content = await asyncio.to_thread(content_of, path)
         digest = digest_of(content, options.key)
-        known = await asyncio.to_thread(manifest.digests, source)
-        if before is not None and before.digest == digest and before.root == root:
+        if earlier is not None and (earlier.digest, earlier.root) == (digest, root):
             report.unchanged += len(known)
-            report.failed += before.failures
+            report.failed += earlier.failures
             return
         found = await read_file(source, path, content, options)
     except (DocumentUnreadable, OSError) as error:
@@ -271,7 +273,7 @@ def standings(manifest: Manifest) -> dict[str, Status]:
 def settle_standing(target: Target, manifest: Manifest, standing: Mapping[str, Status]) -> None:
     """Mark what another document supersedes, and unmark what none does any more."""
     number = target.generation.number
-    moved = [
+    moved: list[tuple[Entry, Status]] = [
         (entry, standing[entry.source])
         for entry in manifest.entries(number).values()
         if standing.get(entry.source, entry.status) != entry.status

@@ -49,7 +49,7 @@ from app.knowledge.ingest import (
     read_one,
     remove_gone,
 )
-from app.knowledge.manifest import Generation, Manifest, OpenManifest
+from app.knowledge.manifest import Generation, Manifest, OpenManifest, version_of
 from app.knowledge.pruner import CosinePruner, Pruner
 from app.knowledge.selection import TOKEN_BUDGET, select
 from tools.domain import Clock
@@ -240,7 +240,7 @@ class HybridKnowledge:
         generation = self.manifest.generations().get("live")
         entries = self.manifest.entries(generation.number) if generation else {}
         self.view = View(
-            version=self.manifest.version(generation),
+            version=version_of(generation, entries),
             places={
                 chunk: place
                 for entry in entries.values()
@@ -322,7 +322,9 @@ class HybridKnowledge:
         report = IngestReport()
         async with self.alone():
             try:
-                before = (await asyncio.to_thread(self.manifest.files)).get(source)
+                files = await asyncio.to_thread(self.manifest.files)
+                documents = await asyncio.to_thread(self.manifest.digests, source)
+                before = files.get(source), documents
                 await read_one(source, path, root, self.manifest, before, options, report)
                 report.embedded = await self.index_documents(quiet)
                 return report

@@ -71,9 +71,11 @@ class Library:
     async def files(self) -> list[dict[str, Any]]:
         """Every file with its digest, so that a caller need not send what is there already."""
         found = await asyncio.to_thread(self.knowledge.manifest.files)
+        documents = await asyncio.to_thread(self.knowledge.manifest.by_file)
         return [
             {
                 "name": each.source,
+                "documents": len(documents.get(each.source, {})),
                 "root": each.root,
                 "digest": each.digest,
                 "failed": [{"source": source, "reason": why} for source, why in each.failures],

@@ -135,6 +135,16 @@ class Manifest:
         with reading(self.engine) as connection:
             return {source: digest for source, digest in connection.execute(query)}
 
+    def by_file(self) -> dict[str, dict[str, str]]:
+        """The documents of every file with their digests."""
+        table = knowledge_documents
+        query = sa.select(table.c.file, table.c.source, table.c.digest).where(self.mine(table))
+        found: dict[str, dict[str, str]] = {}
+        with reading(self.engine) as connection:
+            for file, source, digest in connection.execute(query):
+                found.setdefault(file, {})[source] = digest
+        return found
+
     def save_documents(self, documents: Sequence[tuple[Document, Sequence[str]]]) -> None:
         """Keep documents as they were read, with what is to be said about them."""
         with writing(self.engine) as connection:
@@ -365,17 +375,6 @@ class Manifest:
             },
         )
 
-    def version(self, generation: Generation | None) -> str:
-        """A digest of what can be found: it changes when any document, its standing or the index does."""
-        if generation is None:
-            return "empty"
-        parts = [f"{generation.model} {generation.chunking}"]
-        parts += [
-            f"{e.source} {e.digest} {e.status} {e.front.expires}"
-            for e in self.entries(generation.number).values()
-        ]
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-
     # --- uses ----------------------------------------------------------------------------------
 
     def uses(self) -> dict[str, Use]:
@@ -445,6 +444,15 @@ class Manifest:
             connection.execute(
                 sa.delete(table).where(self.mine(table), table.c.source.in_(part), *conditions)
             )
+
+
+def version_of(generation: Generation | None, entries: Mapping[str, Entry]) -> str:
+    """A digest of what can be found: it changes when any document, its standing or the index does."""
+    if generation is None:
+        return "empty"
+    parts = [f"{generation.model} {generation.chunking}"]
+    parts += [f"{e.source} {e.digest} {e.status} {e.front.expires}" for e in entries.values()]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
 def packed(sections: Sequence[Section]) -> bytes:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from app.config import Settings
+from app.knowledge import ANSWERING
 from app.knowledge.knowledge import HybridKnowledge
 from app.knowledge.manifest import Manifest
 from app.knowledge.pruner import Pruner
@@ -17,8 +18,6 @@ from tools.ports import Encoder
 if TYPE_CHECKING:
     from pathlib import Path
 
-#: The collection that customers' questions are answered from.
-ANSWERING = "knowledge"
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 
 

@@ -33,6 +33,8 @@ READ_AT_ONCE = 200
 
 NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
 NEGATION = re.compile(r"\b(?:no|not|never|cannot|none|nor|without|un\w+ed)\b|n't\b", re.IGNORECASE)
+#: A product, a plan, a place: what is named otherwise is something else.
+NAME = re.compile(r"(?<=\w )[A-Z]\w+")
 WORD = re.compile(r"[^\W\d_]{2,}")
 COMMON = frozenset(
     [
@@ -249,8 +251,11 @@ def at_odds(one: str, other: str, words: frozenset[str], others: frozenset[str])
     """Why two sentences cannot both be right; None: they can, or are not about the same thing."""
     if len(words & others) < SAME_WORDS * max(len(words | others), 3):
         return None
+    if set(NAME.findall(one)) != set(NAME.findall(other)):
+        return None
     numbers, others_numbers = set(NUMBER.findall(one)), set(NUMBER.findall(other))
-    if numbers and others_numbers and numbers != others_numbers:
+    # One that says more than the other need not say anything else.
+    if not (numbers <= others_numbers or others_numbers <= numbers):
         return "other numbers"
     if len(NEGATION.findall(one)) % 2 != len(NEGATION.findall(other)) % 2:
         return "one says not"
