@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from app import roles
-from app.commands import drift, release, review
+from app.commands import drift, knowledge, release, review
 from app.commands.shared import (
     console,
+    counted,
     errors,
     opened_database,
     progress_bars,
     read_settings,
+    reader_may_leave,
+    size_of,
     stop,
 )
 
@@ -41,6 +44,9 @@ app.add_typer(audit, name="audit")
 app.add_typer(review.app, name="review")
 app.add_typer(drift.app, name="drift")
 app.add_typer(release.shadow, name="shadow")
+app.command()(knowledge.ingest)
+app.command()(knowledge.retrieve)
+app.add_typer(knowledge.app, name="knowledge")
 
 
 def main() -> None:
@@ -78,42 +84,6 @@ def chat(
         ended = talk(settings, console, customer, url=url, key=key, progress=progress)
     if ended:
         stop(ended)
-
-
-@app.command()
-def ingest(
-    paths: Annotated[list[Path], typer.Argument(exists=True, help="Files or folders.")],
-) -> None:
-    """Add documents to the knowledge base, or bring changed ones up to date."""
-    import asyncio
-
-    settings = read_settings()
-    from app.knowledge.knowledge import HybridKnowledge
-    from app.models.encoder import OnnxEncoder
-    from app.models.manifest import load_manifest
-
-    key = settings.qdrant_api_key.get_secret_value() if settings.qdrant_api_key else None
-    with progress_bars() as progress, _knowledge_in_use_is_said(settings):
-        encoder = OnnxEncoder(load_manifest())
-        folder = settings.data_dir / "knowledge"
-        knowledge = HybridKnowledge.open(folder, encoder, url=settings.qdrant_url, key=key)
-        try:
-            report = asyncio.run(
-                knowledge.ingest(
-                    paths,
-                    progress=lambda done, total, _: progress("Reading documents", done, total),
-                )
-            )
-        finally:
-            knowledge.close()
-    console.print(
-        f"{len(report.added)} added, {len(report.changed)} changed, {len(report.removed)} removed, "
-        f"{report.unchanged} unchanged; {report.embedded} chunks embedded."
-    )
-    for source, reason in report.failed:
-        errors.print(f"Not read: {source}: {reason}", style="red", markup=False)
-    if report.failed:
-        raise typer.Exit(1)
 
 
 @app.command()
@@ -222,7 +192,6 @@ def role(
 ) -> None:
     """Use one role alone, a JSON object a line."""
     import asyncio
-    import os
 
     if name not in roles.ROLES:
         stop(f"There is no role {name!r}: it is one of {', '.join(roles.ROLES)}.")
@@ -250,14 +219,10 @@ def role(
             )
 
     try:
-        with _counted(name, _size_of(source)) as progress:
+        with reader_may_leave(), counted(name, size_of(source)) as progress:
             bad = asyncio.run(answer_all(progress))
     except (ManifestError, PrunerUnusable, IntentsInvalid) as error:
         stop(str(error))
-    except BrokenPipeError:
-        # Whoever reads has enough, as with `| head -1`; Python must not try to flush the rest.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(141) from None
     if bad:
         raise typer.Exit(1)
 
@@ -477,30 +442,6 @@ def _knowledge_in_use_is_said(settings: Settings) -> Generator[None]:
             "Another Signalbox is using this data folder. Stop it, or talk to it with "
             f"`signalbox chat --url http://{settings.host}:{settings.port}`."
         )
-
-
-def _size_of(source: BinaryIO) -> int | None:
-    """How many bytes are to be read, where that is known beforehand."""
-    import os
-    import stat
-
-    found = os.fstat(source.fileno())
-    return found.st_size if stat.S_ISREG(found.st_mode) else None
-
-
-@contextmanager
-def _counted(what: str, size: int | None) -> Generator[Callable[[int, int], None]]:
-    """A bar over lines of which only the bytes can be known beforehand."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn(what), BarColumn(), TextColumn("{task.fields[lines]} lines"))
-    with Progress(*columns, TimeElapsedColumn(), console=errors) as bars:
-        task = bars.add_task(what, total=size, lines=0)
-
-        def progress(lines: int, done: int) -> None:
-            bars.update(task, lines=lines, advance=done)
-
-        yield progress
 
 
 if __name__ == "__main__":

@@ -19,6 +19,9 @@ from tools.policy import PACKAGED_RULES
 #: Roles of the large model; the others belong to the small one.
 LARGE_ROLES = frozenset({"planner", "synthesizer", "judge"})
 
+#: The embedding model that needs nothing installed; every other name is one of sentence-transformers.
+EMBEDDED_MODEL = "all-MiniLM-L6-v2 int8"
+
 PACKAGED_KNOWLEDGE = Path(__file__).parent / "demo" / "knowledge"
 
 
@@ -62,6 +65,7 @@ class Settings(BaseSettings):
     knowledge_dir: Path = PACKAGED_KNOWLEDGE
     qdrant_url: str | None = None
     qdrant_api_key: SecretStr | None = None
+    embedding_model: str = EMBEDDED_MODEL
 
     # The business rules
     rules: Path = PACKAGED_RULES
@@ -92,6 +96,7 @@ class Settings(BaseSettings):
     # Limits
     message_chars: int = Field(default=4000, ge=1)
     body_bytes: int = Field(default=64 * 1024, ge=1024)
+    upload_bytes: int = Field(default=25 * 1024 * 1024, ge=1024)
     approval_ttl_hours: float = Field(default=24, gt=0)
     require_keys: bool = False
     turn_key_hours: float = Field(default=24, gt=0)
@@ -275,6 +280,11 @@ def _kept(path: Path, prefix: str = "", *, entropy: int) -> str:
     finally:
         draft.unlink()
     return path.read_text(encoding="utf-8").strip()
+
+
+def server_at(settings: Settings) -> Path:
+    """The file in which a running server says where it can be reached."""
+    return settings.data_dir / "server-url"
 
 
 def prepare_environment(settings: Settings) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pydantic import JsonValue
 
@@ -13,6 +13,9 @@ from app.stores.decisions import LoggedDecision, Wanted
 from app.stores.reviews import Item
 from graphs.state import Answer
 from tools.domain import Approval, Customer, Outcome, Record, Unsettled
+
+if TYPE_CHECKING:
+    from app.knowledge.library import Library
 
 EventName = Literal[
     "ack", "route", "tool", "token", "approval_required", "handoff", "final", "error"
@@ -178,6 +181,11 @@ class Desk(Protocol):
 
     async def hand_offs(self) -> list[Mapping[str, Any]]: ...
     async def release(self, thread: str, operator: str, message: str | None = None) -> None: ...
+
+    @property
+    def library(self) -> Library | None:
+        """The knowledge base, for those who keep it; None: this desk has none that can be changed."""
+        ...
 
     async def health(self) -> Mapping[str, Any]:
         """Per dependency: ``ok``, ``degraded`` or ``down`` with a reason; never raises."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -19,22 +21,27 @@ _HEADERS = {
 
 
 class BodyLimit:
-    """Refuses a request body above ``limit`` bytes, announced or not."""
+    """Refuses a request body above ``limit`` bytes, announced or not; ``larger`` says where it is more."""
 
-    def __init__(self, app: ASGIApp, limit: int) -> None:
+    def __init__(self, app: ASGIApp, limit: int, larger: Mapping[str, int] | None = None) -> None:
         self.app = app
         self.limit = limit
-        self.detail = (
-            f"The request is too large: at most {limit // 1024} KiB ({limit} bytes) are accepted."
-        )
+        self.larger = larger or {}
+
+    def limit_at(self, path: str) -> int:
+        return next((n for start, n in self.larger.items() if path.startswith(start)), self.limit)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
+        limit = self.limit_at(scope["path"])
+        detail = (
+            f"The request is too large: at most {limit // 1024} KiB ({limit} bytes) are accepted."
+        )
         announced = Headers(scope=scope).get("content-length", "0")
-        if announced.isdigit() and int(announced) > self.limit:
+        if announced.isdigit() and int(announced) > limit:
             # The body stays unread, so the connection cannot be used for another request.
-            response = problem(413, self.detail, headers={"Connection": "close"})
+            response = problem(413, detail, headers={"Connection": "close"})
             return await response(scope, receive, send)
         received = 0
 
@@ -42,8 +49,8 @@ class BodyLimit:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self.limit:
-                raise HTTPException(413, self.detail)
+            if received > limit:
+                raise HTTPException(413, detail)
             return message
 
         await self.app(scope, counted, send)

@@ -17,7 +17,7 @@ from app.desk import Desk
 from app.limits import BodyLimit, SafeHeaders
 from app.metrics import Metrics
 from app.problems import install_problem_handlers
-from app.routes import chat, health, login, operator, pages, threads
+from app.routes import chat, health, knowledge, login, operator, pages, threads
 from app.turns import Turns
 
 log = logging.getLogger(__name__)
@@ -62,10 +62,14 @@ def create_app(settings: Settings, desk_factory: DeskFactory | None = None) -> F
     app.state.require_keys = settings.require_keys
     app.state.sessions = Sessions(keys, hours=settings.session_hours)
     install_problem_handlers(app)
-    for routes in (login, chat, threads, operator, health, pages):
+    for routes in (login, chat, threads, operator, knowledge, health, pages):
         app.include_router(routes.router)
     app.mount("/static", StaticFiles(directory=pages.WEB), name="static")
-    app.add_middleware(BodyLimit, limit=settings.body_bytes)
+    app.add_middleware(
+        BodyLimit,
+        limit=settings.body_bytes,
+        larger={knowledge.UPLOADS: settings.upload_bytes},
+    )
     app.add_middleware(SafeHeaders)
     return app
 

@@ -533,7 +533,7 @@ class _NoKnowledge:
     version = ""
 
     async def retrieve(
-        self, query: str, *, limit: int = 15, audience: str = "public"
+        self, query: str, *, limit: int = 15, audience: str = "public", tenant: str | None = None
     ) -> list[Passage]:
         return []
 

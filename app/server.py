@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
-from app.config import Keys, Settings
+from app.config import Keys, Settings, server_at
 from app.desk import Desk
 from app.main import create_app
 
@@ -60,7 +60,21 @@ def run(settings: Settings, console: Console, progress: Progress) -> None:
         server_header=False,
     )
     keys: Keys = app.state.keys
-    AnnouncedServer(config, lambda: _banner(console, settings, keys, facts)).run()
+
+    def announce() -> None:
+        # Commands that find the data folder in use ask the one who uses it.
+        server_at(settings).write_text(_reached(settings), "utf-8")
+        _banner(console, settings, keys, facts)
+
+    try:
+        AnnouncedServer(config, announce).run()
+    finally:
+        server_at(settings).unlink(missing_ok=True)
+
+
+def _reached(settings: Settings) -> str:
+    host = "127.0.0.1" if settings.host in {"0.0.0.0", "::"} else settings.host
+    return f"http://{host}:{settings.port}"
 
 
 def _log(settings: Settings) -> None:
@@ -73,8 +87,7 @@ def _log(settings: Settings) -> None:
 
 
 def _banner(console: Console, settings: Settings, keys: Keys, facts: dict[str, Any]) -> None:
-    host = "127.0.0.1" if settings.host in {"0.0.0.0", "::"} else settings.host
-    at = f"http://{host}:{settings.port}"
+    at = _reached(settings)
     rows = Table.grid(padding=(0, 2))
     rows.add_row("Chat", f"[bold]{at}/[/]")
     rows.add_row("Operator desk", f"{at}/desk")

@@ -69,12 +69,12 @@ class LateKnowledge:
         self.opened: asyncio.Task[Knowledge] | None = None
 
     async def retrieve(
-        self, query: str, *, limit: int = 15, audience: str = "public"
+        self, query: str, *, limit: int = 15, audience: str = "public", tenant: str | None = None
     ) -> list[Passage]:
         if self.opened is None:
             return []
         knowledge = await asyncio.shield(self.opened)
-        return await knowledge.retrieve(query, limit=limit, audience=audience)
+        return await knowledge.retrieve(query, limit=limit, audience=audience, tenant=tenant)
 
     async def prune(
         self, query: str, passages: Sequence[Passage], *, keep: int = 4

@@ -43,6 +43,7 @@ from app.desk import (
     ThreadSummary,
 )
 from app.drift_watch import Drift, DriftWatch
+from app.knowledge.library import Library
 from app.shadow import Shadow
 from app.stores.approvals import SqlApprovals
 from app.stores.decisions import LoggedDecision, SqlDecisionLog, Wanted
@@ -116,6 +117,7 @@ class SupportDesk:
     intent_names: list[str] = field(default_factory=list[str])
     drift: DriftWatch | None = None
     shadow: Shadow | None = None
+    library: Library | None = None
     keep_seconds: float = 5.0  #: How often the hold on a thread is extended during a turn.
     _locks: WeakValueDictionary[str, asyncio.Lock] = field(
         default_factory=lambda: WeakValueDictionary[str, asyncio.Lock]()

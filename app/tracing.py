@@ -371,10 +371,12 @@ class TracedKnowledge:
     tracer: Tracer
 
     async def retrieve(
-        self, query: str, *, limit: int = 15, audience: str = "public"
+        self, query: str, *, limit: int = 15, audience: str = "public", tenant: str | None = None
     ) -> list[Passage]:
         async with self.tracer.span("retrieve", "retriever", input=query, limit=limit) as seen:
-            passages = await self.inner.retrieve(query, limit=limit, audience=audience)
+            passages = await self.inner.retrieve(
+                query, limit=limit, audience=audience, tenant=tenant
+            )
             seen.update(output=_ranked(passages), knowledge=self.inner.version)
             return passages
 

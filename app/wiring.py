@@ -87,6 +87,7 @@ async def wiring(
     settings: Settings, progress: Progress = _quiet, *, clock: Clock | None = None
 ) -> AsyncGenerator[Desk]:
     """A running desk on what the settings name; everything is closed at the end of the block."""
+    from app.knowledge.library import Library
     from app.support_desk import Stores, SupportDesk
 
     prepare_environment(settings)
@@ -196,6 +197,8 @@ async def wiring(
             )
             shadow = Shadow(candidate, stores.decisions, settings.shadow_share)
             await stack.enter_async_context(shadow.reading())
+        library = Library(knowledge)
+        stack.push_async_callback(library.close)
         support: Support = support_graph().compile(checkpointer=saver, name="support")
         desk = SupportDesk(
             support=support,
@@ -209,6 +212,7 @@ async def wiring(
                 engine, saver, models, knowledge, traces, policy, payments
             ),
             describe=lambda: _info(settings, models, knowledge, traces),
+            library=library,
             tracing=traces,
             intent_names=sorted(intents.names),
             drift=_drift_watch(settings, stores.decisions, clock),
@@ -420,7 +424,7 @@ async def _knowledge(
     clock: Clock,
     progress: Progress,
 ) -> AsyncGenerator[HybridKnowledge]:
-    from app.knowledge.knowledge import HybridKnowledge
+    from app.knowledge.opening import folder_of, open_knowledge
     from app.knowledge.pruner import LoraPruner
 
     started = threading.Event()
@@ -430,23 +434,20 @@ async def _knowledge(
         started.wait()
         return LoraPruner.load(manifest.folder_of("cross-encoder-lora", "pruner"), folder)
 
-    key = settings.qdrant_api_key.get_secret_value() if settings.qdrant_api_key else None
-    folder = settings.data_dir / "knowledge"
+    folder = folder_of(settings)
     knowledge = await asyncio.to_thread(
-        lambda: HybridKnowledge.open(
-            folder,
-            encoder,
-            url=settings.qdrant_url,
-            key=key,
-            load_pruner=load_pruner,
-            clock=clock,
-        )
+        lambda: open_knowledge(settings, encoder, load_pruner=load_pruner, clock=clock)
     )
     try:
-        await knowledge.ingest(
-            [settings.knowledge_dir],
-            progress=lambda done, total, _: progress("Reading the knowledge base", done, total),
-        )
+        report = await knowledge.ingest([settings.knowledge_dir], progress=progress)
+        for source, reason in report.failed:
+            log.warning("not in the knowledge base: %s: %s", source, reason)
+        if knowledge.outdated:
+            log.warning(
+                "the knowledge index is not what the settings describe: %s; run "
+                "`signalbox knowledge reindex`",
+                knowledge.outdated,
+            )
         asyncio.get_running_loop().call_later(PRUNER_WAITS, started.set)
         yield knowledge
     finally:

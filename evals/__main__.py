@@ -269,6 +269,18 @@ def write_report(
         webbrowser.open(path.absolute().as_uri())
 
 
+@app.command()
+def retrieval(
+    data: Data = None,
+    every: Annotated[int, typer.Option(min=1, help="Only each n-th query.")] = 1,
+    json: Json = None,
+) -> None:
+    """How well doc2dial's documents are found, and what finding and ingesting cost."""
+    from evals import retrieval as suite
+
+    _play(partial(suite.run, data=data, every=every), json)
+
+
 @app.command("all")
 def all_suites(
     data: Data = None,
@@ -299,7 +311,7 @@ Suite = Callable[[Folders, Progress], Report]
 def suites(data: Path | None = None) -> dict[str, Suite]:
     """Each suite by its name, in the order `all` plays them."""
     # Here, so that `--help` need not wait for models and stores.
-    from evals import benches, examples, intents, lanes, mix, startup, turn
+    from evals import benches, examples, intents, lanes, mix, retrieval, startup, turn
     from evals import bitext as bitext_suite
     from evals import drift as drift_suite
 
@@ -314,6 +326,7 @@ def suites(data: Path | None = None) -> dict[str, Suite]:
         "models": benches.models,
         "gate": benches.gate,
         "knowledge": benches.knowledge,
+        "retrieval": partial(retrieval.run, data=data),
         "drift": partial(drift_suite.run, data=data),
     }
 

@@ -307,7 +307,7 @@ class NoKnowledge:
     version = "0"
 
     async def retrieve(
-        self, query: str, *, limit: int = 15, audience: str = "public"
+        self, query: str, *, limit: int = 15, audience: str = "public", tenant: str | None = None
     ) -> list[Passage]:
         return []
 

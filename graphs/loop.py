@@ -561,7 +561,9 @@ async def _look_up(runtime: Runtime[Context], state: SupportState, current: Plan
     context = runtime.context
     try:
         question = await _question_in(runtime, state, current.goal)
-        found = await context.knowledge.retrieve(question, limit=context.limits.retrieved_chunks)
+        found = await context.knowledge.retrieve(
+            question, limit=context.limits.retrieved_chunks, tenant=context.customer.tenant
+        )
         kept = await context.knowledge.prune(question, found, keep=2)
         await log(runtime, state, pruned(found, kept))
         sentences = await closest(context, question, quotes(tuple(kept)), most=2)

@@ -174,9 +174,10 @@ class Knowledge(Protocol):
     """What the shop has written down."""
 
     async def retrieve(
-        self, query: str, *, limit: int = 15, audience: str = "public"
+        self, query: str, *, limit: int = 15, audience: str = "public", tenant: str | None = None
     ) -> list[Passage]:
-        """The ``limit`` best chunks by fused dense and sparse rank, best first."""
+        """The ``limit`` best chunks by fused dense and sparse rank, best first: what everybody may read,
+        and what only this tenant's customers may."""
         ...
 
     async def prune(

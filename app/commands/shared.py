@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import getpass
+import os
+import stat
+import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
 import typer
 from rich.console import Console
@@ -72,6 +75,38 @@ def me() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return "terminal"
+
+
+def size_of(source: BinaryIO) -> int | None:
+    """How many bytes are to be read, where that is known beforehand."""
+    found = os.fstat(source.fileno())
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+
+@contextmanager
+def reader_may_leave() -> Generator[None]:
+    """Whoever reads the output has enough, as with `| head -1`: that is no error of ours."""
+    try:
+        yield
+    except BrokenPipeError:
+        # Python must not try to flush the rest.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(141) from None
+
+
+@contextmanager
+def counted(what: str, size: int | None) -> Generator[Callable[[int, int], None]]:
+    """A bar over lines of which only the bytes can be known beforehand."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn(what), BarColumn(), TextColumn("{task.fields[lines]} lines"))
+    with Progress(*columns, TimeElapsedColumn(), console=errors) as bars:
+        task = bars.add_task(what, total=size, lines=0)
+
+        def progress(lines: int, done: int) -> None:
+            bars.update(task, lines=lines, advance=done)
+
+        yield progress
 
 
 @contextmanager

@@ -1,37 +1,34 @@
-"""Files into documents, documents into chunks: headings respected, no sentence cut."""
+"""Documents and their chunks: headings respected, no sentence cut."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from app.knowledge.sentences import split
 
-#: Raised when chunking or parsing changes, so that every document is read and embedded again.
-FORMAT = "1"
+#: Raised when parsing changes, so that every file is read again.
+FORMAT = "2"
+#: Raised when chunking changes: `signalbox knowledge reindex` then builds the index anew.
+CHUNKING = "2"
 CHUNK_TOKENS = 120
-LARGEST_FILE = 5_000_000
-SUFFIXES = {
-    ".md": "markdown",
-    ".markdown": "markdown",
-    ".html": "html",
-    ".htm": "html",
-    ".txt": "text",
-}
+#: The encoders read about this much; a longer run without a full stop is divided between words.
+LONGEST_SENTENCE = 200
 Status = Literal["current", "outdated", "superseded", "draft"]
+Audience = Literal["public", "internal"]
 
 
 class DocumentUnreadable(Exception):
     """The file cannot be taken into the knowledge index; the message says why."""
+
+    lasting = True  #: As long as the file stays as it is.
 
 
 class FrontMatter(BaseModel):
@@ -40,9 +37,11 @@ class FrontMatter(BaseModel):
     model_config = ConfigDict(extra="ignore", coerce_numbers_to_str=True)
     title: str | None = None
     slug: str | None = None
-    audience: str = "public"
+    audience: Audience = "public"
+    tenant: str = ""  #: Whose customers may read it; empty: everybody's.
     language: str = "en"
     owner: str | None = None
+    version: str | None = None
     updated: date | None = None
     expires: date | None = None
     supersedes: tuple[str, ...] = ()
@@ -63,6 +62,19 @@ class FrontMatter(BaseModel):
             return "current"
         return value if value in ("superseded", "draft") else "outdated"
 
+    @classmethod
+    def of(cls, values: Any, **defaults: Any) -> FrontMatter:
+        """Read it from a mapping; DocumentUnreadable says which field is wrong."""
+        try:
+            if values is None:
+                return cls.model_validate(defaults)
+            named = cast("dict[str, Any]", values) if isinstance(values, dict) else None
+            return cls.model_validate(values if named is None else {**defaults, **named})
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in first["loc"]) or "it"
+            raise DocumentUnreadable(f"front matter: {place}: {first['msg']}") from error
+
 
 @dataclass(frozen=True)
 class Section:
@@ -74,14 +86,20 @@ class Section:
 
 @dataclass(frozen=True)
 class Document:
-    """One file, parsed."""
+    """One file, or one row of a file of rows, parsed."""
 
-    source: str
+    source: str  #: Its name in the index; of a row ``file#id``.
     digest: str
     front: FrontMatter
     title: str
-    slug: str
+    slug: str  #: What others say that they supersede; of a row its own id.
     sections: tuple[Section, ...]
+    file: str = ""  #: The file it came from, by its name in the index.
+
+    @property
+    def name(self) -> str:
+        """What a caller knows it by: the row's own id, or the file's name."""
+        return self.slug if self.source != self.file else self.source
 
 
 @dataclass(frozen=True)
@@ -104,148 +122,8 @@ class Chunk:
         return f"{self.title}\n{self.text}"
 
 
-def find(path: Path) -> Iterator[tuple[str, Path]]:
-    """Every readable file at or under a path, with the name it has in the index."""
-    if path.is_file():
-        yield f"{path.resolve().parent.name}/{path.name}", path
-        return
-    if not path.is_dir():
-        raise FileNotFoundError(f"No such file or folder: {path}")
-    root = path.resolve()
-    for file in sorted(root.rglob("*")):
-        if file.is_file() and file.suffix.lower() in SUFFIXES:
-            yield f"{root.name}/{file.relative_to(root).as_posix()}", file
-
-
-def digest_of(content: bytes) -> str:
-    return hashlib.sha256(FORMAT.encode() + content).hexdigest()
-
-
-def read(source: str, path: Path, content: bytes) -> Document:
-    """Parse one file's content; DocumentUnreadable says what is wrong with it."""
-    if len(content) > LARGEST_FILE:
-        raise DocumentUnreadable(f"larger than {LARGEST_FILE // 1_000_000} MB")
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DocumentUnreadable(f"not UTF-8 text (byte {error.start})") from error
-    front, body = front_matter(text)
-    sections = tuple(PARSERS[SUFFIXES[path.suffix.lower()]](body))
-    sections = tuple(section for section in sections if section.blocks)
-    if not sections:
-        raise DocumentUnreadable("no text in it")
-    headings = [heading for section in sections for heading in section.path[:1]]
-    title = front.title or (headings[0] if headings else path.stem.replace("-", " ").capitalize())
-    return Document(source, digest_of(content), front, title, front.slug or path.stem, sections)
-
-
-def front_matter(text: str) -> tuple[FrontMatter, str]:
-    """Split off the YAML block between two ``---`` lines, if there is one."""
-    found = re.match(r"---[ \t]*\r?\n(.*?)\r?\n---[ \t]*(?:\r?\n|\Z)", text, re.DOTALL)
-    if not found:
-        return FrontMatter(), text
-    try:
-        values: Any = yaml.safe_load(found[1]) or {}
-        return FrontMatter.model_validate(values), text[found.end() :]
-    except yaml.YAMLError as error:
-        raise DocumentUnreadable(f"front matter is not YAML: {error}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "it"
-        raise DocumentUnreadable(f"front matter: {place}: {first['msg']}") from error
-
-
-def markdown(body: str) -> Iterator[Section]:
-    from markdown_it import MarkdownIt
-
-    tokens = MarkdownIt("commonmark", {"html": False}).enable("table").parse(body)
-    path: list[str] = []
-    blocks: list[str] = []
-    header: list[str] = []
-    row: list[str] = []
-    heading = 0
-    lists = 0
-    before = ""
-    for token in tokens:
-        match token.type:
-            case "heading_open":
-                yield Section(tuple(path), tuple(blocks))
-                blocks = []
-                heading = int(token.tag[1])
-            case "heading_close":
-                heading = 0
-            case "bullet_list_open" | "ordered_list_open":
-                lists += 1
-            case "bullet_list_close" | "ordered_list_close":
-                lists -= 1
-            case "thead_open":
-                header = []
-            case "tr_open":
-                row = []
-            case "tr_close" if header:
-                cells = zip(header, row, strict=False)
-                blocks.append("| " + "; ".join(f"{name}: {cell}" for name, cell in cells if cell))
-            case "thead_close":
-                header = row
-            case "table_close":
-                header = []
-            case "fence" | "code_block":
-                blocks.append(" ".join(token.content.split()))
-            case "inline":
-                text = inline(token)
-                if heading:
-                    path = [*path[: heading - 1], text]
-                elif before in ("td_open", "th_open"):
-                    row.append(text)
-                elif text:
-                    blocks.append(f"- {text}" if lists else text)
-            case _:
-                pass
-        before = token.type
-    yield Section(tuple(path), tuple(blocks))
-
-
-def inline(token: Any) -> str:
-    """The words of a line of Markdown, without its marks."""
-    words = [
-        child.content if child.type in ("text", "code_inline") else " "
-        for child in token.children or ()
-        if child.type in ("text", "code_inline", "softbreak", "hardbreak")
-    ]
-    return " ".join("".join(words).split())
-
-
-def html(body: str) -> Iterator[Section]:
-    from bs4 import BeautifulSoup
-
-    soup = BeautifulSoup(body, "html.parser")
-    for tag in soup(["script", "style", "nav", "template", "noscript", "svg", "iframe", "form"]):
-        tag.decompose()
-    path: list[str] = []
-    blocks: list[str] = []
-    for tag in soup.find_all(["h1", "h2", "h3", "h4", "p", "li", "tr", "pre"]):
-        text = " ".join(tag.get_text(" ").split())
-        if tag.name in ("h1", "h2", "h3", "h4"):
-            yield Section(tuple(path), tuple(blocks))
-            blocks = []
-            path = [*path[: int(tag.name[1]) - 1], text]
-        elif text and tag.find_parent(["li", "tr", "p"]) is None:
-            blocks.append(f"- {text}" if tag.name == "li" else text)
-    if not blocks and not path:
-        blocks = [" ".join(part.split()) for part in soup.get_text("\n").split("\n\n")]
-    yield Section(tuple(path), tuple(block for block in blocks if block))
-
-
-def plain(body: str) -> Iterator[Section]:
-    paragraphs = (" ".join(part.split()) for part in re.split(r"\n\s*\n", body))
-    yield Section((), tuple(part for part in paragraphs if part))
-
-
-PARSERS: dict[str, Callable[[str], Iterator[Section]]] = {
-    "markdown": markdown,
-    "html": html,
-    "text": plain,
-}
+def digest_of(content: bytes, *options: str) -> str:
+    return hashlib.sha256("\0".join([FORMAT, *options, ""]).encode() + content).hexdigest()
 
 
 def tokens_in(text: str) -> int:
@@ -271,7 +149,14 @@ def chunks_of(document: Document, status: Status) -> list[Chunk]:
                     status=status,
                     updated=document.front.updated,
                     expires=document.front.expires,
-                    payload={"slug": document.slug, "language": document.front.language},
+                    payload={
+                        "slug": document.slug,
+                        "name": document.name,
+                        "tenant": document.front.tenant,
+                        "language": document.front.language,
+                        "owner": document.front.owner,
+                        "version": document.front.version,
+                    },
                 )
             )
     return made
@@ -281,7 +166,7 @@ def texts_of(section: Section) -> Iterator[str]:
     text, size = "", 0
     for block in section.blocks:
         listed = block.startswith(("- ", "| "))
-        for place, sentence in enumerate([block] if listed else split(block)):
+        for place, sentence in enumerate(pieces([block] if listed else split(block))):
             length = tokens_in(sentence)
             if text and size + length > CHUNK_TOKENS:
                 yield text
@@ -291,3 +176,23 @@ def texts_of(section: Section) -> Iterator[str]:
             size += length
     if text:
         yield text
+
+
+def pieces(sentences: Sequence[str]) -> Iterator[str]:
+    """The sentences as they are; only one that no encoder reads to its end is divided."""
+    for sentence in sentences:
+        if len(sentence) <= 2 * LONGEST_SENTENCE or tokens_in(sentence) <= LONGEST_SENTENCE:
+            yield sentence
+            continue
+        words: list[str] = []
+        size = 0
+        # A "word" without a space in it, such as encoded data, is cut by length.
+        for word in re.findall(r"\S{1,200}", sentence):
+            length = tokens_in(word)
+            if words and size + length > CHUNK_TOKENS:
+                yield " ".join(words)
+                words, size = [], 0
+            words.append(word)
+            size += length
+        if words:
+            yield " ".join(words)

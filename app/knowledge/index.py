@@ -1,20 +1,28 @@
-"""Where chunks are found: one port, embedded Qdrant Edge by default, a Qdrant server by URL."""
+"""Where chunks are found: one port, embedded Qdrant Edge by default, a Qdrant server by URL.
+
+A collection has generations: one that answers, the one before it, and one that is being built.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shutil
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from app.knowledge.documents import Chunk, Status
+from tools.ports import PortError
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient, models
     from qdrant_edge import EdgeShard, Filter
 
 SIZE = 384
+#: Points fetched at a time where all are listed.
+PAGE = 1000
 FUSION_K = 2
 #: Dense, sparse: customers rarely use the words of the article.
 FUSION_WEIGHTS = [2.0, 1.0]
@@ -28,6 +36,14 @@ class IndexInUse(Exception):
         super().__init__(f"{self.__doc__} ({folder})")
 
 
+class IndexBroken(Exception):
+    """The index cannot be opened; it can be built again from the documents."""
+
+
+class IndexUnavailable(PortError):
+    """The Qdrant server cannot be reached, or refuses."""
+
+
 @dataclass(frozen=True)
 class Hit:
     """A found chunk, in fused order, with its dense vector."""
@@ -35,6 +51,16 @@ class Hit:
     id: str
     payload: dict[str, Any]
     vector: list[float]
+    score: float  #: Of the fused order, or of the one way that was asked for.
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What may be found: current and unexpired text, for this audience and these tenants."""
+
+    audiences: tuple[str, ...]
+    tenants: tuple[str, ...]
+    today: date
 
 
 class Index(Protocol):
@@ -52,16 +78,42 @@ class Index(Protocol):
         vector: Sequence[float],
         *,
         limit: int,
-        audiences: Sequence[str],
-        today: date,
+        scope: Scope,
         way: Way = "hybrid",
     ) -> list[Hit]:
-        """Current, unexpired chunks for these audiences, best first."""
+        """Chunks in that scope, best first."""
         ...
 
     def vectors(self, ids: Sequence[str]) -> dict[str, list[float]]: ...
+    def ids(self) -> set[str]:
+        """Every chunk there is."""
+        ...
+
     def count(self) -> int: ...
     def flush(self) -> None: ...
+    def close(self) -> None: ...
+
+
+class Indexes(Protocol):
+    """The generations of one collection. Synchronous."""
+
+    @property
+    def shared(self) -> bool:
+        """Whether other processes write to it too."""
+        ...
+
+    def open(self, generation: int, size: int) -> Index:
+        """A generation as it is, with vectors of ``size`` floats; an empty one when there is none."""
+        ...
+
+    def drop(self, generation: int) -> None:
+        """Throw a generation away, whether there is one or not."""
+        ...
+
+    def point(self, generation: int) -> None:
+        """Tell readers other than Signalbox which generation answers now."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -80,13 +132,15 @@ def payload_of(chunk: Chunk) -> dict[str, Any]:
     return payload
 
 
-class EdgeIndex:
-    """The real Qdrant engine in this process, one folder, one process at a time."""
+class EdgeIndexes:
+    """The real Qdrant engine in this process: a folder of shards, one process at a time."""
+
+    shared = False
 
     def __init__(self, folder: Path) -> None:
-        import qdrant_edge as edge
         from filelock import FileLock, Timeout
 
+        self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         # The engine's own refusal is a bare Exception; a lock of ours says it in words.
         self.lock = FileLock(folder / "lock", timeout=0)
@@ -94,17 +148,46 @@ class EdgeIndex:
             self.lock.acquire()
         except Timeout as error:
             raise IndexInUse(folder) from error
+
+    def open(self, generation: int, size: int) -> EdgeIndex:
+        return EdgeIndex(self.shard(generation), size)
+
+    def drop(self, generation: int) -> None:
+        shutil.rmtree(self.shard(generation), ignore_errors=True)
+
+    def point(self, generation: int) -> None:
+        """The manifest says it, and nobody else reads the folder."""
+
+    def close(self) -> None:
+        self.lock.release()
+
+    def shard(self, generation: int) -> Path:
+        return self.folder / "shards" / str(generation)
+
+
+class EdgeIndex:
+    """One shard of the embedded engine."""
+
+    def __init__(self, shard: Path, size: int = SIZE) -> None:
+        import qdrant_edge as edge
+
         self.bm25 = edge.Bm25(edge.Bm25Config(avg_len=90.0))
         config = edge.EdgeConfig(
-            vectors={"dense": edge.EdgeVectorParams(size=SIZE, distance=edge.Distance.Cosine)},
+            vectors={"dense": edge.EdgeVectorParams(size=size, distance=edge.Distance.Cosine)},
             sparse_vectors={"bm25": edge.EdgeSparseVectorParams(modifier=edge.Modifier.Idf)},
             max_search_threads=1,
         )
-        shard = folder / "shard"
-        made = (shard / "segments").is_dir() or any(shard.glob("*"))
-        self.shard: EdgeShard = (
-            edge.EdgeShard.load(str(shard)) if made else edge.EdgeShard.create(str(shard), config)
-        )
+        if not shard.exists():
+            # Made elsewhere and moved into place: who is killed in between leaves no half of a shard.
+            making = shard.with_name(f"{shard.name}.making")
+            shutil.rmtree(making, ignore_errors=True)
+            making.mkdir(parents=True)
+            edge.EdgeShard.create(str(making), config).close()
+            making.rename(shard)
+        try:
+            self.shard: EdgeShard = edge.EdgeShard.load(str(shard))
+        except Exception as error:
+            raise IndexBroken(f"{IndexBroken.__doc__} ({shard}: {error})") from error
 
     def upsert(self, chunks: Sequence[Chunk], vectors: Sequence[Sequence[float]]) -> None:
         from qdrant_edge import Point, UpdateOperation
@@ -131,15 +214,17 @@ class EdgeIndex:
         if ids:
             self.shard.update(UpdateOperation.set_payload(list(ids), {"status": status}))
 
-    def allowed(self, audiences: Sequence[str], today: date) -> Filter:
+    def allowed(self, scope: Scope) -> Filter:
         from qdrant_edge import FieldCondition, Filter, MatchAny, MatchValue, RangeFloat
 
+        expired = RangeFloat(lte=scope.today.toordinal())
         return Filter(
             must=[
-                FieldCondition(key="audience", match=MatchAny(list(audiences))),
+                FieldCondition(key="audience", match=MatchAny(list(scope.audiences))),
+                FieldCondition(key="tenant", match=MatchAny(list(scope.tenants))),
                 FieldCondition(key="status", match=MatchValue("current")),
             ],
-            must_not=[FieldCondition(key="expires_day", range=RangeFloat(lte=today.toordinal()))],
+            must_not=[FieldCondition(key="expires_day", range=expired)],
         )
 
     def search(
@@ -148,13 +233,12 @@ class EdgeIndex:
         vector: Sequence[float],
         *,
         limit: int,
-        audiences: Sequence[str],
-        today: date,
+        scope: Scope,
         way: Way = "hybrid",
     ) -> list[Hit]:
         from qdrant_edge import Fusion, Prefetch, Query, QueryRequest
 
-        allowed = self.allowed(audiences, today)
+        allowed = self.allowed(scope)
         # The stub does not say that Fusion.Rrf is a Fusion.
         fused: Any = Fusion.Rrf(k=FUSION_K, weights=FUSION_WEIGHTS)
         dense = Query.Nearest(list(vector), using="dense")
@@ -182,11 +266,22 @@ class EdgeIndex:
                     with_vector=["dense"],
                 )
             )
-        return [Hit(str(p.id), dict(p.payload or {}), dense_of(p.vector)) for p in found]
+        return [Hit(str(p.id), dict(p.payload or {}), dense_of(p.vector), p.score) for p in found]
 
     def vectors(self, ids: Sequence[str]) -> dict[str, list[float]]:
         records = self.shard.retrieve(list(ids), with_payload=False, with_vector=["dense"])
         return {str(record.id): dense_of(record.vector) for record in records}
+
+    def ids(self) -> set[str]:
+        from qdrant_edge import ScrollRequest
+
+        found: set[str] = set()
+        after: Any = None
+        while True:
+            records, after = self.shard.scroll(ScrollRequest(limit=PAGE, offset=after))
+            found.update(str(record.id) for record in records)
+            if after is None:
+                return found
 
     def count(self) -> int:
         from qdrant_edge import CountRequest
@@ -198,41 +293,95 @@ class EdgeIndex:
 
     def close(self) -> None:
         self.shard.close()
-        self.lock.release()
 
 
 def dense_of(vector: Any) -> list[float]:
     return list(vector["dense"])
 
 
-class QdrantIndex:
-    """A Qdrant server (or its client's local mode, in tests)."""
+class QdrantIndexes:
+    """A Qdrant server (or its client's local mode, in tests): a collection a generation, and an alias
+    ``NAME-live`` on the one that answers."""
+
+    shared = True
 
     def __init__(self, client: QdrantClient, collection: str = "knowledge") -> None:
+        self.client = client
+        self.collection = collection
+
+    @classmethod
+    def at(
+        cls, url: str, *, key: str | None = None, collection: str = "knowledge"
+    ) -> QdrantIndexes:
+        """Connect to a server."""
+        from qdrant_client import QdrantClient
+
+        client = QdrantClient(url=url, api_key=key, timeout=10, check_compatibility=False)
+        return cls(client, collection)
+
+    def open(self, generation: int, size: int) -> QdrantIndex:
+        return QdrantIndex(self.client, f"{self.collection}-{generation}", size)
+
+    def drop(self, generation: int) -> None:
+        with reached():
+            self.client.delete_collection(f"{self.collection}-{generation}")
+
+    def point(self, generation: int) -> None:
+        from qdrant_client import models
+
+        alias = f"{self.collection}-live"
+        name = f"{self.collection}-{generation}"
+        with reached():
+            known = {each.alias_name for each in self.client.get_aliases().aliases}
+            removal = models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=alias))
+            made = models.CreateAlias(collection_name=name, alias_name=alias)
+            # In one request: a reader finds the old generation or the new one.
+            self.client.update_collection_aliases(
+                [
+                    *([removal] if alias in known else []),
+                    models.CreateAliasOperation(create_alias=made),
+                ]
+            )
+
+    def close(self) -> None:
+        self.client.close()
+
+
+@contextmanager
+def reached() -> Generator[None]:
+    """What goes wrong with the server, as the port's own error."""
+    from qdrant_client.http.exceptions import ApiException
+
+    try:
+        yield
+    except ApiException as error:
+        raise IndexUnavailable(f"Qdrant: {error}") from error
+
+
+class QdrantIndex:
+    """One collection of a Qdrant server."""
+
+    def __init__(self, client: QdrantClient, collection: str, size: int = SIZE) -> None:
         from qdrant_client import models
         from qdrant_edge import Bm25, Bm25Config
 
         self.client = client
         self.collection = collection
         self.bm25 = Bm25(Bm25Config(avg_len=90.0))
-        if not client.collection_exists(collection):
+        with reached():
+            if client.collection_exists(collection):
+                return
             client.create_collection(
                 collection,
                 vectors_config={
-                    "dense": models.VectorParams(size=SIZE, distance=models.Distance.COSINE)
+                    "dense": models.VectorParams(size=size, distance=models.Distance.COSINE)
                 },
                 sparse_vectors_config={
                     "bm25": models.SparseVectorParams(modifier=models.Modifier.IDF)
                 },
             )
-
-    @classmethod
-    def at(cls, url: str, *, key: str | None = None, collection: str = "knowledge") -> QdrantIndex:
-        """Connect to a server."""
-        from qdrant_client import QdrantClient
-
-        client = QdrantClient(url=url, api_key=key, timeout=10, check_compatibility=False)
-        return cls(client, collection)
+            for field in ("audience", "tenant", "status"):
+                client.create_payload_index(collection, field, models.PayloadSchemaType.KEYWORD)
 
     def sparse(self, text: str, *, query: bool) -> models.SparseVector:
         from qdrant_client import models
@@ -243,42 +392,43 @@ class QdrantIndex:
     def upsert(self, chunks: Sequence[Chunk], vectors: Sequence[Sequence[float]]) -> None:
         from qdrant_client import models
 
-        self.client.upsert(
-            self.collection,
-            [
-                models.PointStruct(
-                    id=chunk.id,
-                    vector={
-                        "dense": list(vector),
-                        "bm25": self.sparse(chunk.embedded, query=False),
-                    },
-                    payload=payload_of(chunk),
-                )
-                for chunk, vector in zip(chunks, vectors, strict=True)
-            ],
-        )
+        points = [
+            models.PointStruct(
+                id=chunk.id,
+                vector={"dense": list(vector), "bm25": self.sparse(chunk.embedded, query=False)},
+                payload=payload_of(chunk),
+            )
+            for chunk, vector in zip(chunks, vectors, strict=True)
+        ]
+        with reached():
+            self.client.upsert(self.collection, points)
 
     def delete(self, ids: Sequence[str]) -> None:
         from qdrant_client import models
 
         if ids:
-            self.client.delete(self.collection, models.PointIdsList(points=list(ids)))
+            with reached():
+                self.client.delete(self.collection, models.PointIdsList(points=list(ids)))
 
     def mark(self, ids: Sequence[str], status: Status) -> None:
         if ids:
-            self.client.set_payload(self.collection, {"status": status}, points=list(ids))
+            with reached():
+                self.client.set_payload(self.collection, {"status": status}, points=list(ids))
 
-    def allowed(self, audiences: Sequence[str], today: date) -> models.Filter:
+    def allowed(self, scope: Scope) -> models.Filter:
         from qdrant_client import models
 
+        def one_of(key: str, values: Sequence[str]) -> models.FieldCondition:
+            return models.FieldCondition(key=key, match=models.MatchAny(any=list(values)))
+
+        expired = models.Range(lte=scope.today.toordinal())
         return models.Filter(
             must=[
-                models.FieldCondition(key="audience", match=models.MatchAny(any=list(audiences))),
-                models.FieldCondition(key="status", match=models.MatchValue(value="current")),
+                one_of("audience", scope.audiences),
+                one_of("tenant", scope.tenants),
+                one_of("status", ["current"]),
             ],
-            must_not=[
-                models.FieldCondition(key="expires_day", range=models.Range(lte=today.toordinal()))
-            ],
+            must_not=[models.FieldCondition(key="expires_day", range=expired)],
         )
 
     def search(
@@ -287,48 +437,64 @@ class QdrantIndex:
         vector: Sequence[float],
         *,
         limit: int,
-        audiences: Sequence[str],
-        today: date,
+        scope: Scope,
         way: Way = "hybrid",
     ) -> list[Hit]:
         from qdrant_client import models
 
-        allowed = self.allowed(audiences, today)
+        allowed = self.allowed(scope)
         queries: dict[str, Any] = {"dense": list(vector), "bm25": self.sparse(text, query=True)}
-        if way == "hybrid":
-            found = self.client.query_points(
-                self.collection,
-                prefetch=[
-                    models.Prefetch(query=query, using=name, limit=2 * limit, filter=allowed)
-                    for name, query in queries.items()
-                ],
-                query=models.RrfQuery(rrf=models.Rrf(k=FUSION_K, weights=FUSION_WEIGHTS)),
-                limit=limit,
-                with_vectors=["dense"],
-            )
-        else:
-            name = "dense" if way == "dense" else "bm25"
-            found = self.client.query_points(
-                self.collection,
-                query=queries[name],
-                using=name,
-                query_filter=allowed,
-                limit=limit,
-                with_vectors=["dense"],
-            )
-        return [Hit(str(p.id), dict(p.payload or {}), dense_of(p.vector)) for p in found.points]
+        with reached():
+            if way == "hybrid":
+                found = self.client.query_points(
+                    self.collection,
+                    prefetch=[
+                        models.Prefetch(query=query, using=name, limit=2 * limit, filter=allowed)
+                        for name, query in queries.items()
+                    ],
+                    query=models.RrfQuery(rrf=models.Rrf(k=FUSION_K, weights=FUSION_WEIGHTS)),
+                    limit=limit,
+                    with_vectors=["dense"],
+                )
+            else:
+                name = "dense" if way == "dense" else "bm25"
+                found = self.client.query_points(
+                    self.collection,
+                    query=queries[name],
+                    using=name,
+                    query_filter=allowed,
+                    limit=limit,
+                    with_vectors=["dense"],
+                )
+        return [
+            Hit(str(p.id), dict(p.payload or {}), dense_of(p.vector), p.score) for p in found.points
+        ]
 
     def vectors(self, ids: Sequence[str]) -> dict[str, list[float]]:
-        records = self.client.retrieve(
-            self.collection, list(ids), with_payload=False, with_vectors=["dense"]
-        )
+        with reached():
+            records = self.client.retrieve(
+                self.collection, list(ids), with_payload=False, with_vectors=["dense"]
+            )
         return {str(record.id): dense_of(record.vector) for record in records}
 
+    def ids(self) -> set[str]:
+        found: set[str] = set()
+        after: Any = None
+        with reached():
+            while True:
+                records, after = self.client.scroll(
+                    self.collection, limit=PAGE, offset=after, with_payload=False
+                )
+                found.update(str(record.id) for record in records)
+                if after is None:
+                    return found
+
     def count(self) -> int:
-        return self.client.count(self.collection).count
+        with reached():
+            return self.client.count(self.collection).count
 
     def flush(self) -> None:
         """A server keeps what it acknowledged."""
 
     def close(self) -> None:
-        self.client.close()
+        """The connection belongs to all generations."""

@@ -3,35 +3,102 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+import contextlib
+import logging
+import os
+import time
+import uuid
+from collections import Counter, OrderedDict
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from pathlib import Path
 
-from app.knowledge.index import EdgeIndex, Hit, Index, QdrantIndex, Way
-from app.knowledge.ingest import IngestReport, Progress, ingest
-from app.knowledge.manifest import Entry, Manifest
+from app.config import EMBEDDED_MODEL
+from app.knowledge.embeddings import (
+    CachedEmbedder,
+    Embedder,
+    EmbeddingCache,
+    embedder_for,
+)
+from app.knowledge.formats import Options
+from app.knowledge.index import (
+    EdgeIndexes,
+    Hit,
+    Index,
+    IndexBroken,
+    Indexes,
+    QdrantIndexes,
+    Scope,
+    Way,
+)
+from app.knowledge.ingest import (
+    CUT,
+    IngestReport,
+    Progress,
+    Target,
+    catch_up,
+    forget_file,
+    healthy,
+    mend,
+    quiet,
+    read_all,
+    read_one,
+    remove_gone,
+)
+from app.knowledge.manifest import Generation, Manifest, OpenManifest, version_of
 from app.knowledge.pruner import CosinePruner, Pruner
 from app.knowledge.selection import TOKEN_BUDGET, select
 from tools.domain import Clock
-from tools.ports import Encoder, Passage
+from tools.ports import Encoder, Passage, PortError
 
-EMBEDDING_MODEL = "all-MiniLM-L6-v2 int8"
+log = logging.getLogger(__name__)
+
 REMEMBERED = 2048
+#: Seconds after which another replica's changes are seen here.
+FOLLOWS = 2.0
+#: Seconds a writer that says nothing more keeps the others waiting.
+LEASE = 60.0
+#: Seconds between two looks whether another writer has finished, and how long is waited for it.
+WAITS, PATIENCE = 0.5, 300.0
+#: Uses that are counted here before they are written down, and the seconds after which they are anyway.
+COUNTED, COUNTED_SECONDS = 500, 60.0
+
+
+class KnowledgeBusy(Exception):
+    """The knowledge base is being changed by another process or re-indexed; try again in a minute."""
+
+
+class NothingBefore(Exception):
+    """There is no earlier index to go back to."""
+
+
+class IndexUnhealthy(Exception):
+    """The new index is not whole, so the old one goes on answering."""
 
 
 @dataclass(frozen=True)
-class Standing:
-    """What the report says about one document."""
+class Found:
+    """A document that was found, with its best chunk."""
 
+    document: str  #: The row's own id, or the file's name.
     source: str
+    chunk: str
     title: str
-    status: str
-    updated: date | None
-    expires: date | None
-    chunks: int
+    text: str
+    score: float
+
+
+@dataclass(frozen=True)
+class View:
+    """What questions are answered from; replaced as one, so that a search sees one index throughout."""
+
+    version: str
+    places: Mapping[str, int]  #: Chunk -> its place in its document.
+    target: Target | None = None  #: None: nothing was ingested.
 
 
 class HybridKnowledge:
@@ -39,23 +106,36 @@ class HybridKnowledge:
 
     def __init__(
         self,
-        index: Index,
+        indexes: Indexes,
         manifest: Manifest,
         encoder: Encoder,
         *,
         load_pruner: Callable[[], Pruner] | None = None,
         clock: Clock | None = None,
-        model: str = EMBEDDING_MODEL,
+        model: str = EMBEDDED_MODEL,
+        embedder_named: Callable[[str], Embedder] | None = None,
+        cache: EmbeddingCache | None = None,
         budget: int = TOKEN_BUDGET,
     ) -> None:
-        self.index = index
+        self.indexes = indexes
         self.manifest = manifest
         self.encoder = encoder
         self.clock = clock or Clock()
         self.model = model
+        self.embedder_named = embedder_named or partial(embedder_for, encoder=encoder)
+        self.cache = cache
         self.budget = budget
         self.stand_in = CosinePruner(encoder)
         self.known_vectors: OrderedDict[str, list[float]] = OrderedDict()
+        self.writer = f"{os.getpid()}-{uuid.uuid4().hex[:12]}"
+        self.writers = 0
+        self.changing = asyncio.Lock()
+        self.building = False
+        self.targets: dict[int, Target] = {}
+        self.retrieved: Counter[str] = Counter()
+        self.kept: Counter[str] = Counter()
+        self.counted_at = self.followed_at = time.monotonic()
+        self.view = View("empty", {})
         self.refresh()
         self.loader = ThreadPoolExecutor(1, thread_name_prefix="pruner")
         self.loading: Future[Pruner] | None = (
@@ -71,38 +151,128 @@ class HybridKnowledge:
         url: str | None = None,
         key: str | None = None,
         collection: str = "knowledge",
+        open_manifest: OpenManifest | None = None,
         load_pruner: Callable[[], Pruner] | None = None,
         clock: Clock | None = None,
+        model: str = EMBEDDED_MODEL,
     ) -> HybridKnowledge:
-        """Open the index in ``folder``, or the collection at ``url``; quick, reads no document."""
-        folder.mkdir(parents=True, exist_ok=True)
-        index: Index = (
-            QdrantIndex.at(url, key=key, collection=collection)
+        """Open the index in ``folder``, or the collection at ``url``; quick, reads no document.
+
+        The list of documents is beside an embedded index; that of a server's is where ``open_manifest``
+        says, for all replicas."""
+        indexes: Indexes = (
+            QdrantIndexes.at(url, key=key, collection=collection)
             if url
-            else EdgeIndex(folder / collection)
+            else EdgeIndexes(folder / collection)
         )
-        manifest = Manifest(folder / f"{collection}.db")
-        return cls(index, manifest, encoder, load_pruner=load_pruner, clock=clock)
+        try:
+            manifest = (
+                open_manifest(collection)
+                if url and open_manifest
+                else Manifest.beside(folder / collection, collection, clock=clock)
+            )
+            return cls(
+                indexes,
+                manifest,
+                encoder,
+                load_pruner=load_pruner,
+                clock=clock,
+                model=model,
+                cache=EmbeddingCache(folder / "embeddings.db"),
+            )
+        except BaseException:
+            indexes.close()
+            raise
 
     def close(self) -> None:
         """Release the folder for another process."""
         self.loader.shutdown(wait=True, cancel_futures=True)
-        self.index.close()
+        self.write_counts()
+        for target in self.targets.values():
+            target.index.close()
+        self.indexes.close()
         self.manifest.close()
+        if self.cache:
+            self.cache.close()
+
+    # --- which index answers -------------------------------------------------------------------
+
+    @property
+    def live(self) -> Target | None:
+        """The index that answers; None: nothing was ingested."""
+        return self.view.target
+
+    @property
+    def index(self) -> Index:
+        assert self.live is not None, "nothing was ingested"
+        return self.live.index
+
+    @property
+    def places(self) -> Mapping[str, int]:
+        return self.view.places
+
+    def target(self, generation: Generation) -> Target:
+        """A generation's index with the embedder that its vectors were made by."""
+        if generation.number not in self.targets:
+            try:
+                index = self.indexes.open(generation.number, generation.size)
+            except IndexBroken:
+                log.exception("the index is broken and is made again from the documents")
+                self.indexes.drop(generation.number)
+                self.manifest.unindex(generation.number, self.manifest.indexed(generation.number))
+                index = self.indexes.open(generation.number, generation.size)
+            made = Target(generation, index, self.embedder(generation.model))
+            if not self.indexes.shared:
+                mend(made, self.manifest)
+            self.targets[generation.number] = made
+        return self.targets[generation.number]
+
+    def embedder(self, model: str) -> Embedder:
+        known = next((t.embedder for t in self.targets.values() if t.embedder.name == model), None)
+        if known is not None:
+            return known
+        made = self.embedder_named(model)
+        return CachedEmbedder(made, self.cache) if self.cache else made
 
     def refresh(self) -> None:
-        """Read the manifest again after it changed."""
-        self._version = self.manifest.version()
-        self.places = {
-            chunk: place
-            for entry in self.manifest.entries().values()
-            for place, chunk in enumerate(entry.chunks)
-        }
+        """Read the manifest again after it changed, here or in another replica."""
+        self.stamp = self.manifest.stamp()
+        generation = self.manifest.generations().get("live")
+        entries = self.manifest.entries(generation.number) if generation else {}
+        self.view = View(
+            version=version_of(generation, entries),
+            places={
+                chunk: place
+                for entry in entries.values()
+                for place, chunk in enumerate(entry.chunks)
+            },
+            target=self.target(generation) if generation else None,
+        )
         self.known_vectors.clear()
+
+    async def follow(self) -> None:
+        """See what other replicas changed, every now and then."""
+        if not self.indexes.shared or time.monotonic() - self.followed_at < FOLLOWS:
+            return
+        self.followed_at = time.monotonic()
+        if await asyncio.to_thread(self.manifest.stamp) != self.stamp:
+            await asyncio.to_thread(self.refresh)
 
     @property
     def version(self) -> str:
-        return self._version
+        return self.view.version
+
+    @property
+    def outdated(self) -> str | None:
+        """Why a re-index would make another index than the one that answers; None: it would not."""
+        if self.live is None:
+            return None
+        generation = self.live.generation
+        if generation.model != self.model:
+            return f"its vectors are of {generation.model}, the settings name {self.model}"
+        if generation.chunking != CUT:
+            return "its chunks were cut by an earlier version"
+        return None
 
     @property
     def pruner(self) -> Pruner:
@@ -127,37 +297,273 @@ class HybridKnowledge:
             await asyncio.to_thread(self.loading.exception)
         return self.pruned_by
 
+    # --- changing it ---------------------------------------------------------------------------
+
     async def ingest(
-        self, paths: Sequence[Path], *, progress: Progress | None = None
+        self,
+        paths: Sequence[Path],
+        *,
+        options: Options = Options(),  # noqa: B008 - it is frozen
+        progress: Progress = quiet,
     ) -> IngestReport:
         """Bring the index to the state of these files and folders."""
+        async with self.alone():
+            try:
+                report = await read_all(
+                    paths, self.manifest, options=options, progress=progress, renew=self.renew
+                )
+                report.embedded = await self.index_documents(progress)
+                return report
+            finally:
+                await asyncio.to_thread(self.refresh)
+
+    async def take(self, source: str, path: Path, *, root: str, options: Options) -> IngestReport:
+        """Ingest one file under a name of its own."""
+        report = IngestReport()
+        async with self.alone():
+            try:
+                files = await asyncio.to_thread(self.manifest.files)
+                documents = await asyncio.to_thread(self.manifest.digests, source)
+                before = files.get(source), documents
+                await read_one(source, path, root, self.manifest, before, options, report)
+                report.embedded = await self.index_documents(quiet)
+                return report
+            finally:
+                await asyncio.to_thread(self.refresh)
+
+    async def remove(self, source: str) -> list[str]:
+        """Remove a file and what came of it; the names of the documents."""
+        async with self.alone():
+            try:
+                removed = await forget_file(source, self.manifest)
+                await self.index_documents(quiet)
+                return removed
+            finally:
+                await asyncio.to_thread(self.refresh)
+
+    async def index_documents(self, progress: Progress) -> int:
+        """Bring the live index up to date, making it when there is none yet."""
+        live = self.live
+        if live is None:
+            size = await self.embedder(self.model).size()
+            made = await asyncio.to_thread(self.manifest.begin, self.model, size, CUT, "live")
+            await asyncio.to_thread(self.indexes.drop, made.number)
+            live = await asyncio.to_thread(self.target, made)
+            await asyncio.to_thread(self.indexes.point, made.number)
+        elif self.indexes.shared:
+            await asyncio.to_thread(mend, live, self.manifest)
+        count = await catch_up(live, self.manifest, progress=progress, renew=self.renew)
+        # What is deleted is deleted everywhere, also from an index that is kept to go back to.
+        wanted = await asyncio.to_thread(self.manifest.digests)
+        for state, generation in (await asyncio.to_thread(self.manifest.generations)).items():
+            if state == "previous":
+                earlier = await asyncio.to_thread(self.target, generation)
+                await remove_gone(earlier, self.manifest, wanted)
+        return count
+
+    async def reindex(self, *, progress: Progress = quiet) -> Generation:
+        """Build an index beside the live one and let it answer when it is whole.
+
+        Raises IndexUnhealthy, and whatever stops the build; the live index goes on answering."""
+        if self.building:
+            raise KnowledgeBusy(KnowledgeBusy.__doc__)
+        self.building = True
         try:
-            return await ingest(
-                paths, self.index, self.manifest, self.encoder, model=self.model, progress=progress
-            )
+            async with self.leased():
+                target = await self.begun()
+                try:
+                    # Questions are answered and documents taken in meanwhile.
+                    await catch_up(target, self.manifest, progress=progress, renew=self.renew)
+                    async with self.changing:
+                        await catch_up(target, self.manifest, renew=self.renew)
+                        await self.go_live(target)
+                except (PortError, OSError, IndexUnhealthy):
+                    await self.abandon(target)
+                    raise
+            return target.generation
         finally:
-            self.refresh()
+            self.building = False
+
+    async def begun(self) -> Target:
+        """A new generation to build, or the one a killed process left half built."""
+        left = (await asyncio.to_thread(self.manifest.generations)).get("building")
+        if left and (left.model, left.chunking) == (self.model, CUT):
+            return await asyncio.to_thread(self.target, left)
+        if left:
+            await self.abandon(await asyncio.to_thread(self.target, left))
+        size = await self.embedder(self.model).size()
+        made = await asyncio.to_thread(self.manifest.begin, self.model, size, CUT, "building")
+        await asyncio.to_thread(self.indexes.drop, made.number)
+        return await asyncio.to_thread(self.target, made)
+
+    async def abandon(self, target: Target) -> None:
+        number = target.generation.number
+        await asyncio.to_thread(self.manifest.abandon, number)
+        await self.dropped(number)
+
+    async def dropped(self, number: int) -> None:
+        target = self.targets.pop(number, None)
+        if target:
+            await asyncio.to_thread(target.index.close)
+        await asyncio.to_thread(self.indexes.drop, number)
+
+    async def go_live(self, target: Target) -> None:
+        """From here on a generation answers; the one that did is kept to go back to."""
+        if wrong := await asyncio.to_thread(healthy, target, self.manifest):
+            raise IndexUnhealthy(f"{IndexUnhealthy.__doc__} ({wrong})")
+        await self.swap(target)
+
+    async def swap(self, target: Target) -> None:
+        number = target.generation.number
+        surplus = await asyncio.to_thread(self.manifest.go_live, number)
+        await asyncio.to_thread(self.indexes.point, number)
+        await asyncio.to_thread(self.refresh)
+        for old in surplus:
+            await self.dropped(old)
+
+    async def rollback(self, *, progress: Progress = quiet) -> Generation:
+        """Let the index before this one answer again, without what was deleted since; then bring it up
+        to date. Raises NothingBefore."""
+        if self.building:
+            raise KnowledgeBusy(KnowledgeBusy.__doc__)
+        async with self.alone():
+            before = (await asyncio.to_thread(self.manifest.generations)).get("previous")
+            if before is None:
+                raise NothingBefore(NothingBefore.__doc__)
+            target = await asyncio.to_thread(self.target, before)
+            wanted = await asyncio.to_thread(self.manifest.digests)
+            await remove_gone(target, self.manifest, wanted)
+            await self.swap(target)
+            try:
+                await catch_up(target, self.manifest, progress=progress, renew=self.renew)
+            finally:
+                await asyncio.to_thread(self.refresh)
+            return target.generation
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncGenerator[None]:
+        """One change at a time, in this process and among the replicas."""
+        async with self.changing, self.leased():
+            yield
+
+    @asynccontextmanager
+    async def leased(self) -> AsyncGenerator[None]:
+        """The only replica that writes; raises KnowledgeBusy when another does not finish."""
+        if not self.indexes.shared:
+            yield
+            return
+        until = time.monotonic() + PATIENCE
+        while not await asyncio.to_thread(self.manifest.claim, self.writer, LEASE):
+            if time.monotonic() > until:
+                raise KnowledgeBusy(KnowledgeBusy.__doc__)
+            await asyncio.sleep(WAITS)
+        self.writers += 1
+        try:
+            await asyncio.to_thread(self.refresh)
+            yield
+        finally:
+            self.writers -= 1
+            if not self.writers:
+                await asyncio.to_thread(self.manifest.release, self.writer)
+
+    def renew(self) -> None:
+        if self.indexes.shared and not self.manifest.claim(self.writer, LEASE):
+            raise KnowledgeBusy(KnowledgeBusy.__doc__)
+
+    # --- searching -----------------------------------------------------------------------------
+
+    async def search(
+        self,
+        query: str,
+        *,
+        limit: int,
+        audience: str = "public",
+        tenant: str | None = None,
+        history: Sequence[str] = (),
+        way: Way = "hybrid",
+    ) -> tuple[list[Hit], list[float]]:
+        """Chunks by fused rank, and the vector they were searched by."""
+        await self.follow()
+        view = self.view
+        if not query.strip() or view.target is None or not view.places:
+            return [], []
+        asked = in_context(query, history)
+        vector = await view.target.embedder.embed_query(asked)
+        scope = Scope(
+            audiences=tuple(sorted({"public", audience})),
+            tenants=("",) if tenant is None else ("", tenant),
+            today=self.clock.today(),
+        )
+        hits = await asyncio.to_thread(
+            view.target.index.search, asked, vector, limit=limit, scope=scope, way=way
+        )
+        # A build that was killed may have left chunks that no document has.
+        return [hit for hit in hits if hit.id in view.places], vector
 
     async def retrieve(
-        self, query: str, *, limit: int = 15, audience: str = "public", way: Way = "hybrid"
+        self,
+        query: str,
+        *,
+        limit: int = 15,
+        audience: str = "public",
+        tenant: str | None = None,
+        history: Sequence[str] = (),
+        way: Way = "hybrid",
     ) -> list[Passage]:
         """The best chunks by fused rank; a passage's ``score`` is its cosine with the question."""
-        if not query.strip() or not self.places:
-            return []
-        [vector] = await self.encoder.embed([query])
-        audiences = sorted({"public", audience})
-        hits = await asyncio.to_thread(
-            self.index.search,
-            query,
-            vector,
-            limit=limit,
-            audiences=audiences,
-            today=self.clock.today(),
-            way=way,
+        hits, vector = await self.search(
+            query, limit=limit, audience=audience, tenant=tenant, history=history, way=way
         )
         for hit in hits:
             self.remember(hit.id, hit.vector)
+        self.retrieved.update({hit.payload["source"] for hit in hits})
+        await self.keep_counts()
         return [passage_of(hit, vector) for hit in hits]
+
+    async def documents(
+        self,
+        query: str,
+        *,
+        limit: int = 10,
+        audience: str = "public",
+        tenant: str | None = None,
+        history: Sequence[str] = (),
+        way: Way = "hybrid",
+    ) -> list[Found]:
+        """The best documents, each by its best chunk."""
+        best: dict[str, Found] = {}
+        wide = 4 * limit
+        hits, _ = await self.search(
+            query, limit=wide, audience=audience, tenant=tenant, history=history, way=way
+        )
+        for hit in hits:
+            payload = hit.payload
+            best.setdefault(
+                payload["source"],
+                Found(
+                    document=payload["name"],
+                    source=payload["source"],
+                    chunk=hit.id,
+                    title=payload["title"],
+                    text=payload["text"],
+                    score=hit.score,
+                ),
+            )
+        return list(best.values())[:limit]
+
+    async def keep_counts(self) -> None:
+        """Write the uses down, where every replica adds its own; seldom, because nobody waits for it."""
+        due = time.monotonic() - self.counted_at > COUNTED_SECONDS
+        if due or self.retrieved.total() + self.kept.total() >= COUNTED:
+            await asyncio.to_thread(self.write_counts)
+
+    def write_counts(self) -> None:
+        retrieved, self.retrieved = self.retrieved, Counter()
+        kept, self.kept = self.kept, Counter()
+        self.counted_at = time.monotonic()
+        if retrieved or kept:
+            with contextlib.suppress(PortError):
+                self.manifest.count(retrieved, kept)
 
     async def prune(
         self, query: str, passages: Sequence[Passage], *, keep: int = 4
@@ -170,7 +576,7 @@ class HybridKnowledge:
             return []
         scored = await pruner.score(query, passages)
         vectors = await self.vectors_of([passage.id for passage in passages])
-        return select(
+        kept = select(
             scored,
             vectors,
             self.places,
@@ -179,23 +585,8 @@ class HybridKnowledge:
             sentence_floor=pruner.sentence_floor,
             budget=self.budget,
         )
-
-    def report(self) -> tuple[list[Standing], list[tuple[str, str]]]:
-        """Every document with its standing today, and the documents the last run could not take in."""
-        return [
-            self.standing(e) for e in self.manifest.entries().values()
-        ], self.manifest.failures()
-
-    def standing(self, entry: Entry) -> Standing:
-        expired = entry.expires is not None and entry.expires <= self.clock.today()
-        return Standing(
-            source=entry.source,
-            title=entry.title,
-            status="expired" if expired and entry.status == "current" else entry.status,
-            updated=entry.updated,
-            expires=entry.expires,
-            chunks=len(entry.chunks),
-        )
+        self.kept.update({passage.source for passage in kept})
+        return kept
 
     def remember(self, chunk: str, vector: list[float]) -> None:
         self.known_vectors[chunk] = vector
@@ -209,6 +600,11 @@ class HybridKnowledge:
             for chunk, vector in (await asyncio.to_thread(self.index.vectors, missing)).items():
                 self.remember(chunk, vector)
         return {c: self.known_vectors[c] for c in chunks if c in self.known_vectors}
+
+
+def in_context(query: str, history: Sequence[str]) -> str:
+    """The question with what was said before it, newest first: what it leaves out stands there."""
+    return query
 
 
 def passage_of(hit: Hit, query: Sequence[float]) -> Passage:

@@ -1,4 +1,4 @@
-"""The tables behind the ledger, the approvals, the decision log, the turns and the outbox."""
+"""The tables behind the ledger, the approvals, the decision log, the turns, the outbox and the knowledge."""
 
 from __future__ import annotations
 
@@ -266,7 +266,87 @@ audit = Table(
     Index("audit_action", "action"),
 )
 
-ALL = (ledger, approvals, votes, outbox, decisions, reviews, turns, threads, audit)
+# What the knowledge base consists of. Beside an embedded index these tables are in a file of their own.
+knowledge_files = Table(
+    "knowledge_files",
+    metadata,
+    Column("collection", String(64), primary_key=True),
+    Column("source", String(800), primary_key=True),
+    Column("root", FreeText, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("failures", JSON, nullable=False),
+)
+
+knowledge_documents = Table(
+    "knowledge_documents",
+    metadata,
+    Column("collection", String(64), primary_key=True),
+    Column("source", String(1400), primary_key=True),
+    Column("file", String(800), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("slug", FreeText, nullable=False),
+    Column("title", FreeText, nullable=False),
+    Column("front", JSON, nullable=False),
+    # The sections as they were read, so that a new index needs no file.
+    Column("body", LargeBinary, nullable=False),
+    Column("warnings", JSON, nullable=False),
+    Index("knowledge_documents_file", "collection", "file"),
+)
+
+knowledge_generations = Table(
+    "knowledge_generations",
+    metadata,
+    Column("collection", String(64), primary_key=True),
+    Column("generation", Integer, primary_key=True, autoincrement=False),
+    Column("state", String(16), nullable=False),
+    Column("model", FreeText, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("chunking", String(64), nullable=False),
+    Column("made_at", Instant, nullable=False),
+    _one_of("state", "building", "live", "previous"),
+)
+
+knowledge_indexed = Table(
+    "knowledge_indexed",
+    metadata,
+    Column("collection", String(64), primary_key=True),
+    Column("generation", Integer, primary_key=True, autoincrement=False),
+    Column("source", String(1400), primary_key=True),
+    Column("digest", String(64), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("chunks", JSON, nullable=False),
+)
+
+knowledge_uses = Table(
+    "knowledge_uses",
+    metadata,
+    Column("collection", String(64), primary_key=True),
+    Column("source", String(1400), primary_key=True),
+    Column("retrieved", BigInteger, nullable=False),
+    Column("kept", BigInteger, nullable=False),
+    Column("last_at", Instant, nullable=False),
+)
+
+# How often a collection changed, and who may change it until when.
+knowledge_collections = Table(
+    "knowledge_collections",
+    metadata,
+    Column("collection", String(64), primary_key=True),
+    Column("stamp", BigInteger, nullable=False),
+    Column("writer", String(64), nullable=False),
+    Column("writer_until", Instant, nullable=False),
+)
+
+KNOWLEDGE = (
+    knowledge_files,
+    knowledge_documents,
+    knowledge_generations,
+    knowledge_indexed,
+    knowledge_uses,
+    knowledge_collections,
+)
+
+ALL = (ledger, approvals, votes, outbox, decisions, reviews, turns, threads, audit, *KNOWLEDGE)
 
 
 def insert_if_absent(conn: Connection, table: Table, values: Mapping[str, Any]) -> bool:

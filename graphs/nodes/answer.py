@@ -21,7 +21,9 @@ async def retrieve(state: SupportState, runtime: Runtime[Context]) -> dict[str, 
     context = runtime.context
     try:
         found = await context.knowledge.retrieve(
-            state["turn"].text, limit=context.limits.retrieved_chunks
+            state["turn"].text,
+            limit=context.limits.retrieved_chunks,
+            tenant=context.customer.tenant,
         )
     except PortError as error:
         return {"passages": (), "degraded": (*state.get("degraded", ()), f"knowledge: {error}")}

@@ -95,6 +95,7 @@ class FakeDesk:
         self.asked: list[Wanted] = []
         self.sampled: dict[int, Item] = {}
         self.drift = Drift()
+        self.library = None
 
     async def customer(self, customer_id: str) -> Customer | None:
         return self._customers.get(customer_id)

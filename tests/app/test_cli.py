@@ -50,7 +50,18 @@ def test_the_command_line_starts_light():
 
 @pytest.mark.parametrize(
     "command",
-    ["serve", "chat", "ingest", "train", "ollama", "doctor", "reset-demo", "role"],
+    [
+        "serve",
+        "chat",
+        "ingest",
+        "retrieve",
+        "knowledge",
+        "train",
+        "ollama",
+        "doctor",
+        "reset-demo",
+        "role",
+    ],
 )
 def test_every_command_explains_itself(command):
     """--help works for each command of the list."""

@@ -222,7 +222,7 @@ class MemoryKnowledge:
     version: str = "1"
 
     async def retrieve(
-        self, query: str, *, limit: int = 15, audience: str = "public"
+        self, query: str, *, limit: int = 15, audience: str = "public", tenant: str | None = None
     ) -> list[Passage]:
         if self.broken is not None:
             raise self.broken

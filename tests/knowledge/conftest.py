@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from app.knowledge.index import EdgeIndex, Index, QdrantIndex
+from app.knowledge.embeddings import EmbeddedMiniLM
+from app.knowledge.index import EdgeIndexes, Indexes, QdrantIndexes
 from app.knowledge.knowledge import HybridKnowledge
 from app.knowledge.manifest import Manifest
 from app.models.encoder import OnnxEncoder
@@ -102,23 +104,17 @@ def articles(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(params=["edge", "qdrant"])
-def make_index(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Index]]:
-    """Both adapters of the index port, over one store each."""
+def indexes(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Indexes]:
+    """Both adapters of the index port."""
     from qdrant_client import QdrantClient
 
-    if request.param == "edge":
-        yield lambda: EdgeIndex(tmp_path / "edge")
-    else:
-        client = QdrantClient(":memory:")
-        yield lambda: QdrantIndex(client)
-        client.close()
-
-
-@pytest.fixture
-def index(make_index: Callable[[], Index]) -> Iterator[Index]:
-    index = make_index()
-    yield index
-    index.close()
+    made = (
+        EdgeIndexes(tmp_path / "edge")
+        if request.param == "edge"
+        else QdrantIndexes(QdrantClient(":memory:"))
+    )
+    yield made
+    made.close()
 
 
 @pytest.fixture
@@ -128,9 +124,17 @@ def clock() -> Clock:
 
 @pytest.fixture
 def knowledge(
-    index: Index, tmp_path: Path, encoder: OnnxEncoder, clock: Clock
+    indexes: Indexes, tmp_path: Path, encoder: OnnxEncoder, clock: Clock
 ) -> Iterator[HybridKnowledge]:
     """Knowledge over each adapter, nothing ingested, pruned by the cosine rule."""
-    manifest = Manifest(tmp_path / "manifest.db")
-    yield HybridKnowledge(index, manifest, encoder, clock=clock)
-    manifest.close()
+    manifest = Manifest.beside(tmp_path / "list")
+    made = HybridKnowledge(
+        indexes,
+        manifest,
+        encoder,
+        clock=clock,
+        # Every model is the one there is, under the name that was asked for.
+        embedder_named=partial(EmbeddedMiniLM, encoder),
+    )
+    yield made
+    made.close()

@@ -9,13 +9,20 @@ import pytest
 
 from app.knowledge.documents import (
     CHUNK_TOKENS,
+    Document,
     DocumentUnreadable,
     chunks_of,
-    read,
     tokens_in,
 )
+from app.knowledge.formats import read as read_rows
 from app.knowledge.sentences import split
 from tests.knowledge.conftest import RETURNS, TENTS
+
+
+def read(source: str, path: Path, content: bytes) -> Document:
+    """The one document of a file."""
+    [document] = read_rows(source, path, content).documents
+    return document
 
 
 def test_chunks_carry_their_title_path_and_front_matter() -> None:

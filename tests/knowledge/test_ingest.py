@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.knowledge.index import EdgeIndex, IndexInUse
+from app.knowledge.index import EdgeIndexes, IndexInUse
 from app.knowledge.knowledge import HybridKnowledge
 from app.models.encoder import OnnxEncoder
 from tools.ports import Choice, ModelUnavailable
@@ -51,7 +51,7 @@ async def test_only_the_changed_document_is_embedded(
     (articles / "tent-care.md").write_text("# Looking after a tent\n\nDry it on a line.\n")
     report = await knowledge.ingest([articles])
 
-    assert report.changed == ("articles/tent-care.md",)
+    assert report.changed == ["articles/tent-care.md"]
     assert report.embedded == 1
     assert chunks - 1 == knowledge.index.count()
     assert version != knowledge.version
@@ -70,7 +70,7 @@ async def test_deleted_documents_leave_the_index(
     (articles / "tent-care.md").unlink()
     report = await knowledge.ingest([articles])
 
-    assert report.removed == ("articles/tent-care.md",)
+    assert report.removed == ["articles/tent-care.md"]
     found = {passage.source for passage in await knowledge.retrieve("clean a tent with a sponge")}
     assert "articles/tent-care.md" not in found
     assert "other/note.txt" in found
@@ -85,8 +85,7 @@ async def test_broken_documents_are_listed_and_the_rest_goes_in(
 
     assert len(report.added) == 4
     assert [source for source, _ in report.failed] == ["articles/broken.md"]
-    _, failures = knowledge.report()
-    assert "not YAML" in dict(failures)["articles/broken.md"]
+    assert "not YAML" in dict(knowledge.manifest.failures())["articles/broken.md"]
 
 
 async def test_a_broken_edit_keeps_the_last_good_version(
@@ -101,20 +100,22 @@ async def test_a_broken_edit_keeps_the_last_good_version(
     assert "articles/tent-care.md" in sources
 
 
-async def test_an_interrupted_run_continues(
-    tmp_path: Path, articles: Path, encoder: OnnxEncoder
-) -> None:
+async def test_an_interrupted_run_continues(tmp_path: Path, encoder: OnnxEncoder) -> None:
     """What was done before the interruption is not done again; the rest is."""
-    broken = HybridKnowledge.open(tmp_path / "kb", FailingEncoder(encoder, works=2))
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    for number in range(40):
+        (notes / f"{number}.txt").write_text(f"Kite {number} has {number} lines.")
+    broken = HybridKnowledge.open(tmp_path / "kb", FailingEncoder(encoder, works=1))
     with pytest.raises(ModelUnavailable):
-        await broken.ingest([articles])
+        await broken.ingest([notes])
     broken.close()
     knowledge = HybridKnowledge.open(tmp_path / "kb", encoder)
-    report = await knowledge.ingest([articles])
+    report = await knowledge.ingest([notes])
 
-    assert (len(report.added), report.unchanged) == (2, 2)
-    total = sum(len(entry.chunks) for entry in knowledge.manifest.entries().values())
-    assert total == knowledge.index.count()
+    assert (len(report.added), report.unchanged) == (0, 40)
+    assert 0 < report.embedded < 40
+    assert knowledge.index.count() == 40
     knowledge.close()
 
 
@@ -122,10 +123,10 @@ async def test_progress_is_told_for_every_document(
     knowledge: HybridKnowledge, articles: Path
 ) -> None:
     """A progress bar can be drawn from the calls."""
-    told: list[tuple[int, int]] = []
-    await knowledge.ingest([articles], progress=lambda done, all_, _: told.append((done, all_)))
+    told: list[tuple[str, int, int]] = []
+    await knowledge.ingest([articles], progress=lambda *step: told.append(step))
 
-    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert told == [*(("Reading documents", n, 4) for n in (1, 2, 3, 4)), ("Embedding", 4, 4)]
 
 
 async def test_a_missing_folder_removes_nothing(knowledge: HybridKnowledge, articles: Path) -> None:
@@ -134,29 +135,16 @@ async def test_a_missing_folder_removes_nothing(knowledge: HybridKnowledge, arti
     with pytest.raises(FileNotFoundError):
         await knowledge.ingest([articles.parent / "artcles"])
 
-    assert len(knowledge.manifest.entries()) == 4
-
-
-async def test_a_new_embedding_model_starts_over(
-    tmp_path: Path, articles: Path, encoder: OnnxEncoder
-) -> None:
-    """Vectors of two models are never mixed."""
-    knowledge = HybridKnowledge.open(tmp_path / "kb", encoder)
-    first = await knowledge.ingest([articles])
-    knowledge.model = "another model"
-    second = await knowledge.ingest([articles])
-
-    assert first.embedded == second.embedded == knowledge.index.count()
-    knowledge.close()
+    assert len(knowledge.manifest.digests()) == 4
 
 
 def test_one_folder_is_for_one_process(tmp_path: Path) -> None:
     """A second opener is told what to do instead of getting an engine error."""
-    index = EdgeIndex(tmp_path / "edge")
+    index = EdgeIndexes(tmp_path / "edge")
     with pytest.raises(IndexInUse, match="Qdrant server"):
-        EdgeIndex(tmp_path / "edge")
+        EdgeIndexes(tmp_path / "edge")
     index.close()
-    EdgeIndex(tmp_path / "edge").close()
+    EdgeIndexes(tmp_path / "edge").close()
 
 
 async def test_reopening_finds_what_was_ingested(

@@ -12,13 +12,10 @@ import numpy as np
 import pytest
 
 from app.knowledge import pairs
-from app.knowledge.index import EdgeIndex
 from app.knowledge.knowledge import HybridKnowledge
-from app.knowledge.manifest import Manifest
 from app.knowledge.pruner import LoraPruner, Pruner, PrunerUnusable, shipped_entry
 from app.knowledge.selection import Scored, select, with_neighbours
 from app.models.encoder import OnnxEncoder
-from tools.domain import Clock
 from tools.ports import Passage
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
@@ -164,13 +161,7 @@ def demo(
 ) -> Iterator[HybridKnowledge]:
     """The demo shop's articles under the shipped cross-encoder."""
     folder = tmp_path_factory.mktemp("demo")
-    knowledge = HybridKnowledge(
-        EdgeIndex(folder / "edge"),
-        Manifest(folder / "manifest.db"),
-        encoder,
-        load_pruner=lambda: pruner,
-        clock=Clock(),
-    )
+    knowledge = HybridKnowledge.open(folder, encoder, load_pruner=lambda: pruner)
     shop = Path(__file__).resolve().parents[2] / "app" / "demo" / "knowledge"
     asyncio.run(knowledge.ingest([shop]))
     asyncio.run(knowledge.pruner_ready())

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.knowledge.knowledge import HybridKnowledge
+from app.knowledge.report import report_on
 from tools.domain import Clock
 
 
@@ -34,8 +35,8 @@ async def test_superseded_text_never_wins(knowledge: HybridKnowledge, articles: 
     found = await knowledge.retrieve("goods can be sent back within 14 days")
 
     assert "articles/old-returns.md" not in {passage.source for passage in found}
-    standings, _ = knowledge.report()
-    assert {s.source: s.status for s in standings}["articles/old-returns.md"] == "superseded"
+    report = await report_on(knowledge)
+    assert ("articles/old-returns.md", "superseded") in report.stale
 
 
 async def test_what_nothing_supersedes_any_more_is_found_again(
@@ -65,8 +66,8 @@ async def test_articles_expire_without_being_ingested_again(
 
     assert before[0].source == "articles/offer.md"
     assert "articles/offer.md" not in {passage.source for passage in after}
-    standings, _ = knowledge.report()
-    assert {s.source: s.status for s in standings}["articles/offer.md"] == "expired"
+    report = await report_on(knowledge)
+    assert ("articles/offer.md", "expired on 2026-07-01") in report.stale
 
 
 async def test_internal_articles_are_for_agents(knowledge: HybridKnowledge, articles: Path) -> None:
@@ -125,4 +126,4 @@ async def test_hostile_text_stays_data(knowledge: HybridKnowledge, articles: Pat
 
     assert hostile == " ".join(found.text.split())
     assert other[0].source == "articles/returning-goods.md"
-    assert len(knowledge.manifest.entries()) == 5
+    assert len(knowledge.manifest.digests()) == 5

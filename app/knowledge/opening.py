@@ -1,0 +1,68 @@
+"""The knowledge base that the settings name, for the server and for the commands."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from app.config import Settings
+from app.knowledge import ANSWERING
+from app.knowledge.knowledge import HybridKnowledge
+from app.knowledge.manifest import Manifest
+from app.knowledge.pruner import Pruner
+from app.stores.database import create_engine, migrate
+from tools.domain import Clock
+from tools.ports import Encoder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
+
+
+def open_knowledge(
+    settings: Settings,
+    encoder: Encoder,
+    *,
+    collection: str = ANSWERING,
+    load_pruner: Callable[[], Pruner] | None = None,
+    clock: Clock | None = None,
+) -> HybridKnowledge:
+    """Open a collection; raises IndexInUse when another process has the embedded one."""
+
+    def shared_manifest(name: str) -> Manifest:
+        migrate(settings.database)
+        return Manifest(create_engine(settings.database), name, clock=clock)
+
+    key = settings.qdrant_api_key.get_secret_value() if settings.qdrant_api_key else None
+    return HybridKnowledge.open(
+        folder_of(settings),
+        encoder,
+        url=settings.qdrant_url,
+        key=key,
+        collection=collection,
+        open_manifest=shared_manifest,
+        load_pruner=load_pruner,
+        clock=clock,
+        model=settings.embedding_model,
+    )
+
+
+def folder_of(settings: Settings) -> Path:
+    return settings.data_dir / "knowledge"
+
+
+def erase(settings: Settings, encoder: Encoder, collection: str) -> None:
+    """Throw a collection away, with its index and its list of documents."""
+    import shutil
+
+    knowledge = open_knowledge(settings, encoder, collection=collection)
+    try:
+        for generation in knowledge.manifest.generations().values():
+            knowledge.indexes.drop(generation.number)
+        knowledge.manifest.erase()
+    finally:
+        knowledge.close()
+    if not settings.qdrant_url:
+        shutil.rmtree(folder_of(settings) / collection)
