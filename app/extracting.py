@@ -58,7 +58,7 @@ def target_of(given: str | Mapping[str, Any], operations: Mapping[str, Operation
 
 def _listed(parameters: Sequence[Any], docstring: str) -> dict[str, Any]:
     """The JSON schema of ``[{"name", "type": "List[str]", "required"}]``, described by a docstring's Args."""
-    told = dict(re.findall(r"^\s+(\w+)(?: \([^)]*\))?:\s*(.+(?:\n\s{8,}.+)*)", docstring, re.M))
+    told = dict(re.findall(r"^[ \t]+(\w+)(?: \([^)]*\))?:[ \t]*(.+(?:\n\s{8,}.+)*)", docstring, re.M))
     properties: dict[str, Any] = {}
     required: list[str] = []
     for one in parameters:

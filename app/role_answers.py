@@ -6,8 +6,7 @@ import re
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -15,14 +14,14 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from app.models.encoder import OnnxEncoder
 from app.models.manifest import SHIPPED, load_manifest
 from app.roles import Answer
-from tools.domain import Clock, Customer, Decision, Operation, Outcome
-from tools.ports import BackendUnavailable, Passage
+from tools.domain import Customer, Decision, Outcome
+from tools.ports import BackendUnavailable, Passage, PortError
 
 if TYPE_CHECKING:
     from app.config import Settings
     from graphs.context import Context
     from graphs.loop import Evaluation
-    from graphs.state import Pending
+    from graphs.state import Pending, Step
 
 _NOBODY = Customer(id="nobody", name="", email="", since=date(2000, 1, 1))
 
@@ -249,39 +248,57 @@ _STATUSES: dict[str, Literal["done", "failed", "pending", "skipped"]] = {
     "executed": "done",
     "error": "failed",
     "failed": "failed",
+    "not_found": "failed",
+    "refused": "failed",
+    "blocked": "failed",
     "pending": "pending",
     "skipped": "skipped",
 }
 
 
+def evaluated_step(asked: EvaluatorInput) -> Step:
+    """The step as the loop would know it; a result without a status went well."""
+    from graphs.state import Step
+
+    first, _, note = asked.result.strip().partition(" ")
+    status = _STATUSES.get(first.casefold().rstrip(":,."))
+    return Step(
+        name=asked.step, status=status or "done", note=note if status else asked.result
+    )
+
+
 @asynccontextmanager
 async def evaluator(settings: Settings) -> AsyncGenerator[Answer]:
-    from graphs.loop import ANSWER, EVALUATIONS, evaluator_input, guard
+    from graphs.loop import ANSWER, guard, judged
     from graphs.state import Plan, Step
 
     async with _context(settings) as context:
 
         async def answer(row: dict[str, Any]) -> dict[str, Any]:
             asked = _read(EvaluatorInput, row)
-            first, _, note = asked.result.strip().partition(" ")
-            status = _STATUSES.get(first.casefold().rstrip(":,."))
-            last = Step(
-                name=asked.step,
-                status=status or "done",
-                note=note if status else asked.result,
-            )
-            text = evaluator_input(asked.goal, last, asked.left)
-            choice = await context.small.choose("evaluator", text, EVALUATIONS)
-            sure = choice.probabilities[choice.option] >= context.thresholds.evaluator
-            wanted = cast("Evaluation", choice.option)
+            last = evaluated_step(asked)
             steps = (last, *(Step(name=ANSWER) for _ in range(asked.left)))
             plan = Plan(request="line", goal=asked.goal, steps=steps, confirmed=True)
+            try:
+                choice = await judged(context, asked.goal, last, asked.left)
+            except PortError:
+                ruled = guard(None, plan, context)
+                return {
+                    "choice": ruled,
+                    "probabilities": {},
+                    "abstain": True,
+                    "overruled": False,
+                    "degraded": True,
+                }
+            sure = choice.probabilities[choice.option] >= context.thresholds.evaluator
+            wanted = cast("Evaluation", choice.option)
             decided = guard(wanted if sure else None, plan, context)
             return {
                 "choice": decided,
                 "probabilities": _rounded(choice.probabilities),
                 "abstain": not sure,
                 "overruled": sure and decided != choice.option,
+                "tier": choice.tier,
             }
 
         yield answer

@@ -129,6 +129,24 @@ def knowledge(json: Json = None) -> None:
     _play(suites()["knowledge"], json)
 
 
+@app.command()
+def extraction(
+    part: Annotated[str, typer.Option(help="dev, kept or all: which cases are played.")] = "all",
+    data: Data = None,
+    json: Json = None,
+) -> None:
+    """The extractor on labelled conversations, with rules alone and model alone beside it."""
+    from evals import extraction as suite
+
+    _play(partial(suite.run, part=part, data=data), json)
+
+
+@app.command()
+def evaluator(json: Json = None) -> None:
+    """The loop evaluator on labelled results: adapter, head, rules, and all together."""
+    _play(suites()["evaluator"], json)
+
+
 @app.command("all")
 def all_suites(
     data: Data = None,
@@ -159,13 +177,15 @@ Suite = Callable[[Folders, Progress], Report]
 def suites(data: Path | None = None) -> dict[str, Suite]:
     """Each suite by its name, in the order `all` plays them."""
     # Here, so that `--help` need not wait for models and stores.
-    from evals import benches, examples, mix, startup, turn
+    from evals import benches, evaluator, examples, extraction, mix, startup, turn
     from evals import bitext as bitext_suite
 
     return {
         "examples": examples.run,
         "mix": mix.run,
         "bitext": partial(bitext_suite.run, data=data),
+        "extraction": partial(extraction.run, data=data),
+        "evaluator": evaluator.run,
         "turn": turn.run,
         "startup": startup.run,
         "models": benches.models,

@@ -18,6 +18,7 @@ from graphs.reading.dates import When
 from graphs.reading.fields import Field, fields_of
 from graphs.reading.own_numbers import newest_of, number_spans, values_of
 from graphs.reading.spans import Span, free, meant
+from graphs.reading.values import part_of_place
 from graphs.state import Pending
 from tools.domain import Operation
 from tools.numbers import means_newest, normalise_number
@@ -188,11 +189,11 @@ def _read_number(
 ) -> None:
     """A record number that cannot be anything else; of several that say what they are, none is guessed."""
     certain = list(dict.fromkeys(s.value for s in meant([s for s in spans if s.certain], text)))
-    possible = list(dict.fromkeys(s.value for s in meant([s for s in spans if not s.certain], text)))
+    loose = [s for s in spans if not s.certain and not _POSTCODE.match(text[s.end :])]
+    possible = list(dict.fromkeys(s.value for s in meant(loose, text)))
     others = any(f.record is not None and f.name in found.values for f in wanted)
     free_text = any(f.copied or f.kind == "integer" for f in wanted)
-    corrected = turns.corrects(text) and not looks_like_address(text)
-    sure = not free_text or asked or corrected
+    sure = not free_text or asked or turns.corrects(text)
     if len(certain) == 1:
         found.values[one.name] = certain[0]
     elif len(certain) > 1:
@@ -203,10 +204,12 @@ def _read_number(
         found.values[one.name] = NEWEST
 
 
+#: "55116 Mainz": a number with the name of a town behind it.
+_POSTCODE = re.compile(r"\s+[A-ZÄÖÜ]\w")
 #: What is left of a message when all values are taken out and it still says nothing.
 _EMPTY_WORDS = frozenset(
     "a an the my our i i'd i'm we you it is please pls can could would will want need like to for of on at in and or me hi "
-    "hello hey thanks thank order number no sorry meant mean actually yes make that this one about with from".split()
+    "hello hey thanks thank order number no not but wait sorry meant mean actually yes make that this one about with from".split()
 )
 
 
@@ -225,11 +228,28 @@ def for_the_model(
         for f in wanted
         if f.name not in found.values
         and f.name not in found.unsettled
-        and (f.kind in _MODEL_KINDS or (f.record is not None and any(numbers(f.record, text))))
+        and (f.copied or _is_town(f) or (f.record is not None and any(numbers(f.record, text))))
     ]
 
 
-_MODEL_KINDS = ("text", "place")
+def _is_town(one: Field) -> bool:
+    return one.kind == "place" and part_of_place(one) == "city"
+
+
+#: Words behind which a customer says what a matter is about.
+_ABOUT = re.compile(
+    r"\b(?:about|because|regarding|concerning|as|since|saying|says|that|reason|subject)\b", re.I
+)
+
+
+def _worth_asking(one: Field, text: str, asked: frozenset[str]) -> bool:
+    """May an adapter that never saw the field read it? What somebody has to say only where they begin to."""
+    return (
+        not (_is_town(one) or _SENTENCES.search(one.name))
+        or one.required
+        or one.name in asked
+        or (one.copied and _ABOUT.search(text) is not None)
+    )
 
 
 # --- reading one message ------------------------------------------------------------------------
@@ -260,9 +280,13 @@ async def read_turn(
 
     ``trained``: the adapter knows the operation, and its prompt names all of its fields."""
     found = by_rules(wanted, text, when, asked=asked)
+    if not trained:
+        _take_the_reply(found, wanted, text, asked)
     taken, refused = dict(found.values), dict(found.refused)
     filled, error = None, ""
     open_fields = for_the_model(name, wanted, found, text)
+    if not trained:
+        open_fields = [f for f in open_fields if _worth_asking(f, text, asked)]
     if small is not None and open_fields:
         shown = list(wanted) if trained else open_fields
         try:
@@ -282,6 +306,17 @@ async def read_turn(
                 value = await nearest_option(encoder, one, text)
                 taken |= {} if value is None else {one.name: value}
     return Read(taken, refused, filled, error)
+
+
+def _take_the_reply(
+    found: turns.Reading, wanted: Sequence[Field], text: str, asked: frozenset[str]
+) -> None:
+    """A short reply to the question for one free-text field is its value; no model need read it."""
+    one = next((f for f in wanted if asked == {f.name} and (f.copied or _is_town(f))), None)
+    if one is None or one.name in found.values or len(text.split()) > 8 or turns.corrects(text):
+        return
+    if (reply := turns.reply_itself(one, text)) is not None and free([reply], found.claimed):
+        found.take(one, [reply])
 
 
 #: From this cosine on a clause says what an option means, when the next option is this much further away.
@@ -337,35 +372,74 @@ def supported(
         one = known.get(name)
         if value is None or one is None:
             continue
-        if one.record is not None and value == NEWEST and means_newest(text):
-            taken[name] = value
-        elif one.choices and value not in {s.value for s in evidence.options_in(one, text)}:
-            refused[name] = "is not what the customer said"
-        elif one.integer is not None and value not in _quantities(text):
-            refused[name] = "is not a number the customer wrote"
-        elif one.record is not None and (
-            normalise_number(one.record, str(value)) not in sum(numbers(one.record, text), [])
-        ):
-            refused[name] = "is not a number the customer wrote"
-        elif one.kind in _COPIED_KINDS and not occurs(str(value), text):
-            refused[name] = "is not in the customer's words"
-        elif one.kind in _COPIED_KINDS and _is_another_value(str(value), text, claimed):
-            refused[name] = "is the value of another field"
-        elif why := turns.out_of_bounds(one, value):
+        if isinstance(value, str) and (one.copied or _is_town(one)):
+            value = without_others(one, value, text, claimed)
+        if why := _unsupported(one, value, text) or turns.out_of_bounds(one, value):
             refused[name] = why
         else:
             taken[name] = value.strip(" .,;:!?") if isinstance(value, str) else value
+    for name in [n for n in taken if known[n].record is not None]:
+        if _stands_only_in(str(taken[name]), known[name], [v for n, v in taken.items() if n != name]):
+            refused[name] = "is part of another value"
+            del taken[name]
     return taken, refused
 
 
-_COPIED_KINDS = ("text", "place", "name", "email", "phone", "url", "code")
+def _unsupported(one: Field, value: JsonValue, text: str) -> str:
+    """Why the text does not bear a value out; "" when it does."""
+    if one.record is not None:
+        if value == NEWEST and means_newest(text):
+            return ""
+        said = sum(numbers(one.record, text), [])
+        number = normalise_number(one.record, str(value))
+        return "" if number in said else "is not a number the customer wrote"
+    if one.choices:
+        meant_by = {s.value for s in evidence.options_in(one, text)}
+        return "" if value in meant_by else "is not what the customer said"
+    if one.integer is not None:
+        return "" if value in _quantities(text) else "is not a number the customer wrote"
+    if not occurs(str(value), text):
+        return "is not in the customer's words"
+    if not {w.casefold() for w in re.findall(r"\w{2,}", str(value))} - _EMPTY_WORDS:
+        return "says nothing"
+    return "" if one.question or _plausible(one, str(value)) else "is not this field's kind of value"
 
 
-def _is_another_value(value: str, text: str, claimed: Sequence[tuple[int, int]]) -> bool:
-    """Does the value stand only where other fields have taken theirs?"""
-    start = text.casefold().find(value.casefold())
-    whole = Span(value, start, start + len(value))
-    return start >= 0 and any(s <= whole.start and whole.end <= e for s, e in claimed)
+def without_others(
+    one: Field, value: str, text: str, claimed: Sequence[tuple[int, int]]
+) -> str:
+    """A copied run up to where another field's value begins; an address keeps its numbers."""
+    start = text.find(value)
+    if start < 0 or (one.copied and looks_like_address(value)):
+        return value
+    cut = min((s for s, e in claimed if start < e and s < start + len(value)), default=None)
+    return value if cut is None else text[start : max(cut, start)].strip(" ,;:-")
+
+
+#: Fields that hold what somebody has to say, and not a name for something.
+_SENTENCES = re.compile(
+    r"topic|subject|summary|description|message|note|comment|body|detail|reason|feedback|content|request|"
+    r"instruction|text|query|question|answer|explanation|expression|report",
+    re.I,
+)
+_CLAUSE_WORDS = re.compile(
+    r"\b(?:i|you|we|he|she|they|it|is|are|was|were|have|has|had|took|want|need|please|not|but|never|can|could|call)\b",
+    re.I,
+)
+
+
+def _plausible(one: Field, value: str) -> bool:
+    """Can a run of words that an untrained field was given be a name for something?"""
+    if _SENTENCES.search(one.name):
+        return True
+    if _is_town(one):
+        return value[:1].isupper() and not re.search(r"\d", value)
+    return len(value.split()) <= 6 and not _CLAUSE_WORDS.search(value)
+
+
+def _stands_only_in(number: str, one: Field, others: Sequence[JsonValue]) -> bool:
+    """Is a record number nothing but the digits of a value that was copied, as a postcode is?"""
+    return any(number in sum(numbers(one.record or "", str(v)), []) for v in others if isinstance(v, str))
 
 
 def checked(

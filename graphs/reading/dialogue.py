@@ -42,9 +42,12 @@ class Collected:
     refused: dict[str, str] = field(default_factory=dict[str, str])
     degraded: bool = False
     history: dict[str, list[JsonValue]] = field(default_factory=dict[str, list[JsonValue]])
+    #: What the records gave; the customer's own words replace it.
+    from_records: set[str] = field(default_factory=set[str])
 
     def take(self, name: str, value: JsonValue) -> None:
         self.values[name] = value
+        self.from_records.discard(name)
         self.refused.pop(name, None)
         self.history.setdefault(name, []).append(value)
 
@@ -111,9 +114,11 @@ async def _hear(
         found.take(name, value)
         chosen.add(name)
     for one in fields:
-        if one.name not in found.values and one.name not in chosen:
-            if pointed := pointed_at(one, text, on_file):
-                found.take(one.name, pointed if one.many else pointed[0])
+        if one.name in found.values and one.name not in found.from_records:
+            continue
+        if pointed := pointed_at(one, text, on_file, [*found.values.values()]):
+            found.take(one.name, pointed if one.many else pointed[0])
+            found.from_records.add(one.name)
     if len(asked) == 1 and (name := next(iter(asked))) not in chosen:
         one = by_name[name]
         itself = reply_itself(one, text) if one.kind in ("text", "place", "name") else None
@@ -126,7 +131,11 @@ async def _hear(
 def _may_replace(found: Collected, one: Field, text: str, asked: frozenset[str]) -> bool:
     """Free text that was given stays, unless it is asked for again or the message corrects something."""
     return (
-        one.kind not in _GUARDED or one.name not in found.values or one.name in asked or corrects(text)
+        one.kind not in _GUARDED
+        or one.name not in found.values
+        or one.name in found.from_records
+        or one.name in asked
+        or corrects(text)
     )
 
 

@@ -99,6 +99,8 @@ _FAMILIES = (
 def stem(word: str) -> str:
     """A word without its ending, roughly: enough to see that "guests" asks for guest."""
     folded = word.casefold()
+    if folded == "ids":
+        return "id"
     for ending, least in (("ies", 5), ("ing", 6), ("ed", 5), ("es", 5), ("s", 4)):
         if folded.endswith(ending) and len(folded) >= least and not folded.endswith("ss"):
             cut = folded[: -len(ending)] + ("y" if ending == "ies" else "")

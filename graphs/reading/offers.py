@@ -35,7 +35,9 @@ def asked_by(question: str, fields: Sequence[Field]) -> frozenset[str]:
     if named or offering:
         best = max((len(_title(f) & asked) for f in named), default=0)
         return frozenset(f.name for f in [*named, *offering] if f in offering or len(_title(f) & asked) == best)
-    scores = {f.name: len((f.cues | _KIND_CUES.get(f.kind, frozenset())) & asked) for f in fields}
+    # The shop's own questions are recognised word by word; what else is asked there is a yes or no.
+    other = [f for f in fields if not f.question]
+    scores = {f.name: len((f.cues | _KIND_CUES.get(f.kind, frozenset())) & asked) for f in other}
     best = max(scores.values(), default=0)
     return frozenset(name for name, score in scores.items() if score == best and best > 0)
 

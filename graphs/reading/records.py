@@ -12,7 +12,7 @@ from pydantic import JsonValue
 from graphs.reading.fields import Field, stem, stems, words_of
 
 _ON_FILE = re.compile(
-    r"\b(?:on (?:file|record|my account|the account)|usual|saved|registered|default|existing|stored|you (?:already )?have|"
+    r"\b(?:on (?:file|record|my account|the account)|usual|saved|registered|default|existing|stored|original|same|you (?:already )?have|"
     r"(?:my|our) (?:only|current|account))\b",
     re.I,
 )
@@ -30,41 +30,57 @@ class Known:
     value: str
     name: frozenset[str]  #: Stems of its key, and of the keys above it.
     key: tuple[str, ...]
-    path: tuple[str, ...]
-    context: frozenset[str]
+    context: frozenset[str]  #: Stems of everything in its record.
+    label: frozenset[str]  #: Stems of what its record is called.
+    within: frozenset[str]  #: The values of the records it lies in.
 
 
 def known(records: Any) -> list[Known]:
     """Every value of the records, with what can be said to point to it."""
-    return list(_walk(records, ()))
+    return list(_walk(records, (), frozenset()))
 
 
-def _walk(node: Any, path: tuple[str, ...]) -> Iterator[Known]:
-    if isinstance(node, Mapping):
-        fields = cast("Mapping[str, Any]", node)
-        words = _words(fields)
-        for key, value in fields.items():
-            if isinstance(value, Mapping) and re.search(r"\d", key):
+def _walk(node: Any, path: tuple[str, ...], above: frozenset[str]) -> Iterator[Known]:
+    if isinstance(node, list):
+        for one in cast("list[Any]", node):
+            yield from _walk(one, path, above)
+        return
+    if not isinstance(node, Mapping):
+        return
+    fields = cast("Mapping[str, Any]", node)
+    scalars = {k: v for k, v in fields.items() if not isinstance(v, Mapping | list)}
+    within = above | {str(v) for v in scalars.values()}
+    label = stems(" ".join(str(v) for k, v in scalars.items() if _LABEL.search(k)).replace("-", " "))
+    for key, value in fields.items():
+        if isinstance(value, Mapping):
+            if re.search(r"\d", key):
                 # {"credit_card_12": {...}}: the key is the record's id.
                 context = _words(cast("Any", value)) | stems(key.replace("_", " "))
-                yield _known(key, (*path, "id"), context)
-            if isinstance(value, Mapping | list):
-                if isinstance(value, list) and all(not isinstance(v, Mapping | list) for v in cast("list[Any]", value)):
-                    for one in cast("list[Any]", value):
-                        yield _known(str(one), (*path, key), frozenset())
-                else:
-                    yield from _walk(value, (*path, key))
-            elif value is not None:
-                yield _known(str(value), (*path, key), words)
-    elif isinstance(node, list):
-        for one in cast("list[Any]", node):
-            yield from _walk(one, path)
+                yield _known(key, (*path, "id"), context, frozenset(), above)
+            yield from _walk(value, (*path, key), within)
+        elif isinstance(value, list):
+            for one in cast("list[Any]", value):
+                if not isinstance(one, Mapping | list):
+                    yield _known(str(one), (*path, key), frozenset(), frozenset(), within)
+            yield from _walk(value, (*path, key), within)
+        elif value is not None:
+            yield _known(str(value), (*path, key), _words(fields), label, within)
 
 
-def _known(value: str, path: tuple[str, ...], context: frozenset[str]) -> Known:
+_LABEL = re.compile(r"name|title|label|product$", re.I)
+
+
+def _known(
+    value: str,
+    path: tuple[str, ...],
+    context: frozenset[str],
+    label: frozenset[str],
+    within: frozenset[str],
+) -> Known:
     key = tuple(stem(w) for w in words_of(path[-1]))
-    above = {stem(w) for part in path for w in words_of(part)}
-    return Known(value, frozenset(above), key, path, context - stems(value))
+    above = frozenset(stem(w) for part in path for w in words_of(part))
+    own = stems(value)
+    return Known(value, above, key, context - own, label - own - _DULL, within)
 
 
 def _words(node: Any) -> frozenset[str]:
@@ -96,23 +112,49 @@ def candidates(field: Field, everything: Sequence[Known]) -> list[Known]:
     return []
 
 
-def pointed_at(field: Field, text: str, everything: Sequence[Known]) -> list[JsonValue]:
-    """The values of the field's kind that the text means: by a word only their record has, or as what is on file."""
+def pointed_at(
+    field: Field, text: str, everything: Sequence[Known], chosen: Sequence[JsonValue] = ()
+) -> list[JsonValue]:
+    """The values of the field's kind that the text means: by words only their record has, or as what is on file.
+
+    ``chosen`` values narrow the search to the records they stand in: an item of the chosen order."""
     offered = candidates(field, everything)
+    held = {str(v) for v in chosen if isinstance(v, str)}
+    offered = [one for one in offered if one.within & held] or offered
     if not offered:
         return []
-    said = stems(text.replace("-", " ")) | stems(text)
-    said -= _DULL
-    scores = {one.value: len((one.context - _DULL) & said) for one in offered}
-    best = max(scores.values())
-    winners = [value for value, score in scores.items() if score == best]
-    if best and len(winners) == 1:
-        return [winners[0]]
-    if best and field.many:
-        return []
+    said = (stems(text.replace("-", " ")) | stems(text)) - _DULL
+    if field.many and field.kind not in ("email", "phone"):
+        return _labelled(offered, said)
+    words: dict[str, frozenset[str]] = {}
+    for one in offered:
+        words[one.value] = words.get(one.value, frozenset()) | (one.context - _DULL)
+    address = field.kind == "place" and "address" not in stems(text)
+    if len(words) > 1 and not address:
+        shared = frozenset[str].intersection(*words.values())
+        scores = {value: len((own - shared) & said) for value, own in words.items()}
+        best = max(scores.values())
+        winners = [value for value, score in scores.items() if score == best]
+        return [winners[0]] if best and len(winners) == 1 else []
     names_it = bool((field.cues | {field.kind}) & stems(text)) or any(
         part in stems(text) for one in offered for part in one.name
     )
-    if len(scores) == 1 and _ON_FILE.search(text) and names_it:
+    if len(words) == 1 and _ON_FILE.search(text) and names_it:
         return [offered[0].value]
     return []
+
+
+def _labelled(offered: Sequence[Known], said: frozenset[str]) -> list[JsonValue]:
+    """The records whose names are said; of several with the same name the one whose other words are said too."""
+    named = [one for one in offered if one.label and one.label <= said]
+    groups: dict[frozenset[str], list[Known]] = {}
+    for one in named:
+        groups.setdefault(one.label, []).append(one)
+    found: list[JsonValue] = []
+    for label, alike in groups.items():
+        if any(label < other for other in groups):
+            continue
+        ranked = sorted({o.value: len((o.context - _DULL) & said) for o in alike}.items(), key=lambda r: -r[1])
+        if len(ranked) == 1 or ranked[0][1] > ranked[1][1]:
+            found.append(ranked[0][0])
+    return found

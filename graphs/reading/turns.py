@@ -24,6 +24,8 @@ class Reading:
     #: Fields for which the message holds several values and does not say which: no model may choose.
     unsettled: set[str] = field(default_factory=set[str])
     claimed: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
+    #: Where options were said: no names or towns, though their words may stand inside an amount.
+    worded: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
 
     def take(self, one: Field, spans: Sequence[Span]) -> None:
         """One span's value, or all of them where the field is a list."""
@@ -38,7 +40,7 @@ class Reading:
                 return
         listed: list[JsonValue] = [s.value for s in distinct(usable)]
         self.values[one.name] = listed if one.many else usable[0].value
-        self.claim(spans)
+        (self.worded if one.choices else self.claimed).extend((s.start, s.end) for s in spans)
 
     def claim(self, spans: Iterable[Span]) -> None:
         self.claimed += [(s.start, s.end) for s in spans]
@@ -244,7 +246,7 @@ def _read_places(found: Reading, group: Sequence[Field], text: str, asked: froze
     parts = values.places(text)
     for one in group:
         span = parts.get(values.part_of_place(one))
-        if span is not None and free([span], found.claimed):
+        if span is not None and free([span], [*found.claimed, *found.worded]):
             found.take(one, [span])
 
 

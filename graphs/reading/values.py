@@ -124,7 +124,7 @@ def part_of_name(field: Field, full: str) -> str | None:
 
 _UNIT = r"(?:apt\.?|apartment|suite|unit|floor|flat|ste\.?|#)\s*\w+"
 _US_ADDRESS = re.compile(
-    rf"(?P<street>\d+\w*\s+[^,\d][^,]*?)(?:,?\s+(?P<unit>{_UNIT}))?,\s*(?P<city>[^\d,]+?),\s*(?P<state>[A-Z]{{2}}|[A-Z][a-z]+(?: [A-Z][a-z]+)?)\b,?\s*"
+    rf"(?<![\w#-])(?P<street>\d+\w?\s+[^\W\d][^,;?!\n\d]*?)(?:,?\s+(?P<unit>{_UNIT}))?,\s*(?P<city>[^\d,]+?),\s*(?P<state>[A-Z]{{2}}|[A-Z][a-z]+(?: [A-Z][a-z]+)?)\b,?\s*"
     rf"(?P<zip>\d{{5}}(?:-\d{{4}})?)(?:,\s*(?P<country>[A-Z][\w.]+(?: [A-Z]\w+)?))?",
     re.I,
 )

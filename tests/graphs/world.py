@@ -106,7 +106,7 @@ class ScriptedEncoder:
         if head == "intent":
             intent, probability = self.intents.get(text, ("out_of_scope", 0.9))
             return a_choice(intent, probability, INTENTS.names, "encoder")
-        if head == "consequence":
+        if head in ("consequence", "outcome"):
             raise ModelUnavailable("There is no such head here.")
         table, option, other = {
             "frustration": (self.frustrated, "frustrated", "calm"),

@@ -53,7 +53,7 @@ RefundReason = Literal["damaged", "late", "wrong_item", "not_as_described", "unw
 #: How customers put each reason; without such words, or some that mean the same, no reason is taken down.
 REASONS_SAID: dict[str, JsonValue] = {
     "damaged": [
-        "broken", "broke", "is torn", "ripped", "leaks", "leaking", "has a hole", "defective", "faulty", "scratched",
+        "broken", "broke", "torn", "ripped", "leaks", "leaking", "has a hole", "defective", "faulty", "scratched",
         "cracked", "dented", "in pieces", "fell apart", "stopped working", "does not work", "doesn't work", "not working",
         "a defect", "bent",
     ],
