@@ -46,7 +46,11 @@ def target_of(given: str | Mapping[str, Any], operations: Mapping[str, Operation
     if not isinstance(name, str) or not name.strip():
         raise ValueError("operation: needs a name")
     schema = next(
-        (described[key] for key in ("parameters", "input_schema", "inputSchema") if key in described),
+        (
+            described[key]
+            for key in ("parameters", "input_schema", "inputSchema")
+            if key in described
+        ),
         {},
     )
     if isinstance(schema, list):
@@ -58,7 +62,9 @@ def target_of(given: str | Mapping[str, Any], operations: Mapping[str, Operation
 
 def _listed(parameters: Sequence[Any], docstring: str) -> dict[str, Any]:
     """The JSON schema of ``[{"name", "type": "List[str]", "required"}]``, described by a docstring's Args."""
-    told = dict(re.findall(r"^[ \t]+(\w+)(?: \([^)]*\))?:[ \t]*(.+(?:\n\s{8,}.+)*)", docstring, re.M))
+    told = dict(
+        re.findall(r"^[ \t]+(\w+)(?: \([^)]*\))?:[ \t]*(.+(?:\n\s{8,}.+)*)", docstring, re.M)
+    )
     properties: dict[str, Any] = {}
     required: list[str] = []
     for one in parameters:
@@ -84,14 +90,14 @@ def _typed(python: str) -> dict[str, Any]:
     return {"type": _PYTHON_TYPES.get(python.strip(), "string")}
 
 
-def seen_from(
-    today: str | None, timezone: str | None, locale: str | None, now: datetime
-) -> When:
+def seen_from(today: str | None, timezone: str | None, locale: str | None, now: datetime) -> When:
     """The customer's place in time: their day, their time zone where it is known, their order of day and month."""
     try:
         zone = ZoneInfo(timezone) if timezone else None
     except (ZoneInfoNotFoundError, ValueError) as error:
-        raise ValueError(f"timezone: {timezone!r} is no time zone, such as Europe/Berlin") from error
+        raise ValueError(
+            f"timezone: {timezone!r} is no time zone, such as Europe/Berlin"
+        ) from error
     moment = now.astimezone(zone) if zone is not None else now
     if today is not None:
         moment = _given(today, zone)
@@ -104,7 +110,9 @@ def _given(today: str, zone: ZoneInfo | None) -> datetime:
             return datetime.combine(date.fromisoformat(today), time(12), tzinfo=zone)
         moment = datetime.fromisoformat(today)
     except ValueError as error:
-        raise ValueError(f"today: {today!r} is no day, such as 2026-11-20, and no moment") from error
+        raise ValueError(
+            f"today: {today!r} is no day, such as 2026-11-20, and no moment"
+        ) from error
     if moment.tzinfo is None:
         return moment.replace(tzinfo=zone)
     return moment.astimezone(zone) if zone is not None else moment

@@ -262,9 +262,7 @@ def evaluated_step(asked: EvaluatorInput) -> Step:
 
     first, _, note = asked.result.strip().partition(" ")
     status = _STATUSES.get(first.casefold().rstrip(":,."))
-    return Step(
-        name=asked.step, status=status or "done", note=note if status else asked.result
-    )
+    return Step(name=asked.step, status=status or "done", note=note if status else asked.result)
 
 
 @asynccontextmanager

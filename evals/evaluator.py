@@ -192,7 +192,9 @@ async def measure(folder: Path, progress: Progress = quiet) -> Report:
     report.tables += [table, _misses(played), _tiers(played)]
     report.figures += [
         Figure("right decisions, kept part", 100 * accuracy(kept), "%", at_least(85)),
-        Figure("right decisions, dev part", 100 * accuracy([o for o in played if o.part == "dev"]), "%"),
+        Figure(
+            "right decisions, dev part", 100 * accuracy([o for o in played if o.part == "dev"]), "%"
+        ),
         Figure("decision, p50", percentile([o.ms for o in played], 0.5), "ms"),
         Figure("decision, p95", percentile([o.ms for o in played], 0.95), "ms"),
     ]

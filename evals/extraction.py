@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import yaml
 
 from app.config import Settings
 from app.extracting import Target, extracted, seen_from, target_of
 from app.wiring import open_models
-from evals.figures import Figure, Report, Table, at_least, at_most, percentile
+from evals import tau2
+from evals.figures import Figure, NotPossible, Report, Table, at_least, at_most, percentile
 from evals.scenarios import CASES, Case
 from evals.world import Folders, Progress, quiet
 from graphs.extraction import numbers, prompt_for, schema_for
@@ -48,7 +50,8 @@ class Asked(Case):
     @property
     def said(self) -> list[tuple[bool, str]]:
         turns = [(one.startswith("user:"), one.partition(": ")[2]) for one in self.history]
-        return [*turns, (True, self.text)]
+        # A dialogue that is given whole has its last words among the others.
+        return turns if (True, self.text) in turns else [*turns, (True, self.text)]
 
     @property
     def source(self) -> str:
@@ -109,9 +112,7 @@ class Graded:
         return self.right + len(self.wrong) + len(self.invented)
 
 
-def grade(
-    case: Asked, target: Target, part: Part, answer: Mapping[str, Any], ms: float
-) -> Graded:
+def grade(case: Asked, target: Target, part: Part, answer: Mapping[str, Any], ms: float) -> Graded:
     """Compare an answer with what is wanted; free text regardless of case and edge punctuation."""
     found = Graded(case.id, case.source, part, ms=ms)
     wanted, given = _flat(case.want), _flat(answer["arguments"])
@@ -146,7 +147,9 @@ def same(value: Any, wanted: Any) -> bool:
     if isinstance(wanted, Mapping):
         return any(same(value, one) for one in wanted["any"])
     if isinstance(value, list) and isinstance(wanted, list):
-        return len(value) == len(wanted) and all(same(a, b) for a, b in zip(value, wanted, strict=True))
+        return len(value) == len(wanted) and all(
+            same(a, b) for a, b in zip(value, wanted, strict=True)
+        )
     if isinstance(value, bool) or isinstance(wanted, bool):
         return value is wanted
     if isinstance(value, str) and isinstance(wanted, str):
@@ -162,7 +165,16 @@ def heard(value: Any, one: Field | None, case: Asked) -> bool:
     """Does a copied value stand in what the customer said, in their records, or among what they picked from?"""
     if isinstance(value, list):
         return all(heard(v, one, case) for v in value)
-    if one is None or one.kind not in ("text", "name", "place", "email", "phone", "url", "code", "record"):
+    if one is None or one.kind not in (
+        "text",
+        "name",
+        "place",
+        "email",
+        "phone",
+        "url",
+        "code",
+        "record",
+    ):
         return True
     words = " ".join([case.text, *case.history, json.dumps(case.records, ensure_ascii=False)])
     if one.record is not None:
@@ -196,7 +208,9 @@ def model_only(small: SmallModel) -> Answers:
         wanted = target.fields
         try:
             filled = await small.fill(
-                "extractor", prompt_for(target.name, wanted, text), schema_for(target.name, wanted, text)
+                "extractor",
+                prompt_for(target.name, wanted, text),
+                schema_for(target.name, wanted, text),
             )
         except PortError:
             return {"arguments": {}, "missing": [], "refused": {}}
@@ -237,6 +251,41 @@ class Totals:
     p95: float
 
 
+async def play_calls(answers_of: Answers, data: Path, progress: Progress) -> list[Graded]:
+    """The calls of tau2's retail dialogues, with everything the desk had looked up as the customer's records."""
+    described = tau2.tools(data)
+    listed = tau2.calls(data)
+    graded: list[Graded] = []
+    for place, call in enumerate(listed):
+        progress("Playing tau2's calls", place, len(listed))
+        case = Asked(
+            id=call.id,
+            op=call.tool,
+            text=[text for who, text in call.said if who][-1],
+            history=tuple(f"{'user' if who else 'assistant'}: {text}" for who, text in call.said),
+            want=call.arguments,
+            locale="en-US",
+            records=list(call.records),
+        )
+        target = target_of(described[call.tool], {})
+        started = time.perf_counter()
+        answer = await answers_of(case, target)
+        ms = (time.perf_counter() - started) * 1000
+        listed_alike = {**answer, "arguments": _sorted(answer["arguments"])}
+        wanted = case.model_copy(update={"want": _sorted(case.want)})
+        found = grade(wanted, target, "kept" if call.kept else "dev", listed_alike, ms)
+        found.source = call.tool
+        graded.append(found)
+    return graded
+
+
+def _sorted(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Lists of ids in one order: which item comes first says nothing."""
+    return {
+        k: sorted(cast("list[str]", v)) if isinstance(v, list) else v for k, v in values.items()
+    }
+
+
 def totals(graded: Sequence[Graded]) -> Totals:
     right = sum(g.right for g in graded)
     given = sum(g.given for g in graded)
@@ -252,3 +301,113 @@ def totals(graded: Sequence[Graded]) -> Totals:
         p50=percentile(times, 0.5),
         p95=percentile(times, 0.95),
     )
+
+
+# --- the report ---------------------------------------------------------------------------------
+
+_COLUMNS = (
+    "part", "cases", "field F1", "exact", "invented", "not said", "refusals right", "p50 ms", "p95 ms",
+)  # fmt: skip
+
+
+def _row(name: str, part: str, graded: Sequence[Graded]) -> tuple[str, ...]:
+    if not graded:
+        return (name, part, "0", *("" for _ in _COLUMNS[2:]))
+    t = totals(graded)
+    shares = (f"{t.f1:.3f}", f"{t.exact:.3f}", f"{t.invented:.3f}", str(t.unheard))
+    return (name, part, str(t.cases), *shares, f"{t.refusals:.3f}", f"{t.p50:.1f}", f"{t.p95:.1f}")
+
+
+def _by_part(name: str, graded: Sequence[Graded]) -> list[tuple[str, ...]]:
+    """A row for each part that was played."""
+    parts: tuple[Part, ...] = ("dev", "kept")
+    return [
+        _row(name, part, of_part)
+        for part in parts
+        if (of_part := [one for one in graded if one.part == part])
+    ]
+
+
+def _misses(graded: Sequence[Graded]) -> Table:
+    table = Table("Misses", ("part", "case", "wrong", "lost", "invented"))
+    for one in graded:
+        if not one.exact or one.unheard or not one.refused_ok:
+            wrong = ", ".join(f"{n}: {got!r} for {want!r}" for n, (got, want) in one.wrong.items())
+            table.rows.append(
+                (
+                    one.part,
+                    one.id,
+                    wrong,
+                    ", ".join(one.lost),
+                    ", ".join(map(str, one.invented.items())),
+                )
+            )
+    return table
+
+
+async def measure(
+    folder: Path, part: Part | None, data: Path | None, progress: Progress = quiet
+) -> Report:
+    report = Report("extraction")
+    cases = load_cases().of(part)
+    async with open_models(Settings(data_dir=folder)) as models:
+        await models.encoder.embed(["warm"])
+        role = whole(models.small, models.encoder)
+        played = await play(role, cases, progress)
+        rules = await play(whole(None, None), cases, progress, "Rules alone")
+        rules_and_encoder = await play(whole(None, models.encoder), cases, progress, "No model")
+        alone = await play(model_only(models.small), cases, progress, "Model alone")
+        ways = Table("Ways to read", ("way", *_COLUMNS))
+        for name, graded in (
+            ("the role", played),
+            ("rules alone", rules),
+            ("rules and encoder", rules_and_encoder),
+            ("adapter alone", alone),
+        ):
+            ways.rows += _by_part(name, graded)
+        sources = Table("The role, by source", ("source", *_COLUMNS))
+        for source in ("own operations", "foreign schemas"):
+            sources.rows += _by_part(source, [one for one in played if one.source == source])
+        report.tables += [ways, sources, _misses(played)]
+        if data is not None:
+            try:
+                calls = await play_calls(role, data, progress)
+            except NotPossible as reason:
+                report.notes.append(f"tau2's calls were not played: {reason}")
+            else:
+                report.tables.append(_of_calls(calls))
+                report.figures += _figures("tau2 retail, ", calls, None)
+        else:
+            report.notes.append(f"tau2's calls were not played. {tau2.HOW}")
+    kept = [one for one in played if one.part == "kept"] or played
+    report.figures = [*_figures("", kept, 0.9), *report.figures]
+    return report
+
+
+def _figures(what: str, graded: Sequence[Graded], f1: float | None) -> list[Figure]:
+    t = totals(graded)
+    return [
+        Figure(f"{what}field F1", 100 * t.f1, "%", at_least(100 * f1) if f1 else None),
+        Figure(f"{what}exact", 100 * t.exact, "%"),
+        Figure(f"{what}values for what was not said", 100 * t.invented, "%"),
+        Figure(f"{what}copied values that nobody said", t.unheard, "", at_most(0)),
+    ]
+
+
+def _of_calls(graded: Sequence[Graded]) -> Table:
+    table = Table("tau2 retail, by tool", ("tool", *_COLUMNS))
+    for tool in sorted({one.source for one in graded}):
+        table.rows += _by_part(tool, [one for one in graded if one.source == tool])
+    table.rows += _by_part("all", graded)
+    return table
+
+
+def run(
+    folders: Folders, progress: Progress = quiet, *, part: str = "all", data: Path | None = None
+) -> Report:
+    """``part``: dev, kept or all."""
+    if part not in ("dev", "kept", "all"):
+        raise NotPossible(f"--part {part}: is not dev, kept or all.")
+    chosen = cast("Part | None", None if part == "all" else part)
+    with tempfile.TemporaryDirectory() as folder:
+        return asyncio.run(measure(Path(folder), chosen, data, progress))

@@ -57,7 +57,9 @@ def calls(data: Path) -> list[Call]:
             for number, (tool, arguments) in enumerate(heard.take(speaker, text)):
                 name = f"{place}-{len(heard.said)}-{number}-{tool}"
                 found.append(
-                    Call(name, tool, tuple(heard.said), heard.known_before, arguments, place % 3 == 2)
+                    Call(
+                        name, tool, tuple(heard.said), heard.known_before, arguments, place % 3 == 2
+                    )
                 )
     return found
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, cast
+from typing import Any
 
 from pydantic import BaseModel, JsonValue, ValidationError
 
@@ -208,8 +208,7 @@ def _read_number(
 _POSTCODE = re.compile(r"\s+[A-ZÄÖÜ]\w")
 #: What is left of a message when all values are taken out and it still says nothing.
 _EMPTY_WORDS = frozenset(
-    "a an the my our i i'd i'm we you it is please pls can could would will want need like to for of on at in and or me hi "
-    "hello hey thanks thank order number no not but wait sorry meant mean actually yes make that this one about with from".split()
+    ["a", "an", "the", "my", "our", "i", "i'd", "i'm", "we", "you", "it", "is", "please", "pls", "can", "could", "would", "will", "want", "need", "like", "to", "for", "of", "on", "at", "in", "and", "or", "me", "hi", "hello", "hey", "thanks", "thank", "order", "number", "no", "not", "but", "wait", "sorry", "meant", "mean", "actually", "yes", "make", "that", "this", "one", "about", "with", "from"]
 )
 
 
@@ -379,7 +378,9 @@ def supported(
         else:
             taken[name] = value.strip(" .,;:!?") if isinstance(value, str) else value
     for name in [n for n in taken if known[n].record is not None]:
-        if _stands_only_in(str(taken[name]), known[name], [v for n, v in taken.items() if n != name]):
+        if _stands_only_in(
+            str(taken[name]), known[name], [v for n, v in taken.items() if n != name]
+        ):
             refused[name] = "is part of another value"
             del taken[name]
     return taken, refused
@@ -402,12 +403,12 @@ def _unsupported(one: Field, value: JsonValue, text: str) -> str:
         return "is not in the customer's words"
     if not {w.casefold() for w in re.findall(r"\w{2,}", str(value))} - _EMPTY_WORDS:
         return "says nothing"
-    return "" if one.question or _plausible(one, str(value)) else "is not this field's kind of value"
+    return (
+        "" if one.question or _plausible(one, str(value)) else "is not this field's kind of value"
+    )
 
 
-def without_others(
-    one: Field, value: str, text: str, claimed: Sequence[tuple[int, int]]
-) -> str:
+def without_others(one: Field, value: str, text: str, claimed: Sequence[tuple[int, int]]) -> str:
     """A copied run up to where another field's value begins; an address keeps its numbers."""
     start = text.find(value)
     if start < 0 or (one.copied and looks_like_address(value)):
@@ -439,7 +440,9 @@ def _plausible(one: Field, value: str) -> bool:
 
 def _stands_only_in(number: str, one: Field, others: Sequence[JsonValue]) -> bool:
     """Is a record number nothing but the digits of a value that was copied, as a postcode is?"""
-    return any(number in sum(numbers(one.record or "", str(v)), []) for v in others if isinstance(v, str))
+    return any(
+        number in sum(numbers(one.record or "", str(v)), []) for v in others if isinstance(v, str)
+    )
 
 
 def checked(

@@ -500,9 +500,7 @@ def in_moves(read: Choice, left: int) -> Choice:
     }
     probabilities = dict.fromkeys(EVALUATIONS, 0.0)
     probabilities |= {moves[outcome]: p for outcome, p in read.probabilities.items()}
-    return read.model_copy(
-        update={"option": moves[read.option], "probabilities": probabilities}
-    )
+    return read.model_copy(update={"option": moves[read.option], "probabilities": probabilities})
 
 
 _RESULTS = {"done": "ok", "failed": "error", "pending": "pending", "skipped": "skipped"}

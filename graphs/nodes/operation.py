@@ -16,7 +16,7 @@ from graphs.state import Draft, Extraction, Next, Pending, SupportState
 from tools.domain import Action, Decision, Operation, OperationFailed, Outcome, Preview
 from tools.numbers import means_newest
 from tools.policy import facts_about
-from tools.ports import BackendUnavailable, PortError
+from tools.ports import BackendUnavailable
 
 
 async def extract(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:

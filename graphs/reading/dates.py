@@ -39,9 +39,7 @@ _WEEKDAYS |= {name[:3]: n for name, n in _WEEKDAYS.items()} | {"tues": 1, "thur"
 _MONTHS = {name.casefold(): n for n, name in enumerate(calendar.month_name) if name}
 _MONTHS |= {name[:3]: n for name, n in _MONTHS.items()} | {"sept": 9}
 _NUMBER = r"(?:\d{1,3}|" + "|".join(sorted(NUMBER_WORDS, key=len, reverse=True)) + r")"
-_WEEKDAY = (
-    r"(?:mon|tues?|wed(?:nes)?|thu(?:rs?)?|fri|sat(?:ur)?|sun)(?:day)?s?"
-)
+_WEEKDAY = r"(?:mon|tues?|wed(?:nes)?|thu(?:rs?)?|fri|sat(?:ur)?|sun)(?:day)?s?"
 _MONTH = (
     r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|"
     r"sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)\.?"
@@ -74,7 +72,8 @@ _SPOKEN = re.compile(
     re.I,
 )
 _IN = re.compile(
-    rf"\b(?:in|within)\s+(?P<n>a|an|{_NUMBER}|a couple of)\s+(?P<unit>{_UNIT})(?:['’]?\s+time)?\b", re.I
+    rf"\b(?:in|within)\s+(?P<n>a|an|{_NUMBER}|a couple of)\s+(?P<unit>{_UNIT})(?:['’]?\s+time)?\b",
+    re.I,
 )
 _FROM_NOW = re.compile(
     rf"\b(?P<n>a|an|{_NUMBER})\s+(?P<unit>{_UNIT})\s+(?P<from>from|after)\s+"
@@ -91,7 +90,9 @@ _EDGE = re.compile(
     r"(?P<unit>month|year)\b",
     re.I,
 )
-_SAID_MONTH = re.compile(rf"\b(?P<edge>end|last day|beginning|start|first day) of (?P<mon>{_MONTH})\b", re.I)
+_SAID_MONTH = re.compile(
+    rf"\b(?P<edge>end|last day|beginning|start|first day) of (?P<mon>{_MONTH})\b", re.I
+)
 
 
 def days(text: str, when: When, *, past: bool = False) -> list[Span]:
@@ -100,9 +101,7 @@ def days(text: str, when: When, *, past: bool = False) -> list[Span]:
     A day that does not exist or could be read in two ways comes without a value and says why."""
     found: list[Span] = []
     for read in _READERS:
-        found += free(
-            read(text, when, past), ((one.start, one.end) for one in found)
-        )
+        found += free(read(text, when, past), ((one.start, one.end) for one in found))
     return sorted(found, key=lambda one: one.start)
 
 
@@ -216,7 +215,7 @@ def _span(m: re.Match[str], make: object, *, end: int | None = None) -> Span:
     try:
         day: date = make()  # type: ignore[operator]
     except ValueError:
-        return Span(None, m.start(), stop, why=f"there is no {m.string[m.start():stop].strip()}")
+        return Span(None, m.start(), stop, why=f"there is no {m.string[m.start() : stop].strip()}")
     return Span(day.isoformat(), m.start(), stop)
 
 
@@ -246,7 +245,7 @@ def _day_number(name: str) -> int:
 
 
 def _weekday(day: int, which: str, when: When) -> date:
-    """"Friday" and "this Friday": the first after today; "next Friday": next week's; "last": the one before today."""
+    """ "Friday" and "this Friday": the first after today; "next Friday": next week's; "last": the one before today."""
     today = when.today
     if which == "next":
         return today + timedelta(days=7 - today.weekday() + day)
@@ -295,9 +294,7 @@ _WORDY = re.compile(
     re.I,
 )
 _LATE = re.compile(r"\b(?:evening|afternoon|tonight|night)\b", re.I)
-_IN_HOURS = re.compile(
-    rf"\bin\s+(?P<n>an?|half an|{_NUMBER})\s+(?P<unit>hour|minute)s?\b", re.I
-)
+_IN_HOURS = re.compile(rf"\bin\s+(?P<n>an?|half an|{_NUMBER})\s+(?P<unit>hour|minute)s?\b", re.I)
 
 
 def times(text: str) -> list[Span]:

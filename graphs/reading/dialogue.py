@@ -104,9 +104,11 @@ async def _hear(
         if value is not None:
             found.take(one.name, [value] if one.many else value)
             chosen.add(one.name)
+    # A whole address, and not just a town that was mentioned.
+    whole = sum(by_name[name].kind == "place" for name in heard.taken) > 2
     for name, value in heard.taken.items():
         one = by_name[name]
-        if name in chosen or not _may_replace(found, one, text, asked):
+        if name in chosen or not (whole or _may_replace(found, one, text, asked)):
             continue
         held = found.values.get(name)
         if one.many and isinstance(held, list) and isinstance(value, list) and _MORE.search(text):
@@ -124,7 +126,9 @@ async def _hear(
         itself = reply_itself(one, text) if one.kind in ("text", "place", "name") else None
         if itself is not None and not (one.name in found.values and not corrects(text)):
             found.take(name, itself.value)
-    found.refused |= {n: why for n, why in heard.refused.items() if n not in found.values or n in asked}
+    found.refused |= {
+        n: why for n, why in heard.refused.items() if n not in found.values or n in asked
+    }
     found.refused = {n: why for n, why in found.refused.items() if n not in heard.taken}
 
 

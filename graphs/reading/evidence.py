@@ -42,7 +42,10 @@ def phrase_spans(phrase: str, text: str) -> list[tuple[int, int]]:
     wanted = [stem(w) for w in re.findall(r"[\w'’%]+", phrase.casefold())]
     if not wanted:
         return []
-    said = [(stem(m[0].replace("’", "'")), m.start(), m.end()) for m in re.finditer(r"[\w'’%]+", text.casefold())]
+    said = [
+        (stem(m[0].replace("’", "'")), m.start(), m.end())
+        for m in re.finditer(r"[\w'’%]+", text.casefold())
+    ]
     return [
         (said[at][1], said[at + len(wanted) - 1][2])
         for at in range(len(said) - len(wanted) + 1)
@@ -98,7 +101,10 @@ def _related(said: str, wanted: str) -> bool:
     """The same stem, or long words with the same beginning: "injured" and "injury"."""
     if said == wanted:
         return True
-    same = next((i for i, (a, b) in enumerate(zip(said, wanted, strict=False)) if a != b), min(len(said), len(wanted)))
+    same = next(
+        (i for i, (a, b) in enumerate(zip(said, wanted, strict=False)) if a != b),
+        min(len(said), len(wanted)),
+    )
     return same >= 5 and same >= 0.75 * max(len(said), len(wanted))
 
 
@@ -119,9 +125,30 @@ def _longest(spans: Sequence[Span]) -> list[Span]:
     ]
 
 
-_DULL = {"is", "has", "have", "want", "wants", "with", "be", "whether", "should", "send", "enable", "include", "get", "the", "allow", "needs", "add", "use"}
+_DULL = {
+    "is",
+    "has",
+    "have",
+    "want",
+    "wants",
+    "with",
+    "be",
+    "whether",
+    "should",
+    "send",
+    "enable",
+    "include",
+    "get",
+    "the",
+    "allow",
+    "needs",
+    "add",
+    "use",
+}
 _ON = re.compile(r"\b(?:switch(?:ed)?|turn(?:ed)?)\s+(?P<way>on|off)\b", re.I)
-_QUESTION = re.compile(r"\b(?:is|are|does|do|did|was|has|have|can|could|will|what|which|how)\b[^.!?]*\?", re.I)
+_QUESTION = re.compile(
+    r"\b(?:is|are|does|do|did|was|has|have|can|could|will|what|which|how)\b[^.!?]*\?", re.I
+)
 
 
 def flag_in(field: Field, text: str) -> Span | None:
@@ -133,7 +160,9 @@ def flag_in(field: Field, text: str) -> Span | None:
         if _asked_about(text, start):
             continue
         found = Span(not denied(text, start, end), start, end)
-    for start, end in (s for w in ("in", "un", "non", "de") for s in phrase_spans(w + phrase, text)):
+    for start, end in (
+        s for w in ("in", "un", "non", "de") for s in phrase_spans(w + phrase, text)
+    ):
         found = Span(denied(text, start, end), start, end)
     if found is None and phrase in ("active", "enabled") and (m := _ON.search(text)):
         found = Span(m["way"].casefold() == "on", m.start(), m.end())
@@ -143,12 +172,16 @@ def flag_in(field: Field, text: str) -> Span | None:
 def _asked_about(text: str, start: int) -> bool:
     """Is it in a question about how things are? "can I have breakfast?" is a wish, "is breakfast included?" is not."""
     return any(
-        m.start() <= start < m.end() and re.match(r"(?:is|are|does|was|what|which|how)\b", m[0], re.I)
+        m.start() <= start < m.end()
+        and re.match(r"(?:is|are|does|was|what|which|how)\b", m[0], re.I)
         for m in _QUESTION.finditer(text)
     )
 
 
-_YES = re.compile(r"^\s*(?:yes|yeah|yep|yup|sure|ok(?:ay)?|please do|of course|correct|right|exactly|that'?s (?:it|right|the one)|affirmative|absolutely)\b", re.I)
+_YES = re.compile(
+    r"^\s*(?:yes|yeah|yep|yup|sure|ok(?:ay)?|please do|of course|correct|right|exactly|that'?s (?:it|right|the one)|affirmative|absolutely)\b",
+    re.I,
+)
 _NO = re.compile(r"^\s*(?:no|nope|nah|not? thanks?|never|don'?t)\b", re.I)
 
 
@@ -174,4 +207,13 @@ def meaning_of(option: Option, field: Field) -> list[str]:
     return [*said, option.meaning] if option.meaning else said
 
 
-__all__ = ["clauses", "denied", "flag_in", "heads_in", "meaning_of", "options_in", "phrase_spans", "said_yes"]
+__all__ = [
+    "clauses",
+    "denied",
+    "flag_in",
+    "heads_in",
+    "meaning_of",
+    "options_in",
+    "phrase_spans",
+    "said_yes",
+]

@@ -42,6 +42,7 @@ class Field:
     pattern: str | None = None
     shapes: tuple[str, ...] = ()  #: Patterns made of the examples a schema gives.
     hash_first: bool = False  #: Written with a leading # that people leave out.
+    blank: bool = False  #: The schema shows '' as a value: nothing to say is something to write.
     many: bool = False  #: A list of such values.
     cues: frozenset[str] = field(default=frozenset())
     side: Literal["from", "to", ""] = ""  #: Which end of "from A to B" it is.
@@ -73,9 +74,7 @@ class Field:
 # --- words --------------------------------------------------------------------------------------
 
 _STOP = frozenset(
-    "the a an of or to for in on at is be it its this that which what who whom with and by as such from will are was "
-    "if not no any whether customer customers user value string id ids number please should must has have e g eg "
-    "number there beginning careful new current optional given first last symbol day date time name".split()
+    ["the", "a", "an", "of", "or", "to", "for", "in", "on", "at", "is", "be", "it", "its", "this", "that", "which", "what", "who", "whom", "with", "and", "by", "as", "such", "from", "will", "are", "was", "if", "not", "no", "any", "whether", "customer", "customers", "user", "value", "string", "id", "ids", "number", "please", "should", "must", "has", "have", "e", "g", "eg", "number", "there", "beginning", "careful", "new", "current", "optional", "given", "first", "last", "symbol", "day", "date", "time", "name"]
 )
 #: Words that ask for or name the same thing.
 _FAMILIES = (
@@ -133,8 +132,32 @@ def _cues(name: str, description: str) -> frozenset[str]:
 
 # --- from a JSON schema -------------------------------------------------------------------------
 
-_FROM = {"from", "start", "begin", "origin", "departure", "source", "since", "pickup", "arrive", "in"}
-_TO = {"to", "end", "until", "destination", "target", "expire", "expires", "dropoff", "depart", "out", "leave", "finish"}
+_FROM = {
+    "from",
+    "start",
+    "begin",
+    "origin",
+    "departure",
+    "source",
+    "since",
+    "pickup",
+    "arrive",
+    "in",
+}
+_TO = {
+    "to",
+    "end",
+    "until",
+    "destination",
+    "target",
+    "expire",
+    "expires",
+    "dropoff",
+    "depart",
+    "out",
+    "leave",
+    "finish",
+}
 _PAST = re.compile(
     r"birth|born|purchas|bought|placed|charged|paid|deliver(?:ed|y_date)|receiv|happened|occurred|incident|issued|"
     r"last_|previous|invoice_date|order(?:ed)?_(?:on|date)|since",
@@ -154,9 +177,15 @@ _BY_NAME: tuple[tuple[re.Pattern[str], Kind], ...] = (
     (re.compile(r"^(?:street|address_?(?:line)?_?[12]|city|town|state|province|zip|zip_?code|postcode|postal_code|country)$"), "place"),
     (re.compile(r"(?:^|_)(?:id|ids|number|no|code|key|sku|reference|ref|serial|imei|iban|pin)$"), "code"),
 )  # fmt: skip
-_EXAMPLE = re.compile(r"(?:such as|e\.g\.|for example|like|example:?)\s*((?:['\"`][^'\"`]+['\"`](?:\s*(?:,|or|and)\s*)*)+)", re.I)
+_EXAMPLE = re.compile(
+    r"(?:such as|e\.g\.|for example|like|example:?)\s*((?:['\"`][^'\"`]+['\"`](?:\s*(?:,|or|and)\s*)*)+)",
+    re.I,
+)
 _QUOTED = re.compile(r"['\"`]([^'\"`]+)['\"`]")
-_ONE_OF = re.compile(r"\b(?:either|one of|must be|should be|can be)\b[^'\"`]{0,20}((?:['\"`][^'\"`]+['\"`](?:\s*(?:,|/|or|and)\s*)*){2,})", re.I)
+_ONE_OF = re.compile(
+    r"\b(?:either|one of|must be|should be|can be)\b[^'\"`]{0,20}((?:['\"`][^'\"`]+['\"`](?:\s*(?:,|/|or|and)\s*)*){2,})",
+    re.I,
+)
 
 
 def fields_of(schema: Mapping[str, Any]) -> list[Field]:
@@ -205,7 +234,9 @@ def _plain(declared: Any, root: Mapping[str, Any]) -> dict[str, Any]:
     return shape
 
 
-def field_of(name: str, shape: Mapping[str, Any], root: Mapping[str, Any], *, required: bool) -> Field:
+def field_of(
+    name: str, shape: Mapping[str, Any], root: Mapping[str, Any], *, required: bool
+) -> Field:
     """One property as a field; a list by what it lists."""
     own = name.rpartition(".")[2]
     description = str(shape.get("description") or shape.get("title") or "")
@@ -236,6 +267,7 @@ def field_of(name: str, shape: Mapping[str, Any], root: Mapping[str, Any], *, re
         pattern=shape.get("pattern"),
         shapes=shapes,
         hash_first=any(e.startswith("#") for e in examples),
+        blank="''" in description,
         cues=_cues(own, description),
         side="from" if set(parts) & _FROM else "to" if set(parts) & _TO else "",
         past=bool(_PAST.search(snake) or re.search(r"\bbirth|\bpurchase|\bwas (?:charged|bought)", description)),
@@ -284,7 +316,12 @@ def _kind(
 
 def _choices(shape: Mapping[str, Any], description: str) -> Iterator[Option]:
     declared = cast("Mapping[str, Any]", shape.get("x-synonyms") or {})
-    meanings = shape.get("x-enum-descriptions") or shape.get("x-enumDescriptions") or shape.get("enumDescriptions") or {}
+    meanings = (
+        shape.get("x-enum-descriptions")
+        or shape.get("x-enumDescriptions")
+        or shape.get("enumDescriptions")
+        or {}
+    )
     values = cast("list[Any]", shape.get("enum") or [])
     if isinstance(meanings, list):
         meanings = dict(zip(map(str, values), cast("list[Any]", meanings), strict=False))
@@ -299,7 +336,11 @@ def _choices(shape: Mapping[str, Any], description: str) -> Iterator[Option]:
             title = (str(one["title"]),) if one.get("title") else ()
             meaning = str(one.get("description") or "")
             yield Option(one["const"], (spoken(one["const"]), *title, *_phrases(meaning)), meaning)
-    if not values and shape.get("type", "string") == "string" and (m := _ONE_OF.search(description)):
+    if (
+        not values
+        and shape.get("type", "string") == "string"
+        and (m := _ONE_OF.search(description))
+    ):
         for value in _QUOTED.findall(m[1]):
             yield Option(value, (spoken(value),))
 
@@ -367,8 +408,23 @@ def shape_of(example: str) -> str:
 
 def _mixed(parts: Sequence[str]) -> int | None:
     """Where letters and digits begin to follow each other without a pattern, as in pi_3MtwBwLkd."""
-    runs = [place for place in range(len(parts) - 2) if all(p.isalnum() for p in parts[place : place + 3])]
+    runs = [
+        place
+        for place in range(len(parts) - 2)
+        if all(p.isalnum() for p in parts[place : place + 3])
+    ]
     return runs[0] if runs else None
 
 
-__all__ = ["Field", "Kind", "Option", "field_of", "fields_of", "shape_of", "spoken", "stem", "stems", "words_of"]
+__all__ = [
+    "Field",
+    "Kind",
+    "Option",
+    "field_of",
+    "fields_of",
+    "shape_of",
+    "spoken",
+    "stem",
+    "stems",
+    "words_of",
+]

@@ -6,11 +6,8 @@ import re
 
 from graphs.reading.spans import Span
 
-_UNITS = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
-    "sixteen seventeen eighteen nineteen"
-).split()
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+_UNITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"]
+_TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 #: Number words up to ninety-nine, and a dozen.
 NUMBER_WORDS: dict[str, int] = {word: n for n, word in enumerate(_UNITS)}
 NUMBER_WORDS |= {word: 10 * n for n, word in enumerate(_TENS, 2)} | {"dozen": 12}
@@ -85,7 +82,9 @@ def numbers(text: str) -> list[Span]:
 
 def _pronoun(text: str, m: re.Match[str]) -> bool:
     follows = text[m.end() : m.end() + 14].casefold()
-    return bool(_PRONOUN.search(text[: m.start()])) or follows.startswith((" ending", " of ", " with"))
+    return bool(_PRONOUN.search(text[: m.start()])) or follows.startswith(
+        (" ending", " of ", " with")
+    )
 
 
 def _folded(word: str) -> str:

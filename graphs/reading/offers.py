@@ -14,10 +14,30 @@ from graphs.reading import evidence
 from graphs.reading.fields import Field, stem, stems, words_of
 from graphs.reading.spans import Span
 
-_ILLUSTRATION = re.compile(r"\b(?:for example|e\.g\.|such as|looks? like|for instance|like this|example)\b[^.?!\n]*", re.I)
+_ILLUSTRATION = re.compile(
+    r"\b(?:for example|e\.g\.|such as|looks? like|for instance|like this|example)\b[^.?!\n]*", re.I
+)
 _ITEM = re.compile(r"(?:^|\s)\(?\d{1,2}[.)]\s+|\n+|;|,\s+or\s+|\s+or\s+", re.I)
 _ASKS = re.compile(r"[^.!?\n]*(?:[.!]\s*)?\?|[^.!?\n]*:\s*$")
-_DULL_TITLE = {"id", "ids", "number", "no", "code", "key", "is", "the", "of", "last", "first", "new", "to", "at", "on", "in", "four"}
+_DULL_TITLE = {
+    "id",
+    "ids",
+    "number",
+    "no",
+    "code",
+    "key",
+    "is",
+    "the",
+    "of",
+    "last",
+    "first",
+    "new",
+    "to",
+    "at",
+    "on",
+    "in",
+    "four",
+}
 
 
 def asked_by(question: str, fields: Sequence[Field]) -> frozenset[str]:
@@ -34,7 +54,9 @@ def asked_by(question: str, fields: Sequence[Field]) -> frozenset[str]:
     offering = [f for f in fields if f.choices and _mentions(f, last) >= 2]
     if named or offering:
         best = max((len(_title(f) & asked) for f in named), default=0)
-        return frozenset(f.name for f in [*named, *offering] if f in offering or len(_title(f) & asked) == best)
+        return frozenset(
+            f.name for f in [*named, *offering] if f in offering or len(_title(f) & asked) == best
+        )
     # The shop's own questions are recognised word by word; what else is asked there is a yes or no.
     other = [f for f in fields if not f.question]
     scores = {f.name: len((f.cues | _KIND_CUES.get(f.kind, frozenset())) & asked) for f in other}
@@ -105,7 +127,9 @@ _PLACE = re.compile(
 )
 _OTHER = re.compile(r"\bother(?:\s+(?:one|order|day|card|address|option))?\b", re.I)
 _NOBODY = re.compile(r"\b(?:neither|none|nothing)\b", re.I)
-_COMMON = stems("the a an one please i want it is to for in on of and or with my that this order number yes no you have by at")
+_COMMON = stems(
+    "the a an one please i want it is to for in on of and or with my that this order number yes no you have by at"
+)
 
 
 def picked(
@@ -128,12 +152,16 @@ def picked(
     if len(offers) == 1:
         return offers[0].value if current is None and evidence.said_yes(text) else None
     said = stems(text) - _COMMON
-    distinctive = [(o, o.words - frozenset().union(*(p.words for p in offers if p is not o))) for o in offers]
+    distinctive = [
+        (o, o.words - frozenset().union(*(p.words for p in offers if p is not o))) for o in offers
+    ]
     fitting = [o for o, words in distinctive if words & said]
     return fitting[0].value if len(fitting) == 1 and len(text.split()) <= 12 else None
 
 
-_EARLIER = re.compile(r"\b(?:first|old|previous|original|former|earlier|initial)\s+(?P<what>\w+)", re.I)
+_EARLIER = re.compile(
+    r"\b(?:first|old|previous|original|former|earlier|initial)\s+(?P<what>\w+)", re.I
+)
 
 
 def earlier(one: Field, text: str, said: Sequence[JsonValue]) -> JsonValue:

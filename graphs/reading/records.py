@@ -50,7 +50,9 @@ def _walk(node: Any, path: tuple[str, ...], above: frozenset[str]) -> Iterator[K
     fields = cast("Mapping[str, Any]", node)
     scalars = {k: v for k, v in fields.items() if not isinstance(v, Mapping | list)}
     within = above | {str(v) for v in scalars.values()}
-    label = stems(" ".join(str(v) for k, v in scalars.items() if _LABEL.search(k)).replace("-", " "))
+    label = stems(
+        " ".join(str(v) for k, v in scalars.items() if _LABEL.search(k)).replace("-", " ")
+    )
     for key, value in fields.items():
         if isinstance(value, Mapping):
             if re.search(r"\d", key):
@@ -108,7 +110,11 @@ def candidates(field: Field, everything: Sequence[Known]) -> list[Known]:
     if len(own) > 1 and own[-1] == "id":
         return [one for one in everything if one.key == ("id",) and set(own[:-1]) <= one.name]
     if field.kind in ("email", "phone"):
-        return [one for one in everything if one.key and one.key[-1] in (field.kind, "mail", "number") and field.kind in one.name]
+        return [
+            one
+            for one in everything
+            if one.key and one.key[-1] in (field.kind, "mail", "number") and field.kind in one.name
+        ]
     return []
 
 
@@ -154,7 +160,9 @@ def _labelled(offered: Sequence[Known], said: frozenset[str]) -> list[JsonValue]
     for label, alike in groups.items():
         if any(label < other for other in groups):
             continue
-        ranked = sorted({o.value: len((o.context - _DULL) & said) for o in alike}.items(), key=lambda r: -r[1])
+        ranked = sorted(
+            {o.value: len((o.context - _DULL) & said) for o in alike}.items(), key=lambda r: -r[1]
+        )
         if len(ranked) == 1 or ranked[0][1] > ranked[1][1]:
             found.append(ranked[0][0])
     return found

@@ -118,10 +118,22 @@ def _fits(pattern: str, value: str) -> bool:
 
 # --- which span for which field -----------------------------------------------------------------
 
-_WANTS = re.compile(r"\b(?:need|want|prefer|take|rather|like|get|into?|for|to|as|better)\s+(?:(?:an?|the|my|size)\s+)*$", re.I)
-_HAD = re.compile(r"\b(?:have|has|had|got|bought|ordered|was|currently|from|booked)\s+(?:(?:an?|the|my|size)\s+)*$", re.I)
-_BEGINS = re.compile(r"\b(?:from|starting|since|beginning|between|arriv\w+|check(?:ing)?[ -]?in|out of|start\w*)\s+(?:(?:the|my|our|on)\s+)*$", re.I)
-_ENDS = re.compile(r"(?:\b(?:to|until|till|through|into|leav\w+|check(?:ing)?[ -]?out|ends?|up to)\s+(?:(?:the|my|our|on)\s+)*|[-–]\s*)$", re.I)
+_WANTS = re.compile(
+    r"\b(?:need|want|prefer|take|rather|like|get|into?|for|to|as|better)\s+(?:(?:an?|the|my|size)\s+)*$",
+    re.I,
+)
+_HAD = re.compile(
+    r"\b(?:have|has|had|got|bought|ordered|was|currently|from|booked)\s+(?:(?:an?|the|my|size)\s+)*$",
+    re.I,
+)
+_BEGINS = re.compile(
+    r"\b(?:from|starting|since|beginning|between|arriv\w+|check(?:ing)?[ -]?in|out of|start\w*)\s+(?:(?:the|my|our|on)\s+)*$",
+    re.I,
+)
+_ENDS = re.compile(
+    r"(?:\b(?:to|until|till|through|into|leav\w+|check(?:ing)?[ -]?out|ends?|up to)\s+(?:(?:the|my|our|on)\s+)*|[-–]\s*)$",
+    re.I,
+)
 
 
 def cued(one: Field, span: Span, text: str) -> int:
@@ -237,7 +249,9 @@ def _read_names(found: Reading, group: Sequence[Field], text: str, asked: frozen
 
 
 def _of_a_person(one: Field) -> bool:
-    return not re.search(r"\b(?:shop|company|merchant|product|city|hotel|store|event)\b", one.description, re.I)
+    return not re.search(
+        r"\b(?:shop|company|merchant|product|city|hotel|store|event)\b", one.description, re.I
+    )
 
 
 def _read_places(found: Reading, group: Sequence[Field], text: str, asked: frozenset[str]) -> None:
@@ -246,15 +260,23 @@ def _read_places(found: Reading, group: Sequence[Field], text: str, asked: froze
     parts = values.places(text)
     for one in group:
         span = parts.get(values.part_of_place(one))
+        if span is None and one.blank and {"street", "city", "zip"} <= set(parts):
+            found.values[one.name] = ""
         if span is not None and free([span], [*found.claimed, *found.worded]):
             found.take(one, [span])
 
 
-def _read_bare_codes(found: Reading, group: Sequence[Field], text: str, asked: frozenset[str]) -> None:
+def _read_bare_codes(
+    found: Reading, group: Sequence[Field], text: str, asked: frozenset[str]
+) -> None:
     """Identifiers of digits alone: those the words point to first, then the only ones left."""
     for one in sorted(group, key=lambda f: f.name not in asked):
         spans = free(values.codes(one, text), found.claimed)
-        spans = [s for s in spans if one.pattern or one.shapes or cued(one, s, text) > 0 or one.name in asked]
+        spans = [
+            s
+            for s in spans
+            if one.pattern or one.shapes or cued(one, s, text) > 0 or one.name in asked
+        ]
         pointed = [s for s in spans if cued(one, s, text) > 0]
         alone = len(group) == 1 or one.shapes or one.name in asked
         if pointed or alone:
@@ -265,8 +287,13 @@ _UNITS = stems(
     "days weeks months years hours minutes euros dollars pounds eur usd gbp cents people persons guests adults "
     "children nights seats items pieces times percent % kg km miles o'clock pm am"
 )
-_NAMED_NUMBER = stems("order item room card number plan invoice ticket size gate flight pin zip code version")
-_FOR_SOME = re.compile(r"\b(?:for|we are|we['’]re|we['’]ll be|there are|there['’]ll be|party of|table of|of us)\s+$", re.I)
+_NAMED_NUMBER = stems(
+    "order item room card number plan invoice ticket size gate flight pin zip code version"
+)
+_FOR_SOME = re.compile(
+    r"\b(?:for|we are|we['’]re|we['’]ll be|there are|there['’]ll be|party of|table of|of us)\s+$",
+    re.I,
+)
 _MONEY = re.compile(r"amount|price|total|sum|cost|fee|money|value|budget|charge", re.I)
 _MAKE_IT = re.compile(r"\b(?:make (?:it|that)|just|only|instead|rather|actually|now)\b", re.I)
 
@@ -289,7 +316,9 @@ def _read_numbers(found: Reading, group: Sequence[Field], text: str, asked: froz
             continue
         bare = [s for s in loose if not _foreign(one, s, text) and not out_of_bounds(one, s.value)]
         sole = len(group) == 1
-        if bare and (asked == {one.name} or (one.name in asked and sole) or (sole and _sole(one, text))):
+        if bare and (
+            asked == {one.name} or (one.name in asked and sole) or (sole and _sole(one, text))
+        ):
             _settle(found, one, bare, text)
 
 
@@ -365,13 +394,16 @@ def _labelled(one: Field, text: str) -> Span | None:
         text,
         re.I,
     )
-    if m is None or re.match(r"(?:what|not|be|the same|wrong|different|missing|like)\b", m["value"], re.I):
+    if m is None or re.match(
+        r"(?:what|not|be|the same|wrong|different|missing|like)\b", m["value"], re.I
+    ):
         return None
     return Span(m["value"].strip(), m.start("value"), m.end("value"))
 
 
 _LEAD_IN = re.compile(
-    r"^\s*(?:(?:it['’]?s|it is|that['’]?s|that would be|about|sure|yes|ok|okay|well|hm+|oh|please|because)[,:]?\s+)+", re.I
+    r"^\s*(?:(?:it['’]?s|it is|that['’]?s|that would be|about|sure|yes|ok|okay|well|hm+|oh|please|because)[,:]?\s+)+",
+    re.I,
 )
 _EVASION = re.compile(
     r"^\s*(?:no|yes|hm+|let me|i don['’]?t|i do not|not sure|why|what|which|how|where|when|wait|just a|one moment|never ?mind|"

@@ -42,7 +42,8 @@ def codes(field: Field, text: str) -> list[Span]:
     return [
         Span(m[0].lstrip("#"), m.start(), m.end(), certain=False)
         for m in _TOKEN.finditer(text)
-        if sum(c.isdigit() for c in m[0]) >= 3 or (re.search(r"\d", m[0]) and re.search(r"[A-Za-z]\W*\d", m[0]))
+        if sum(c.isdigit() for c in m[0]) >= 3
+        or (re.search(r"\d", m[0]) and re.search(r"[A-Za-z]\W*\d", m[0]))
     ]
 
 
@@ -54,7 +55,14 @@ def _by_pattern(field: Field, text: str) -> Iterator[Span]:
         return
     for m in re.finditer(r"[^\s,;:!?()\"'“”]+", text):
         token = m[0].rstrip(".")
-        ways = (token, token.upper(), token.lower(), token.lstrip("#"), f"#{token}", token.lstrip("#").upper())
+        ways = (
+            token,
+            token.upper(),
+            token.lower(),
+            token.lstrip("#"),
+            f"#{token}",
+            token.lstrip("#").upper(),
+        )
         value = next((way for way in ways if wanted.fullmatch(way) or _anchored(wanted, way)), None)
         if value is not None:
             yield Span(value, m.start(), m.start() + len(token), certain=not token.isdigit())
@@ -86,12 +94,12 @@ _NAMED_LOWER = re.compile(
     r"\bmy (?:full |first )?name(?:['’]?s| is)\s+(?P<name>[a-zà-ÿ'-]+(?:\s+[a-zà-ÿ'-]+){0,2}?)(?=\s*(?:$|[.,;!?]|\band\b|\bfrom\b|\bzip\b|\bwith\b|\bi\b))",
     re.I,
 )
-_LEADING = re.compile(rf"^\s*(?:(?i:hi|hello|hey|sure|yes|ok|okay)[,!.]?\s+)?(?P<name>{_CAPITAL}\s+{_FULL})(?=\s*(?:[,.;]|$))")
+_LEADING = re.compile(
+    rf"^\s*(?:(?i:hi|hello|hey|sure|yes|ok|okay)[,!.]?\s+)?(?P<name>{_CAPITAL}\s+{_FULL})(?=\s*(?:[,.;]|$))"
+)
 _REPLY = re.compile(rf"^\s*(?:(?i:it['’]s|sure|yes|ok|okay)[,!.]?\s+)?(?P<name>{_FULL})")
 _NO_NAME = frozenset(
-    "Hi Hello Hey The I My Please Thanks Thank Sure Yes No Not Order Zip Monday Tuesday Wednesday Thursday Friday "
-    "Saturday Sunday January February March April May June July August September October November December "
-    "Can Could Would What Where When Why How It This That There Card Refund Cancel Return Exchange".split()
+    ["Hi", "Hello", "Hey", "The", "I", "My", "Please", "Thanks", "Thank", "Sure", "Yes", "No", "Not", "Order", "Zip", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday", "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December", "Can", "Could", "Would", "What", "Where", "When", "Why", "How", "It", "This", "That", "There", "Card", "Refund", "Cancel", "Return", "Exchange"]
 )
 
 
@@ -135,7 +143,9 @@ _IN_PLACE = re.compile(
     rf"\b(?:in|to|at|of|near|for)\s+(?P<city>{_CAPITAL}(?:\s+{_CAPITAL}){{0,2}})"
 )
 _ZIP = re.compile(r"(?<![\w#$€£.,/-])\d{5}(?:-\d{4})?(?![\w%]|[.,/-]\d)")
-_COUNTRY = re.compile(r"\b(?:USA|United States|US|UK|United Kingdom|Germany|France|Spain|Italy|Austria|Switzerland|Canada|Netherlands|Belgium|Portugal|Ireland|Poland)\b")
+_COUNTRY = re.compile(
+    r"\b(?:USA|United States|US|UK|United Kingdom|Germany|France|Spain|Italy|Austria|Switzerland|Canada|Netherlands|Belgium|Portugal|Ireland|Poland)\b"
+)
 
 
 def places(text: str) -> dict[str, Span]:

@@ -53,9 +53,7 @@ def train(out: Path, seed: int, progress: Callable[[str, int, int], None]) -> di
     right = guess.argmax(1) == np.array([OUTCOMES.index(label) for label in labels])
     limit = threshold(guess.max(1), right, WANTED)
     sure = guess.max(1) >= limit
-    head = replace(
-        fit(vectors, labels, OUTCOMES, STRENGTH, seed), temperature=passing.temperature
-    )
+    head = replace(fit(vectors, labels, OUTCOMES, STRENGTH, seed), temperature=passing.temperature)
     file = out / "heads" / "outcome.safetensors"
     file.parent.mkdir(parents=True, exist_ok=True)
     save_file({"weight": np.ascontiguousarray(head.weight), "bias": head.bias}, file)
@@ -72,9 +70,7 @@ def train(out: Path, seed: int, progress: Callable[[str, int, int], None]) -> di
                 "encoder": encoder.version,
                 "method": "multinomial logistic regression, class-balanced, temperature-scaled",
                 "seed": seed,
-                "data": {
-                    "own": {"messages": len(messages), "licence": "written for this project"}
-                },
+                "data": {"own": {"messages": len(messages), "licence": "written for this project"}},
                 "dev": {
                     "figures": f"of {FOLDS} fits, each for phrases it had not seen",
                     "phrases": len(places),

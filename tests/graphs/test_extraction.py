@@ -14,7 +14,7 @@ from graphs.reading.dates import When
 from graphs.state import Pending
 from tools.operations import OPERATIONS
 
-WEDNESDAY = When(datetime(2026, 11, 18, 12))
+WEDNESDAY = When(datetime.fromisoformat("2026-11-18T12:00"))
 TWO = ({"order_number": "SB-10496"}, {"order_number": "SB-10479"})
 
 
