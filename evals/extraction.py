@@ -178,7 +178,8 @@ def heard(value: Any, one: Field | None, case: Asked) -> bool:
         return True
     words = " ".join([case.text, *case.history, json.dumps(case.records, ensure_ascii=False)])
     if one.record is not None:
-        return value == "last" or str(value) in sum(numbers(one.record, words), [])
+        certain, possible = numbers(one.record, words)
+        return value == "last" or str(value) in [*certain, *possible]
     plain = lambda s: re.sub(r"[\W_]+", "", s.casefold())  # noqa: E731
     return plain(str(value)) in plain(words)
 

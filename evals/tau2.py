@@ -67,10 +67,10 @@ def calls(data: Path) -> list[Call]:
 def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
     if not path.exists():
         raise NotPossible(f"There is no {path}. {HOW}")
-    opened = gzip.open(path, "rt") if path.suffix == ".gz" else path.open(encoding="utf-8")
-    with opened as lines:
-        for line in lines:
-            yield json.loads(line)
+    packed = path.read_bytes()
+    text = gzip.decompress(packed) if path.suffix == ".gz" else packed
+    for line in text.decode().splitlines():
+        yield json.loads(line)
 
 
 def _turns(display: str) -> Iterator[tuple[str, str]]:

@@ -63,6 +63,11 @@ def numbers(kind: str, text: str) -> tuple[list[str], list[str]]:
     return values_of(spans, certain=True), values_of(spans, certain=False)
 
 
+def _numbers_in(kind: str, text: str) -> list[str]:
+    certain, possible = numbers(kind, text)
+    return [*certain, *possible]
+
+
 def named(one: Field, text: str) -> bool:
     """Does the text hold a number that says itself that it is of this field's kind?"""
     return one.record is not None and bool(numbers(one.record, text)[0])
@@ -110,16 +115,16 @@ def fits(pending: Pending, text: str, operations: Mapping[str, Operation]) -> bo
     if operation is None:
         return False
     wanted = [f for f in fields(operation) if pending.field is None or f.name == pending.field]
-    for field in wanted:
-        if field.record is not None and any(numbers(field.record, text)):
+    for one in wanted:
+        if one.record is not None and any(numbers(one.record, text)):
             return True
-        if field.integer is not None and quantity(text, field.integer) is not None:
+        if one.integer is not None and quantity(text, one.integer) is not None:
             return True
-        if any(option.replace("_", " ") in text.casefold() for option in field.options):
+        if any(option.replace("_", " ") in text.casefold() for option in one.options):
             return True
-        if field.name == "address" and looks_like_address(text):
+        if one.name == "address" and looks_like_address(text):
             return True
-        if field.name in ("email", "phone") and re.search(r"\S+@\S+\.\S+|\+?\d[\d\s/-]{6,}", text):
+        if one.name in ("email", "phone") and re.search(r"\S+@\S+\.\S+|\+?\d[\d\s/-]{6,}", text):
             return True
     return False
 
@@ -208,7 +213,61 @@ def _read_number(
 _POSTCODE = re.compile(r"\s+[A-ZÄÖÜ]\w")
 #: What is left of a message when all values are taken out and it still says nothing.
 _EMPTY_WORDS = frozenset(
-    ["a", "an", "the", "my", "our", "i", "i'd", "i'm", "we", "you", "it", "is", "please", "pls", "can", "could", "would", "will", "want", "need", "like", "to", "for", "of", "on", "at", "in", "and", "or", "me", "hi", "hello", "hey", "thanks", "thank", "order", "number", "no", "not", "but", "wait", "sorry", "meant", "mean", "actually", "yes", "make", "that", "this", "one", "about", "with", "from"]
+    [
+        "a",
+        "an",
+        "the",
+        "my",
+        "our",
+        "i",
+        "i'd",
+        "i'm",
+        "we",
+        "you",
+        "it",
+        "is",
+        "please",
+        "pls",
+        "can",
+        "could",
+        "would",
+        "will",
+        "want",
+        "need",
+        "like",
+        "to",
+        "for",
+        "of",
+        "on",
+        "at",
+        "in",
+        "and",
+        "or",
+        "me",
+        "hi",
+        "hello",
+        "hey",
+        "thanks",
+        "thank",
+        "order",
+        "number",
+        "no",
+        "not",
+        "but",
+        "wait",
+        "sorry",
+        "meant",
+        "mean",
+        "actually",
+        "yes",
+        "make",
+        "that",
+        "this",
+        "one",
+        "about",
+        "with",
+        "from",
+    ]
 )
 
 
@@ -391,7 +450,7 @@ def _unsupported(one: Field, value: JsonValue, text: str) -> str:
     if one.record is not None:
         if value == NEWEST and means_newest(text):
             return ""
-        said = sum(numbers(one.record, text), [])
+        said = _numbers_in(one.record, text)
         number = normalise_number(one.record, str(value))
         return "" if number in said else "is not a number the customer wrote"
     if one.choices:
@@ -441,7 +500,7 @@ def _plausible(one: Field, value: str) -> bool:
 def _stands_only_in(number: str, one: Field, others: Sequence[JsonValue]) -> bool:
     """Is a record number nothing but the digits of a value that was copied, as a postcode is?"""
     return any(
-        number in sum(numbers(one.record or "", str(v)), []) for v in others if isinstance(v, str)
+        number in _numbers_in(one.record or "", str(v)) for v in others if isinstance(v, str)
     )
 
 

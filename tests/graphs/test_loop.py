@@ -575,7 +575,7 @@ LOST = Step(name="cancel_order", status="failed", note="the order left the wareh
 )
 async def test_the_head_reads_what_a_result_means(ana, outcome, left, move):
     """Where it is sure, the generative model is not asked."""
-    context = ana.context()
+    context = ana.context
     ana.encoder.outcomes["error the order left the warehouse"] = outcome
     assert (await judged(context, "cancel it", LOST, left)).option == move
     assert ana.small.calls == []
@@ -587,7 +587,7 @@ async def test_the_generative_model_reads_what_the_head_cannot(ana, known):
     if known:
         ana.encoder.outcomes["error the order left the warehouse"] = ("again", 0.4)
     ana.small.enqueue("evaluator", ("escalate", 0.9))
-    assert (await judged(ana.context(), "cancel it", LOST, 1)).option == "escalate"
+    assert (await judged(ana.context, "cancel it", LOST, 1)).option == "escalate"
 
 
 def test_a_result_is_worded_as_the_head_was_trained():
