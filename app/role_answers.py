@@ -8,8 +8,8 @@ import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast
 
@@ -18,7 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from app.models.encoder import OnnxEncoder
 from app.models.release import Releases
 from app.roles import Answer
-from tools.domain import Clock, Customer, Decision, Operation, Outcome
+from tools.domain import Customer, Decision, Outcome
 from tools.ports import (
     BackendUnavailable,
     Choice,
@@ -26,6 +26,7 @@ from tools.ports import (
     LargeModel,
     ModelUnavailable,
     Passage,
+    PortError,
     SmallModel,
 )
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from app.models.router import Router
     from graphs.context import Context
     from graphs.loop import Evaluation
-    from graphs.state import Pending
+    from graphs.state import Pending, Step
 
 _NOBODY = Customer(id="nobody", name="", email="", since=date(2000, 1, 1))
 
@@ -247,94 +248,43 @@ async def asked_about(context: Context, history: Sequence[Said]) -> Pending | No
 
 
 class ExtractorInput(_Input):
-    operation: str
+    operation: str | dict[str, Any]
     text: str | None = None
     history: list[Said] = []
-    today: date | None = None
+    today: str | None = None
+    timezone: str | None = None
+    locale: str | None = None
+    records: Any = None
 
     @property
-    def words(self) -> list[str]:
-        """What the customer said, oldest first."""
-        said = [one.text for one in self.history if one.by_customer]
-        return [*said, *([self.text] if self.text is not None else [])]
+    def said(self) -> list[tuple[bool, str]]:
+        """Everything said, oldest first, and whether the customer said it."""
+        last = [(True, self.text)] if self.text is not None else []
+        return [*((one.by_customer, one.text) for one in self.history), *last]
 
 
 @asynccontextmanager
 async def extractor(settings: Settings) -> AsyncGenerator[Answer]:
+    from app.extracting import extracted, seen_from, target_of
+
     async with _context(settings) as context:
 
         async def answer(row: dict[str, Any]) -> dict[str, Any]:
             asked = _read(ExtractorInput, row)
-            operation = context.operations.get(asked.operation)
-            if operation is None:
-                known = ", ".join(context.operations)
-                raise ValueError(f"operation: {asked.operation!r} is not one of {known}")
-            if not asked.words:
+            target = target_of(asked.operation, context.operations)
+            if not any(by_customer for by_customer, _ in asked.said):
                 raise ValueError("text: there are no words of the customer")
-            clock = _noon(asked.today) if asked.today is not None else context.clock
-            return await extracted(replace(context, clock=clock), operation, asked.words)
+            when = seen_from(asked.today, asked.timezone, asked.locale, context.clock.now())
+            return await extracted(
+                target,
+                asked.said,
+                when,
+                small=context.small,
+                encoder=context.encoder,
+                records=asked.records,
+            )
 
         yield answer
-
-
-async def extracted(context: Context, operation: Operation, words: Sequence[str]) -> dict[str, Any]:
-    """The arguments after everything the customer said, each message read as the desk would read it."""
-    from langgraph.runtime import Runtime
-
-    from graphs.nodes.operation import extract, extract_by_rules
-    from graphs.state import Extraction, Pending, Route, SupportState, Turn
-
-    runtime: Runtime[Context] = Runtime(context=context)
-    pending: Pending | None = None
-    arguments: dict[str, Any] = {}
-    refused: dict[str, str] = {}
-    lacking: list[str] = []
-    degraded = False
-    for place, text in enumerate(words):
-        state: SupportState = {
-            "turn": Turn(id=f"t{place}", text=text, at=context.clock.now()),
-            "pending": (pending,) if pending is not None else (),
-            "route": Route(
-                intent=operation.name,
-                lane="operation",
-                operation=operation.name,
-                move="continue" if pending is not None else "new",
-            ),
-        }
-        found: Extraction = (await extract(state, runtime))["extraction"]
-        if found.degraded:
-            degraded = True
-            state["extraction"] = found
-            found = (await extract_by_rules(state, runtime))["extraction"]
-        arguments, lacking = found.arguments, missing_fields(operation, found.arguments)
-        refused = {**refused, **found.refused}
-        pending = Pending(
-            request="line",
-            operation=operation.name,
-            stage="field" if lacking else "confirm",
-            field=lacking[0] if lacking else None,
-            arguments=arguments,
-        )
-    refused = {name: why for name, why in refused.items() if name not in arguments}
-    answer = {"arguments": arguments, "missing": lacking, "refused": refused}
-    return {**answer, "degraded": True} if degraded else answer
-
-
-def missing_fields(operation: Operation, arguments: Mapping[str, Any]) -> list[str]:
-    """Everything that is still needed; of several that would each do, all are named."""
-    from graphs.extraction import fields, missing
-
-    lacking: list[str] = []
-    given = dict(arguments)
-    lack = missing(operation, given)
-    if lack is None:
-        return []
-    if not lack[0]:
-        return [f.name for f in fields(operation) if f.name not in given]
-    for field in fields(operation):
-        if field.required and field.name not in given:
-            lacking.append(field.name)
-    return lacking
 
 
 # --- evaluator ----------------------------------------------------------------------------------
@@ -353,39 +303,55 @@ _STATUSES: dict[str, Literal["done", "failed", "pending", "skipped"]] = {
     "executed": "done",
     "error": "failed",
     "failed": "failed",
+    "not_found": "failed",
+    "refused": "failed",
+    "blocked": "failed",
     "pending": "pending",
     "skipped": "skipped",
 }
 
 
+def evaluated_step(asked: EvaluatorInput) -> Step:
+    """The step as the loop would know it; a result without a status went well."""
+    from graphs.state import Step
+
+    first, _, note = asked.result.strip().partition(" ")
+    status = _STATUSES.get(first.casefold().rstrip(":,."))
+    return Step(name=asked.step, status=status or "done", note=note if status else asked.result)
+
+
 @asynccontextmanager
 async def evaluator(settings: Settings) -> AsyncGenerator[Answer]:
-    from graphs.loop import ANSWER, EVALUATIONS, evaluator_input, guard
+    from graphs.loop import ANSWER, guard, judged
     from graphs.state import Plan, Step
 
     async with _context(settings) as context:
 
         async def answer(row: dict[str, Any]) -> dict[str, Any]:
             asked = _read(EvaluatorInput, row)
-            first, _, note = asked.result.strip().partition(" ")
-            status = _STATUSES.get(first.casefold().rstrip(":,."))
-            last = Step(
-                name=asked.step,
-                status=status or "done",
-                note=note if status else asked.result,
-            )
-            text = evaluator_input(asked.goal, last, asked.left)
-            choice = await context.small.choose("evaluator", text, EVALUATIONS)
-            sure = choice.probabilities[choice.option] >= context.thresholds.evaluator
-            wanted = cast("Evaluation", choice.option)
+            last = evaluated_step(asked)
             steps = (last, *(Step(name=ANSWER) for _ in range(asked.left)))
             plan = Plan(request="line", goal=asked.goal, steps=steps, confirmed=True)
+            try:
+                choice = await judged(context, asked.goal, last, asked.left)
+            except PortError:
+                ruled = guard(None, plan, context)
+                return {
+                    "choice": ruled,
+                    "probabilities": {},
+                    "abstain": True,
+                    "overruled": False,
+                    "degraded": True,
+                }
+            sure = choice.probabilities[choice.option] >= context.thresholds.evaluator
+            wanted = cast("Evaluation", choice.option)
             decided = guard(wanted if sure else None, plan, context)
             return {
                 "choice": decided,
                 "probabilities": _rounded(choice.probabilities),
                 "abstain": not sure,
                 "overruled": sure and decided != choice.option,
+                "tier": choice.tier,
             }
 
         yield answer
@@ -512,10 +478,6 @@ async def pruner(settings: Settings) -> AsyncGenerator[Answer]:
 
 def _rounded(probabilities: Mapping[str, float]) -> dict[str, float]:
     return {option: round(p, 4) for option, p in probabilities.items()}
-
-
-def _noon(day: date) -> Clock:
-    return Clock(now=lambda: datetime(day.year, day.month, day.day, 12, tzinfo=UTC))
 
 
 class _Unlogged:

@@ -60,8 +60,8 @@ ROLES = {
         ),
         Role(
             "extractor",
-            "The typed arguments of an operation, from the customer's own words only.",
-            "the small model",
+            "The typed arguments of any operation, from the customer's own words only.",
+            "the encoder and the small model",
             {
                 "operation": "pause_subscription",
                 "text": "pause SUB-4021 for two months please",
@@ -71,7 +71,7 @@ ROLES = {
         Role(
             "evaluator",
             "How a plan goes on after a step: continue, done, replan or escalate.",
-            "the small model",
+            "the encoder and the small model",
             {
                 "goal": "cancel SB-10482 and refund it",
                 "step": "cancel_order",

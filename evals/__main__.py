@@ -281,6 +281,24 @@ def retrieval(
     _play(partial(suite.run, data=data, every=every), json)
 
 
+@app.command()
+def extraction(
+    part: Annotated[str, typer.Option(help="dev, kept or all: which cases are played.")] = "all",
+    data: Data = None,
+    json: Json = None,
+) -> None:
+    """The extractor on labelled conversations, with rules alone and model alone beside it."""
+    from evals import extraction as suite
+
+    _play(partial(suite.run, part=part, data=data), json)
+
+
+@app.command()
+def evaluator(json: Json = None) -> None:
+    """The loop evaluator on labelled results: adapter, head, rules, and all together."""
+    _play(suites()["evaluator"], json)
+
+
 @app.command("all")
 def all_suites(
     data: Data = None,
@@ -311,7 +329,9 @@ Suite = Callable[[Folders, Progress], Report]
 def suites(data: Path | None = None) -> dict[str, Suite]:
     """Each suite by its name, in the order `all` plays them."""
     # Here, so that `--help` need not wait for models and stores.
-    from evals import benches, examples, intents, lanes, mix, retrieval, startup, turn
+    from evals import (
+        benches, evaluator, examples, extraction, intents, lanes, mix, retrieval, startup, turn,
+    )
     from evals import bitext as bitext_suite
     from evals import drift as drift_suite
 
@@ -321,6 +341,8 @@ def suites(data: Path | None = None) -> dict[str, Suite]:
         "bitext": partial(bitext_suite.run, data=data),
         "lanes": lanes.run,
         "intents": partial(intents.run, data=data),
+        "extraction": partial(extraction.run, data=data),
+        "evaluator": evaluator.run,
         "turn": turn.run,
         "startup": startup.run,
         "models": benches.models,

@@ -6,29 +6,24 @@ A value that does not occur in the customer's words is never taken, whoever prop
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, cast, get_args
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
 
-from pydantic import JsonValue, ValidationError
-from pydantic.fields import FieldInfo
+from pydantic import BaseModel, JsonValue, ValidationError
 
+from graphs.reading import evidence, turns
+from graphs.reading.dates import When
+from graphs.reading.fields import Field, fields_of
+from graphs.reading.own_numbers import newest_of, number_spans, values_of
+from graphs.reading.spans import Span, free, meant
+from graphs.reading.values import part_of_place
 from graphs.state import Pending
 from tools.domain import Operation
-from tools.numbers import PREFIXES, means_newest, normalise_number
+from tools.numbers import means_newest, normalise_number
+from tools.ports import Encoder, Filled, PortError, SmallModel
 
-_NUMBER = re.compile(
-    r"(?<![\w.,])(?:(?P<prefix>[A-Za-z]{1,3})[\s\-_#.:]*)?#?(?P<digits>\d{3,9})(?![\w]|[.,]\d)"
-)
-_BEFORE = re.compile(
-    r"(order|invoice|bill|refund|subscription|plan)s?\W*(?:number|no\.?|nr\.?|id)?\W*$", re.I
-)
-_NEWEST_KIND = re.compile(
-    r"\b(?:last|latest|newest|recent)\s+(order|invoice|bill|refund|subscription|plan)", re.I
-)
-_KIND_WORDS = {"bill": "invoice", "plan": "subscription"}
-#: "refund 10482" asks for money back for an order; "refund no. 30112" names a refund.
-_REFUND_THIS = re.compile(r"\brefund\W*$", re.I)
 _ORDINALS = {
     "first": 0,
     "1st": 0,
@@ -45,69 +40,18 @@ NEWEST = "last"
 _QUANTITY = re.compile(r"\b(\d{1,2}|one|two|three|four|five|six|a)\b(?:\s+months?)?", re.I)
 
 
-@dataclass(frozen=True)
-class Field:
-    """One argument as the extractor sees it."""
-
-    name: str
-    question: str
-    required: bool
-    record: str | None  #: Kind of record it numbers.
-    copied: bool  #: Taken over word for word.
-    options: tuple[str, ...]  #: Closed set of values, if it has one.
-    integer: tuple[int, int] | None  #: Bounds, if it is a whole number.
-
-
 def fields(operation: Operation) -> list[Field]:
     """The arguments a customer can give, in order; those the preview fills are not asked for."""
-    return [
-        _field(name, info)
-        for name, info in operation.arguments.model_fields.items()
-        if not _extra(info).get("x-from-record")
-    ]
+    return list(_fields_of(operation.arguments))
 
 
-def _extra(info: FieldInfo) -> dict[str, Any]:
-    extra = info.json_schema_extra
-    return cast("dict[str, Any]", extra) if isinstance(extra, dict) else {}
-
-
-def _field(name: str, info: FieldInfo) -> Field:
-    extra = _extra(info)
-    record = extra.get("x-record")
-    options = tuple(str(v) for v in _literals(info.annotation))
-    whole = _has_type(info.annotation, int)
-    return Field(
-        name=name,
-        question=info.description or f"What is the {name.replace('_', ' ')}?",
-        required=info.is_required(),
-        record=record if isinstance(record, str) else None,
-        copied=bool(extra.get("x-copy")) and record is None and not whole and not options,
-        options=options,
-        integer=_bounds(info) if whole else None,
-    )
-
-
-def _literals(annotation: Any) -> list[Any]:
-    found: list[Any] = []
-    for part in get_args(annotation):
-        if isinstance(part, str | int | float):
-            found.append(part)
-        elif part is not type(None):
-            found += _literals(part)
-    return found
-
-
-def _has_type(annotation: Any, kind: type) -> bool:
-    return annotation is kind or any(_has_type(a, kind) for a in get_args(annotation))
-
-
-def _bounds(info: FieldInfo) -> tuple[int, int]:
-    low, high = 1, 99
-    for meta in info.metadata:
-        low = int(getattr(meta, "ge", low) or low)
-        high = int(getattr(meta, "le", high) or high)
-    return low, high
+@cache
+def _fields_of(arguments: type[BaseModel]) -> tuple[Field, ...]:
+    schema = arguments.model_json_schema()
+    for declared in schema.get("properties", {}).values():
+        # In the shop's own operations a description is the question that asks for the field.
+        declared["x-question"] = declared.get("description", "")
+    return tuple(fields_of(schema))
 
 
 # --- what rules can find ------------------------------------------------------------------------
@@ -115,40 +59,18 @@ def _bounds(info: FieldInfo) -> tuple[int, int]:
 
 def numbers(kind: str, text: str) -> tuple[list[str], list[str]]:
     """Record numbers of this kind in the text: those that say so, and bare ones that may be."""
-    certain: list[str] = []
-    possible: list[str] = []
-    prefixes = {prefix.casefold(): name for name, prefix in PREFIXES.items()}
-    for match in _NUMBER.finditer(text):
-        number = normalise_number(kind, match["digits"])
-        if number is None:
-            continue
-        said = prefixes.get((match["prefix"] or "").casefold())
-        said_before = text[: match.start("digits")]
-        if (
-            said is None
-            and (before := _BEFORE.search(said_before))
-            and not _REFUND_THIS.search(said_before)
-        ):
-            word = before[1].casefold()
-            said = _KIND_WORDS.get(word, word)
-        if said == kind:
-            certain.append(number)
-        elif said is None and len(match["digits"]) >= 4 and not match["digits"].startswith("0"):
-            possible.append(number)
-    return list(dict.fromkeys(certain)), list(dict.fromkeys(possible))
+    spans = number_spans(kind, text)
+    return values_of(spans, certain=True), values_of(spans, certain=False)
 
 
-def newest_of(text: str) -> str | None:
-    """The kind of record the customer calls their newest; "" when they do not say which, None when none."""
-    if not means_newest(text):
-        return None
-    kind = _NEWEST_KIND.search(text)
-    return "" if kind is None else _KIND_WORDS.get(kind[1].casefold(), kind[1].casefold())
+def _numbers_in(kind: str, text: str) -> list[str]:
+    certain, possible = numbers(kind, text)
+    return [*certain, *possible]
 
 
-def named(field: Field, text: str) -> bool:
+def named(one: Field, text: str) -> bool:
     """Does the text hold a number that says itself that it is of this field's kind?"""
-    return field.record is not None and bool(numbers(field.record, text)[0])
+    return one.record is not None and bool(numbers(one.record, text)[0])
 
 
 def quantity(text: str, bounds: tuple[int, int]) -> int | None:
@@ -193,16 +115,16 @@ def fits(pending: Pending, text: str, operations: Mapping[str, Operation]) -> bo
     if operation is None:
         return False
     wanted = [f for f in fields(operation) if pending.field is None or f.name == pending.field]
-    for field in wanted:
-        if field.record is not None and any(numbers(field.record, text)):
+    for one in wanted:
+        if one.record is not None and any(numbers(one.record, text)):
             return True
-        if field.integer is not None and quantity(text, field.integer) is not None:
+        if one.integer is not None and quantity(text, one.integer) is not None:
             return True
-        if any(option.replace("_", " ") in text.casefold() for option in field.options):
+        if any(option.replace("_", " ") in text.casefold() for option in one.options):
             return True
-        if field.name == "address" and looks_like_address(text):
+        if one.name == "address" and looks_like_address(text):
             return True
-        if field.name in ("email", "phone") and re.search(r"\S+@\S+\.\S+|\+?\d[\d\s/-]{6,}", text):
+        if one.name in ("email", "phone") and re.search(r"\S+@\S+\.\S+|\+?\d[\d\s/-]{6,}", text):
             return True
     return False
 
@@ -222,94 +144,380 @@ def looks_like_address(text: str) -> bool:
 # --- what the model may choose from -------------------------------------------------------------
 
 
-def schema_for(operation: Operation, wanted: list[Field], text: str) -> dict[str, Any]:
+def schema_for(name: str, wanted: Sequence[Field], text: str) -> dict[str, Any]:
     """JSON schema of the wanted fields, narrowed to values the text can support; null is always allowed."""
     properties: dict[str, Any] = {}
-    for field in wanted:
-        if field.record is not None:
-            certain, possible = numbers(field.record, text)
-            properties[field.name] = {"enum": [*dict.fromkeys([*certain, *possible]), None]}
-        elif field.options:
-            properties[field.name] = {"enum": [*field.options, None]}
-        elif field.integer is not None:
-            low, high = field.integer
-            properties[field.name] = {"type": ["integer", "null"], "minimum": low, "maximum": high}
+    for one in wanted:
+        if one.record is not None:
+            certain, possible = numbers(one.record, text)
+            properties[one.name] = {"enum": [*dict.fromkeys([*certain, *possible]), None]}
+        elif one.choices:
+            properties[one.name] = {"enum": [*one.options, None]}
+        elif (bounds := one.integer) is not None:
+            low, high = bounds
+            properties[one.name] = {"type": ["integer", "null"], "minimum": low, "maximum": high}
         else:
-            properties[field.name] = {"type": ["string", "null"], "x-copy": True}
+            properties[one.name] = {"type": ["string", "null"], "x-copy": True}
     return {
         "type": "object",
-        "title": operation.name,
+        "title": name,
         "properties": properties,
         "required": list(properties),
         "additionalProperties": False,
     }
 
 
-def prompt_for(operation: Operation, wanted: list[Field], text: str) -> str:
+def prompt_for(name: str, wanted: Sequence[Field], text: str) -> str:
     """The extractor's input, exactly as its adapter was trained."""
-    return (
-        f"operation: {operation.name}\nfields: {', '.join(f.name for f in wanted)}\nmessage: {text}"
-    )
+    return f"operation: {name}\nfields: {', '.join(f.name for f in wanted)}\nmessage: {text}"
 
 
-def by_rules(operation: Operation, wanted: list[Field], text: str) -> dict[str, JsonValue]:
-    """Values no model is needed for: record numbers that cannot be anything else."""
-    found: dict[str, JsonValue] = {}
-    for field in wanted:
-        if field.record is None:
-            continue
-        certain, possible = numbers(field.record, text)
-        free_text = any(f.copied or f.integer for f in wanted if f.record is None)
-        if len(certain) == 1:
-            found[field.name] = certain[0]
-        elif not certain and len(possible) == 1 and not free_text and not found:
-            found[field.name] = possible[0]
-        elif not certain and not possible and not found and newest_of(text) in (field.record, ""):
-            found[field.name] = NEWEST
+def by_rules(
+    wanted: Sequence[Field], text: str, when: When, *, asked: frozenset[str] = frozenset()
+) -> turns.Reading:
+    """Everything no model is needed for."""
+    own = {f.name: number_spans(f.record, text) for f in wanted if f.record is not None}
+    found = turns.read(wanted, text, when, asked=asked, own=own)
+    for one in wanted:
+        if one.record is not None:
+            _read_number(found, one, own[one.name], wanted, text, one.name in asked)
     return found
 
 
-def needs_model(wanted: list[Field], found: Mapping[str, JsonValue], text: str) -> bool:
-    """Is there anything left in the text that only a model can read?"""
-    for field in wanted:
-        if field.name in found:
-            continue
-        if field.record is None:
-            return True
-        if any(numbers(field.record, text)):
-            return True
-    return False
+def _read_number(
+    found: turns.Reading,
+    one: Field,
+    spans: Sequence[Span],
+    wanted: Sequence[Field],
+    text: str,
+    asked: bool,
+) -> None:
+    """A record number that cannot be anything else; of several that say what they are, none is guessed."""
+    certain = list(dict.fromkeys(s.value for s in meant([s for s in spans if s.certain], text)))
+    loose = [s for s in spans if not s.certain and not _POSTCODE.match(text[s.end :])]
+    possible = list(dict.fromkeys(s.value for s in meant(loose, text)))
+    others = any(f.record is not None and f.name in found.values for f in wanted)
+    free_text = any(f.copied or f.kind == "integer" for f in wanted)
+    sure = not free_text or asked or turns.corrects(text)
+    if len(certain) == 1:
+        found.values[one.name] = certain[0]
+    elif len(certain) > 1:
+        found.unsettled.add(one.name)
+    elif len(possible) == 1 and sure and not others:
+        found.values[one.name] = possible[0]
+    elif not possible and not others and newest_of(text) in (one.record, ""):
+        found.values[one.name] = NEWEST
+
+
+#: "55116 Mainz": a number with the name of a town behind it.
+_POSTCODE = re.compile(r"\s+[A-ZÄÖÜ]\w")
+#: What is left of a message when all values are taken out and it still says nothing.
+_EMPTY_WORDS = frozenset(
+    [
+        "a",
+        "an",
+        "the",
+        "my",
+        "our",
+        "i",
+        "i'd",
+        "i'm",
+        "we",
+        "you",
+        "it",
+        "is",
+        "please",
+        "pls",
+        "can",
+        "could",
+        "would",
+        "will",
+        "want",
+        "need",
+        "like",
+        "to",
+        "for",
+        "of",
+        "on",
+        "at",
+        "in",
+        "and",
+        "or",
+        "me",
+        "hi",
+        "hello",
+        "hey",
+        "thanks",
+        "thank",
+        "order",
+        "number",
+        "no",
+        "not",
+        "but",
+        "wait",
+        "sorry",
+        "meant",
+        "mean",
+        "actually",
+        "yes",
+        "make",
+        "that",
+        "this",
+        "one",
+        "about",
+        "with",
+        "from",
+    ]
+)
+
+
+def for_the_model(
+    name: str, wanted: Sequence[Field], found: turns.Reading, text: str
+) -> list[Field]:
+    """The fields that only a model can read out of what the rules left of the message."""
+    left = list(text)
+    for start, end in found.claimed:
+        left[start:end] = " " * (end - start)
+    said = {w.casefold() for w in re.findall(r"[\w'’]+", "".join(left))}
+    if not said - _EMPTY_WORDS - set(name.casefold().split("_")):
+        return []
+    return [
+        f
+        for f in wanted
+        if f.name not in found.values
+        and f.name not in found.unsettled
+        and (f.copied or _is_town(f) or (f.record is not None and any(numbers(f.record, text))))
+    ]
+
+
+def _is_town(one: Field) -> bool:
+    return one.kind == "place" and part_of_place(one) == "city"
+
+
+#: Words behind which a customer says what a matter is about.
+_ABOUT = re.compile(
+    r"\b(?:about|because|regarding|concerning|as|since|saying|says|that|reason|subject)\b", re.I
+)
+
+
+def _worth_asking(one: Field, text: str, asked: frozenset[str]) -> bool:
+    """May an adapter that never saw the field read it? What somebody has to say only where they begin to."""
+    return (
+        not (_is_town(one) or _SENTENCES.search(one.name))
+        or one.required
+        or one.name in asked
+        or (one.copied and _ABOUT.search(text) is not None)
+    )
+
+
+# --- reading one message ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Read:
+    """What one message gives: values that may be used, why others may not, and who was asked."""
+
+    taken: dict[str, JsonValue]
+    refused: dict[str, str] = field(default_factory=dict[str, str])
+    filled: Filled | None = None
+    error: str = ""  #: Why the small model did not answer; only rules could read then.
+
+
+async def read_turn(
+    small: SmallModel | None,
+    encoder: Encoder | None,
+    name: str,
+    wanted: Sequence[Field],
+    text: str,
+    when: When,
+    *,
+    asked: frozenset[str] = frozenset(),
+    trained: bool = True,
+) -> Read:
+    """Read one message: rules, then the model for free text, then the encoder for closed sets.
+
+    ``trained``: the adapter knows the operation, and its prompt names all of its fields."""
+    found = by_rules(wanted, text, when, asked=asked)
+    if not trained:
+        _take_the_reply(found, wanted, text, asked)
+    taken, refused = dict(found.values), dict(found.refused)
+    filled, error = None, ""
+    open_fields = for_the_model(name, wanted, found, text)
+    if not trained:
+        open_fields = [f for f in open_fields if _worth_asking(f, text, asked)]
+    if small is not None and open_fields:
+        shown = list(wanted) if trained else open_fields
+        try:
+            filled = await small.fill(
+                "extractor", prompt_for(name, shown, text), schema_for(name, shown, text)
+            )
+        except PortError as failure:
+            error = str(failure)
+        else:
+            names = {f.name for f in open_fields}
+            proposed = {k: v for k, v in filled.values.items() if k in names}
+            accepted, why = supported(open_fields, proposed, text, found.claimed)
+            taken, refused = {**accepted, **taken}, {**why, **refused}
+    if encoder is not None:
+        for one in wanted:
+            if one.choices and one.name not in taken and one.name not in found.unsettled:
+                value = await nearest_option(encoder, one, text)
+                taken |= {} if value is None else {one.name: value}
+    return Read(taken, refused, filled, error)
+
+
+def _take_the_reply(
+    found: turns.Reading, wanted: Sequence[Field], text: str, asked: frozenset[str]
+) -> None:
+    """A short reply to the question for one free-text field is its value; no model need read it."""
+    one = next((f for f in wanted if asked == {f.name} and (f.copied or _is_town(f))), None)
+    if one is None or one.name in found.values or len(text.split()) > 8 or turns.corrects(text):
+        return
+    if (reply := turns.reply_itself(one, text)) is not None and free([reply], found.claimed):
+        found.take(one, [reply])
+
+
+#: From this cosine on a clause says what an option means, when the next option is this much further away.
+LIKE, AHEAD = 0.55, 0.08
+
+
+async def nearest_option(encoder: Encoder, one: Field, text: str) -> JsonValue:
+    """The option whose meaning a clause of the text comes close to; None where none does clearly."""
+    ranked = await option_likeness(encoder, one, text)
+    if not ranked:
+        return None
+    best = ranked[0]
+    second = ranked[1][0] if len(ranked) > 1 else 0.0
+    return best[1] if best[0] >= LIKE and best[0] - second >= AHEAD else None
+
+
+async def option_likeness(
+    encoder: Encoder, one: Field, text: str
+) -> list[tuple[float, JsonValue, str]]:
+    """Each option with its cosine to the nearest clause, and that clause; nearest first."""
+    parts = evidence.clauses(text)
+    meanings = [(o.value, m) for o in one.choices for m in evidence.meaning_of(o, one)]
+    if not parts or not meanings:
+        return []
+    try:
+        vectors = await encoder.embed([*parts, *(m for _, m in meanings)])
+    except PortError:
+        return []
+    said, meant_by = vectors[: len(parts)], vectors[len(parts) :]
+    best: dict[str, tuple[float, JsonValue, str]] = {}
+    for (value, _), vector in zip(meanings, meant_by, strict=True):
+        for part, heard in zip(parts, said, strict=True):
+            likeness = sum(a * b for a, b in zip(heard, vector, strict=True))
+            if likeness > best.get(repr(value), (-1.0,))[0]:
+                best[repr(value)] = (likeness, value, part)
+    return sorted(best.values(), key=lambda found: -found[0])
 
 
 # --- what is taken ------------------------------------------------------------------------------
+
+
+def supported(
+    wanted: Sequence[Field],
+    proposed: Mapping[str, JsonValue],
+    text: str,
+    claimed: Sequence[tuple[int, int]] = (),
+) -> tuple[dict[str, JsonValue], dict[str, str]]:
+    """The proposed values that the text bears out, and why each other one may not be used."""
+    taken: dict[str, JsonValue] = {}
+    refused: dict[str, str] = {}
+    known = {f.name: f for f in wanted}
+    for name, value in proposed.items():
+        one = known.get(name)
+        if value is None or one is None:
+            continue
+        if isinstance(value, str) and (one.copied or _is_town(one)):
+            value = without_others(one, value, text, claimed)
+        if why := _unsupported(one, value, text) or turns.out_of_bounds(one, value):
+            refused[name] = why
+        else:
+            taken[name] = value.strip(" .,;:!?") if isinstance(value, str) else value
+    for name in [n for n in taken if known[n].record is not None]:
+        if _stands_only_in(
+            str(taken[name]), known[name], [v for n, v in taken.items() if n != name]
+        ):
+            refused[name] = "is part of another value"
+            del taken[name]
+    return taken, refused
+
+
+def _unsupported(one: Field, value: JsonValue, text: str) -> str:
+    """Why the text does not bear a value out; "" when it does."""
+    if one.record is not None:
+        if value == NEWEST and means_newest(text):
+            return ""
+        said = _numbers_in(one.record, text)
+        number = normalise_number(one.record, str(value))
+        return "" if number in said else "is not a number the customer wrote"
+    if one.choices:
+        meant_by = {s.value for s in evidence.options_in(one, text)}
+        return "" if value in meant_by else "is not what the customer said"
+    if one.integer is not None:
+        return "" if value in _quantities(text) else "is not a number the customer wrote"
+    if not occurs(str(value), text):
+        return "is not in the customer's words"
+    if not {w.casefold() for w in re.findall(r"\w{2,}", str(value))} - _EMPTY_WORDS:
+        return "says nothing"
+    return (
+        "" if one.question or _plausible(one, str(value)) else "is not this field's kind of value"
+    )
+
+
+def without_others(one: Field, value: str, text: str, claimed: Sequence[tuple[int, int]]) -> str:
+    """A copied run up to where another field's value begins; an address keeps its numbers."""
+    start = text.find(value)
+    if start < 0 or (one.copied and looks_like_address(value)):
+        return value
+    cut = min((s for s, e in claimed if start < e and s < start + len(value)), default=None)
+    return value if cut is None else text[start : max(cut, start)].strip(" ,;:-")
+
+
+#: Fields that hold what somebody has to say, and not a name for something.
+_SENTENCES = re.compile(
+    r"topic|subject|summary|description|message|note|comment|body|detail|reason|feedback|content|request|"
+    r"instruction|text|query|question|answer|explanation|expression|report",
+    re.I,
+)
+_CLAUSE_WORDS = re.compile(
+    r"\b(?:i|you|we|he|she|they|it|is|are|was|were|have|has|had|took|want|need|please|not|but|never|can|could|call)\b",
+    re.I,
+)
+
+
+def _plausible(one: Field, value: str) -> bool:
+    """Can a run of words that an untrained field was given be a name for something?"""
+    if _SENTENCES.search(one.name):
+        return True
+    if _is_town(one):
+        return value[:1].isupper() and not re.search(r"\d", value)
+    return len(value.split()) <= 6 and not _CLAUSE_WORDS.search(value)
+
+
+def _stands_only_in(number: str, one: Field, others: Sequence[JsonValue]) -> bool:
+    """Is a record number nothing but the digits of a value that was copied, as a postcode is?"""
+    return any(
+        number in _numbers_in(one.record or "", str(v)) for v in others if isinstance(v, str)
+    )
 
 
 def checked(
     operation: Operation, proposed: Mapping[str, JsonValue], text: str
 ) -> tuple[dict[str, JsonValue], dict[str, str]]:
     """The proposed values that may be used, and why each other one may not."""
-    taken: dict[str, JsonValue] = {}
-    refused: dict[str, str] = {}
-    known = {f.name: f for f in fields(operation)}
-    for name, value in proposed.items():
-        field = known.get(name)
-        if value is None or field is None:
-            continue
-        if field.record is not None and value == NEWEST and means_newest(text):
-            taken[name] = value
-        elif field.copied and not occurs(str(value), text):
-            refused[name] = "is not in the customer's words"
-        elif (field.integer is not None and value not in _quantities(text)) or (
-            field.record is not None
-            and normalise_number(field.record, str(value)) not in _all(field, text)
-        ):
-            refused[name] = "is not a number the customer wrote"
-        else:
-            taken[name] = value.strip(" .,;:!?") if isinstance(value, str) else value
-    for name, reason in invalid(operation, taken).items():
-        refused[name] = reason
-        taken.pop(name, None)
-    return taken, refused
+    return valid(operation, *supported(fields(operation), proposed, text))
+
+
+def valid(
+    operation: Operation, values: Mapping[str, JsonValue], refused: Mapping[str, str]
+) -> tuple[dict[str, JsonValue], dict[str, str]]:
+    """The values that the operation's own model takes; the others join those already refused."""
+    wrong = invalid(operation, values)
+    taken = {name: value for name, value in values.items() if name not in wrong}
+    return taken, {**{n: why for n, why in refused.items() if n not in taken}, **wrong}
 
 
 def invalid(operation: Operation, arguments: Mapping[str, JsonValue]) -> dict[str, str]:
@@ -346,9 +554,3 @@ def occurs(value: str, text: str) -> bool:
         return " ".join(re.sub(r"[^\w@+]+", " ", s.casefold()).split())
 
     return bool(fold(value)) and f" {fold(value)} " in f" {fold(text)} "
-
-
-def _all(field: Field, text: str) -> list[str]:
-    assert field.record is not None
-    certain, possible = numbers(field.record, text)
-    return [*certain, *possible]

@@ -4,7 +4,8 @@ writes goes through the action graph."""
 from __future__ import annotations
 
 import re
-from typing import Any, Literal, cast
+from collections.abc import Mapping
+from typing import Any, Literal, Protocol, cast
 
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
@@ -12,7 +13,7 @@ from pydantic import JsonValue
 
 import prompts
 from graphs import extraction, replies
-from graphs.context import Context
+from graphs.context import Context, Thresholds
 from graphs.keys import same_request
 from graphs.nodes.answer import closest, pruned, quotes
 from graphs.nodes.converse import may_ask_large, transcript
@@ -21,13 +22,31 @@ from graphs.nodes.turn import decision as decided_by
 from graphs.nodes.turn import log, offer_hand_off, top
 from graphs.state import Draft, Pending, Plan, Step, SupportState
 from tools.domain import Decision, Operation, OperationFailed, Outcome, Preview
-from tools.ports import BackendUnavailable, Choice, PortError
+from tools.ports import BackendUnavailable, Choice, Encoder, PortError, SmallModel
 
 #: The step that looks something up in the knowledge base instead of calling an operation.
 ANSWER = "answer"
 Evaluation = Literal["continue", "done", "replan", "escalate"]
 EVALUATIONS: tuple[Evaluation, ...] = ("continue", "done", "replan", "escalate")
 _CLAUSE = re.compile(r"\s*(?:[,;.!?]|\b(?:and|then|also|plus|afterwards)\b)+\s*", re.IGNORECASE)
+
+
+class Judges(Protocol):
+    """Who says what a step's result means."""
+
+    @property
+    def encoder(self) -> Encoder: ...
+    @property
+    def small(self) -> SmallModel: ...
+    @property
+    def thresholds(self) -> Thresholds: ...
+
+
+class Knows(Protocol):
+    """Who knows the operations a plan names."""
+
+    @property
+    def operations(self) -> Mapping[str, Operation]: ...
 
 
 def loop_graph(
@@ -312,14 +331,13 @@ async def observe(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
 
 
 async def evaluate(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
-    """The small model says how to go on; rules keep it from stopping early or going round in circles."""
+    """Small models say how to go on; rules keep them from stopping early or going round in circles."""
     context, current = runtime.context, state.get("plan")
     assert current is not None
     last = [s for s in current.steps if s.status != "waiting"][-1:]
     left = sum(s.status == "waiting" for s in current.steps)
-    text = evaluator_input(current.goal, last[0] if last else None, left)
     try:
-        choice = await context.small.choose("evaluator", text, EVALUATIONS)
+        choice = await judged(context, current.goal, last[0] if last else None, left)
     except PortError as error:
         fallback = guard(None, current, context)
         logged = Decision(
@@ -433,7 +451,7 @@ def after_evaluate(state: SupportState) -> Literal["act", "plan", "compose", "gi
     return moves[state.get("next_move") or "done"]
 
 
-def guard(wanted: Evaluation | None, current: Plan, context: Context) -> Evaluation:
+def guard(wanted: Evaluation | None, current: Plan, context: Knows) -> Evaluation:
     """What really happens: the model's word, as far as the plan allows it.
 
     Nothing left to run means done. A failed step may be replanned once. A model may not end a plan that
@@ -448,7 +466,7 @@ def guard(wanted: Evaluation | None, current: Plan, context: Context) -> Evaluat
     return "continue"
 
 
-def next_step(current: Plan, context: Context) -> int | None:
+def next_step(current: Plan, context: Knows) -> int | None:
     """The step to run now; a write waits while an earlier write waits for approval."""
     held = any(s.status == "pending" for s in current.steps)
     for index, step in enumerate(current.steps):
@@ -460,10 +478,50 @@ def next_step(current: Plan, context: Context) -> int | None:
     return None
 
 
+async def judged(context: Judges, goal: str, last: Step | None, left: int) -> Choice:
+    """How to go on: the encoder's head reads what the result means; where it is not sure, the generative
+    model reads goal and result. Raises what the latter raises when neither can tell."""
+    try:
+        read = await context.encoder.classify("outcome", outcome_input(last))
+    except PortError:
+        pass
+    else:
+        if read.probabilities[read.option] >= context.thresholds.outcome:
+            return in_moves(read, left)
+    text = evaluator_input(goal, last, left)
+    return await context.small.choose("evaluator", text, EVALUATIONS)
+
+
+def in_moves(read: Choice, left: int) -> Choice:
+    """What a result means (``on``, ``again``, ``person``) as a way to go on."""
+    moves: dict[str, Evaluation] = {
+        "on": "continue" if left else "done",
+        "again": "replan",
+        "person": "escalate",
+    }
+    probabilities = dict.fromkeys(EVALUATIONS, 0.0)
+    probabilities |= {moves[outcome]: p for outcome, p in read.probabilities.items()}
+    return read.model_copy(update={"option": moves[read.option], "probabilities": probabilities})
+
+
+_RESULTS = {"done": "ok", "failed": "error", "pending": "pending", "skipped": "skipped"}
+
+
+def outcome_input(last: Step | None) -> str:
+    """The outcome head's input, worded as it was trained: what went well with its step's name."""
+    if last is None:
+        return "ok"
+    note = " ".join(last.note.split()[:40])
+    match last.status:
+        case "failed" | "pending":
+            return f"{_RESULTS[last.status]} {note}".rstrip()
+        case _:
+            return f"ok {last.name.replace('_', ' ')}: {note}"
+
+
 def evaluator_input(goal: str, last: Step | None, left: int) -> str:
     """The evaluator's input, exactly as its adapter was trained."""
-    results = {"done": "ok", "failed": "error", "pending": "pending", "skipped": "skipped"}
-    result = results.get(last.status, "ok") if last is not None else "ok"
+    result = _RESULTS.get(last.status, "ok") if last is not None else "ok"
     note = " ".join(last.note.split()[:16]) if last is not None else ""
     name = last.name if last is not None else "none"
     return (
@@ -678,7 +736,10 @@ __all__ = [
     "EVALUATIONS",
     "evaluator_input",
     "guard",
+    "in_moves",
+    "judged",
     "loop_graph",
     "next_step",
     "observed",
+    "outcome_input",
 ]

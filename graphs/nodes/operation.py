@@ -11,11 +11,12 @@ from graphs import extraction, replies
 from graphs.context import Context
 from graphs.keys import action_id, action_key, fingerprint
 from graphs.nodes.turn import hand_off_summary, log, offer_hand_off, top
+from graphs.reading.dates import When
 from graphs.state import Draft, Extraction, Next, Pending, SupportState
 from tools.domain import Action, Decision, Operation, OperationFailed, Outcome, Preview
 from tools.numbers import means_newest
 from tools.policy import facts_about
-from tools.ports import BackendUnavailable, PortError
+from tools.ports import BackendUnavailable
 
 
 async def extract(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
@@ -69,7 +70,8 @@ async def extract_by_rules(state: SupportState, runtime: Runtime[Context]) -> di
     operation = runtime.context.operations[extracted.operation]
     answers = route.move == "continue" and pending is not None and pending.stage == "field"
     asked = pending.field if answers and pending is not None else None
-    found, refused = arguments_by_rules(operation, state["turn"].text, asked=asked)
+    when = When(runtime.context.clock.now())
+    found, refused = arguments_by_rules(operation, state["turn"].text, when, asked=asked)
     return {
         "extraction": extracted.model_copy(
             update={"arguments": {**extracted.arguments, **found}, "refused": refused}
@@ -79,13 +81,13 @@ async def extract_by_rules(state: SupportState, runtime: Runtime[Context]) -> di
 
 
 def arguments_by_rules(
-    operation: Operation, text: str, *, asked: str | None = None
+    operation: Operation, text: str, when: When, *, asked: str | None = None
 ) -> tuple[dict[str, JsonValue], dict[str, str]]:
     """What can be read without a model: (taken, refused with why)."""
     wanted = extraction.fields(operation)
-    taken, refused = extraction.checked(
-        operation, extraction.by_rules(operation, wanted, text), text
-    )
+    about = frozenset({asked}) if asked else frozenset[str]()
+    found = extraction.by_rules(wanted, text, when, asked=about)
+    taken, refused = extraction.valid(operation, found.values, found.refused)
     if asked and asked not in taken:
         taken |= _the_answer_itself(operation, wanted, asked, text)
     return taken, refused
@@ -105,50 +107,50 @@ async def read_arguments(
     if asked is not None:
         # The reply to one question: a house number in it is no order number.
         wanted = [f for f in wanted if f.name == asked or extraction.named(f, text)]
-    found = extraction.by_rules(operation, wanted, text)
-    if not wanted or not extraction.needs_model(wanted, found, text):
-        taken, refused = extraction.checked(operation, found, text)
-        return taken, refused, False
-    degraded = False
-    proposed: dict[str, JsonValue] = {}
-    try:
-        filled = await context.small.fill(
-            "extractor",
-            extraction.prompt_for(operation, wanted, text),
-            extraction.schema_for(operation, wanted, text),
-        )
-    except PortError as error:
-        degraded = True
-        decision = Decision(
+    read = await extraction.read_turn(
+        context.small,
+        context.encoder,
+        operation.name,
+        wanted,
+        text,
+        When(context.clock.now()),
+        asked=frozenset({asked}) if asked else frozenset(),
+    )
+    taken, refused = extraction.valid(operation, read.taken, read.refused)
+    if asked and asked not in taken:
+        taken |= _the_answer_itself(operation, wanted, asked, text)
+    if (logged := _extractor_decision(read, refused)) is not None:
+        await log(runtime, state, logged)
+    return taken, refused, bool(read.error)
+
+
+def _extractor_decision(read: extraction.Read, refused: dict[str, str]) -> Decision | None:
+    """What the small model proposed, or that it did not answer; None where it was not asked."""
+    reason = "; ".join(f"{name} {why}" for name, why in refused.items())
+    if read.error:
+        return Decision(
             role="extractor",
             chosen="",
             probability=0.0,
             abstained=True,
-            reason=str(error),
+            reason=reason or read.error,
             tier="rule",
             model="rules",
         )
-    else:
-        proposed = filled.values
-        decision = Decision(
-            role="extractor",
-            chosen=", ".join(sorted(n for n, v in proposed.items() if v is not None)) or "nothing",
-            probability=filled.probability,
-            tier="small",
-            model=filled.model,
-            adapter=filled.adapter,
-            prompt="" if filled.adapter else filled.version,
-            ms=filled.ms,
-        )
-    taken, refused = extraction.checked(operation, {**proposed, **found}, text)
-    if asked and asked not in taken:
-        taken |= _the_answer_itself(operation, wanted, asked, text)
-    if refused:
-        decision = decision.model_copy(
-            update={"reason": "; ".join(f"{name} {why}" for name, why in refused.items())}
-        )
-    await log(runtime, state, decision)
-    return taken, refused, degraded
+    filled = read.filled
+    if filled is None:
+        return None
+    return Decision(
+        role="extractor",
+        chosen=", ".join(sorted(n for n, v in filled.values.items() if v is not None)) or "nothing",
+        probability=filled.probability,
+        reason=reason,
+        tier="small",
+        model=filled.model,
+        adapter=filled.adapter,
+        prompt="" if filled.adapter else filled.version,
+        ms=filled.ms,
+    )
 
 
 def _the_answer_itself(

@@ -25,7 +25,7 @@ def train(
     role: Annotated[
         str,
         typer.Argument(
-            help="A head (intent, frustration, complexity, consequence), an adapter, or heads."
+            help="A head (intent, frustration, complexity, consequence, outcome), an adapter, or heads."
         ),
     ],
     data: Annotated[
@@ -60,6 +60,10 @@ def train(
             from models.train import consequence
 
             console.print_json(data=consequence.train(data, out, seed, progress))
+        elif role == "outcome":
+            from models.train import outcome
+
+            console.print_json(data=outcome.train(out, seed, progress))
         elif role in ADAPTERS:
             from models.train import adapters
 
@@ -81,7 +85,7 @@ def train(
             console.print_json(data=entry)
         else:
             raise typer.BadParameter(
-                f"{role}: not one of {', '.join((*heads.HEADS, 'heads', 'consequence', *ADAPTERS))}"
+                f"{role}: not one of {', '.join((*heads.HEADS, 'heads', 'consequence', 'outcome', *ADAPTERS))}"
             )
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from graphs.context import Limits
-from graphs.loop import evaluator_input, guard, next_step
+from graphs.loop import evaluator_input, guard, judged, next_step, outcome_input
 from graphs.state import Plan, Step
 from tests.graphs.world import OPERATIONS, Slow, World
 from tools.domain import OrderStatus, Outcome
@@ -557,3 +557,42 @@ def test_every_operation_can_be_a_step():
 
     assert all(f"{name}.done" in names() for name in OPERATIONS)
     assert all(f"{name}.pending" in names() for name, op in OPERATIONS.items() if op.writes)
+
+
+# --- who judges a result ------------------------------------------------------------------------
+
+LOST = Step(name="cancel_order", status="failed", note="the order left the warehouse")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "left", "move"),
+    [
+        (("on", 0.9), 1, "continue"),
+        (("on", 0.9), 0, "done"),
+        (("again", 0.9), 1, "replan"),
+        (("person", 0.9), 1, "escalate"),
+    ],
+)
+async def test_the_head_reads_what_a_result_means(ana, outcome, left, move):
+    """Where it is sure, the generative model is not asked."""
+    context = ana.context
+    ana.encoder.outcomes["error the order left the warehouse"] = outcome
+    assert (await judged(context, "cancel it", LOST, left)).option == move
+    assert ana.small.calls == []
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_the_generative_model_reads_what_the_head_cannot(ana, known):
+    """An unsure head, or none at all."""
+    if known:
+        ana.encoder.outcomes["error the order left the warehouse"] = ("again", 0.4)
+    ana.small.enqueue("evaluator", ("escalate", 0.9))
+    assert (await judged(ana.context, "cancel it", LOST, 1)).option == "escalate"
+
+
+def test_a_result_is_worded_as_the_head_was_trained():
+    """What went well has its step's name, what failed or waits has only its words."""
+    assert outcome_input(LOST) == "error the order left the warehouse"
+    done = Step(name="get_order", status="done", note="it is packed")
+    assert outcome_input(done) == "ok get order: it is packed"
+    assert outcome_input(None) == "ok"

@@ -95,6 +95,7 @@ class ScriptedEncoder:
         self.intents: dict[str, tuple[str, float]] = {}
         self.frustrated: dict[str, float] = {}
         self.several: dict[str, float] = {}
+        self.outcomes: dict[str, tuple[str, float]] = {}
         self.broken: Exception | None = None
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
@@ -106,7 +107,10 @@ class ScriptedEncoder:
         if head == "intent":
             intent, probability = self.intents.get(text, ("out_of_scope", 0.9))
             return a_choice(intent, probability, INTENTS.names, "encoder")
-        if head == "consequence":
+        if head == "outcome" and text in self.outcomes:
+            outcome, probability = self.outcomes[text]
+            return a_choice(outcome, probability, ("on", "again", "person"), "encoder")
+        if head in ("consequence", "outcome"):
             raise ModelUnavailable("There is no such head here.")
         table, option, other = {
             "frustration": (self.frustrated, "frustrated", "calm"),

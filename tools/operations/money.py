@@ -7,7 +7,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, JsonValue, StringConstraints
 
 from tools.domain import (
     Arguments,
@@ -50,6 +50,30 @@ LONG_WARRANTY_YEARS = 5
 LONG_WARRANTY_SKUS = ("TNT-", "PCK-")
 
 RefundReason = Literal["damaged", "late", "wrong_item", "not_as_described", "unwanted", "other"]
+#: How customers put each reason; without such words, or some that mean the same, no reason is taken down.
+REASONS_SAID: dict[str, JsonValue] = {
+    "damaged": [
+        "broken", "broke", "torn", "ripped", "leaks", "leaking", "has a hole", "defective", "faulty", "scratched",
+        "cracked", "dented", "in pieces", "fell apart", "stopped working", "does not work", "doesn't work", "not working",
+        "a defect", "bent",
+    ],
+    "late": [
+        "too late", "arrived late", "came late", "delayed", "took forever", "took too long", "days late", "weeks late",
+        "still isn't here", "still not here", "hasn't arrived", "has not arrived", "never arrived", "not arrived yet",
+    ],
+    "wrong_item": [
+        "wrong size", "wrong colour", "wrong color", "wrong model", "wrong product", "wrong one", "wrong thing",
+        "not what I ordered", "something else", "someone else's order", "another product",
+    ],
+    "not_as_described": [
+        "isn't as described", "nothing like the picture", "not like the picture", "than described", "as promised",
+        "different from the description", "than it says", "than stated", "not what was described",
+    ],
+    "unwanted": [
+        "changed my mind", "don't want", "do not want", "no longer want", "don't need", "no longer need",
+        "no longer needed", "not for me", "don't like", "on impulse", "regret", "doesn't fit my style",
+    ],
+}  # fmt: skip
 #: Reasons that are about the goods themselves, so the warranty counts and not the return window.
 FAULTS = {"damaged", "not_as_described"}
 
@@ -67,6 +91,7 @@ class RequestRefund(Arguments):
     reason: RefundReason | None = Field(
         default=None,
         description="What is the reason: damaged, late, wrong item, not as described, or unwanted?",
+        json_schema_extra={"x-synonyms": REASONS_SAID},
     )
     amount: Decimal | None = from_record_field("What is paid back, as the preview worked it out.")
 

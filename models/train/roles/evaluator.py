@@ -6,7 +6,7 @@ import random
 from pathlib import Path
 from typing import Any
 
-from models.train.phrases import Part, part_of, read, requests
+from models.train.phrases import Message, Part, part_of, read, requests
 
 LABELS: dict[str, str] | None = {
     "continue": "continue",
@@ -28,6 +28,36 @@ def decide(result: str, left: int) -> str:
     if result in ("ambiguous", "not_found", "refused", "retryable"):
         return "replan"
     return "escalate"
+
+
+#: What a result means for the plan, whatever the goal: it goes on, another way is tried, a person is needed.
+OUTCOMES = ("on", "again", "person")
+_MEANS = {
+    "ok": "on", "pending": "on", "not_found": "again", "ambiguous": "again", "refused": "again",
+    "retryable": "again", "error": "person", "angry": "person",
+}  # fmt: skip
+_SHOWN = {"ok": "ok", "pending": "pending"}
+
+
+def outcomes() -> list[Message]:
+    """Results as the loop words them, each with what it means; own phrases only.
+
+    A step's name stands before its words, so that "opened" means something."""
+    made: dict[str, Message] = {}
+    results: dict[str, dict[str, list[str]]] = read("results")
+    for kind, by_step in results.items():
+        for step, texts in by_step.items():
+            for text in texts:
+                shown = f"{_SHOWN.get(kind, 'error')} {text}"
+                made[shown] = Message(shown, _MEANS[kind], "own", part_of(text))
+                if step not in ("any", "answer"):
+                    longer = f"ok {step.replace('_', ' ')}: {text}"
+                    made[longer] = Message(longer, _MEANS[kind], "own", part_of(text))
+    for label, texts in read("outcomes").items():
+        for text in texts:
+            shown = f"error {text}"
+            made[shown] = Message(shown, label, "own", part_of(text))
+    return list(made.values())
 
 
 def samples(

@@ -1,0 +1,1 @@
+"""What a customer's words say, by the kind of value a field asks for: pure rules, no model."""
