@@ -330,7 +330,16 @@ def suites(data: Path | None = None) -> dict[str, Suite]:
     """Each suite by its name, in the order `all` plays them."""
     # Here, so that `--help` need not wait for models and stores.
     from evals import (
-        benches, evaluator, examples, extraction, intents, lanes, mix, retrieval, startup, turn,
+        benches,
+        evaluator,
+        examples,
+        extraction,
+        intents,
+        lanes,
+        mix,
+        retrieval,
+        startup,
+        turn,
     )
     from evals import bitext as bitext_suite
     from evals import drift as drift_suite
