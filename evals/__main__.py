@@ -200,7 +200,7 @@ def knowledge(json: Json = None) -> None:
 @app.command()
 def drift(
     data: Data = None,
-    trials: Annotated[int, typer.Option(min=20, help="Windows of old traffic.")] = 400,
+    trials: Annotated[int, typer.Option(min=20, help="Windows of old traffic.")] = 200,
     json: Json = None,
 ) -> None:
     """The drift alarm: false alarms on old traffic, found shares of new intents."""
@@ -215,7 +215,7 @@ def fast(json: Json = None) -> None:
     from evals import drift as drift_suite
 
     every = suites()
-    played = {name: every[name] for name in FAST} | {"drift": partial(drift_suite.run, trials=100)}
+    played = {name: every[name] for name in FAST} | {"drift": partial(drift_suite.run, trials=60)}
     reports: list[Report] = []
     with _folders() as (folders, progress):
         for suite in played.values():

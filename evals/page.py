@@ -138,7 +138,8 @@ def _row(figure: Mapping[str, Any], accepted: Accepted | None, past: list[float]
         better = apart > 0 if accepted.side == "at least" else apart < 0
         beyond = abs(apart) > accepted.tolerance
         state = "same" if not beyond else "better" if better else "worse"
-        change = f"{apart:+.3g}" if apart else "±0"
+        # Accepted values are rounded to four places.
+        change = f"{apart:+.3g}" if abs(apart) >= 1e-4 else "±0"
     return Row(
         name=figure["name"],
         value=shown(value, unit),

@@ -118,9 +118,9 @@ def test_the_mix_counts_messages_that_needed_no_llm() -> None:
     free = Went(a_message(("direct",)), "direct", "greeting", "encoder", 1.0, "direct", 0)
     paid = Went(a_message(("answer",)), "answer", "ask_plans", "encoder", 1.0, "answer", 2)
 
-    share, lane = mix.report([free, free, free, paid]).figures
+    share, lane, cost = mix.report([free, free, free, paid]).figures
 
-    assert (share.value, share.ratio, lane.value) == (75, 0.5, 100)
+    assert (share.value, share.ratio, lane.value, cost.value) == (75, 0.5, 100, 0.5)
 
 
 def test_a_message_is_sent_by_the_customer_whose_record_it_names() -> None:
