@@ -233,7 +233,7 @@ class SupportDesk:
                     written.add(str(event.data.get("action", "")))
                 if event.event == "final":
                     # Only what this reply tells: an action that still waited may be decided by now.
-                    told = written.intersection(event.data.get("actions", ()))
+                    told = written & _told_by(event)
                     event = event.model_copy(
                         update={"data": {**event.data, "turn": turn.id, "thread": context.thread}}
                     )
@@ -650,6 +650,12 @@ def _left_in(snapshot: StateSnapshot) -> Turn | None:
     """The turn that a crash left undone on a thread."""
     left: Turn | None = snapshot.values.get("turn")
     return left if snapshot.next else None
+
+
+def _told_by(reply: Event) -> set[str]:
+    """The actions whose outcome a reply reports."""
+    actions = reply.data.get("actions")
+    return {str(each) for each in actions} if isinstance(actions, list) else set()
 
 
 def _is_write(event: Event, context: Context) -> bool:

@@ -82,11 +82,13 @@ class Slots:
                 life = TO_BOUNDARY if site.dies_at else self._rng.uniform(*LIVES)
                 with suppress(TimeoutError):
                     await asyncio.wait_for(died.wait(), life if deadly else None)
+                by_itself = died.is_set()
+                process.kill()
+                await died.wait()
             finally:
                 loop.remove_reader(process.sentinel)
-            by_itself = died.is_set()
-            process.kill()
-            await asyncio.to_thread(process.join)
+            # Not in a thread: starting the next process asks after all others, and the status is read once.
+            process.join()
             if process.exitcode != -signal.SIGKILL:
                 raise RuntimeError(f"a process ended with {process.exitcode}, nobody killed it")
             self.at[site.dies_at if by_itself else AT_RANDOM] += 1

@@ -6,9 +6,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import tempfile
+from importlib import import_module
 from pathlib import Path
 
-import evals.__main__  # noqa: F401  # A forked process imports its parent's main module again.
 from app.stores.database import create_engine
 from evals.crash import a_site
 from evals.crash_process import Site, desk_on
@@ -25,6 +25,7 @@ async def _one_turn(site: Site) -> None:
 
 def _warm_up() -> None:
     logging.disable(logging.CRITICAL)
+    import_module("evals.__main__")  # A forked process imports its parent's main module again.
     create_engine("postgresql://nobody@127.0.0.1/nowhere").dispose()  # Loads the dialect.
     with tempfile.TemporaryDirectory() as folder, a_site("sqlite", Path(folder)) as site:
         asyncio.run(_one_turn(site))

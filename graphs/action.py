@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from functools import cache
+from functools import cache, wraps
 from typing import Any, Literal
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -70,12 +71,12 @@ def action_graph(
     graph.add_node(reconcile)
     graph.add_node(block)
     graph.add_edge(START, "classify")
-    graph.add_conditional_edges("classify", after_verdict)
+    graph.add_conditional_edges("classify", _here(after_verdict))
     graph.add_conditional_edges("judge", after_judge)
     graph.add_edge("request_approval", "approve")
     graph.add_edge("approve", "decide")
     graph.add_conditional_edges("decide", after_decision)
-    graph.add_conditional_edges("execute", after_execute)
+    graph.add_conditional_edges("execute", _here(after_execute))
     graph.add_edge("reconcile", END)
     graph.add_edge("block", END)
     return graph
@@ -445,6 +446,16 @@ def after_decision(state: ActionState) -> Literal["execute", "approve", "classif
 def after_execute(state: ActionState) -> Literal["reconcile", "__end__"]:
     outcome = state.get("outcome")
     return "reconcile" if outcome is not None and outcome.status == "unknown" else "__end__"
+
+
+def _here(route: Callable[[ActionState], str]) -> Callable[[ActionState], Awaitable[str]]:
+    """The edge without a hop into a worker thread, which costs more than the edge; every action takes it."""
+
+    @wraps(route)
+    async def routed(state: ActionState) -> str:
+        return route(state)
+
+    return routed
 
 
 # --- running it ---------------------------------------------------------------------------------

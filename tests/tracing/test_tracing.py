@@ -23,14 +23,22 @@ from typing_extensions import TypedDict
 from app.tracing import (
     LangfuseTracing,
     TracedLargeModel,
+    TracedLedger,
     TracedSmallModel,
     Tracing,
     tracing,
 )
 from tests.tracing.receiver import Receiver, receiving
-from tools.ports import Choice, Filled, LargeModel, SmallModel
+from tools.memory import MemoryApprovals, MemoryBooks, MemoryLedger
+from tools.ports import Choice, Filled, LargeModel, Ledger, SmallModel
 
 MESSAGE = "refund me please, mail ana@customer.example or call +49 170 1234567"
+
+
+def test_a_traced_ledger_can_do_what_a_ledger_can():
+    """An unknown outcome is reconciled with traces on, too."""
+    ledger = MemoryLedger(MemoryBooks(), MemoryApprovals())
+    assert isinstance(TracedLedger(ledger, Tracing()), Ledger)
 
 
 class Router:
