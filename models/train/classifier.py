@@ -39,9 +39,10 @@ class Features:
 
     words: TfidfVectorizer
     pieces: TfidfVectorizer
+    blend: float
 
     @classmethod
-    def learnt(cls, texts: Sequence[str]) -> Features:
+    def learnt(cls, texts: Sequence[str], blend: float = BLEND) -> Features:
         def vectorizer(analyzer: Callable[[str], list[str]], least: int) -> TfidfVectorizer:
             made = TfidfVectorizer(
                 analyzer=analyzer, sublinear_tf=True, min_df=least, dtype=np.float32
@@ -49,15 +50,15 @@ class Features:
             return made.fit(texts)
 
         # A term seen once says little when there are many texts, and makes half of the file.
-        least = 2 if len(texts) >= 1000 else 1
-        return cls(vectorizer(runtime.words, least), vectorizer(runtime.pieces, least))
+        least = 1 if len(texts) < 1000 else 2 if len(texts) < 20_000 else 4
+        return cls(vectorizer(runtime.words, least), vectorizer(runtime.pieces, least), blend)
 
     def rows(self, texts: Sequence[str], vectors: Vectors) -> sparse.csr_matrix:
         return sparse.hstack(
             [
                 sparse.csr_matrix(vectors),
-                BLEND * self.words.transform(texts),
-                BLEND * self.pieces.transform(texts),
+                self.blend * self.words.transform(texts),
+                self.blend * self.pieces.transform(texts),
             ],
             format="csr",
         )
@@ -80,20 +81,27 @@ def fit(
     *,
     seed: int = 7,
     examples: bool = True,
+    blend: float = BLEND,
+    logistic: bool = False,
 ) -> Classifier:
-    """The classifier without any calibration."""
-    features = Features.learnt(texts)
+    """The classifier without any calibration; ``logistic`` where the classes overlap, as moods do."""
+    features = Features.learnt(texts, blend)
     truth = np.array([classes.index(label) for label in labels])
     rows = features.rows(texts, vectors)
     if set(truth) != set(range(len(classes))):
         absent = [name for number, name in enumerate(classes) if number not in set(truth)]
         raise ValueError(f"no examples of {', '.join(absent)}")
-    model: Any = LinearSVC(C=STRENGTH, random_state=seed, max_iter=4000)
+    model: Any = (
+        LogisticRegression(C=STRENGTH, solver="liblinear", random_state=seed, max_iter=200)
+        if logistic
+        else LinearSVC(C=STRENGTH, random_state=seed, max_iter=4000)
+    )
     model.fit(rows, truth)
     weight, bias = np.asarray(model.coef_, np.float32), np.asarray(model.intercept_, np.float32)
     if len(classes) == 2:
         # Two classes come as one row; a row each makes the softmax the same for every number of classes.
-        weight, bias = np.concatenate([-weight, weight]), np.array([-bias[0], bias[0]], np.float32)
+        weight = np.concatenate([-weight, weight]) / 2
+        bias = np.array([-bias[0], bias[0]], np.float32) / 2
     columns = np.cumsum([vectors.shape[1], len(features.words.vocabulary_)])
     dense, words, pieces = np.split(weight.T, columns)
     inside = np.array([label != OUT_OF_SCOPE for label in labels])
@@ -103,7 +111,7 @@ def fit(
         bias=bias,
         words=_terms(features.words, words),
         pieces=_terms(features.pieces, pieces),
-        blend=BLEND,
+        blend=blend,
         confidence=Confidence(),
         examples=vectors[inside] if examples else None,
     )
