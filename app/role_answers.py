@@ -631,7 +631,7 @@ async def _context(
 
     if not small:
         manifest = load_manifest()
-        yield made(OnnxEncoder(manifest), _NoSmallModel(), _NoLargeModel())
+        yield made(OnnxEncoder(manifest), _NoSmallModel(), cast("LargeModel", _NoLargeModel()))
         return
     async with open_models(settings) as models:
         manifest = models.manifest
