@@ -173,7 +173,9 @@ class Routing:
         context = self.context
         asked, started = _read(RouterInput, row), time.perf_counter()
         pending = await asked_about(context, asked.history)
-        reading = await read_message(context, asked.text)
+        said = [one.text for one in asked.history if one.by_customer]
+        before = said[-1] if said and pending is None else ""
+        reading = await read_message(context, asked.text, before=before)
         chosen = decide_route(
             reading.settled,
             abstained=reading.abstained,
@@ -181,7 +183,7 @@ class Routing:
             frustration=reading.frustration.probabilities.get("frustrated", 0.0),
             several=reading.complexity.probabilities.get("several", 0.0),
             asked_last=pending is not None,
-            text=asked.text,
+            text=_offer_meant(pending, asked.text),
             sensitive=bool(find_pii(asked.text)),
             context=context,
         )
@@ -223,6 +225,7 @@ async def asked_about(context: Context, history: Sequence[Said]) -> Pending | No
         return None
     question = history[-1].text.rsplit("\n\n", 1)[-1]
     common = {"request": "history", "question": question, "asked_in": "history"}
+    offered = tuple({"label": part} for part in _offered(question))
     if _PERSON.search(question) and not _OPEN_QUESTION.search(question):
         return Pending.model_validate({**common, "operation": "hand_off", "stage": "offer"})
     for said in [one for one in reversed(history) if one.by_customer][:3]:
@@ -238,10 +241,31 @@ async def asked_about(context: Context, history: Sequence[Said]) -> Pending | No
             sensitive=False,
             context=context,
         )
-        if route.operation is not None and not route.abstained:
-            stage = "field" if _OPEN_QUESTION.search(question) else "confirm"
+        if route.abstained:
+            continue
+        if route.lane == "agent":
+            return Pending.model_validate({**common, "operation": "plan", "stage": "confirm"})
+        if route.operation is not None:
+            stage = "confirm" if not _OPEN_QUESTION.search(question) else "field"
+            if offered and stage == "field":
+                common, stage = {**common, "candidates": offered}, "choice"
             return Pending.model_validate({**common, "operation": route.operation, "stage": stage})
     return None
+
+
+def _offer_meant(pending: Pending | None, text: str) -> str:
+    """The one thing offered that the customer names by a word of it, else the text itself."""
+    offers = [str(one["label"]) for one in pending.candidates] if pending is not None else []
+    words = set(re.findall(r"[^\W\d_]{3,}", text.casefold()))
+    named = [o for o in offers if words & set(re.findall(r"[^\W\d_]{3,}", o.casefold()))]
+    return f"{named[0]} {text}" if len(named) == 1 else text
+
+
+def _offered(question: str) -> list[str]:
+    """What a question like "Which one: this or that?" offers."""
+    _, colon, listed = question.rpartition(": ")
+    parts = re.split(r",\s*|\s+or\s+", listed.strip(" ?.")) if colon else []
+    return [part.strip() for part in parts if part.strip()] if len(parts) > 1 else []
 
 
 # --- extractor ----------------------------------------------------------------------------------
@@ -569,7 +593,7 @@ async def _context(
 
     if not small:
         manifest = await asyncio.to_thread(Releases(settings.data_dir).manifest)
-        yield made(OnnxEncoder(manifest), _NoSmallModel(), _NoLargeModel())
+        yield made(OnnxEncoder(manifest), _NoSmallModel(), cast("LargeModel", _NoLargeModel()))
         return
     async with open_models(settings) as models:
         manifest = models.manifest

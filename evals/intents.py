@@ -95,10 +95,9 @@ def _pairs(folder: Path, name: str, part: str) -> Labelled:
 def _ninety_ten(pairs: Labelled, seed: int) -> tuple[Labelled, Labelled]:
     from sklearn.model_selection import train_test_split
 
-    learnt, asked = train_test_split(
-        pairs, test_size=0.1, stratify=[label for _, label in pairs], random_state=seed
-    )
-    return learnt, asked
+    labels = [label for _, label in pairs]
+    parts: Any = train_test_split(pairs, test_size=0.1, stratify=labels, random_state=seed)
+    return parts[0], parts[1]
 
 
 @dataclass(frozen=True)

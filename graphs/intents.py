@@ -51,10 +51,13 @@ class Intent(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _says_what_its_name_says(cls, given: Any) -> Any:
-        if isinstance(given, dict) and isinstance(given.get("name"), str):  # type: ignore[reportUnknownMemberType]
-            words = spoken(cast("dict[str, str]", given)["name"])
-            return {"description": words, "question": f"Is it about {words}?", **given}
-        return cast("Any", given)
+        if not isinstance(given, dict):
+            return given
+        fields = cast("dict[str, Any]", given)
+        if not isinstance(fields.get("name"), str):
+            return fields
+        words = spoken(fields["name"])
+        return {"description": words, "question": f"Is it about {words}?", **fields}
 
     @model_validator(mode="after")
     def _operation_lane_names_its_operation(self) -> Intent:

@@ -6,6 +6,7 @@ so that every rule of the conversation is on one page.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -55,6 +56,45 @@ def move(
             return "continue"
         return "new" if confident and choice.option != "out_of_scope" else "repeat"
     return "continue" if fits else ("new" if confident else "repeat")
+
+
+_FOLLOWS_UP = re.compile(
+    r"^(?:(?:ok|okay|hm+|well|so|but|good|great|fine)[ ,]+)*"
+    r"(?:and|or|what about|how about|what's|whats|since when|until when|which|why)\b",
+    re.I,
+)
+_LITTLE_SAID = frozenset({"out_of_scope", "affirm", "deny"})
+_COURTESIES = frozenset({"greeting", "thanks", "goodbye", "bot_question"})
+_FEW_WORDS = 9
+
+
+def leans(text: str, intent: str, probability: float) -> bool:
+    """Does a message say too little to be read without what was said before it?
+
+    A few words that begin like a follow-up, that taken alone would be about nothing, or of which the head is
+    not sure. Courtesies stand alone."""
+    if len(text.split()) > _FEW_WORDS or intent in _COURTESIES:
+        return False
+    return bool(_FOLLOWS_UP.match(text)) or intent in _LITTLE_SAID or probability < 0.7
+
+
+def put_together(alone: Choice, together: Choice) -> Choice:
+    """One decision from a message read alone and read with the one before it: the product, renormalised."""
+    weights = {
+        intent: (chance * together.probabilities.get(intent, 0.0)) ** 0.5
+        for intent, chance in alone.probabilities.items()
+    }
+    total = sum(weights.values())
+    if total <= 0:
+        return alone
+    chances = {intent: weight / total for intent, weight in weights.items()}
+    return together.model_copy(
+        update={
+            "option": max(chances, key=chances.__getitem__),
+            "probabilities": chances,
+            "ms": alone.ms + together.ms,
+        }
+    )
 
 
 def settle(

@@ -153,7 +153,7 @@ def spread(
 
 def write(classifier: Classifier, path: Path) -> None:
     """Everything but the classes and the confidence, which the manifest keeps."""
-    from safetensors.numpy import save_file
+    from safetensors import numpy as safetensors_numpy
 
     tensors: dict[str, NDArray[Any]] = {
         "dense": classifier.dense.astype(np.float32),
@@ -168,7 +168,8 @@ def write(classifier: Classifier, path: Path) -> None:
         tensors["examples"] = classifier.examples.astype(np.float16)
     path.parent.mkdir(parents=True, exist_ok=True)
     # The file holds the memory as it lies: a transposed array would come back scrambled.
-    save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, path)
+    save: Any = safetensors_numpy.save_file  # type: ignore[reportUnknownVariableType]
+    save({name: np.ascontiguousarray(value) for name, value in tensors.items()}, path)
 
 
 def read(

@@ -71,7 +71,8 @@ async def route(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any
     """Intent, lane and move, by the cheapest tier that is sure; the model's part of it is logged first."""
     context, turn = runtime.context, state["turn"]
     pending, stack = top(state), state.get("pending", ())
-    reading = await read_message(context, turn.text)
+    before = last_words(state) if pending is None else ""
+    reading = await read_message(context, turn.text, before=before)
     if pending is not None and pending.operation == CLARIFY:
         # An answer to our own question stands for the message that raised it; anything else is new.
         stack = stack[:-1]
@@ -150,11 +151,34 @@ class Reading:
         ]
 
 
-async def read_message(context: Context, text: str) -> Reading:
-    """The router's cascade: the encoder's head, then the small model where that is unsure."""
+def last_words(state: SupportState) -> str:
+    """What the customer said before this turn."""
+    current = f"{state['turn'].id}:in"
+    said = [
+        str(m.content)
+        for m in state.get("messages", [])
+        if isinstance(m, HumanMessage) and m.id != current
+    ]
+    return said[-1] if said else ""
+
+
+async def _in_context(context: Context, alone: Choice, text: str, before: str) -> Choice:
+    """The head's word on a message that says little by itself, put together with what was said before it."""
+    sure = alone.probabilities.get(alone.option, 0.0)
+    if not before or not routing.leans(text, alone.option, sure):
+        return alone
+    together = await context.encoder.classify("intent", f"{before}. {text}")
+    return routing.put_together(alone, together)
+
+
+async def read_message(context: Context, text: str, *, before: str = "") -> Reading:
+    """The router's cascade: the encoder's head, then the small model where that is unsure.
+
+    ``before``: the customer's last message, where nothing is pending that this one could answer."""
     degraded: list[str] = []
     try:
-        choices = [await context.encoder.classify("intent", text)]
+        alone = await context.encoder.classify("intent", text)
+        choices = [await _in_context(context, alone, text, before)]
     except PortError as error:
         degraded.append(f"encoder: {error}")
         choices = [_blank(context.intents.names)]

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -39,25 +39,24 @@ class Features:
 
     words: TfidfVectorizer
     pieces: TfidfVectorizer
+    blend: float
 
     @classmethod
-    def learnt(cls, texts: Sequence[str]) -> Features:
+    def learnt(cls, texts: Sequence[str], blend: float = BLEND) -> Features:
         def vectorizer(analyzer: Callable[[str], list[str]], least: int) -> TfidfVectorizer:
-            made = TfidfVectorizer(
-                analyzer=analyzer, sublinear_tf=True, min_df=least, dtype=np.float32
-            )
-            return made.fit(texts)
+            options: Any = {"analyzer": analyzer, "dtype": np.float32}
+            return TfidfVectorizer(sublinear_tf=True, min_df=least, **options).fit(texts)
 
         # A term seen once says little when there are many texts, and makes half of the file.
-        least = 2 if len(texts) >= 1000 else 1
-        return cls(vectorizer(runtime.words, least), vectorizer(runtime.pieces, least))
+        least = 1 if len(texts) < 1000 else 2 if len(texts) < 20_000 else 4
+        return cls(vectorizer(runtime.words, least), vectorizer(runtime.pieces, least), blend)
 
-    def rows(self, texts: Sequence[str], vectors: Vectors) -> sparse.csr_matrix:
+    def rows(self, texts: Sequence[str], vectors: Vectors) -> Any:
         return sparse.hstack(
             [
                 sparse.csr_matrix(vectors),
-                BLEND * self.words.transform(texts),
-                BLEND * self.pieces.transform(texts),
+                self.blend * self.words.transform(texts),
+                self.blend * self.pieces.transform(texts),
             ],
             format="csr",
         )
@@ -80,30 +79,37 @@ def fit(
     *,
     seed: int = 7,
     examples: bool = True,
+    blend: float = BLEND,
+    logistic: bool = False,
 ) -> Classifier:
-    """The classifier without any calibration."""
-    features = Features.learnt(texts)
+    """The classifier without any calibration; ``logistic`` where the classes overlap, as moods do."""
+    features = Features.learnt(texts, blend)
     truth = np.array([classes.index(label) for label in labels])
     rows = features.rows(texts, vectors)
     if set(truth) != set(range(len(classes))):
         absent = [name for number, name in enumerate(classes) if number not in set(truth)]
         raise ValueError(f"no examples of {', '.join(absent)}")
-    model: Any = LinearSVC(C=STRENGTH, random_state=seed, max_iter=4000)
+    model: Any = (
+        LogisticRegression(C=STRENGTH, solver="liblinear", random_state=seed, max_iter=200)
+        if logistic
+        else LinearSVC(C=STRENGTH, random_state=seed, max_iter=4000)
+    )
     model.fit(rows, truth)
     weight, bias = np.asarray(model.coef_, np.float32), np.asarray(model.intercept_, np.float32)
     if len(classes) == 2:
         # Two classes come as one row; a row each makes the softmax the same for every number of classes.
-        weight, bias = np.concatenate([-weight, weight]), np.array([-bias[0], bias[0]], np.float32)
+        weight = np.concatenate([-weight, weight]) / 2
+        bias = np.array([-bias[0] / 2, bias[0] / 2], np.float32)
     columns = np.cumsum([vectors.shape[1], len(features.words.vocabulary_)])
     dense, words, pieces = np.split(weight.T, columns)
     inside = np.array([label != OUT_OF_SCOPE for label in labels])
     return Classifier(
         classes=tuple(classes),
-        dense=np.ascontiguousarray(dense),
-        bias=bias,
-        words=_terms(features.words, words),
-        pieces=_terms(features.pieces, pieces),
-        blend=BLEND,
+        dense=np.ascontiguousarray(dense, np.float32),
+        bias=np.asarray(bias, np.float32),
+        words=_terms(features.words, np.asarray(words, np.float32)),
+        pieces=_terms(features.pieces, np.asarray(pieces, np.float32)),
+        blend=blend,
         confidence=Confidence(),
         examples=vectors[inside] if examples else None,
     )
@@ -147,25 +153,23 @@ def held_out(
         splitter = KFold(min(5, len(texts)), shuffle=True, random_state=seed)
     parts: list[tuple[Vectors, npt.NDArray[np.int64], Vectors]] = []
     splits = list(splitter.split(everything, names))
+
+    def some(values: Sequence[str], numbers: Iterable[int]) -> list[str]:
+        return [values[number] for number in numbers]
+
     for done, (learn, test) in enumerate(splits):
         progress("holding out", done, len(splits))
         present = [name for name in classes if name in set(names[learn])]
-        model = fit(
-            [texts[n] for n in learn],
-            vectors[learn],
-            [labels[n] for n in learn],
-            present,
-            seed=seed,
-        )
+        model = fit(some(texts, learn), vectors[learn], some(labels, learn), present, seed=seed)
         found = np.full((len(test), len(classes)), -2.0, np.float32)
         columns = [list(classes).index(name) for name in present]
-        found[:, columns] = margins(model, [texts[n] for n in test], vectors[test])
+        found[:, columns] = margins(model, some(texts, test), vectors[test])
         parts.append((found, test, likeness(model, vectors[test])))
     progress("holding out", len(splits), len(splits))
     order = np.concatenate([test for _, test, _ in parts])
     return Held(
         np.concatenate([found for found, _, _ in parts]),
-        tuple(labels[n] for n in order),
+        tuple(some(labels, order)),
         np.concatenate([near for _, _, near in parts]),
     )
 
@@ -178,7 +182,7 @@ def calibrated(
     inside = np.array([label != OUT_OF_SCOPE for label in held.labels])
     truth = np.array([classes.index(label) for label in held.labels])
     draft = Confidence(
-        temperature=_temperature(held.margins, truth), near=near, raw=False, declared=declared
+        temperature=temperature(held.margins, truth), near=near, raw=False, declared=declared
     )
     chosen, score = ranked(classes, draft, held.margins, held.likeness)
     right = (chosen == truth)[inside]
@@ -204,7 +208,7 @@ def ranked(
     return chosen, confidence.score(shares.max(1), near)
 
 
-def _temperature(margins: Vectors, truth: npt.NDArray[np.int64]) -> float:
+def temperature(margins: Vectors, truth: npt.NDArray[np.int64]) -> float:
     """At which the softmax of the margins fits best."""
     rows = np.arange(len(truth))
 

@@ -1,5 +1,8 @@
 """A router for a deployment's own intents: fitted in memory, or trained, measured and written to a folder."""
 
+# The libraries of the training carry no types for strict checking.
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 import json
@@ -149,15 +152,15 @@ def _measured(
     sure = model.confidence.of(score)
     truth = np.array([classes.index(label) for label in held.labels])
     right, inside = chosen == truth, np.array([label != OUT_OF_SCOPE for label in held.labels])
-    known = {name: intents.lane(name) for name in intents.names}
-    lane = np.array([known.get(classes[number], "direct") for number in chosen])
+    known: dict[str, Lane] = {name: intents.lane(name) for name in intents.names}
+    lanes: list[Lane] = [known.get(classes[int(number)], "direct") for number in chosen]
     thresholds: dict[Lane, float] = {}
     for name in sorted(set(known.values())):
-        here = lane == name
+        here = np.array([lane == name for lane in lanes])
         thresholds[name] = fitting.cheapest(
             sure[here], right[here], intents.costs.wrong(name), intents.costs.ask
         )
-    kept = sure >= np.array([thresholds.get(name, 1.0) for name in lane])
+    kept = sure >= np.array([thresholds.get(lane, 1.0) for lane in lanes])
     figures: dict[str, Any] = {
         "held out": len(right),
         "accuracy": round(float(right[inside].mean()), 4),
@@ -168,7 +171,8 @@ def _measured(
     if not inside.all():
         from sklearn.metrics import roc_auc_score
 
-        figures["out_of_scope_auroc"] = round(float(roc_auc_score(inside, sure)), 4)
+        auroc: Any = roc_auc_score(inside, sure)
+        figures["out_of_scope_auroc"] = round(float(auroc), 4)
     return thresholds, figures
 
 
