@@ -12,10 +12,10 @@ import typer
 
 from app import roles
 from app.commands import knowledge
-from app.commands.shared import bars as _progress
 from app.commands.shared import console, errors, reader_may_leave
 from app.commands.shared import counted as _counted
-from app.commands.shared import settings as _settings
+from app.commands.shared import progress_bars as _progress
+from app.commands.shared import read_settings as _settings
 from app.commands.shared import size_of as _size_of
 from app.commands.shared import stop as _stop
 

@@ -1,1 +1,1 @@
-"""Groups of commands; each imports what it needs when it is called."""
+"""Groups of commands, a module each; what they need is imported inside them."""

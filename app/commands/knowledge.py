@@ -230,7 +230,7 @@ def drop(
         shared.stop(
             "Customers are answered from this collection. To start the demo over: signalbox reset-demo"
         )
-    settings = shared.settings()
+    settings = shared.read_settings()
     check(settings, name, must_exist=True)
     if not yes:
         typer.confirm(f"Delete the collection {name}?", abort=True)
@@ -262,7 +262,7 @@ def done(
     from app.knowledge.knowledge import IndexUnhealthy, KnowledgeBusy, NothingBefore
     from tools.ports import PortError
 
-    settings = shared.settings()
+    settings = shared.read_settings()
     check(settings, collection, must_exist=must_exist)
 
     async def run(progress: Progress) -> Value:
@@ -279,7 +279,7 @@ def done(
             return await there(server, progress)
 
     try:
-        with shared.bars() as progress:
+        with shared.progress_bars() as progress:
             return asyncio.run(run(progress))
     except NoServer as error:
         shared.stop(str(error))

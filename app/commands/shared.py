@@ -17,7 +17,7 @@ console = Console()
 errors = Console(stderr=True)
 
 
-def settings() -> Settings:
+def read_settings() -> Settings:
     from pydantic import ValidationError
     from pydantic_settings import SettingsError
 
@@ -83,7 +83,7 @@ def counted(what: str, size: int | None) -> Generator[Callable[[int, int], None]
 
 
 @contextmanager
-def bars() -> Generator[Callable[[str, int, int], None]]:
+def progress_bars() -> Generator[Callable[[str, int, int], None]]:
     """Bars for what takes long; they leave when they are full."""
     from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
