@@ -102,7 +102,8 @@ def retrieve(
           "chunks": [{"id", "document", "source", "title", "text", "score"}, ...]}
 
     A document's id is its file's name in the collection; of a row of CSV or JSON lines it is the row's own
-    id. `history` may be left out. Lines that cannot be used are reported with their number and left out;
+    id. `history` is what was said before and may be left out; without `query` its last message is the
+    question. Lines that cannot be used are reported with their number and left out;
     the exit code is then 1."""
     from app import roles
     from app.commands import shared

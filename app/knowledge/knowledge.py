@@ -58,6 +58,11 @@ from tools.ports import Encoder, Passage, PortError
 log = logging.getLogger(__name__)
 
 REMEMBERED = 2048
+#: Earlier messages that a question is searched with. On dialogues about one document, more found it better
+#: up to five; the encoder reads no further than its 256 tokens anyway.
+TURNS = 5
+#: What each further chunk of a document adds to its rank, as a share of the one before.
+SECOND = 0.3
 #: Seconds after which another replica's changes are seen here.
 FOLLOWS = 2.0
 #: Seconds a writer that says nothing more keeps the others waiting.
@@ -530,26 +535,15 @@ class HybridKnowledge:
         history: Sequence[str] = (),
         way: Way = "hybrid",
     ) -> list[Found]:
-        """The best documents, each by its best chunk."""
-        best: dict[str, Found] = {}
-        wide = 4 * limit
+        """The best documents, each with its best chunk; a second good chunk speaks for a document too."""
         hits, _ = await self.search(
-            query, limit=wide, audience=audience, tenant=tenant, history=history, way=way
+            query, limit=4 * limit, audience=audience, tenant=tenant, history=history, way=way
         )
+        found: dict[str, list[Hit]] = {}
         for hit in hits:
-            payload = hit.payload
-            best.setdefault(
-                payload["source"],
-                Found(
-                    document=payload["name"],
-                    source=payload["source"],
-                    chunk=hit.id,
-                    title=payload["title"],
-                    text=payload["text"],
-                    score=hit.score,
-                ),
-            )
-        return list(best.values())[:limit]
+            found.setdefault(hit.payload["source"], []).append(hit)
+        ranked = [found_by(chunks) for chunks in found.values()]
+        return sorted(ranked, key=lambda each: -each.score)[:limit]
 
     async def keep_counts(self) -> None:
         """Write the uses down, where every replica adds its own; seldom, because nobody waits for it."""
@@ -604,7 +598,20 @@ class HybridKnowledge:
 
 def in_context(query: str, history: Sequence[str]) -> str:
     """The question with what was said before it, newest first: what it leaves out stands there."""
-    return query
+    return "\n".join([query, *list(history)[: -TURNS - 1 : -1]])
+
+
+def found_by(chunks: Sequence[Hit]) -> Found:
+    """A document by its found chunks, best first."""
+    payload = chunks[0].payload
+    return Found(
+        document=payload["name"],
+        source=payload["source"],
+        chunk=chunks[0].id,
+        title=payload["title"],
+        text=payload["text"],
+        score=sum(hit.score * SECOND**place for place, hit in enumerate(chunks)),
+    )
 
 
 def passage_of(hit: Hit, query: Sequence[float]) -> Passage:

@@ -23,8 +23,17 @@ class Asked(BaseModel):
     """One line of the input."""
 
     model_config = ConfigDict(extra="ignore")
-    query: str
+    query: str | None = None
     history: tuple[Said | str, ...] = ()
+
+    def turns(self) -> list[str]:
+        """Everything that was said, oldest first; the last is the question. ValueError: there is none."""
+        said = [each if isinstance(each, str) else each.text for each in self.history]
+        if self.query is not None and said[-1:] != [self.query]:
+            said.append(self.query)
+        if not said:
+            raise ValueError("query: Field required")
+        return said
 
 
 def answer_for(
@@ -39,12 +48,13 @@ def answer_for(
             first = error.errors()[0]
             place = ".".join(str(part) for part in first["loc"])
             raise ValueError(f"{place}: {first['msg']}") from error
+        *history, query = asked.turns()
         found = await knowledge.documents(
-            asked.query,
+            query,
             limit=limit,
             audience=audience,
             tenant=tenant,
-            history=[said if isinstance(said, str) else said.text for said in asked.history],
+            history=history,
             way=way,
         )
         return {

@@ -29,6 +29,15 @@ async def test_words_and_meaning_both_find(
     assert source == found.source
 
 
+async def test_what_was_said_before_counts(knowledge: HybridKnowledge, articles: Path) -> None:
+    """A question that names nothing is searched with the messages before it."""
+    await knowledge.ingest([articles])
+    said = ["My parcel came late.", "I have a wet nylon tent to store."]
+    [found, *_] = await knowledge.retrieve("and how many hours is that?", history=said)
+
+    assert found.source == "articles/tent-care.md"
+
+
 async def test_superseded_text_never_wins(knowledge: HybridKnowledge, articles: Path) -> None:
     """The old article is not found even by its own words, and is kept for the report."""
     await knowledge.ingest([articles])
