@@ -205,7 +205,7 @@ def thresholds_of(manifest: Manifest, settings: Settings) -> Thresholds:
         frustration=of("frustration", 0.5),
         several=of("complexity", 0.5),
         evaluator=profiles["evaluator"].threshold,
-        outcome=of("outcome", 0.75),
+        outcome=of("outcome", 0.45),
         write=manifest.write_line,
         consequence=manifest.class_line,
     )

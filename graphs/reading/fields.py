@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
 from pydantic import JsonValue
@@ -269,35 +269,47 @@ def _fields(
         needed = required_here and name in required
         if shape.get("x-from-record"):
             continue
-        if shape.get("type") == "object" and shape.get("properties"):
+        nested = shape.get("type") == "object" and shape.get("properties")
+        if nested and prefix.count(".") < _DEEPEST:
             yield from _fields(shape, root, f"{prefix}{name}.", required_here=needed)
         else:
             yield field_of(f"{prefix}{name}", shape, root, required=needed)
 
 
-def _plain(declared: Any, root: Mapping[str, Any]) -> dict[str, Any]:
+#: Schemas may contain themselves; nobody says a value that lies deeper.
+_DEEPEST = 4
+
+
+def _plain(declared: Any, root: Mapping[str, Any], depth: int = 0) -> dict[str, Any]:
     """A property's schema with references followed and the null alternative dropped."""
-    shape = dict(cast("Mapping[str, Any]", declared)) if isinstance(declared, Mapping) else {}
-    for _ in range(8):
-        reference = shape.pop("$ref", None)
+    if not isinstance(declared, Mapping) or depth > _DEEPEST:
+        return {}
+    shape = dict(cast("Mapping[str, Any]", declared))
+    for _ in range(_DEEPEST):
+        reference: Any = shape.pop("$ref", None)
         if not isinstance(reference, str) or not reference.startswith("#/"):
             break
-        node: Any = root
-        for part in reference.removeprefix("#/").split("/"):
-            node = node.get(part, {}) if isinstance(node, Mapping) else {}
-        shape = {**node, **shape}
+        shape = {**_resolved(reference, root), **shape}
     for key in ("anyOf", "oneOf", "allOf"):
-        parts = [_plain(p, root) for p in cast("Sequence[Any]", shape.get(key) or ())]
+        given = cast("Sequence[Any]", shape.get(key) or ())
+        parts = [_plain(p, root, depth + 1) for p in given]
         parts = [p for p in parts if p.get("type") != "null"]
         if len(parts) == 1 or (key == "allOf" and parts):
             shape = {**{k: v for p in parts for k, v in p.items()}, **shape}
             shape.pop(key)
         elif parts:
             shape[key] = parts
-    kind = shape.get("type")
+    kind: Any = shape.get("type")
     if isinstance(kind, list):
         shape["type"] = next((k for k in cast("list[str]", kind) if k != "null"), "string")
     return shape
+
+
+def _resolved(reference: str, root: Mapping[str, Any]) -> dict[str, Any]:
+    node: Any = root
+    for part in reference.removeprefix("#/").split("/"):
+        node = cast("Mapping[str, Any]", node).get(part) if isinstance(node, Mapping) else None
+    return dict(cast("Mapping[str, Any]", node)) if isinstance(node, Mapping) else {}
 
 
 def field_of(
@@ -311,7 +323,7 @@ def field_of(
         one = field_of(name, {"description": description, **items}, root, required=required)
         if one.kind == "unknown" or items.get("type") in ("array", "object"):
             return Field(name=name, kind="unknown", description=description, required=required)
-        return _listed(one)
+        return replace(one, many=True)
     choices = tuple(_choices(shape, description))
     snake = "_".join(words_of(own))
     parts = words_of(own)
@@ -340,12 +352,6 @@ def field_of(
     )  # fmt: skip
 
 
-def _listed(one: Field) -> Field:
-    from dataclasses import replace
-
-    return replace(one, many=True)
-
-
 def _kind(
     shape: Mapping[str, Any],
     snake: str,
@@ -371,18 +377,22 @@ def _kind(
     if found := _FORMATS.get(str(shape.get("format") or "").casefold()):
         return found
     if shape.get("x-copy"):
-        return next((k for p, k in _BY_NAME[:2] if p.search(snake)), "text")
+        return _by_name(snake, _BY_NAME[:2]) or "text"
     if re.search(r"YYYY-MM-DD", description):
         return "date"
     if shape.get("pattern") or shapes:
-        by_name = next((k for p, k in _BY_NAME if p.search(snake)), "code")
+        by_name = _by_name(snake, _BY_NAME)
         return by_name if by_name in ("place", "email", "phone", "url") else "code"
-    return next((k for p, k in _BY_NAME if p.search(snake)), "text")
+    return _by_name(snake, _BY_NAME) or "text"
+
+
+def _by_name(snake: str, names: Sequence[tuple[re.Pattern[str], Kind]]) -> Kind | None:
+    return next((kind for pattern, kind in names if pattern.search(snake)), None)
 
 
 def _choices(shape: Mapping[str, Any], description: str) -> Iterator[Option]:
     declared = cast("Mapping[str, Any]", shape.get("x-synonyms") or {})
-    meanings = (
+    meanings: Any = (
         shape.get("x-enum-descriptions")
         or shape.get("x-enumDescriptions")
         or shape.get("enumDescriptions")
