@@ -452,7 +452,8 @@ def _take_the_reply(
 
 
 #: From this cosine on a clause says what an option means, when the next option is this much further away.
-LIKE, AHEAD = 0.55, 0.08
+#: Against the refund reasons' synonyms, 3 of 392 messages about other things came as near (at 0.55: 14).
+LIKE, AHEAD = 0.65, 0.08
 
 
 async def nearest_option(encoder: Encoder, one: Field, text: str) -> JsonValue:
