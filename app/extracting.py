@@ -41,14 +41,16 @@ def target_of(given: str | Mapping[str, Any], operations: Mapping[str, Operation
             known = ", ".join(operations)
             raise ValueError(f"operation: {given!r} is not one of {known}; give its schema instead")
         return Target(given, tuple(fields(own)), own)
-    described = cast("Mapping[str, Any]", given.get("function") or given)
-    if not isinstance(described, Mapping):
+    function: Any = given.get("function", given)
+    if not isinstance(function, Mapping):
         raise ValueError("operation: is neither a name nor a description")
+    described = cast("Mapping[str, Any]", function)
     name = described.get("name")
     if not isinstance(name, str) or not name.strip():
         raise ValueError("operation: needs a name")
-    keys = ("parameters", "input_schema", "inputSchema")
-    schema: Any = next((described[key] for key in keys if described.get(key) is not None), {})
+    schema: Any = {}
+    for key in ("inputSchema", "input_schema", "parameters"):
+        schema = described.get(key) or schema
     if isinstance(schema, list):
         schema = _listed(cast("list[Any]", schema), str(described.get("description") or ""))
     if not isinstance(schema, Mapping):

@@ -9,6 +9,8 @@ from typing import Any, Literal, cast
 
 from pydantic import JsonValue
 
+from tools.numbers import RECORD_KINDS
+
 Kind = Literal[
     "record", "choice", "flag", "integer", "number", "date", "moment", "time", "email", "phone",
     "url", "code", "name", "place", "text", "unknown",
@@ -336,13 +338,13 @@ def field_of(
         question=str(shape.get("x-question") or (description if description.endswith("?") else "")),
         description=description,
         required=required,
-        record=str(shape["x-record"]) if shape.get("x-record") else None,
+        record=shape["x-record"] if shape.get("x-record") in RECORD_KINDS else None,
         choices=choices,
         low=low,
         high=high,
         open_ends=open_ends,
-        length=(int(shape.get("minLength") or 0), shape.get("maxLength")),
-        pattern=shape.get("pattern"),
+        length=(int(_number(shape, "minLength") or 0), _whole(_number(shape, "maxLength"))),
+        pattern=str(shape["pattern"]) if shape.get("pattern") else None,
         shapes=shapes,
         hash_first=any(e.startswith("#") for e in examples),
         blank="''" in description,
@@ -359,7 +361,7 @@ def _kind(
     choices: Sequence[Option],
     shapes: Sequence[str],
 ) -> Kind:
-    if shape.get("x-record"):
+    if shape.get("x-record") in RECORD_KINDS:
         return "record"
     if choices:
         return "choice"
@@ -433,8 +435,19 @@ def spoken(value: Any) -> str:
     return text.casefold() if len(text) <= 3 else " ".join(words_of(text))
 
 
+def _whole(value: float | None) -> int | None:
+    return None if value is None else int(value)
+
+
+def _number(shape: Mapping[str, Any], key: str) -> float | None:
+    value = shape.get(key)
+    if value is not None and not isinstance(value, int | float):
+        raise TypeError(f"{key} is {value!r}")
+    return value
+
+
 def _bounds(shape: Mapping[str, Any]) -> tuple[float | None, float | None, tuple[bool, bool]]:
-    low, high = shape.get("minimum"), shape.get("maximum")
+    low, high = _number(shape, "minimum"), _number(shape, "maximum")
     below, above = shape.get("exclusiveMinimum"), shape.get("exclusiveMaximum")
     if isinstance(below, int | float) and not isinstance(below, bool):
         low = below
