@@ -389,7 +389,7 @@ def _read_choices(found: Reading, group: Sequence[Field], text: str, asked: froz
 def _labelled(one: Field, text: str) -> Span | None:
     """A value behind the field's own name: "city: Dover", "change the city to Denver", "the name is Okafor"."""
     title = re.escape(one.title).replace(r"\ ", r"[\s_-]")
-    if one.question:
+    if one.question or not one.title:
         return None  # The shop's own free text has commas; the model copies it.
     m = re.search(
         rf"\b{title}\s*(?:(?:is|should be|to)\b|[:=])\s*(?P<value>[^\s,.;!?\n][^,.;!?\n]*?)(?=\s*(?:$|[,;!?\n]|\.(?:\s|$)|\band\b))",
