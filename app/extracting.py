@@ -41,23 +41,24 @@ def target_of(given: str | Mapping[str, Any], operations: Mapping[str, Operation
             known = ", ".join(operations)
             raise ValueError(f"operation: {given!r} is not one of {known}; give its schema instead")
         return Target(given, tuple(fields(own)), own)
-    described = cast("Mapping[str, Any]", given.get("function") or given)
+    function: Any = given.get("function", given)
+    if not isinstance(function, Mapping):
+        raise ValueError("operation: is neither a name nor a description")
+    described = cast("Mapping[str, Any]", function)
     name = described.get("name")
     if not isinstance(name, str) or not name.strip():
         raise ValueError("operation: needs a name")
-    schema = next(
-        (
-            described[key]
-            for key in ("parameters", "input_schema", "inputSchema")
-            if key in described
-        ),
-        {},
-    )
+    schema: Any = {}
+    for key in ("inputSchema", "input_schema", "parameters"):
+        schema = described.get(key) or schema
     if isinstance(schema, list):
         schema = _listed(cast("list[Any]", schema), str(described.get("description") or ""))
     if not isinstance(schema, Mapping):
         raise ValueError("operation.parameters: is neither a JSON schema nor a list of parameters")
-    return Target(name, tuple(fields_of(cast("Mapping[str, Any]", schema))))
+    try:
+        return Target(name, tuple(fields_of(cast("Mapping[str, Any]", schema))))
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"operation.parameters: is no JSON schema ({error})") from error
 
 
 def _listed(parameters: Sequence[Any], docstring: str) -> dict[str, Any]:

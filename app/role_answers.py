@@ -346,7 +346,7 @@ def evaluated_step(asked: EvaluatorInput) -> Step:
 
 @asynccontextmanager
 async def evaluator(settings: Settings) -> AsyncGenerator[Answer]:
-    from graphs.loop import ANSWER, guard, judged
+    from graphs.loop import ANSWER, believed, guard, judged
     from graphs.state import Plan, Step
 
     async with _context(settings) as context:
@@ -367,7 +367,7 @@ async def evaluator(settings: Settings) -> AsyncGenerator[Answer]:
                     "overruled": False,
                     "degraded": True,
                 }
-            sure = choice.probabilities[choice.option] >= context.thresholds.evaluator
+            sure = believed(choice, context.thresholds)
             wanted = cast("Evaluation", choice.option)
             decided = guard(wanted if sure else None, plan, context)
             return {

@@ -244,7 +244,7 @@ def thresholds_of(manifest: Manifest, settings: Settings) -> Thresholds:
         furious=stock.furious if mood is None or mood.sure is None else mood.sure,
         several=of("complexity", 0.5),
         evaluator=profiles["evaluator"].threshold,
-        outcome=of("outcome", 0.75),
+        outcome=of("outcome", 0.45),
         write=manifest.write_line,
         consequence=manifest.class_line,
     )

@@ -23,6 +23,7 @@ from graphs.loop import (
     ANSWER,
     EVALUATIONS,
     Evaluation,
+    believed,
     evaluator_input,
     guard,
     in_moves,
@@ -110,7 +111,6 @@ async def play(
     way: Way,
     cases: Sequence[tuple[Result, Part]],
     *,
-    sure_from: float,
     guarded: bool,
     progress: Progress = quiet,
     what: str = "Judging results",
@@ -129,7 +129,8 @@ async def play(
         if guarded:
             steps = (last, *(Step(name=ANSWER) for _ in range(case.left)))
             plan = Plan(request="case", goal=case.goal, steps=steps, confirmed=True)
-            chosen = guard(wanted if probability >= sure_from else None, plan, ways)
+            sure = choice is not None and believed(choice, ways.thresholds)
+            chosen = guard(wanted if sure else None, plan, ways)
         tier = choice.tier if choice is not None else "rule"
         found.append(Judged(case, part, chosen, probability, tier, ms))
     return found
@@ -172,7 +173,6 @@ async def measure(folder: Path, progress: Progress = quiet) -> Report:
                 ways,
                 way,
                 cases,
-                sure_from=thresholds.evaluator,
                 guarded=guarded,
                 progress=progress,
                 what=name,

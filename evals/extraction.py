@@ -137,7 +137,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     made: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, Mapping) and "any" not in value:
-            made |= _flat(value, f"{prefix}{name}.")
+            made |= _flat(cast("Mapping[str, Any]", value), f"{prefix}{name}.")
         else:
             made[f"{prefix}{name}"] = value
     return made
@@ -145,11 +145,11 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def same(value: Any, wanted: Any) -> bool:
     if isinstance(wanted, Mapping):
-        return any(same(value, one) for one in wanted["any"])
+        return any(same(value, one) for one in cast("Mapping[str, list[Any]]", wanted)["any"])
     if isinstance(value, list) and isinstance(wanted, list):
-        return len(value) == len(wanted) and all(
-            same(a, b) for a, b in zip(value, wanted, strict=True)
-        )
+        pairs = cast("tuple[list[Any], list[Any]]", (value, wanted))
+        alike = len(pairs[0]) == len(pairs[1])
+        return alike and all(same(a, b) for a, b in zip(*pairs, strict=True))
     if isinstance(value, bool) or isinstance(wanted, bool):
         return value is wanted
     if isinstance(value, str) and isinstance(wanted, str):
@@ -164,7 +164,7 @@ def _folded(text: str) -> str:
 def heard(value: Any, one: Field | None, case: Asked) -> bool:
     """Does a copied value stand in what the customer said, in their records, or among what they picked from?"""
     if isinstance(value, list):
-        return all(heard(v, one, case) for v in value)
+        return all(heard(v, one, case) for v in cast("list[Any]", value))
     if one is None or one.kind not in (
         "text",
         "name",
@@ -180,8 +180,11 @@ def heard(value: Any, one: Field | None, case: Asked) -> bool:
     if one.record is not None:
         certain, possible = numbers(one.record, words)
         return value == "last" or str(value) in [*certain, *possible]
-    plain = lambda s: re.sub(r"[\W_]+", "", s.casefold())  # noqa: E731
-    return plain(str(value)) in plain(words)
+    return _bare(str(value)) in _bare(words)
+
+
+def _bare(text: str) -> str:
+    return re.sub(r"[\W_]+", "", text.casefold())
 
 
 # --- playing ------------------------------------------------------------------------------------
@@ -409,6 +412,6 @@ def run(
     """``part``: dev, kept or all."""
     if part not in ("dev", "kept", "all"):
         raise NotPossible(f"--part {part}: is not dev, kept or all.")
-    chosen = cast("Part | None", None if part == "all" else part)
+    chosen: Part | None = None if part == "all" else part
     with tempfile.TemporaryDirectory() as folder:
         return asyncio.run(measure(Path(folder), chosen, data, progress))

@@ -36,7 +36,7 @@ class Call:
     kept: bool  #: Every third dialogue was left alone until the extractor was finished.
 
 
-def tools(data: Path) -> dict[str, dict[str, Any]]:
+def tools(data: Path) -> dict[str, Mapping[str, Any]]:
     """The benchmark's tools as it describes them."""
     return {str(row["name"]): row for row in _rows(data / FOLDER / "tools.jsonl")}
 

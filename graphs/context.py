@@ -51,8 +51,8 @@ class Thresholds:
     furious: float = 0.99  #: So sure must the head be to escalate what is plainly something else.
     several: float = 0.5
     evaluator: float = 0.5
-    outcome: float = 0.75  #: The head that reads what a step's result means.
-    outcome: float = 0.75  #: The head that reads what a step's result means.
+    outcome: float = 0.45  #: The head that reads what a step's result means.
+    outcome: float = 0.45  #: The head that reads what a step's result means.
     write: float = (
         0.2  #: The chance of a write from which on an undeclared operation counts as one.
     )

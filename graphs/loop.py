@@ -351,7 +351,7 @@ async def evaluate(state: SupportState, runtime: Runtime[Context]) -> dict[str, 
         )
         degraded = (*state.get("degraded", ()), f"evaluator: {error}")
     else:
-        sure = choice.probabilities[choice.option] >= context.thresholds.evaluator
+        sure = believed(choice, context.thresholds)
         wanted = cast("Evaluation", choice.option)
         fallback = guard(wanted if sure else None, current, context)
         reason = "" if fallback == choice.option else f"{choice.option} overruled: {fallback}"
@@ -486,10 +486,16 @@ async def judged(context: Judges, goal: str, last: Step | None, left: int) -> Ch
     except PortError:
         pass
     else:
-        if read.probabilities[read.option] >= context.thresholds.outcome:
+        if believed(read, context.thresholds):
             return in_moves(read, left)
     text = evaluator_input(goal, last, left)
     return await context.small.choose("evaluator", text, EVALUATIONS)
+
+
+def believed(choice: Choice, thresholds: Thresholds) -> bool:
+    """Is a judgement sure enough for the tier it comes from?"""
+    line = thresholds.outcome if choice.tier == "encoder" else thresholds.evaluator
+    return choice.probabilities[choice.option] >= line
 
 
 def in_moves(read: Choice, left: int) -> Choice:
@@ -734,6 +740,7 @@ def _others(state: SupportState) -> tuple[Pending, ...]:
 __all__ = [
     "ANSWER",
     "EVALUATIONS",
+    "believed",
     "evaluator_input",
     "guard",
     "in_moves",

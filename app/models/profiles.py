@@ -23,15 +23,16 @@ class RoleProfile(BaseModel):
     threshold: float = Field(
         default=0.5, ge=0.0, le=1.0
     )  #: Below this probability the role abstains.
-    fallback: Literal["none", "encoder", "large", "human"] = "none"
+    #: Who decides when the model is down, late or malformed.
+    fallback: Literal["none", "rules", "encoder", "large", "human"] = "none"
 
 
 def embedded_profiles() -> dict[str, RoleProfile]:
     """The profiles of a Signalbox without any configuration."""
     return {
         "router": RoleProfile(threshold=0.6, fallback="large"),
-        "extractor": RoleProfile(timeout=12.0),
-        "evaluator": RoleProfile(threshold=0.6, fallback="large"),
+        "extractor": RoleProfile(timeout=12.0, fallback="rules"),
+        "evaluator": RoleProfile(threshold=0.6, fallback="rules"),
         "consequence": RoleProfile(threshold=0.8, fallback="human"),
         "validator": RoleProfile(threshold=0.6),
         "formatter": RoleProfile(timeout=15.0),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import calendar
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, tzinfo
 from typing import Literal
@@ -34,10 +34,10 @@ class When:
         return self.now.tzinfo
 
 
-_WEEKDAYS = {name.casefold(): n for n, name in enumerate(calendar.day_name)}
-_WEEKDAYS |= {name[:3]: n for name, n in _WEEKDAYS.items()} | {"tues": 1, "thur": 3, "thurs": 3}
-_MONTHS = {name.casefold(): n for n, name in enumerate(calendar.month_name) if name}
-_MONTHS |= {name[:3]: n for name, n in _MONTHS.items()} | {"sept": 9}
+_DAY_NAMES = {name.casefold(): n for n, name in enumerate(calendar.day_name)}
+_WEEKDAYS = {**_DAY_NAMES, **{name[:3]: n for name, n in _DAY_NAMES.items()}}
+_MONTH_NAMES = {name.casefold(): n for n, name in enumerate(calendar.month_name) if name}
+_MONTHS = {**_MONTH_NAMES, **{name[:3]: n for name, n in _MONTH_NAMES.items()}, "sept": 9}
 _NUMBER = r"(?:\d{1,3}|" + "|".join(sorted(NUMBER_WORDS, key=len, reverse=True)) + r")"
 _WEEKDAY = r"(?:mon|tues?|wed(?:nes)?|thu(?:rs?)?|fri|sat(?:ur)?|sun)(?:day)?s?"
 _MONTH = (
@@ -210,12 +210,14 @@ _READERS = (
 )
 
 
-def _span(m: re.Match[str], make: object, *, end: int | None = None) -> Span:
+def _span(m: re.Match[str], make: Callable[[], date], *, end: int | None = None) -> Span:
     stop = m.end() if end is None else end
     try:
-        day: date = make()  # type: ignore[operator]
+        day = make()
     except ValueError:
-        return Span(None, m.start(), stop, why=f"there is no {m.string[m.start() : stop].strip()}")
+        return Span(
+            None, m.start(), stop, why=f"there is no {str(m.string)[m.start() : stop].strip()}"
+        )
     return Span(day.isoformat(), m.start(), stop)
 
 

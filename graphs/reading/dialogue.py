@@ -167,14 +167,17 @@ def _spans(one: Field, text: str, when: When) -> list[Span]:
 
 
 def nested(flat: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    """Dotted names as objects again."""
+    """Dotted names as objects again; a name whose dot means something else is left as it is."""
     made: dict[str, Any] = {}
     for name, value in flat.items():
         *above, last = name.split(".")
-        node = made
+        node: Any = made
         for part in above:
-            node = node.setdefault(part, {})
-        node[last] = value
+            node = node.setdefault(part, {}) if isinstance(node, dict) else None
+        if isinstance(node, dict):
+            node[last] = value
+        else:
+            made[name] = value
     return made
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
 from pydantic import JsonValue
+
+from tools.numbers import RECORD_KINDS
 
 Kind = Literal[
     "record", "choice", "flag", "integer", "number", "date", "moment", "time", "email", "phone",
@@ -269,35 +271,47 @@ def _fields(
         needed = required_here and name in required
         if shape.get("x-from-record"):
             continue
-        if shape.get("type") == "object" and shape.get("properties"):
+        nested = shape.get("type") == "object" and shape.get("properties")
+        if nested and prefix.count(".") < _DEEPEST:
             yield from _fields(shape, root, f"{prefix}{name}.", required_here=needed)
         else:
             yield field_of(f"{prefix}{name}", shape, root, required=needed)
 
 
-def _plain(declared: Any, root: Mapping[str, Any]) -> dict[str, Any]:
+#: Schemas may contain themselves; nobody says a value that lies deeper.
+_DEEPEST = 4
+
+
+def _plain(declared: Any, root: Mapping[str, Any], depth: int = 0) -> dict[str, Any]:
     """A property's schema with references followed and the null alternative dropped."""
-    shape = dict(cast("Mapping[str, Any]", declared)) if isinstance(declared, Mapping) else {}
-    for _ in range(8):
-        reference = shape.pop("$ref", None)
+    if not isinstance(declared, Mapping) or depth > _DEEPEST:
+        return {}
+    shape = dict(cast("Mapping[str, Any]", declared))
+    for _ in range(_DEEPEST):
+        reference: Any = shape.pop("$ref", None)
         if not isinstance(reference, str) or not reference.startswith("#/"):
             break
-        node: Any = root
-        for part in reference.removeprefix("#/").split("/"):
-            node = node.get(part, {}) if isinstance(node, Mapping) else {}
-        shape = {**node, **shape}
+        shape = {**_resolved(reference, root), **shape}
     for key in ("anyOf", "oneOf", "allOf"):
-        parts = [_plain(p, root) for p in cast("Sequence[Any]", shape.get(key) or ())]
+        given = cast("Sequence[Any]", shape.get(key) or ())
+        parts = [_plain(p, root, depth + 1) for p in given]
         parts = [p for p in parts if p.get("type") != "null"]
         if len(parts) == 1 or (key == "allOf" and parts):
             shape = {**{k: v for p in parts for k, v in p.items()}, **shape}
             shape.pop(key)
         elif parts:
             shape[key] = parts
-    kind = shape.get("type")
+    kind: Any = shape.get("type")
     if isinstance(kind, list):
         shape["type"] = next((k for k in cast("list[str]", kind) if k != "null"), "string")
     return shape
+
+
+def _resolved(reference: str, root: Mapping[str, Any]) -> dict[str, Any]:
+    node: Any = root
+    for part in reference.removeprefix("#/").split("/"):
+        node = cast("Mapping[str, Any]", node).get(part) if isinstance(node, Mapping) else None
+    return dict(cast("Mapping[str, Any]", node)) if isinstance(node, Mapping) else {}
 
 
 def field_of(
@@ -311,7 +325,7 @@ def field_of(
         one = field_of(name, {"description": description, **items}, root, required=required)
         if one.kind == "unknown" or items.get("type") in ("array", "object"):
             return Field(name=name, kind="unknown", description=description, required=required)
-        return _listed(one)
+        return replace(one, many=True)
     choices = tuple(_choices(shape, description))
     snake = "_".join(words_of(own))
     parts = words_of(own)
@@ -324,13 +338,13 @@ def field_of(
         question=str(shape.get("x-question") or (description if description.endswith("?") else "")),
         description=description,
         required=required,
-        record=str(shape["x-record"]) if shape.get("x-record") else None,
+        record=shape["x-record"] if shape.get("x-record") in RECORD_KINDS else None,
         choices=choices,
         low=low,
         high=high,
         open_ends=open_ends,
-        length=(int(shape.get("minLength") or 0), shape.get("maxLength")),
-        pattern=shape.get("pattern"),
+        length=(int(_number(shape, "minLength") or 0), _whole(_number(shape, "maxLength"))),
+        pattern=str(shape["pattern"]) if shape.get("pattern") else None,
         shapes=shapes,
         hash_first=any(e.startswith("#") for e in examples),
         blank="''" in description,
@@ -340,12 +354,6 @@ def field_of(
     )  # fmt: skip
 
 
-def _listed(one: Field) -> Field:
-    from dataclasses import replace
-
-    return replace(one, many=True)
-
-
 def _kind(
     shape: Mapping[str, Any],
     snake: str,
@@ -353,7 +361,7 @@ def _kind(
     choices: Sequence[Option],
     shapes: Sequence[str],
 ) -> Kind:
-    if shape.get("x-record"):
+    if shape.get("x-record") in RECORD_KINDS:
         return "record"
     if choices:
         return "choice"
@@ -371,18 +379,22 @@ def _kind(
     if found := _FORMATS.get(str(shape.get("format") or "").casefold()):
         return found
     if shape.get("x-copy"):
-        return next((k for p, k in _BY_NAME[:2] if p.search(snake)), "text")
+        return _by_name(snake, _BY_NAME[:2]) or "text"
     if re.search(r"YYYY-MM-DD", description):
         return "date"
     if shape.get("pattern") or shapes:
-        by_name = next((k for p, k in _BY_NAME if p.search(snake)), "code")
+        by_name = _by_name(snake, _BY_NAME)
         return by_name if by_name in ("place", "email", "phone", "url") else "code"
-    return next((k for p, k in _BY_NAME if p.search(snake)), "text")
+    return _by_name(snake, _BY_NAME) or "text"
+
+
+def _by_name(snake: str, names: Sequence[tuple[re.Pattern[str], Kind]]) -> Kind | None:
+    return next((kind for pattern, kind in names if pattern.search(snake)), None)
 
 
 def _choices(shape: Mapping[str, Any], description: str) -> Iterator[Option]:
     declared = cast("Mapping[str, Any]", shape.get("x-synonyms") or {})
-    meanings = (
+    meanings: Any = (
         shape.get("x-enum-descriptions")
         or shape.get("x-enumDescriptions")
         or shape.get("enumDescriptions")
@@ -423,8 +435,19 @@ def spoken(value: Any) -> str:
     return text.casefold() if len(text) <= 3 else " ".join(words_of(text))
 
 
+def _whole(value: float | None) -> int | None:
+    return None if value is None else int(value)
+
+
+def _number(shape: Mapping[str, Any], key: str) -> float | None:
+    value = shape.get(key)
+    if value is not None and not isinstance(value, int | float):
+        raise TypeError(f"{key} is {value!r}")
+    return value
+
+
 def _bounds(shape: Mapping[str, Any]) -> tuple[float | None, float | None, tuple[bool, bool]]:
-    low, high = shape.get("minimum"), shape.get("maximum")
+    low, high = _number(shape, "minimum"), _number(shape, "maximum")
     below, above = shape.get("exclusiveMinimum"), shape.get("exclusiveMaximum")
     if isinstance(below, int | float) and not isinstance(below, bool):
         low = below

@@ -29,16 +29,19 @@ _UNITS = [
     "nineteen",
 ]
 _TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
-#: Number words up to ninety-nine, and a dozen.
-NUMBER_WORDS: dict[str, int] = {word: n for n, word in enumerate(_UNITS)}
-NUMBER_WORDS |= {word: 10 * n for n, word in enumerate(_TENS, 2)} | {"dozen": 12}
 _COMPOUND = {
     f"{ten}{joint}{one}": 10 * t + u
     for t, ten in enumerate(_TENS, 2)
     for u, one in enumerate(_UNITS[1:10], 1)
     for joint in ("-", " ")
 }
-NUMBER_WORDS |= _COMPOUND
+#: Number words up to ninety-nine, and a dozen.
+NUMBER_WORDS: dict[str, int] = {
+    **{word: n for n, word in enumerate(_UNITS)},
+    **{word: 10 * n for n, word in enumerate(_TENS, 2)},
+    **_COMPOUND,
+    "dozen": 12,
+}
 
 _CURRENCIES = {
     "€": "EUR", "eur": "EUR", "euro": "EUR", "euros": "EUR", "$": "USD", "usd": "USD", "dollar": "USD",

@@ -77,7 +77,7 @@ def read(
     _read_numbers(found, by_kind("integer", "number"), text, asked)
     for one in by_kind("flag"):
         span = evidence.flag_in(one, text)
-        yes = evidence.said_yes(text) if asked == {one.name} else None
+        yes = evidence.said_yes(text) if asked == frozenset((one.name,)) else None
         if span is not None:
             found.values[one.name] = span.value
         elif yes is not None:
@@ -317,7 +317,9 @@ def _read_numbers(found: Reading, group: Sequence[Field], text: str, asked: froz
         bare = [s for s in loose if not _foreign(one, s, text) and not out_of_bounds(one, s.value)]
         sole = len(group) == 1
         if bare and (
-            asked == {one.name} or (one.name in asked and sole) or (sole and _sole(one, text))
+            asked == frozenset((one.name,))
+            or (one.name in asked and sole)
+            or (sole and _sole(one, text))
         ):
             _settle(found, one, bare, text)
 
@@ -387,7 +389,7 @@ def _read_choices(found: Reading, group: Sequence[Field], text: str, asked: froz
 def _labelled(one: Field, text: str) -> Span | None:
     """A value behind the field's own name: "city: Dover", "change the city to Denver", "the name is Okafor"."""
     title = re.escape(one.title).replace(r"\ ", r"[\s_-]")
-    if one.question:
+    if one.question or not one.title:
         return None  # The shop's own free text has commas; the model copies it.
     m = re.search(
         rf"\b{title}\s*(?:(?:is|should be|to)\b|[:=])\s*(?P<value>[^\s,.;!?\n][^,.;!?\n]*?)(?=\s*(?:$|[,;!?\n]|\.(?:\s|$)|\band\b))",

@@ -344,3 +344,14 @@ async def test_without_the_model_rules_still_read():
     found = await said(fields, "the squeaking fan of #W1111111 please", small=small)
     assert found.values == {"order_id": "#W1111111"}
     assert found.degraded
+
+
+def test_a_schema_that_contains_itself_ends():
+    """Its fields are read down to a depth at which nobody speaks."""
+    node = {
+        "type": "object",
+        "properties": {"name": {"type": "string"}, "child": {"$ref": "#/$defs/Node"}},
+    }
+    fields = fields_of({"properties": {"top": {"$ref": "#/$defs/Node"}}, "$defs": {"Node": node}})
+    assert fields[0].name == "top.name"
+    assert len(fields) < 10

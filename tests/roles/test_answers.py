@@ -40,6 +40,16 @@ def test_the_router_reads_messages_and_what_they_answer(role):
         assert 0 <= row["probability"] <= 1
 
 
+TABLE = {
+    "type": "object",
+    "required": ["guests", "day"],
+    "properties": {
+        "guests": {"type": "integer", "maximum": 12},
+        "day": {"type": "string", "format": "date"},
+    },
+}
+
+
 def test_the_extractor_takes_only_what_the_customer_said(role):
     """Several turns are put together; what is lacking is named."""
     ran = role(
@@ -56,10 +66,28 @@ def test_the_extractor_takes_only_what_the_customer_said(role):
         },
         {"operation": "no_such_operation", "text": "hello"},
         {"operation": "get_order"},
+        {
+            "operation": {"name": "book_table", "parameters": TABLE},
+            "history": [
+                {"role": "user", "text": "a table for two next Friday"},
+                {"role": "assistant", "text": "For two, on 27 November?"},
+            ],
+            "text": "make it four",
+            "today": "2026-11-18",
+        },
+        {"operation": {"name": "x", "parameters": {"properties": 5}}, "text": "hello"},
+        {"operation": {"name": "x"}, "text": "hello", "today": "yesterday"},
     )
 
     assert ran.code == 1
-    first, second, third = ran.rows
+    first, second, third, foreign = ran.rows
+    assert foreign == {
+        "arguments": {"guests": 4, "day": "2026-11-27"},
+        "missing": [],
+        "refused": {},
+    }
+    assert "line 7: operation.parameters" in ran.errors
+    assert "line 8: today" in ran.errors
     assert first["arguments"] == {"subscription_number": "SUB-4021", "months": 2}
     assert first["missing"] == []
     assert second["missing"] == ["months"]
