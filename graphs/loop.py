@@ -544,8 +544,6 @@ def observed(step: Step, outcome: Outcome, context: Context) -> Step:
     statuses: dict[str, Literal["done", "pending", "failed"]] = {
         "executed": "done",
         "pending": "pending",
-        # Whether it happened will be news: until then no later write runs.
-        "unknown": "pending",
     }
     # The reviewers' note and "already done" are for news; what just began to wait says what it will do.
     note = (

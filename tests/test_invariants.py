@@ -235,7 +235,7 @@ async def test_7_everything_down_is_worse_and_not_wrong(intent):
         raise BackendUnavailable
 
     class NoShop:
-        preview = read = execute = find = staticmethod(down)
+        preview = read = execute = find = attempt = staticmethod(down)
 
     world = World("ana")
     world.backend = world.ledger = NoShop()

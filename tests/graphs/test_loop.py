@@ -10,7 +10,7 @@ from graphs.context import Limits
 from graphs.loop import evaluator_input, guard, judged, next_step, outcome_input
 from graphs.state import Plan, Step
 from tests.graphs.world import OPERATIONS, Slow, World
-from tools.domain import OrderStatus, Outcome
+from tools.domain import Attempt, OrderStatus, Outcome
 from tools.ports import BackendUnavailable, ModelOutputInvalid, ModelUnavailable
 
 THREE = "cancel SB-10482, refund it to my card and tell me how long the refund takes"
@@ -435,6 +435,9 @@ async def test_unknown_is_never_repeated(ana):
 
         async def find(self, *_):
             return None
+
+        async def attempt(self, action):
+            return Attempt()
 
         async def reconcile(self, action, operation):
             return Outcome(status="unknown", action_id=action.id, operation=operation.name)
