@@ -79,7 +79,11 @@ def leans(text: str, intent: str, probability: float) -> bool:
 
 
 def put_together(alone: Choice, together: Choice) -> Choice:
-    """One decision from a message read alone and read with the one before it: the product, renormalised."""
+    """One decision from a message read alone and read with the one before it: the product, renormalised.
+
+    Where both together are about nothing either, the message stands alone."""
+    if together.option in _LITTLE_SAID | _COURTESIES:
+        return alone
     weights = {
         intent: (chance * together.probabilities.get(intent, 0.0)) ** 0.5
         for intent, chance in alone.probabilities.items()

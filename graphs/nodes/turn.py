@@ -71,7 +71,8 @@ async def route(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any
     """Intent, lane and move, by the cheapest tier that is sure; the model's part of it is logged first."""
     context, turn = runtime.context, state["turn"]
     pending, stack = top(state), state.get("pending", ())
-    before = last_words(state) if pending is None else ""
+    # What was not understood itself lends no meaning to what follows.
+    before = last_words(state) if pending is None and not state.get("misses") else ""
     reading = await read_message(context, turn.text, before=before)
     if pending is not None and pending.operation == CLARIFY:
         # An answer to our own question stands for the message that raised it; anything else is new.

@@ -20,6 +20,7 @@ from graphs.state import (
 )
 from tests.graphs.world import ARTICLES, INTENTS, NOON, a_choice
 from tools.domain import Outcome
+from tools.ports import Choice
 
 SURE, UNSURE = 0.97, 0.4
 ASKED, LATER = True, False
@@ -244,3 +245,37 @@ def test_after_outcome(waiting, to):
     outcome = Outcome(status="executed", action_id="act_1", operation="cancel_order")
     given = {"turn": Turn(id="o", at=NOON, outcome=outcome), "plan": waiting}
     assert routing.after_outcome(given) == to
+
+
+@pytest.mark.parametrize(
+    ("text", "intent", "probability", "leaning"),
+    [
+        ("and the other one?", "deny", 0.84, True),  # begins like a follow-up
+        ("would it fit a dog", "out_of_scope", 0.96, True),  # taken alone about nothing
+        ("the floor", "ask_product", 0.5, True),  # nobody is sure
+        ("cancel the tent", "cancel_order", 0.9, False),
+        ("ta, that was it", "thanks", 0.4, False),  # courtesies stand alone
+        ("and now to something else: I would like to cancel my plan", "deny", 0.4, False),
+    ],
+)
+def test_what_says_little_leans_on_the_message_before(
+    text: str, intent: str, probability: float, leaning: bool
+) -> None:
+    """Few words that are a follow-up, about nothing, or unsure are read with what was said before."""
+    assert routing.leans(text, intent, probability) is leaning
+
+
+def test_two_readings_are_put_together() -> None:
+    """What both allow wins; the chances sum to 1."""
+
+    def chosen(**chances: float) -> Choice:
+        best = max(chances, key=chances.__getitem__)
+        return Choice(
+            option=best, probabilities=chances, model="m", version="v", tier="encoder", ms=2.0
+        )
+
+    both = routing.put_together(chosen(deny=0.6, track=0.4), chosen(deny=0.05, track=0.95))
+
+    assert both.option == "track"
+    assert sum(both.probabilities.values()) == pytest.approx(1)
+    assert both.ms == 4.0
