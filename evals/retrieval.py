@@ -9,6 +9,7 @@ import random
 import statistics
 import tempfile
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -117,7 +118,10 @@ def latency(folder: Path, chunks: Sequence[Chunk], vectors: dict[str, list[float
         name = f"{len(many):08x}-0000-4000-8000-000000000000"
         many.append((replace(chunk, id=name), vector))
     client = QdrantClient(path=str(folder / "local"))
-    indexes = [EdgeIndex(folder / "edge"), QdrantIndex(client, "local")]
+    with warnings.catch_warnings():
+        # It says that it keeps no payload indexes: that is part of what is compared.
+        warnings.simplefilter("ignore", UserWarning)
+        indexes = [EdgeIndex(folder / "edge"), QdrantIndex(client, "local")]
     medians: list[float] = []
     for index in indexes:
         for start in range(0, len(many), 500):
