@@ -255,6 +255,7 @@ _EMPTY_WORDS = frozenset(
         "not",
         "but",
         "wait",
+        "instead",
         "sorry",
         "meant",
         "mean",

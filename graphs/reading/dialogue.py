@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from pydantic import JsonValue
 
@@ -171,10 +171,11 @@ def nested(flat: dict[str, JsonValue]) -> dict[str, JsonValue]:
     made: dict[str, Any] = {}
     for name, value in flat.items():
         *above, last = name.split(".")
-        node: Any = made
+        node: dict[str, Any] | None = made
         for part in above:
-            node = node.setdefault(part, {}) if isinstance(node, dict) else None
-        if isinstance(node, dict):
+            inner: Any = node.setdefault(part, {}) if node is not None else None
+            node = cast("dict[str, Any]", inner) if isinstance(inner, dict) else None
+        if node is not None:
             node[last] = value
         else:
             made[name] = value

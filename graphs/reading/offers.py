@@ -146,6 +146,8 @@ def picked(
         return rest[0].value if len(rest) == 1 else None
     if not offers:
         return None
+    if named := [o for o in offers if (d := re.sub(r"\D", "", str(o.value))) and _says(d, text)]:
+        return named[0].value if len(named) == 1 else None
     if len(offers) > 1 and (m := _PLACE.search(text)):
         place = _ORDINALS[(m["word"] or m["digit"]).casefold()]
         return offers[place].value if -len(offers) <= place < len(offers) else None
@@ -157,6 +159,11 @@ def picked(
     ]
     fitting = [o for o, words in distinctive if words & said]
     return fitting[0].value if len(fitting) == 1 and len(text.split()) <= 12 else None
+
+
+def _says(digits: str, text: str) -> bool:
+    """Does the reply hold the number of an offered record, however it is written?"""
+    return len(digits) >= 4 and re.search(rf"(?<!\d){digits}(?!\d)", text) is not None
 
 
 _EARLIER = re.compile(

@@ -309,6 +309,15 @@ async def test_what_was_offered_is_no_value_until_it_is_picked(reply, day):
     assert found.values.get("day") == day
 
 
+async def test_a_listed_record_is_picked_by_its_number():
+    """However little of it is said."""
+    order = schema(order_number={"type": "string", "x-record": "order"}, why={"type": "string"})
+    found = await said(
+        order, "cancel my order", "> You have SB-10496 and SB-10479.", "10479 please"
+    )
+    assert found.values["order_number"] == "SB-10479"
+
+
 async def test_an_example_of_the_assistant_is_no_offer():
     """Not even for a yes."""
     hook = schema(url={"type": "string", "format": "uri"})
