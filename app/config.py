@@ -62,6 +62,9 @@ class Settings(BaseSettings):
     knowledge_dir: Path = PACKAGED_KNOWLEDGE
     qdrant_url: str | None = None
     qdrant_api_key: SecretStr | None = None
+    pruner: str = ""
+    pruner_floor: float = Field(default=0.3, ge=0, le=1)
+    answer_cache: Literal["off", "exact", "semantic"] = "semantic"
 
     # The business rules
     rules: Path = PACKAGED_RULES

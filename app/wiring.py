@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from app.answer_cache import ProcessAnswers
 from app.config import LARGE_ROLES, Settings, prepare_environment
 from app.desk import Desk
 from app.models.embedded import EmbeddedServer, EmbeddedSmallModel
@@ -137,6 +138,12 @@ async def wiring(
         )
         thresholds = thresholds_of(models.manifest, settings)
 
+        answers = (
+            None
+            if settings.answer_cache == "off"
+            else ProcessAnswers(models.encoder, settings.answer_cache)
+        )
+
         def context_for(customer: Customer, thread: str) -> Context:
             return Context(
                 customer=customer,
@@ -153,6 +160,8 @@ async def wiring(
                 audit=audit,
                 actions=actions,
                 thread=thread,
+                answers=answers,
+                writer=settings.llm_model or "embedded",
                 clock=clock,
                 limits=limits,
                 thresholds=thresholds,
@@ -305,14 +314,14 @@ async def _knowledge(
     settings: Settings, encoder: OnnxEncoder, clock: Clock, progress: Progress
 ) -> AsyncGenerator[HybridKnowledge]:
     from app.knowledge.knowledge import HybridKnowledge
-    from app.knowledge.pruner import LoraPruner
+    from app.knowledge.pruner import Pruner, open_pruner
 
     started = threading.Event()
 
-    def load_pruner() -> LoraPruner:
+    def load_pruner() -> Pruner:
         # Its imports would take the interpreter from everything the first answer waits for.
         started.wait()
-        return LoraPruner.load(SHIPPED, folder)
+        return open_pruner(settings.pruner, SHIPPED, folder, floor=settings.pruner_floor)
 
     key = settings.qdrant_api_key.get_secret_value() if settings.qdrant_api_key else None
     folder = settings.data_dir / "knowledge"

@@ -129,6 +129,43 @@ def knowledge(json: Json = None) -> None:
     _play(suites()["knowledge"], json)
 
 
+@app.command()
+def pruning(
+    data: Data = None,
+    questions: Annotated[
+        int, typer.Option(min=20, help="Of doc2dial, kept out of training.")
+    ] = 150,
+    json: Json = None,
+) -> None:
+    """What the pruner keeps and refuses, on doc2dial and on our own articles, and what it costs."""
+    from evals import pruning as suite
+
+    _play(partial(suite.run, data=data, questions=questions), json)
+
+
+@app.command()
+def cache(json: Json = None) -> None:
+    """Whether the answer cache ever gives the answer to another question."""
+    _play(suites()["cache"], json)
+
+
+@app.command()
+def validator(data: Data = None, json: Json = None) -> None:
+    """What the output validator stops, and how well it tells grounded answers from made-up ones."""
+    _play(suites(data)["validator"], json)
+
+
+@app.command()
+def answers(
+    model: Annotated[bool, typer.Option(help="Also let the embedded model choose.")] = True,
+    json: Json = None,
+) -> None:
+    """Whether answers say what was asked: sentences chosen by the pruner, and by the embedded model."""
+    from evals import answering as suite
+
+    _play(partial(suite.run, model=model), json)
+
+
 @app.command("all")
 def all_suites(
     data: Data = None,
@@ -159,7 +196,7 @@ Suite = Callable[[Folders, Progress], Report]
 def suites(data: Path | None = None) -> dict[str, Suite]:
     """Each suite by its name, in the order `all` plays them."""
     # Here, so that `--help` need not wait for models and stores.
-    from evals import benches, examples, mix, startup, turn
+    from evals import answering, benches, caching, examples, mix, pruning, startup, turn, validating
     from evals import bitext as bitext_suite
 
     return {
@@ -171,6 +208,10 @@ def suites(data: Path | None = None) -> dict[str, Suite]:
         "models": benches.models,
         "gate": benches.gate,
         "knowledge": benches.knowledge,
+        "pruning": partial(pruning.run, data=data),
+        "answers": answering.run,
+        "cache": caching.run,
+        "validator": partial(validating.run, data=data),
     }
 
 

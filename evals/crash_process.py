@@ -297,6 +297,7 @@ class NoKnowledge:
     """A knowledge base without articles."""
 
     version = "0"
+    pruned_by = "nobody"
 
     async def retrieve(
         self, query: str, *, limit: int = 15, audience: str = "public"

@@ -199,14 +199,6 @@ def plan_waiting(plan: Plan, operations: Mapping[str, Operation]) -> str:
 # --- answers, apologies, people -----------------------------------------------------------------
 
 
-def quoted(passages: Sequence[Passage]) -> str:
-    """The best sentences of the best passages, each with its source."""
-    return "\n\n".join(
-        " ".join(f"{sentence} [{n}]" for sentence in (p.sentences or (p.text,))[:2])
-        for n, p in enumerate(passages[:2], 1)
-    )
-
-
 def whole_sentences(text: str) -> str:
     """Cut a text that stopped in the middle of a sentence back to its last full one."""
     text = text.strip()

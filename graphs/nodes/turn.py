@@ -342,8 +342,8 @@ async def validate(state: SupportState, runtime: Runtime[Context]) -> dict[str, 
             Decision(
                 role="validator",
                 chosen="pass" if validation.ok else "fail",
-                probability=1.0,
-                reason="; ".join(validation.problems),
+                probability=1.0 if validation.groundedness is None else validation.groundedness,
+                reason="; ".join(p.detail for p in validation.problems),
                 tier="rule",
                 model="rules",
             ),
@@ -391,6 +391,8 @@ async def deliver(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
     if route_ is not None:
         meta["lane"] = route_.lane
         meta["intent"] = route_.intent
+    if draft.known:
+        meta["cached"] = draft.known
     if draft.tells:
         meta["actions"] = list(draft.tells)
     if degraded := state.get("degraded"):
