@@ -11,7 +11,6 @@ from pydantic import JsonValue
 
 from prompts.replies import names, render
 from tools.domain import Operation, Outcome, Preview
-from tools.ports import Passage
 
 if TYPE_CHECKING:
     from graphs.context import Context

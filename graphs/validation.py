@@ -78,9 +78,7 @@ def validate_draft(
     if not text:
         problems.append(Problem(kind="empty", detail="empty"))
     if len(text) > max_chars:
-        problems.append(
-            Problem(kind="length", detail=f"too long: {len(text)} of {max_chars} characters")
-        )
+        problems.append(Problem(kind="length", detail="too long"))
     score: float | None = None
     if draft.source != "template":
         problems += [*strangers(draft, customer), *promises(draft), *manners(text)]

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -101,7 +102,8 @@ def sigmoid(value: float) -> float:
 
 @dataclass
 class CosinePruner:
-    """Until a cross-encoder is there: the retriever's order and the embeddings decide."""
+    """Until a cross-encoder is there: the retriever's fused order decides which chunks, the cosine whether
+    any and which sentences. Passages come in fused order."""
 
     encoder: Encoder
     name: str = "fused order and cosine"
@@ -111,17 +113,18 @@ class CosinePruner:
     reads: int = 6  #: Sentences are compared in this many passages only.
 
     async def score(self, query: str, passages: Sequence[Passage], vectors: Vectors) -> Judged:
-        ranked = sorted(passages, key=lambda passage: -passage.score)[: self.reads]
+        ranked = passages[: self.reads]
+        # Never below a passage that comes later, so that ranking by it keeps the fused order.
+        values = list(accumulate((p.score for p in reversed(ranked)), max))[::-1]
         sentences = {passage.id: tuple(split(passage.text)) for passage in ranked}
         texts = [text for passage in ranked for text in sentences[passage.id]]
         embedded = np.array(await self.encoder.embed([query, *texts]))
         near = iter((embedded[1:] @ embedded[0]).tolist())
         scored = [
-            Scored(passage, passage.score, found, tuple(next(near) for _ in found))
-            for passage in ranked
-            for found in [sentences[passage.id]]
+            Scored(passage, value, found, tuple(next(near) for _ in found))
+            for passage, value, found in zip(ranked, values, sentences.values(), strict=True)
         ]
-        return Judged(scored, max((one.probability for one in scored), default=0.0))
+        return Judged(scored, max(values, default=0.0))
 
 
 def graft(base: Path, tensors: Mapping[str, Floats], scale: float) -> ModelProto:
