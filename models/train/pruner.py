@@ -49,6 +49,7 @@ SHORTLIST = 30
 WEIGHTS = {"doc2dial": 1.0, "xquad": 0.6, "covid": 0.6, "outdoor": 0.6}
 STAND_IN = 0.35
 CHECKPOINT_MINUTES = 1.0
+BELIEVED = (0.0, 0.5, 1.0)
 MODELS = Path("models")
 FILE = "adapters/pruner.safetensors"
 
@@ -197,6 +198,8 @@ class PrunerModel(nn.Module):
         #: In the order of SIGNS; about what a linear rule on the signs alone comes to.
         self.signs = nn.Parameter(torch.tensor([8.0, 6.0, 4.0, -3.0, 1.0]))
         self.passage_mix = nn.Parameter(torch.tensor([2.0, 0.3]))
+        #: How much of what the upper layers say of a chunk is believed; set by ``calibrate``, not trained.
+        self.believed = 1.0
         self.sentence_mix = nn.Parameter(torch.tensor([4.0, 3.0]))
 
     def adapters(self) -> list[nn.Parameter]:
@@ -235,13 +238,13 @@ class PrunerModel(nn.Module):
             ]
         )
         both = torch.cat([hidden[:, 0], hidden[:, start]], dim=-1)
-        together = (
-            self.passage(both).squeeze(-1)
+        read = (
+            F.linear(both, self.passage.weight).squeeze(-1)
             + self.passage_mix[0] * F.cosine_similarity(passage, query, dim=-1)
             + self.passage_mix[1] * torch.stack([one.max() for one in by_sentence])
-            + torch.from_numpy(group.signs) @ self.signs
         )
-        return together, by_sentence
+        known = torch.from_numpy(group.signs) @ self.signs + self.passage.bias
+        return self.believed * read + known, by_sentence
 
 
 @dataclass(frozen=True)
@@ -430,12 +433,40 @@ def raw_of(material: Material, model: PrunerModel, form: str, numbers: list[int]
     return Raw(scores.tolist(), [one.tolist() for one in sentences], found.passages, vectors)
 
 
+def believed(material: Material, model: PrunerModel, limit: int) -> float:
+    """How much of the upper layers' word on a chunk helps to rank it. After little training it is none:
+    then what retrieval knows decides alone, and the upper layers only score sentences."""
+    corpus, chooser = material.corpus, random.Random(4)
+    numbers = [
+        n
+        for n in corpus.of("tune")
+        if corpus.questions[n].asked and corpus.questions[n].corpus == "doc2dial"
+    ]
+    shares = dict.fromkeys(BELIEVED, 0.0)
+    model.believed = 1.0
+    for number in chooser.sample(numbers, min(limit, len(numbers))):
+        question = corpus.questions[number]
+        form = chooser.choice(question.forms[:2])
+        listed, found = material.retrieved(form, question.corpus)
+        group = group_of(material, form, listed, found, list(range(len(listed))))
+        known = group.signs @ model.signs.detach().numpy() + model.passage.bias.item()
+        read = model(group)[0].numpy() - known
+        right = np.array([n in question.gold for n in listed])
+        for share in BELIEVED:
+            first = np.argsort(-(known + share * read))[:4]
+            shares[share] += right[first].sum() / len(question.gold)
+    say(f"right chunks in 4 by how much is believed: {shares}")
+    return max(shares, key=lambda share: (shares[share], share))
+
+
+@torch.no_grad()
 def calibrate(material: Material, model: PrunerModel, limit: int) -> Calibration:
     """Fit the rule that tells whether a list holds an answer, and the floors under chunks and sentences.
 
     A question without an answer is one whose document was taken away: what is left is as near as a wrong
     passage comes. Judged by ``summary``, so that no floor depends on how near retrieval happens to be."""
     model.eval()
+    model.believed = believed(material, model, limit)
     chooser = random.Random(3)
     corpus = material.corpus
     questions = [corpus.questions[n] for n in corpus.of("tune") if corpus.questions[n].asked]
@@ -509,7 +540,8 @@ def save(model: PrunerModel, rarity: Floats, answerable: Floats, path: Path) -> 
         layer: nn.Linear = getattr(model, head)
         tensors[f"{head}.weight"] = layer.weight.detach()[0].contiguous()
         tensors[f"{head}.bias"] = layer.bias.detach().contiguous()
-    tensors["passage.mix"] = model.passage_mix.detach()
+    tensors["passage.weight"] *= model.believed
+    tensors["passage.mix"] = model.believed * model.passage_mix.detach()
     tensors["sentence.mix"] = model.sentence_mix.detach()
     tensors["signs"] = model.signs.detach()
     tensors["rarity"] = torch.from_numpy(rarity).half()
@@ -545,6 +577,7 @@ def main() -> None:
         "data": ["kb_doc2dial", "kb_xquad_en", "kb_covid_faq", "kb_contoso_outdoor"],
         "script": "models/train/pruner.py",
         "seed": 7,
+        "believed": model.believed,
         "steps": steps,
         "minutes": chosen.minutes,
         "documents kept out": report,
