@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 #: What the embedded model may write at most when it is not bound to quotes: it rambles, and slowly.
 _EMBEDDED_TOKENS = 160
 _FILL_TOKENS = 600
-#: Sentences of an answer where the embedded model stands in: the pruner's best, taken over as they are. Its
-#: own choice among them is worse (``python -m evals answers``); 0 lets it choose all the same.
+#: Sentences of an answer where the embedded model stands in: the pruner's best, taken over as they are; 0
+#: lets the model choose among them. ``python -m evals answers`` compares the two.
 EXTRACTED = 2
 #: The port's own wrapper traces the call; the graph's callbacks would trace it a second time.
 _UNTRACED: RunnableConfig = {"callbacks": []}
@@ -261,8 +261,8 @@ class EmbeddedLargeModel(ChatLargeModel):
     ) -> AsyncIterator[str]:
         if role == "synthesizer" and quotes and self._extractive:
             self._count(role)
-            for word in " ".join(quotes[: self._extractive]).split(" "):
-                yield f"{word} "
+            for place, word in enumerate(" ".join(quotes[: self._extractive]).split(" ")):
+                yield f" {word}" if place else word
             return
         async for token in super().write(
             role, system, user, quotes=quotes, bare=bare, max_tokens=max_tokens
