@@ -5,7 +5,6 @@ import itertools
 import os
 import signal
 from collections.abc import AsyncGenerator, Generator
-from pathlib import Path
 
 import pytest
 
@@ -140,7 +139,7 @@ async def test_the_embedded_model_says_only_what_is_quoted(embedded: EmbeddedLar
 
 async def test_where_the_embedded_model_stands_in_the_best_quotes_are_the_answer() -> None:
     """Word by word, as they are, and no server is asked."""
-    model = EmbeddedLargeModel(EmbeddedServer(Path("no-such-model.gguf"), {}), extractive=2)
+    model = EmbeddedLargeModel(EmbeddedServer(base_model()), extractive=2)
 
     assert await written(model, quotes=QUOTES) == " ".join(QUOTES[:2])
     assert model.calls == 1
