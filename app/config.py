@@ -66,6 +66,9 @@ class Settings(BaseSettings):
     qdrant_url: str | None = None
     qdrant_api_key: SecretStr | None = None
     embedding_model: str = EMBEDDED_MODEL
+    pruner: str = ""
+    pruner_floor: float = Field(default=0.3, ge=0, le=1)
+    answer_cache: Literal["off", "exact", "semantic"] = "semantic"
 
     # The business rules
     rules: Path = PACKAGED_RULES

@@ -426,8 +426,15 @@ async def validator(settings: Settings) -> AsyncGenerator[Answer]:
             Draft(text=asked.text, source="large", passages=passages),
             _NOBODY.model_copy(update=person),
             max_chars=limits.reply_chars,
+            # Of an answer that names no source at all, the sources are asked for support, not the citations.
+            cited="[" in asked.text,
         )
-        return {"ok": found.ok, "problems": list(found.problems)}
+        return {
+            "ok": found.ok,
+            "problems": [problem.detail for problem in found.problems],
+            "kinds": [problem.kind for problem in found.problems],
+            "groundedness": None if found.groundedness is None else round(found.groundedness, 4),
+        }
 
     yield answer
 
@@ -449,49 +456,51 @@ class PrunerInput(_Input):
 
 @asynccontextmanager
 async def pruner(settings: Settings) -> AsyncGenerator[Answer]:
-    from app.knowledge.pruner import LoraPruner
+    """The pruner alone: without a budget as in a turn (at most four chunks), with one as much as it holds."""
+    from app.knowledge.pruner import open_pruner
     from app.knowledge.selection import TOKEN_BUDGET, select
+    from graphs.context import Limits
+    from tools.injection import instructs
 
     manifest = await asyncio.to_thread(Releases(settings.data_dir).manifest)
-    encoder = OnnxEncoder(manifest)
-    folder = manifest.folder_of("cross-encoder-lora", "pruner")
-    cross = await asyncio.to_thread(LoraPruner.load, folder, settings.data_dir / "knowledge")
-    keep = 4
+    cross = await asyncio.to_thread(
+        open_pruner,
+        settings.pruner,
+        manifest.folder_of("cross-encoder-lora", "pruner"),
+        settings.data_dir / "knowledge",
+        floor=settings.pruner_floor,
+    )
+    usual = Limits().kept_chunks
 
     async def answer(row: dict[str, Any]) -> dict[str, Any]:
         asked = _read(PrunerInput, row)
         # Ids may repeat, and 1 is not "1": each chunk goes by its place.
         ids = {str(place): chunk.id for place, chunk in enumerate(asked.chunks)}
-        texts = [f"{c.title}\n{c.text}" if c.title else c.text for c in asked.chunks]
-        query, *vectors = await encoder.embed([asked.query, *texts])
         passages = [
-            Passage(
-                id=place,
-                text=chunk.text,
-                title=chunk.title,
-                source=place,
-                score=sum(a * b for a, b in zip(query, vector, strict=True)),
-            )
-            for place, chunk, vector in zip(ids, asked.chunks, vectors, strict=True)
+            Passage(id=place, text=chunk.text, title=chunk.title, source=place)
+            for place, chunk in zip(ids, asked.chunks, strict=True)
         ]
-        near = max((p.score for p in passages), default=0.0) >= cross.nearest
-        scored = (
-            await cross.score(asked.query, passages) if asked.query.strip() and passages else []
-        )
+        judged = await cross.score(asked.query if asked.query.strip() else "?", passages, {})
+        answerable = bool(asked.query.strip()) and judged.answerable >= cross.floor
         kept = select(
-            scored if near else [],
-            dict(zip(ids, vectors, strict=True)),
-            {},
-            keep=keep,
-            floor=cross.floor,
+            judged.scored if answerable else [],
+            judged.vectors,
+            {place: number for number, place in enumerate(ids)},
+            keep=None if asked.budget_tokens else usual,
+            noise=cross.noise,
             sentence_floor=cross.sentence_floor,
             budget=asked.budget_tokens or TOKEN_BUDGET,
         )
         return {
             "kept": [ids[p.id] for p in kept],
             "sentences": [{"id": ids[p.id], "sentences": list(p.sentences)} for p in kept],
-            "scores": [{"id": ids[s.passage.id], "score": round(s.probability, 4)} for s in scored],
+            "scores": [
+                {"id": ids[s.passage.id], "score": round(s.probability, 4)} for s in judged.scored
+            ],
             "answerable": bool(kept),
+            "probability": round(judged.answerable, 4),
+            "flagged": [ids[p.id] for p in passages if instructs(p.text)],
+            "pruned_by": cross.name,
         }
 
     yield answer
@@ -517,6 +526,7 @@ class _NoKnowledge:
     """A role alone looks nothing up."""
 
     version = ""
+    pruned_by = ""
 
     async def retrieve(
         self, query: str, *, limit: int = 15, audience: str = "public", tenant: str | None = None

@@ -90,6 +90,12 @@ class LateKnowledge:
             return "opening"
         return self.opened.result().version
 
+    @property
+    def pruned_by(self) -> str:
+        if self.opened is None or not self.opened.done():
+            return "opening"
+        return self.opened.result().pruned_by
+
 
 class World:
     """One shop in memory for all of Studio's runs, and the embedded models."""

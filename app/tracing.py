@@ -387,12 +387,16 @@ class TracedKnowledge:
             "prune", "retriever", input=query, candidates=len(passages)
         ) as seen:
             kept = await self.inner.prune(query, passages, keep=keep)
-            seen.update(output=_ranked(kept), kept=len(kept))
+            seen.update(output=_ranked(kept), kept=len(kept), pruned_by=self.inner.pruned_by)
             return kept
 
     @property
     def version(self) -> str:
         return self.inner.version
+
+    @property
+    def pruned_by(self) -> str:
+        return self.inner.pruned_by
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import sqlalchemy as sa
 
+from app.answer_cache import ProcessAnswers
 from app.config import LARGE_ROLES, Settings, prepare_environment
 from app.desk import Desk
 from app.drift import sketch_of
@@ -158,6 +159,12 @@ async def wiring(
             models.encoder.adopt("intent", own.classifier, own.version)
             thresholds = own_thresholds(thresholds, own)
 
+        answers = (
+            None
+            if settings.answer_cache == "off"
+            else ProcessAnswers(models.encoder, settings.answer_cache)
+        )
+
         def context_for(customer: Customer, thread: str) -> Context:
             return Context(
                 customer=customer,
@@ -174,6 +181,8 @@ async def wiring(
                 audit=audit,
                 actions=actions,
                 thread=thread,
+                answers=answers,
+                writer=settings.llm_model or "embedded",
                 clock=clock,
                 limits=limits,
                 thresholds=thresholds,
@@ -426,16 +435,17 @@ async def _knowledge(
     progress: Progress,
 ) -> AsyncGenerator[HybridKnowledge]:
     from app.knowledge.opening import folder_of, open_knowledge
-    from app.knowledge.pruner import LoraPruner
+    from app.knowledge.pruner import Pruner, open_pruner
 
     started = threading.Event()
 
-    def load_pruner() -> LoraPruner:
+    def load_pruner() -> Pruner:
         # Its imports would take the interpreter from everything the first answer waits for.
         started.wait()
-        return LoraPruner.load(manifest.folder_of("cross-encoder-lora", "pruner"), folder)
+        folder = manifest.folder_of("cross-encoder-lora", "pruner")
+        return open_pruner(settings.pruner, folder, kept, floor=settings.pruner_floor)
 
-    folder = folder_of(settings)
+    kept = folder_of(settings)
     knowledge = await asyncio.to_thread(
         lambda: open_knowledge(settings, encoder, load_pruner=load_pruner, clock=clock)
     )

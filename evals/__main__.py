@@ -299,6 +299,43 @@ def evaluator(json: Json = None) -> None:
     _play(suites()["evaluator"], json)
 
 
+@app.command()
+def pruning(
+    data: Data = None,
+    questions: Annotated[
+        int, typer.Option(min=20, help="Of doc2dial, kept out of training.")
+    ] = 150,
+    json: Json = None,
+) -> None:
+    """What the pruner keeps and refuses, on doc2dial and on our own articles, and what it costs."""
+    from evals import pruning as suite
+
+    _play(partial(suite.run, data=data, questions=questions), json)
+
+
+@app.command()
+def cache(json: Json = None) -> None:
+    """Whether the answer cache ever gives the answer to another question."""
+    _play(suites()["cache"], json)
+
+
+@app.command()
+def validator(data: Data = None, json: Json = None) -> None:
+    """What the output validator stops, and how well it tells grounded answers from made-up ones."""
+    _play(suites(data)["validator"], json)
+
+
+@app.command()
+def answers(
+    model: Annotated[bool, typer.Option(help="Also let the embedded model choose.")] = True,
+    json: Json = None,
+) -> None:
+    """Whether answers say what was asked: sentences chosen by the pruner, and by the embedded model."""
+    from evals import answering as suite
+
+    _play(partial(suite.run, model=model), json)
+
+
 @app.command("all")
 def all_suites(
     data: Data = None,
@@ -330,16 +367,20 @@ def suites(data: Path | None = None) -> dict[str, Suite]:
     """Each suite by its name, in the order `all` plays them."""
     # Here, so that `--help` need not wait for models and stores.
     from evals import (
+        answering,
         benches,
+        caching,
         evaluator,
         examples,
         extraction,
         intents,
         lanes,
         mix,
+        pruning,
         retrieval,
         startup,
         turn,
+        validating,
     )
     from evals import bitext as bitext_suite
     from evals import drift as drift_suite
@@ -359,6 +400,10 @@ def suites(data: Path | None = None) -> dict[str, Suite]:
         "knowledge": benches.knowledge,
         "retrieval": partial(retrieval.run, data=data),
         "drift": partial(drift_suite.run, data=data),
+        "pruning": partial(pruning.run, data=data),
+        "answers": answering.run,
+        "cache": caching.run,
+        "validator": partial(validating.run, data=data),
     }
 
 

@@ -305,6 +305,7 @@ class NoKnowledge:
     """A knowledge base without articles."""
 
     version = "0"
+    pruned_by = "nobody"
 
     async def retrieve(
         self, query: str, *, limit: int = 15, audience: str = "public", tenant: str | None = None

@@ -10,6 +10,7 @@ from graphs.intents import Intents
 from tools.domain import Action, Clock, Customer, Lane, Operation, Outcome, Reviewer
 from tools.policy import NoRules, Policy
 from tools.ports import (
+    AnswerCache,
     Approvals,
     Audit,
     Backend,
@@ -89,6 +90,9 @@ class Context:
     actions: Actions
     thread: str = ""
     audit: Audit | None = None
+    answers: AnswerCache | None = None  #: None: every question is answered anew.
+    #: Which model and prompt write answers; an answer of another is not given again.
+    writer: str = ""
     clock: Clock = field(default_factory=Clock)
     limits: Limits = field(default_factory=Limits)
     thresholds: Thresholds = field(default_factory=Thresholds)

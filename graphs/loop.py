@@ -15,7 +15,7 @@ import prompts
 from graphs import extraction, replies
 from graphs.context import Context, Thresholds
 from graphs.keys import same_request
-from graphs.nodes.answer import closest, pruned, quotes
+from graphs.nodes.answer import best_quotes, pruned
 from graphs.nodes.converse import may_ask_large, transcript
 from graphs.nodes.operation import carry_out, implausible, propose, read_arguments, what_next
 from graphs.nodes.turn import decision as decided_by
@@ -627,8 +627,8 @@ async def _look_up(runtime: Runtime[Context], state: SupportState, current: Plan
             question, limit=context.limits.retrieved_chunks, tenant=context.customer.tenant
         )
         kept = await context.knowledge.prune(question, found, keep=2)
-        await log(runtime, state, pruned(found, kept))
-        sentences = await closest(context, question, quotes(tuple(kept)), most=2)
+        await log(runtime, state, pruned(found, kept, context.knowledge.pruned_by))
+        sentences = best_quotes(kept, 2)
     except PortError:
         return replies.unknown()
     return " ".join(re.sub(r" \[\d+\]$", "", s) for s in sentences) or replies.unknown()

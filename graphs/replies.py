@@ -11,7 +11,6 @@ from pydantic import JsonValue
 
 from prompts.replies import names, render
 from tools.domain import Operation, Outcome, Preview
-from tools.ports import Passage
 
 if TYPE_CHECKING:
     from graphs.context import Context
@@ -197,14 +196,6 @@ def plan_waiting(plan: Plan, operations: Mapping[str, Operation]) -> str:
 
 
 # --- answers, apologies, people -----------------------------------------------------------------
-
-
-def quoted(passages: Sequence[Passage]) -> str:
-    """The best sentences of the best passages, each with its source."""
-    return "\n\n".join(
-        " ".join(f"{sentence} [{n}]" for sentence in (p.sentences or (p.text,))[:2])
-        for n, p in enumerate(passages[:2], 1)
-    )
 
 
 def whole_sentences(text: str) -> str:

@@ -137,7 +137,7 @@ def after_screen(state: SupportState) -> Literal["route", "tell_outcome", "stay_
 
 def after_route(
     state: SupportState,
-) -> Literal["converse", "extract", "resolve", "retrieve", "loop", "escalate", "clarify"]:
+) -> Literal["converse", "extract", "resolve", "recall", "loop", "escalate", "clarify"]:
     route = _route(state)
     if route.abstained or route.move == "repeat":
         return "clarify"
@@ -145,9 +145,9 @@ def after_route(
         return "converse"
     if route.lane == "operation":
         return "resolve" if route.move == "confirm" else "extract"
-    lanes: dict[str, Literal["converse", "retrieve", "loop", "escalate"]] = {
+    lanes: dict[str, Literal["converse", "recall", "loop", "escalate"]] = {
         "direct": "converse",
-        "answer": "retrieve",
+        "answer": "recall",
         "agent": "loop",
         "escalate": "escalate",
     }
@@ -171,6 +171,11 @@ def after_resolve(state: SupportState) -> Literal["ask", "confirm", "act", "decl
             return step
 
 
+def after_recall(state: SupportState) -> Literal["retrieve", "validate"]:
+    """A known answer is checked like a new one."""
+    return "retrieve" if state.get("draft") is None else "validate"
+
+
 def after_prune(state: SupportState) -> Literal["synthesize", "admit"]:
     return "synthesize" if state.get("passages") else "admit"
 
@@ -179,12 +184,15 @@ def after_synthesize(state: SupportState) -> Literal["validate", "quote"]:
     return "validate" if state.get("draft") is not None else "quote"
 
 
-def after_validate(state: SupportState) -> Literal["deliver", "synthesize", "quote", "fall_back"]:
+def after_validate(
+    state: SupportState,
+) -> Literal["deliver", "remember", "synthesize", "quote", "fall_back"]:
     """A bad draft is written again once, then replaced by something that cannot be wrong."""
     validation, draft = state.get("validation"), state.get("draft")
     assert validation is not None
     if validation.ok:
-        return "deliver"
+        new = draft is not None and draft.source == "large" and not draft.known
+        return "remember" if new and draft.passages else "deliver"
     if draft is not None and draft.passages and draft.source == "large":
         return "synthesize" if draft.attempt == 1 else "quote"
     return "fall_back"

@@ -5,19 +5,8 @@ from __future__ import annotations
 import re
 
 from graphs.state import Screening, Turn
+from tools.injection import INJECTION
 
-_INJECTION = re.compile(
-    r"""
-    \b(ignore|disregard|forget|override|bypass)\b [^.?!]{0,40}
-      \b(instruction|instructions|prompt|rule|rules|guideline|guidelines|polic(y|ies)|safety)\b
-    | \b(reveal|show|print|repeat|output)\b [^.?!]{0,30} \b(system\s+prompt|hidden\s+prompt|your\s+prompt|your\s+instructions)\b
-    | \b(you\s+are\s+now|pretend\s+(to\s+be|you\s+are)|act\s+as)\b [^.?!]{0,40} \b(admin|administrator|developer|dan|root|unrestricted|jailbroken|manager|supervisor)\b
-    | \bdeveloper\s+mode\b | \bjailbreak
-    | \b(approve|approved)\b [^.?!]{0,30} \b(without|skip|bypass)\b [^.?!]{0,30} \b(approval|review|gate|human)\b
-    | <\|im_(start|end)\|>
-    """,
-    re.IGNORECASE | re.VERBOSE,
-)
 _WORD = re.compile(r"\w", re.UNICODE)
 
 
@@ -33,7 +22,7 @@ def screen_text(turn: Turn, *, handed_off: bool, max_chars: int) -> Screening:
         return Screening(verdict="too_long", reason=f"{len(turn.text)} characters")
     if not _WORD.search(turn.text):
         return Screening(verdict="no_words", reason="no letter or digit")
-    if found := _INJECTION.search(turn.text):
+    if found := INJECTION.search(turn.text):
         return Screening(
             verdict="injection", reason=f"looks like an instruction to the agent at {found.start()}"
         )

@@ -127,13 +127,24 @@ class Draft(Record):
     tells: tuple[str, ...] = ()  #: Ids of finished actions whose outcome it reports.
     apology: bool = False  #: Says that nothing could be done.
     attempt: int = 1
+    known: Literal["", "exact", "semantic"] = ""  #: Given before, to a question like this one.
+
+
+class Problem(Record):
+    """One reason why a draft may not be sent."""
+
+    kind: Literal["empty", "length", "pii", "promise", "tone", "citation", "ungrounded"]
+    detail: str
 
 
 class Validation(Record):
     """What the output validator found in a draft."""
 
     ok: bool
-    problems: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    groundedness: float | None = (
+        None  #: How likely it says only what its passages say; None: it has none.
+    )
 
 
 class SupportState(TypedDict, total=False):

@@ -7,7 +7,15 @@ from langgraph.graph import END, START, StateGraph
 from graphs import routing
 from graphs.context import Context
 from graphs.loop import loop_graph
-from graphs.nodes.answer import admit, prune, quote, retrieve, synthesize
+from graphs.nodes.answer import (
+    admit,
+    prune,
+    quote,
+    recall,
+    remember,
+    retrieve,
+    synthesize,
+)
 from graphs.nodes.converse import converse, escalate
 from graphs.nodes.operation import (
     act,
@@ -71,11 +79,13 @@ def support_graph(
     graph.add_conditional_edges("tell_outcome", routing.after_outcome)
 
     # answer
+    graph.add_node(recall)
     graph.add_node(retrieve)
     graph.add_node(prune)
     graph.add_node(synthesize)
     graph.add_node(quote)
     graph.add_node(admit)
+    graph.add_conditional_edges("recall", routing.after_recall)
     graph.add_edge("retrieve", "prune")
     graph.add_conditional_edges("prune", routing.after_prune)
     graph.add_conditional_edges("synthesize", routing.after_synthesize)
@@ -88,6 +98,7 @@ def support_graph(
     graph.add_conditional_edges("escalate", routing.after_escalate)
 
     graph.add_node(validate)
+    graph.add_node(remember)
     graph.add_node(fall_back)
     graph.add_node(deliver)
     for drafted in (
@@ -103,7 +114,7 @@ def support_graph(
     ):
         graph.add_edge(drafted, "validate")
     graph.add_conditional_edges("validate", routing.after_validate)
-    for final in ("refuse", "stay_silent", "fall_back"):
+    for final in ("refuse", "stay_silent", "fall_back", "remember"):
         graph.add_edge(final, "deliver")
     graph.add_edge("deliver", END)
     return graph

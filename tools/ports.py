@@ -117,6 +117,7 @@ class Passage(BaseModel):
     updated: date | None = None
     score: float = 0.0
     sentences: tuple[str, ...] = ()  #: What the pruner kept, in document order.
+    helps: tuple[float, ...] = ()  #: How likely each kept sentence answers the question.
 
 
 @runtime_checkable
@@ -135,7 +136,7 @@ class LargeModel(Protocol):
     ) -> AsyncIterator[str]:
         """Stream a reply. ``bare`` is the task in few words, for a model too small for the whole prompt.
         An embedded model that cannot be trusted to paraphrase may only use ``quotes``
-        (complete cited sentences), where they are given; a real LLM ignores them."""
+        (complete cited sentences, best first), where they are given; a real LLM ignores them."""
         ...
 
     async def fill(
@@ -191,6 +192,33 @@ class Knowledge(Protocol):
     def version(self) -> str:
         """Changes whenever the indexed text changes."""
         ...
+
+    @property
+    def pruned_by(self) -> str:
+        """Who prunes now: the cross-encoder's name, or what stands in for it and why."""
+        ...
+
+
+class KnownAnswer(BaseModel):
+    """An answer that was given before, to a question that asks for the same."""
+
+    model_config = ConfigDict(frozen=True)
+    question: str  #: What was asked then.
+    text: str
+    passages: tuple[Passage, ...]
+    how: Literal["exact", "semantic"]
+    nearness: float = 1.0  #: Cosine of the two questions.
+
+
+@runtime_checkable
+class AnswerCache(Protocol):
+    """Answers to questions that are not about one customer. ``scope`` is everything an answer depends on
+    beside the question (tenant, audience, knowledge version, day, writer): nothing is shared between two."""
+
+    async def find(self, question: str, scope: tuple[str, ...]) -> KnownAnswer | None: ...
+    async def keep(
+        self, question: str, scope: tuple[str, ...], text: str, passages: Sequence[Passage]
+    ) -> None: ...
 
 
 # --- the shop ----------------------------------------------------------------------------------

@@ -566,16 +566,18 @@ class HybridKnowledge:
         if not passages or not query.strip():
             return []
         pruner = self.pruner
-        if max(passage.score for passage in passages) < pruner.nearest:
-            return []
-        scored = await pruner.score(query, passages)
         vectors = await self.vectors_of([passage.id for passage in passages])
+        # Vectors of another embedding model mean nothing to the pruner's own.
+        own = vectors if self.live and self.live.generation.model == EMBEDDED_MODEL else {}
+        judged = await pruner.score(query, passages, own)
+        if judged.answerable < pruner.floor:
+            return []
         kept = select(
-            scored,
+            judged.scored,
             vectors,
             self.places,
             keep=keep,
-            floor=pruner.floor,
+            noise=pruner.noise,
             sentence_floor=pruner.sentence_floor,
             budget=self.budget,
         )

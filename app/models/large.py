@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 #: What the embedded model may write at most when it is not bound to quotes: it rambles, and slowly.
 _EMBEDDED_TOKENS = 160
 _FILL_TOKENS = 600
+#: Sentences of an answer where the embedded model stands in: the pruner's best, taken over as they are; 0
+#: lets the model choose among them. ``python -m evals answers`` compares the two.
+EXTRACTED = 2
 #: The port's own wrapper traces the call; the graph's callbacks would trace it a second time.
 _UNTRACED: RunnableConfig = {"callbacks": []}
 
@@ -239,10 +242,32 @@ class EmbeddedLargeModel(ChatLargeModel):
         *,
         timeout_for: Callable[[str], float] = lambda role: 60.0,
         on_call: Callable[[str], None] = lambda role: None,
+        extractive: int = EXTRACTED,
     ) -> None:
         super().__init__(MODEL, timeout_for=timeout_for, on_call=on_call)
         self._server = server
+        self._extractive = extractive
         self._built_for = ""
+
+    async def write(
+        self,
+        role: str,
+        system: str,
+        user: str,
+        *,
+        quotes: Sequence[str] = (),
+        bare: str = "",
+        max_tokens: int = 400,
+    ) -> AsyncIterator[str]:
+        if role == "synthesizer" and quotes and self._extractive:
+            self._count(role)
+            for place, word in enumerate(" ".join(quotes[: self._extractive]).split(" ")):
+                yield f" {word}" if place else word
+            return
+        async for token in super().write(
+            role, system, user, quotes=quotes, bare=bare, max_tokens=max_tokens
+        ):
+            yield token
 
     def _version(self, role: str, system: str) -> str:
         return self._server.adapter_version(role) or super()._version(role, system)

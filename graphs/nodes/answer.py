@@ -12,9 +12,36 @@ from graphs import replies
 from graphs.context import Context
 from graphs.nodes.converse import may_ask_large, transcript
 from graphs.nodes.turn import log, offer_hand_off
+from graphs.sameness import personal, stands_alone
 from graphs.state import Draft, SupportState
 from tools.domain import Decision
+from tools.injection import instructs
 from tools.ports import Passage, PortError
+
+
+async def recall(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
+    """An answer given before serves the same question again, where it is about no one in particular."""
+    context, turn = runtime.context, state["turn"]
+    if context.answers is None or not shareable(state):
+        return {"draft": None}
+    known = await context.answers.find(turn.text, scope(context))
+    if known is None:
+        return {"draft": None}
+    await log(
+        runtime,
+        state,
+        Decision(
+            role="answer cache",
+            chosen=known.how,
+            probability=known.nearness,
+            reason=f"answered before: {known.question}",
+            tier="encoder" if known.how == "semantic" else "rule",
+            model="answer cache",
+        ),
+    )
+    runtime.stream_writer({"event": "token", "data": {"text": known.text}})
+    draft = Draft(text=known.text, source="large", passages=known.passages, known=known.how)
+    return {"draft": draft, "passages": known.passages}
 
 
 async def retrieve(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
@@ -39,11 +66,7 @@ async def prune(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any
         )
     except PortError as error:
         return {"passages": (), "degraded": (*state.get("degraded", ()), f"pruner: {error}")}
-    await log(
-        runtime,
-        state,
-        pruned(passages, kept),
-    )
+    await log(runtime, state, pruned(passages, kept, context.knowledge.pruned_by))
     return {"passages": tuple(kept)}
 
 
@@ -60,7 +83,7 @@ async def synthesize(state: SupportState, runtime: Runtime[Context]) -> dict[str
         history=transcript(state, context),
         question=state["turn"].text,
     )
-    quotable = await closest(context, state["turn"].text, quotes(passages))
+    quotable = best_quotes(passages)
     pieces: list[str] = []
     if previous is not None:
         runtime.stream_writer({"event": "token", "data": {"text": "", "reset": True}})
@@ -91,10 +114,28 @@ async def synthesize(state: SupportState, runtime: Runtime[Context]) -> dict[str
     }
 
 
+async def remember(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
+    """Keep a validated answer for the next who asks. One that a conversation came before may lean on it,
+    and a degraded one would outlive its reason."""
+    context, draft = runtime.context, state.get("draft")
+    earlier = state.get("messages", [])[:-1]
+    if (
+        context.answers is not None
+        and draft is not None
+        and not (earlier or state.get("degraded"))
+        and shareable(state)
+    ):
+        await context.answers.keep(
+            state["turn"].text, scope(context), draft.text.strip(), draft.passages
+        )
+    return {}
+
+
 async def quote(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
-    """The synthesizer's fallback: the kept sentences themselves, cited. Cannot be ungrounded."""
+    """The synthesizer's fallback: the best kept sentences themselves, cited. Cannot be ungrounded."""
     passages = state.get("passages", ())
-    return {"draft": Draft(text=replies.quoted(passages), source="quotes", passages=passages[:2])}
+    text = " ".join(best_quotes(passages, 3))
+    return {"draft": Draft(text=text, source="quotes", passages=passages)}
 
 
 async def admit(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
@@ -110,16 +151,40 @@ async def admit(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any
     }
 
 
-def pruned(found: Sequence[Passage], kept: Sequence[Passage]) -> Decision:
-    """What the pruner chose, for the log."""
+def shareable(state: SupportState) -> bool:
+    """Whether the answer depends on nothing but the question: not on this customer, nor on what was said
+    before."""
+    route, text = state.get("route"), state["turn"].text
+    normal = route is not None and route.sensitivity == "normal"
+    return normal and stands_alone(text) and not personal(text)
+
+
+def scope(context: Context) -> tuple[str, ...]:
+    """Everything beside the question that an answer depends on. The day is part of it: articles expire."""
+    return (
+        context.customer.tenant,
+        "public",
+        context.knowledge.version,
+        context.clock.today().isoformat(),
+        prompts.load("synthesizer").version,
+        context.writer,
+    )
+
+
+def pruned(found: Sequence[Passage], kept: Sequence[Passage], by: str) -> Decision:
+    """What the pruner chose, for the log: who pruned, and which chunks give instructions to agents."""
+    flagged = [p.id for p in found if instructs(p.text)]
+    reason = f"{len(kept)} of {len(found)} chunks"
+    if flagged:
+        reason += f"; instructions in {', '.join(flagged)} were not read"
     return Decision(
         role="pruner",
         chosen=", ".join(p.id for p in kept) or "nothing",
         probability=max((p.score for p in kept), default=0.0),
         abstained=not kept,
-        reason=f"{len(kept)} of {len(found)} chunks",
+        reason=reason,
         tier="encoder",
-        model="pruner",
+        model=by,
     )
 
 
@@ -132,20 +197,15 @@ def quotes(passages: tuple[Passage, ...]) -> list[str]:
     ]
 
 
-async def closest(
-    context: Context, question: str, sentences: list[str], most: int = 4
-) -> list[str]:
-    """The sentences nearest in meaning to the question, nearest first: all that a small model that may
-    only quote should have to choose from."""
-    if not sentences:
-        return []
-    try:
-        asked, *vectors = await context.encoder.embed([question, *sentences])
-    except PortError:
-        return sentences[:most]
-    nearness = [sum(a * b for a, b in zip(asked, v, strict=True)) for v in vectors]
-    best = sorted(range(len(sentences)), key=lambda i: -nearness[i])[:most]
-    return [sentences[i] for i in best]
+def best_quotes(passages: Sequence[Passage], most: int = 4) -> list[str]:
+    """The kept sentences that the pruner thinks answer best, best first: all that a model that may only
+    quote should have to choose from."""
+    cited = quotes(tuple(passages))
+    helps = [
+        help_ for p in passages for help_ in (p.helps or (p.score,) * len(p.sentences or (p.text,)))
+    ]
+    ranked = sorted(range(len(cited)), key=lambda n: -helps[n])
+    return [cited[n] for n in ranked[:most]]
 
 
 def shown(passages: tuple[Passage, ...]) -> str:

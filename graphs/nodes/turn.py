@@ -381,8 +381,8 @@ async def validate(state: SupportState, runtime: Runtime[Context]) -> dict[str, 
             Decision(
                 role="validator",
                 chosen="pass" if validation.ok else "fail",
-                probability=1.0,
-                reason="; ".join(validation.problems),
+                probability=1.0 if validation.groundedness is None else validation.groundedness,
+                reason="; ".join(p.detail for p in validation.problems),
                 tier="rule",
                 model="rules",
             ),
@@ -435,6 +435,8 @@ async def deliver(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
         meta["open"] = True
     if draft.apology:
         meta["apology"] = True
+    if draft.known:
+        meta["cached"] = draft.known
     if draft.tells:
         meta["actions"] = list(draft.tells)
     if degraded := state.get("degraded"):

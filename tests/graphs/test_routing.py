@@ -142,7 +142,7 @@ def test_after_screen(verdict, to):
         ({"lane": "operation", "move": "continue"}, "extract"),
         ({"lane": "operation", "move": "confirm"}, "resolve"),
         ({"lane": "operation", "move": "decline"}, "converse"),
-        ({"lane": "answer"}, "retrieve"),
+        ({"lane": "answer"}, "recall"),
         ({"lane": "agent"}, "loop"),
         ({"lane": "agent", "move": "confirm"}, "loop"),
         ({"lane": "agent", "move": "decline"}, "converse"),
@@ -195,6 +195,9 @@ def test_after_synthesize(draft, to):
         (False, {"source": "quotes", "passages": ARTICLES}, "fall_back"),
         (False, {"source": "large"}, "fall_back"),
         (False, {"source": "template"}, "fall_back"),
+        (True, {"source": "large", "passages": ARTICLES}, "remember"),
+        (True, {"source": "large", "passages": ARTICLES, "known": "exact"}, "deliver"),
+        (True, {"source": "quotes", "passages": ARTICLES}, "deliver"),
     ],
 )
 def test_after_validate(ok, draft, to):
@@ -279,3 +282,9 @@ def test_two_readings_are_put_together() -> None:
     assert both.option == "track"
     assert sum(both.probabilities.values()) == pytest.approx(1)
     assert both.ms == 4.0
+
+
+@pytest.mark.parametrize(("draft", "to"), [(None, "retrieve"), (Draft(text="x"), "validate")])
+def test_after_recall(draft, to):
+    """A known answer is checked like a new one; without one the articles are searched."""
+    assert routing.after_recall(state(draft=draft)) == to

@@ -37,7 +37,7 @@ from tools.memory import (
     demo_world,
 )
 from tools.operations import OPERATIONS
-from tools.ports import Choice, Filled, ModelUnavailable, Passage
+from tools.ports import AnswerCache, Choice, Filled, ModelUnavailable, Passage
 
 TODAY = date(2026, 11, 20)
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -224,6 +224,7 @@ class MemoryKnowledge:
     articles: Sequence[Passage] = ARTICLES
     broken: Exception | None = None
     version: str = "1"
+    pruned_by: str = "shared words"
 
     async def retrieve(
         self, query: str, *, limit: int = 15, audience: str = "public", tenant: str | None = None
@@ -313,6 +314,7 @@ class World:
     limits: Limits = field(default_factory=Limits)
     operations: dict[str, Operation] = field(default_factory=lambda: dict(OPERATIONS))
     saver: InMemorySaver = field(default_factory=InMemorySaver)
+    answers: AnswerCache | None = None
 
     def __post_init__(self) -> None:
         clock = self.hands.clock
@@ -349,6 +351,7 @@ class World:
             decisions=self.decisions,
             actions=self.actions,
             thread=self.thread,
+            answers=self.answers,
             clock=self.hands.clock,
             limits=self.limits,
             thresholds=Thresholds(),

@@ -36,7 +36,7 @@ def hosted() -> Generator[FakeOpenAI]:
 
 @pytest.fixture
 async def embedded(server: EmbeddedServer) -> AsyncGenerator[EmbeddedLargeModel]:
-    model = EmbeddedLargeModel(server)
+    model = EmbeddedLargeModel(server, extractive=0)
     await model.warm()
     yield model
     await model.aclose()
@@ -137,6 +137,14 @@ async def test_the_embedded_model_says_only_what_is_quoted(embedded: EmbeddedLar
     assert await written(embedded, quotes=QUOTES) in allowed
 
 
+async def test_where_the_embedded_model_stands_in_the_best_quotes_are_the_answer() -> None:
+    """Word by word, as they are, and no server is asked."""
+    model = EmbeddedLargeModel(EmbeddedServer(base_model()), extractive=2)
+
+    assert await written(model, quotes=QUOTES) == " ".join(QUOTES[:2])
+    assert model.calls == 1
+
+
 @pytest.mark.models
 async def test_the_embedded_model_plans_by_grammar(embedded: EmbeddedLargeModel) -> None:
     """With its adapter, and without one, the plan keeps to the schema."""
@@ -164,7 +172,7 @@ async def test_a_child_killed_while_it_writes_is_an_error_and_then_forgotten(
 ) -> None:
     """The broken reply is the port's error; the next one comes from the restarted child's new address."""
     async with EmbeddedServer(base_model(), manifest.adapter_paths()) as server:
-        model = EmbeddedLargeModel(server)
+        model = EmbeddedLargeModel(server, extractive=0)
         await model.warm()
         reply = model.write("synthesizer", "", "Tell a long story.")
         await anext(reply)
