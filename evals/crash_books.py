@@ -403,20 +403,20 @@ def _compare_one(
         action, answer = question["action_id"], reviewed.sent.get(question["action_id"])
         saw = reviewed.answered.get(action, "")
         state = question["status"]
-        if answer == "approve" and saw in ("approved", "executed") and not happened:
+        if answer == "approve" and saw in ("approved", "started", "executed") and not happened:
             failed = state_of.get(action) == "failed" or bool(denied)
             if not failed and not unknown:
                 wrong(
                     "lost", f"approved as {action}, and it was neither done nor refused ({state})"
                 )
-        if answer in ("reject", None) and state in ("approved", "executed"):
+        if answer in ("reject", None) and state in ("approved", "started", "executed", "failed"):
             wrong("unapproved", f"{action} is {state}, and its reviewer said {answer}")
         if answer == "edit" and not any(
             q["action_id"] != action and q["action_id"].startswith(action.split(".")[0])
             for q in questions
         ):
             wrong("lost", f"the edit of {action} led to nothing ({state})")
-        if state in ("pending", "approved"):
+        if state in ("pending", "approved") or (state == "started" and not unknown):
             wrong("lost", f"{action} is still {state}")
         if saw == "executed" and not happened:
             wrong("wrongly_told", f"the reviewer was told that {action} was executed")

@@ -354,8 +354,8 @@ async def decide(state: ActionState, runtime: Runtime[Context]) -> dict[str, Any
             }
         case "expired":
             return {"approval": approval, "outcome": _outcome(action, "expired")}
-        case "executed" if approval.action.fingerprint == action.fingerprint:
-            # It ran already; the ledger has what came of it and will say so again.
+        case "started" | "executed" | "failed" if approval.action.fingerprint == action.fingerprint:
+            # It was begun already; the ledger has what came of it and will say so again.
             return {"approval": approval}
         case _:
             return {"approval": approval, **_blocked(action, replies.not_approved())}
@@ -440,7 +440,8 @@ def after_decision(state: ActionState) -> Literal["execute", "approve", "classif
         return "classify"
     if approval.status == "pending":
         return "approve"
-    return "execute" if approval.status in ("approved", "executed") else "block"
+    begun = ("approved", "started", "executed", "failed")
+    return "execute" if approval.status in begun else "block"
 
 
 def after_execute(state: ActionState) -> Literal["reconcile", "__end__"]:

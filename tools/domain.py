@@ -317,7 +317,8 @@ class Approval(Record):
     id: str
     action: Action
     verdict: Verdict
-    status: Literal["pending", "approved", "rejected", "expired", "executed"]
+    #: ``started``: begun, and not known yet what came of it.
+    status: Literal["pending", "approved", "rejected", "expired", "started", "executed", "failed"]
     requested_at: datetime
     expires_at: datetime
     reviewer: str | None = None  #: Who decided it; with several persons, the last one.

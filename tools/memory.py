@@ -310,9 +310,10 @@ class MemoryApprovals:
             and (asked.tenant, asked.customer.id) == (action.tenant, action.customer.id)
         )
 
-    def mark_executed(self, action_id: str) -> None:
+    def settle(self, action_id: str, *, executed: bool) -> None:
         approval = self._approvals[action_id]
-        self._approvals[action_id] = approval.model_copy(update={"status": "executed"})
+        status = "executed" if executed else "failed"
+        self._approvals[action_id] = approval.model_copy(update={"status": status})
 
     def _current(self, action_id: str) -> Approval:
         approval = self._approvals[action_id]
@@ -416,7 +417,7 @@ class MemoryLedger:
             outcome = _outcome(action, "executed", result=result.model_dump(mode="json"))
         if needs_approval:
             # Spent also when the rules refused: a new attempt is a new question.
-            self._approvals.mark_executed(action.id)
+            self._approvals.settle(action.id, executed=outcome.status == "executed")
         self._entries[place] = _Entry(
             action.customer.id, action.fingerprint, action.arguments, outcome
         )

@@ -34,7 +34,9 @@ from tools.domain import Aftermath, Lane, Outcome, Tier
 
 router = APIRouter(prefix="/v1", tags=["operator"])
 
-Status = Literal["pending", "approved", "rejected", "expired", "executed", "all"]
+Status = Literal[
+    "pending", "approved", "rejected", "expired", "started", "executed", "failed", "all"
+]
 Limit = Annotated[int, Query(ge=1, le=500)]
 #: The largest id either database counts to.
 MOST_ID = 2**63 - 1

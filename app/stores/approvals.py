@@ -32,7 +32,7 @@ from tools.domain import (
     replaced_by,
 )
 
-Status = Literal["pending", "approved", "rejected", "expired", "executed"]
+Status = Literal["pending", "approved", "rejected", "expired", "started", "executed", "failed"]
 
 REJECTED = "A colleague looked at this request and declined it. Nothing was changed."
 EXPIRED = "This request was not approved in time. Nothing was changed."
@@ -56,7 +56,12 @@ _SPEND = (
         approvals.c.fingerprint == bindparam("of_fingerprint"),
         approvals.c.arguments == bindparam("of_arguments"),
     )
-    .values(status="executed")
+    .values(status="started")
+)
+_SETTLE = (
+    update(approvals)
+    .where(approvals.c.action_id == bindparam("of_action"), approvals.c.status == "started")
+    .values(status=bindparam("outcome"))
 )
 
 
@@ -178,11 +183,16 @@ class SqlApprovals:
         }
         return conn.execute(_SPEND, exactly).rowcount == 1
 
+    def settle(self, conn: Connection, action: Action, *, executed: bool) -> None:
+        """Say what came of a spent approval, in the transaction that says so of the effect."""
+        outcome = "executed" if executed else "failed"
+        conn.execute(_SETTLE, {"of_action": action.id, "outcome": outcome})
+
     def restore(self, conn: Connection, action: Action) -> bool:
         """Give a spent approval back inside the caller's transaction: provably nothing was done."""
         unspent = (
             update(approvals)
-            .where(approvals.c.action_id == action.id, approvals.c.status == "executed")
+            .where(approvals.c.action_id == action.id, approvals.c.status == "started")
             .values(status="approved")
         )
         return conn.execute(unspent).rowcount == 1

@@ -323,6 +323,7 @@ class SqlLedger:
                 )
             self._checkpoint("effect_done")
             conn.execute(_UPDATE_HELD, holder | self._columns(outcome))
+            self._approvals.settle(conn, action, executed=outcome.status == "executed")
             self._outbox.add(conn, action, outcome)
             self._audit.append(conn, _recorded("effect", action, outcome))
             self._checkpoint("before_commit")
@@ -439,6 +440,7 @@ class SqlLedger:
             except OperationFailed as error:
                 outcome = _outcome(action, "failed", str(error))
                 conn.execute(_UPDATE_HELD, holder | self._columns(outcome))
+                self._approvals.settle(conn, action, executed=False)
                 self._outbox.add(conn, action, outcome)
                 self._audit.append(conn, _recorded("effect", action, outcome))
                 return outcome
@@ -473,6 +475,7 @@ class SqlLedger:
                     update={"result": result.model_dump(mode="json")}
                 )
                 conn.execute(_SETTLE_HELD, asked.holder | self._columns(outcome))
+                self._approvals.settle(conn, action, executed=True)
                 self._outbox.add(conn, action, outcome)
                 self._audit.append(
                     conn, _recorded(kind, action, outcome, payment=payment.number, **facts)
@@ -495,6 +498,7 @@ class SqlLedger:
             if changed.rowcount != 1:
                 return self._settled_elsewhere(asked.action)
             asked.effect.undo(self._shop_for(conn, asked.action.customer), asked.order)
+            self._approvals.settle(conn, asked.action, executed=False)
             self._outbox.add(conn, asked.action, outcome)
             self._audit.append(conn, _recorded(kind, asked.action, outcome, **facts))
         return outcome

@@ -117,7 +117,9 @@ approvals = Table(
     Column("decided_at", Instant),
     # Of an edited action: the one in its place, until that one has been to the gate.
     Column("successor", JSON(none_as_null=True)),
-    _one_of("status", "pending", "approved", "rejected", "expired", "executed"),
+    _one_of(
+        "status", "pending", "approved", "rejected", "expired", "started", "executed", "failed"
+    ),
     Index("approvals_status", "status", "expires_at"),
     Index("approvals_requested", "requested_at"),
     Index(

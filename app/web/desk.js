@@ -3,7 +3,9 @@
 import { byId, clock, el, repeat, request } from "./web.js";
 
 const STATES = { ok: "good", on: "good", degraded: "warn", off: "", down: "bad" };
-const ENDINGS = { executed: "good", approved: "good", rejected: "bad", expired: "warn" };
+const ENDINGS = {
+  executed: "good", approved: "good", started: "warn", failed: "bad", rejected: "bad", expired: "warn",
+};
 
 const AFTERMATHS = { resolved: "good", failed: "bad", escalated: "warn", corrected: "bad", edited: "warn", rejected: "bad" };
 

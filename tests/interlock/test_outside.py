@@ -119,7 +119,7 @@ async def test_an_answer_that_says_nothing_is_looked_up(world, refund, faults, p
     """Unknown at first; then found, sent again under its key, or left to a person."""
     world.trouble(**faults, times=1)
     assert (await carried_out(world, refund)).status == "unknown"
-    assert (await world.approvals.get(refund.id)).status == "executed"
+    assert (await world.approvals.get(refund.id)).status == "started"
     settled = await world.ledger.reconcile(refund, REFUND)
     if paid or world.keys:
         assert (settled.status, world.paid(refund), world.refunds()) == (
@@ -148,6 +148,7 @@ async def test_a_declined_payment_is_a_definite_failure(world, refund):
     world.trouble(decline=1)
     first = await carried_out(world, refund)
     assert (first.status, first.reason) == ("failed", DECLINED)
+    assert (await world.approvals.get(refund.id)).status == "failed"
     assert (await carried_out(world, refund)).replayed
     assert (world.paid(refund), world.refunds(), world.refunded()) == (0, ["rejected"], 0)
 

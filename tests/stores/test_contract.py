@@ -246,6 +246,6 @@ async def test_a_refused_run_uses_the_approval_up(stores):
     await approved(stores, ticket())
     outcome = await stores.ledger.execute(ticket(), replace(TICKET, run=refuse), GRAVE)
     assert (outcome.status, outcome.reason) == ("failed", "Not today.")
-    assert (await stores.approvals.get(ticket().id)).status == "executed"
+    assert (await stores.approvals.get(ticket().id)).status == "failed"
     again = await stores.ledger.execute(ticket(), TICKET, GRAVE)
     assert (again.status, again.replayed, stores.tickets()) == ("failed", True, 0)

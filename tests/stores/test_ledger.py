@@ -252,7 +252,7 @@ async def test_an_approved_action_that_fails_uses_its_approval_up(world):
     await world.approvals.request(action, GRAVE)
     await world.approvals.decide(action.id, approve=True, reviewer="op")
     assert (await world.ledger.execute(action, SEIZE, GRAVE)).status == "failed"
-    assert (await world.approvals.get(action.id)).status == "executed"
+    assert (await world.approvals.get(action.id)).status == "failed"
     assert world.effects == 0
 
 
