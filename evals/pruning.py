@@ -7,8 +7,9 @@ import random
 import re
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,7 @@ async def from_doc2dial(
     knowledge = HybridKnowledge.open(folder / "index", encoder)
     await knowledge.ingest(
         [folder / "articles"],
-        progress=lambda done, total, _: progress("Reading doc2dial", done, total),
+        progress=progress,
     )
     wanted = [q for q in corpus.questions if q.spans and q.corpus == "doc2dial"]
     wanted = [q for q in wanted if part_of(q.document) == "test"]
@@ -290,10 +291,11 @@ def price(report: Report, pruner: Pruner, asked: Sequence[Asked]) -> None:
     for number, one in enumerate(asked):
         query = one.spans[0]
         rows = [(query, f"{p.title}\n{p.text}") for p in one.passages]
-        for name, call in (
-            ("plain", lambda rows=rows: plain.predict(rows, show_progress_bar=False)),
-            ("ours", lambda one=one, query=query: judge(query, one.passages)),
-        ):
+        calls: dict[str, Callable[[], object]] = {
+            "plain": partial(plain.predict, rows, show_progress_bar=False),
+            "ours": partial(judge, query, one.passages),
+        }
+        for name, call in calls.items():
             started = time.perf_counter()
             call()
             if number:  # The first of each warms up.

@@ -192,7 +192,7 @@ def after_validate(
     assert validation is not None
     if validation.ok:
         new = draft is not None and draft.source == "large" and not draft.known
-        return "remember" if new and draft.passages else "deliver"
+        return "remember" if new and draft is not None and draft.passages else "deliver"
     if draft is not None and draft.passages and draft.source == "large":
         return "synthesize" if draft.attempt == 1 else "quote"
     return "fall_back"

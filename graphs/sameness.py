@@ -133,7 +133,7 @@ def shape(question: str) -> tuple[frozenset[str], frozenset[str], tuple[str, ...
     text = normal(question)
     asks = frozenset(name for name, pattern in _ASKS if re.search(pattern, text))
     words = tuple(
-        stem(_ALIKE.get(word, word))
+        stem(_ALIKE.get(word) or word)
         for word in _WORD.findall(text)
         if word not in _EMPTY
         and not (asks and word in _ASKING)

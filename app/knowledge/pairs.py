@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,8 +93,8 @@ SIGNS = ("cosine", "words", "words in a sentence", "telling words", "company")
 def evidence(
     question: Row,
     passages: Sequence[Row],
-    cosines: Sequence[float],
-    vectors: Sequence[Sequence[float]],
+    cosines: Sequence[float] | NDArray[np.floating[Any]],
+    vectors: Sequence[Sequence[float]] | NDArray[np.floating[Any]],
     rarity: Floats,
 ) -> Evidence:
     """The signs of each passage, all from things already at hand: token ids and vectors."""
@@ -121,10 +121,11 @@ def evidence(
         for row in passages
     )
     known = np.array(vectors, np.float32)
-    nearest = np.argsort(-np.array(cosines))[:COMPANY]
+    near = np.asarray(cosines, np.float64)
+    nearest = np.argsort(-near)[:COMPANY]
     company = known @ known[nearest].mean(0)
     best = [max(found, default=0.0) for found in sentences]
-    rows = np.stack([np.array(cosines), words, np.array(best), telling, company], axis=1)
+    rows = np.stack([near, words, np.array(best), telling, company], axis=1)
     return Evidence(rows.astype(np.float32), sentences)
 
 

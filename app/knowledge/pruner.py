@@ -287,9 +287,12 @@ class LoraPruner:
         from safetensors import safe_open
 
         entry = shipped_entry(models)
-        with safe_open(str(models / entry.file), "np") as file:
-            names = list(file.keys())
-            tensors = {name: file.get_tensor(name).astype(np.float32) for name in names}
+        opened: Any = safe_open(str(models / entry.file), "np")
+        with opened as file:
+            names: list[str] = list(file.keys())
+            tensors: dict[str, NDArray[np.float32]] = {
+                name: file.get_tensor(name).astype(np.float32) for name in names
+            }
             scale = float(file.metadata()["scale"])
         halves = Halves.cut(cache, (entry.sha256, tensors, scale))
         heads = {name: t for name, t in tensors.items() if not name.startswith("layer.")}

@@ -27,7 +27,7 @@ from peft import LoraConfig, get_peft_model
 from safetensors import torch as safetensors_torch
 from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import roc_auc_score  # type: ignore[reportUnknownVariableType]
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AutoModel
@@ -188,7 +188,8 @@ class PrunerModel(nn.Module):
             target_modules=["query", "key", "value", "dense"],
         )
         self.encoder = get_peft_model(base, lora)
-        self.upper: list[Any] = [self.encoder.base_model.model.encoder.layer[n] for n in (4, 5)]
+        within: Any = cast("Any", self.encoder.base_model).model
+        self.upper: list[Any] = [within.encoder.layer[n] for n in (4, 5)]
         self.passage = nn.Linear(768, 1)
         self.sentence = nn.Linear(384, 1)
         nn.init.zeros_(self.passage.weight)
@@ -386,7 +387,7 @@ def evaluate(
         if material.corpus.questions[n].asked and material.corpus.questions[n].corpus == kind
     ]
     chooser = random.Random(5)
-    found = np.zeros(4)
+    found: NDArray[np.float64] = np.zeros(4)
     best = seen = 0
     chosen = chooser.sample(numbers, min(limit, len(numbers)))
     for number in chosen:
@@ -397,9 +398,8 @@ def evaluate(
         scores, sentences = model(group)
         right = np.array([n in question.gold for n in listed])
         orders = [np.arange(4), np.argsort(-group.signs[:, 0])[:4], np.argsort(-scores.numpy())[:4]]
-        found += [right.sum(), *(right[order].sum() for order in orders)] / np.float64(
-            len(question.gold)
-        )
+        hits = [right.sum(), *(right[order].sum() for order in orders)]
+        found += np.array(hits, np.float64) / len(question.gold)
         if right.any():
             at = int(np.flatnonzero(right)[0])
             seen += 1
@@ -492,7 +492,7 @@ def calibrate(material: Material, model: PrunerModel, limit: int) -> Calibration
         others = np.array([n for n in members if corpus.chunks[n].document != question.document])
         rows.append(summary(raw_of(material, model, form, material.fused(form, others))))
         answered.append(False)
-    rule = LogisticRegression(C=0.3, class_weight="balanced", max_iter=2000)
+    rule: Any = LogisticRegression(C=0.3, class_weight="balanced", max_iter=2000)
     features = np.stack(rows)[:, :-1]
     spread = features.std(0) + 1e-6
     rule.fit((features - features.mean(0)) / spread, answered)
@@ -500,10 +500,8 @@ def calibrate(material: Material, model: PrunerModel, limit: int) -> Calibration
     constant = float(rule.intercept_[0] - weights @ features.mean(0))
     chances = 1 / (1 + np.exp(-(features @ weights + constant)))
     truth = np.array(answered)
-    auc = roc_auc_score(truth, chances)
-    say(
-        f"answerable: AUROC {auc:.3f}, of the best logit alone {roc_auc_score(truth, features[:, 0]):.3f}"
-    )
+    auc, alone = (cast("float", roc_auc_score(truth, by)) for by in (chances, features[:, 0]))
+    say(f"answerable: AUROC {auc:.3f}, of the best logit alone {alone:.3f}")
     sigmoids = 1 / (1 + np.exp(-np.array(right_chunks)))
     by_sentence = 1 / (1 + np.exp(-np.array(right_sentences)))
     return Calibration(
