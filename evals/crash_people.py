@@ -15,7 +15,8 @@ from evals.crash_slots import ConnectionLost, Slots
 #: Messages that are worked on at once; the rest of the customers wait for theirs.
 IN_FLIGHT = 12
 #: How long a client keeps trying before it gives up, in seconds.
-PATIENCE = 90.0
+#: Seconds until a client gives up: a killed payment is left alone for a lease of 60, and may be killed again.
+PATIENCE = 240.0
 
 
 @dataclass

@@ -74,8 +74,10 @@ async def _model_fault(
     sent: signal.Signals,
     at: str,
     within: float,
+    degraded: bool,
 ) -> None:
-    """Send the model a signal at the first event ``at``; the turn, the restart and the next turn."""
+    """Send the model a signal at the first event ``at``; the turn, the restart and the next turn. A turn
+    that waits for a restart may be whole; one whose model answers too late must say so."""
     problems = played.problems
     customer = await demo_customer(desk, who)
     thread = await desk.open_thread(customer)
@@ -90,7 +92,7 @@ async def _model_fault(
     spent = time.perf_counter() - started
     played.llm_calls += calls.made
     data = _final(events, problems, "the turn it died in")
-    if not data.get("degraded"):
+    if degraded and not data.get("degraded"):
         problems.append(f"the turn does not say that it is degraded: {data}")
     if spent > within:
         problems.append(f"the turn took {spent:.1f} s, more than {within:.0f} s")
@@ -106,7 +108,9 @@ async def _model_fault(
 
 async def play_model_faults(folder: Path, progress: Progress = quiet) -> list[Played]:
     """SIGKILL while the large model writes, SIGSTOP while the extractor reads."""
-    killed = Played("model-killed", "SIGKILL while an answer is written: degraded reply, restarted")
+    killed = Played(
+        "model-killed", "SIGKILL before the planner is asked: restarted, a reply all the same"
+    )
     hung = Played("model-hung", "SIGSTOP before the extractor is asked: degraded reply, restarted")
     short = {"extractor": {"timeout": HANG_SECONDS}}
     async with running(folder, progress, roles=short) as desk:
@@ -115,11 +119,12 @@ async def play_model_faults(folder: Path, progress: Progress = quiet) -> list[Pl
         await _model_fault(
             desk,
             killed,
-            who="dev",
-            text="How does your pricing work for enterprise?",
+            who="ana",
+            text="cancel my last order, refund it to my card and tell me how long the refund takes",
             sent=signal.SIGKILL,
-            at="token",
+            at="route",
             within=60,
+            degraded=False,
         )
         killed.seconds = time.perf_counter() - started
         progress(f"Playing {hung.id}", 0, 0)
@@ -132,6 +137,7 @@ async def play_model_faults(folder: Path, progress: Progress = quiet) -> list[Pl
             sent=signal.SIGSTOP,
             at="route",
             within=HANG_SECONDS + 10,
+            degraded=True,
         )
         hung.seconds = time.perf_counter() - started
     return [killed, hung]

@@ -50,16 +50,15 @@ def run(
     questions: int = 150,
 ) -> Report:
     """Gold spans and tokens kept, refusals, and what it costs."""
-    return asyncio.run(_run(folders, progress, data, questions))
+    return asyncio.run(_run(folders.prepared(), progress, data, questions))
 
 
-async def _run(folders: Folders, progress: Progress, data: Path | None, limit: int) -> Report:
+async def _run(folder: Path, progress: Progress, data: Path | None, limit: int) -> Report:
     if data is None or not (data / "kb_doc2dial").is_dir():
         raise NotPossible(
             "The pruning suite needs the folder kb_doc2dial: name its parent with --data or "
             "SIGNALBOX_DATA."
         )
-    folder = folders.prepared()
     settings = settings_in(folder)
     pruner = open_pruner(
         settings.pruner, SHIPPED, folder / "knowledge", floor=settings.pruner_floor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -83,7 +84,7 @@ async def synthesize(state: SupportState, runtime: Runtime[Context]) -> dict[str
         history=transcript(state, context),
         question=state["turn"].text,
     )
-    quotable = best_quotes(passages)
+    quotable = best_quotes(passages, each=True)
     pieces: list[str] = []
     if previous is not None:
         runtime.stream_writer({"event": "token", "data": {"text": "", "reset": True}})
@@ -134,7 +135,7 @@ async def remember(state: SupportState, runtime: Runtime[Context]) -> dict[str, 
 async def quote(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
     """The synthesizer's fallback: the best kept sentences themselves, cited. Cannot be ungrounded."""
     passages = state.get("passages", ())
-    text = " ".join(best_quotes(passages, 3))
+    text = " ".join(best_quotes(passages, 3, each=True))
     return {"draft": Draft(text=text, source="quotes", passages=passages)}
 
 
@@ -197,14 +198,20 @@ def quotes(passages: tuple[Passage, ...]) -> list[str]:
     ]
 
 
-def best_quotes(passages: Sequence[Passage], most: int = 4) -> list[str]:
+def best_quotes(passages: Sequence[Passage], most: int = 4, *, each: bool = False) -> list[str]:
     """The kept sentences that the pruner thinks answer best, best first: all that a model that may only
-    quote should have to choose from."""
+    quote should have to choose from. With ``each``, the best one of every chunk comes before any second."""
     cited = quotes(tuple(passages))
-    helps = [
-        help_ for p in passages for help_ in (p.helps or (p.score,) * len(p.sentences or (p.text,)))
+    places = [
+        (n, help_)
+        for n, p in enumerate(passages)
+        for help_ in (p.helps or (p.score,) * len(p.sentences or (p.text,)))
     ]
-    ranked = sorted(range(len(cited)), key=lambda n: -helps[n])
+    ranked = sorted(range(len(cited)), key=lambda n: -places[n][1])
+    if each:
+        seen: Counter[int] = Counter()
+        turns = {n: seen.update([places[n][0]]) or seen[places[n][0]] for n in ranked}
+        ranked.sort(key=turns.__getitem__)
     return [cited[n] for n in ranked[:most]]
 
 

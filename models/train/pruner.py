@@ -578,7 +578,7 @@ def main() -> None:
         "believed": model.believed,
         "steps": steps,
         "minutes": chosen.minutes,
-        "documents kept out": report,
+        "held out": report,
     }
     enter(chosen.models, found, lineage)
 

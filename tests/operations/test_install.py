@@ -48,7 +48,7 @@ def test_the_test_set_extends_the_runtime_set() -> None:
 
 def test_the_runtime_set_needs_no_torch() -> None:
     """The first answer does not wait for a gigabyte."""
-    heavy = {"torch", "transformers", "sentence-transformers", "scipy", "scikit-learn", "peft"}
+    heavy = {"torch", "transformers", "sentence-transformers", "peft"}
 
     assert not heavy & set(locked("requirements.lock"))
     # Its licence allows development only.
