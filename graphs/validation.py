@@ -34,7 +34,7 @@ _NUMBER = re.compile(r"\d+(?:[.,]\d+)?")
 _META = re.compile(r"as an ai|language model|\bassistant\b:|<\|", re.IGNORECASE)
 _RUDE = re.compile(
     r"""
-    \b(stupid|idiot\w*|ridiculous|nonsense|shut\s+up|calm\s+down|whatever|obviously|as\s+i\s+already\s+(said|told\s+you))\b
+    \b(stupid|idiot\w*|ridiculous|nonsense|shut\s+up|calm\s+down|whatever(?=\s*(?:[.!?]|$))|obviously|as\s+i\s+already\s+(said|told\s+you))\b
     | \b(your\s+own\s+fault|you\s+should\s+have\s+(known|read)|not\s+(my|our)\s+problem|stop\s+(asking|complaining))\b
     | !{2,}
     """,

@@ -105,3 +105,16 @@ def test_templates_are_ours():
     text = "Done: it goes to ben@example.org, a full refund."
     assert problems(text, source="template", passages=()) == ()
     assert problems("x" * 100, source="template", passages=(), max_chars=99) == ("too long",)
+
+
+@pytest.mark.parametrize(
+    ("said", "stopped"),
+    [
+        ("Express shipping costs 9.95 EUR for every order, whatever the order value [1].", False),
+        ("Whatever. Standard delivery takes 3-5 working days [1].", True),
+    ],
+)
+def test_whatever_is_unfriendly_only_by_itself(said, stopped):
+    """A shrug is stopped; "whatever the order value" is how articles speak."""
+    passage = SOURCES[0].model_copy(update={"text": f"{SOURCES[0].text} {said[:-5]}."})
+    assert any("unfriendly" in each for each in problems(said, passages=(passage,))) is stopped
