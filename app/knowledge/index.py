@@ -208,7 +208,7 @@ class EdgeIndex:
             making.rename(shard)
         try:
             self.shard: EdgeShard = edge.EdgeShard.load(str(shard))
-        except Exception as error:
+        except Exception as error:  # The engine raises nothing narrower.
             raise IndexBroken(f"{IndexBroken.__doc__} ({shard}: {error})") from error
 
     def upsert(self, chunks: Sequence[Chunk], vectors: Sequence[Sequence[float]]) -> None:

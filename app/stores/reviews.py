@@ -190,11 +190,6 @@ def allotted(sizes: dict[str, int], n: int) -> dict[str, int]:
     return shares
 
 
-def waiting_in(items: Sequence[Item]) -> list[Item]:
-    """Those nobody has looked at."""
-    return [item for item in items if item.label is None and not item.skipped]
-
-
 def _drawn(row: Row[Any], sample: str, stratum: str, weight: float) -> Item:
     return Item(
         sample=sample,

@@ -26,7 +26,7 @@ from app.desk import (
 )
 from app.drift_watch import Drift
 from app.stores.decisions import LoggedDecision, Wanted
-from app.stores.reviews import Item, ReviewNotFound, waiting_in
+from app.stores.reviews import Item, ReviewNotFound
 from graphs.state import Answer
 from tools.domain import (
     Action,
@@ -366,7 +366,7 @@ class FakeDesk:
         return found[:limit]
 
     async def reviews(self, *, tenant: str | None, limit: int = 50) -> list[Item]:
-        waiting = waiting_in(list(self.sampled.values()))
+        waiting = [i for i in self.sampled.values() if i.label is None and not i.skipped]
         return [each for each in waiting if tenant in {None, each.tenant}][:limit]
 
     async def draw_reviews(self, n: int, *, days: float, tenant: str | None) -> list[Item]:
