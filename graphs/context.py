@@ -53,7 +53,6 @@ class Thresholds:
     several: float = 0.5
     evaluator: float = 0.5
     outcome: float = 0.45  #: The head that reads what a step's result means.
-    outcome: float = 0.45  #: The head that reads what a step's result means.
     write: float = (
         0.2  #: The chance of a write from which on an undeclared operation counts as one.
     )
