@@ -5,12 +5,14 @@ from __future__ import annotations
 import gzip
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import yaml
 
 from models.train.phrases import Message, fill, kept_out, messages, plain, read, roughen
@@ -121,6 +123,19 @@ def goemotions(
     if split != "train" or not balanced:
         return found[:limit]
     return angry[: limit // 2] + calm[: limit // 2]
+
+
+def emotions(data: Path, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+    """The emotions of each text, texts x labels; NaN in all of them for a text that is not of that set."""
+    told: dict[str, list[str]] = {
+        row["text"]: row["labels"] for row in rows(data / "emotion_goemotions", "train")
+    }
+    names = sorted({label for labels in told.values() for label in labels})
+    found = np.full((len(texts), len(names)), np.nan, np.float32)
+    for row, text in enumerate(texts):
+        if text in told:
+            found[row] = [float(name in told[text]) for name in names]
+    return found
 
 
 @dataclass(frozen=True)
