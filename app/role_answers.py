@@ -174,7 +174,7 @@ class Routing:
         asked, started = _read(RouterInput, row), time.perf_counter()
         pending = await asked_about(context, asked.history)
         said = [one.text for one in asked.history if one.by_customer]
-        before = said[-1] if said and pending is None else ""
+        before = said if pending is None else ()
         reading = await read_message(context, asked.text, before=before)
         chosen = decide_route(
             reading.settled,

@@ -72,7 +72,7 @@ async def route(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any
     context, turn = runtime.context, state["turn"]
     pending, stack = top(state), state.get("pending", ())
     # What was not understood itself lends no meaning to what follows.
-    before = last_words(state) if pending is None and not state.get("misses") else ""
+    before = last_words(state) if pending is None and not state.get("misses") else ()
     reading = await read_message(context, turn.text, before=before)
     if pending is not None and pending.operation == CLARIFY:
         # An answer to our own question stands for the message that raised it; anything else is new.
@@ -152,34 +152,48 @@ class Reading:
         ]
 
 
-def last_words(state: SupportState) -> str:
-    """What the customer said before this turn."""
+#: So many of the customer's messages before this one may lend it their meaning.
+_BEFORE = 3
+
+
+def last_words(state: SupportState) -> tuple[str, ...]:
+    """What the customer said before this turn, oldest first."""
     current = f"{state['turn'].id}:in"
     said = [
         str(m.content)
         for m in state.get("messages", [])
         if isinstance(m, HumanMessage) and m.id != current
     ]
-    return said[-1] if said else ""
+    return tuple(said[-_BEFORE:])
 
 
-async def _in_context(context: Context, alone: Choice, text: str, before: str) -> Choice:
-    """The head's word on a message that says little by itself, put together with what was said before it."""
-    sure = alone.probabilities.get(alone.option, 0.0)
-    if not before or not routing.leans(text, alone.option, sure):
+async def _in_context(context: Context, text: str, before: Sequence[str]) -> Choice:
+    """The heads' word on a message, with what the customer wanted before it where that lends it a meaning."""
+    subject: Choice | None = None
+    for said in before[-_BEFORE:]:
+        wanted = await _read(context, said, subject)
+        subject = subject if routing.says_little(wanted) else wanted
+    return await _read(context, text, subject)
+
+
+async def _read(context: Context, text: str, subject: Choice | None) -> Choice:
+    alone = await context.encoder.classify("intent", text)
+    if subject is None:
         return alone
-    together = await context.encoder.classify("intent", f"{before}. {text}")
-    return routing.put_together(alone, together)
+    try:
+        follows = await context.encoder.classify("follow_up", text)
+    except PortError:
+        return alone  # Without that head every message stands alone.
+    return routing.put_together(alone, subject, follows.probabilities.get(routing.LEANS, 0.0))
 
 
-async def read_message(context: Context, text: str, *, before: str = "") -> Reading:
+async def read_message(context: Context, text: str, *, before: Sequence[str] = ()) -> Reading:
     """The router's cascade: the encoder's head, then the small model where that is unsure.
 
-    ``before``: the customer's last message, where nothing is pending that this one could answer."""
+    ``before``: the customer's last messages, where nothing is pending that this one could answer."""
     degraded: list[str] = []
     try:
-        alone = await context.encoder.classify("intent", text)
-        choices = [await _in_context(context, alone, text, before)]
+        choices = [await _in_context(context, text, before)]
     except PortError as error:
         degraded.append(f"encoder: {error}")
         choices = [_blank(context.intents.names)]

@@ -13,8 +13,10 @@ from typing import Any
 
 import yaml
 
-from models.train.phrases import Message, fill, kept_out, messages, plain, read, roughen
+from models.train.phrases import Message, fill, follow_ups, kept_out, messages, plain, read, roughen
 
+#: Messages of each phrase from the middle of a conversation; a phrase stands for hundreds.
+FOLLOW_UPS = 12
 MAPPING = Path(__file__).resolve().parent / "mapping.yaml"
 
 #: What each set is, for the lineage of everything trained on it.
@@ -149,6 +151,7 @@ def intents(data: Path, seed: int = 7) -> Corpus:
     """Messages by intent."""
     found = (
         messages(320, seed)
+        + follow_ups(FOLLOW_UPS, seed)
         + bitext(data, "train")
         + bitext(data, "dev")
         + clinc(data, outside=14, seed=seed)

@@ -18,14 +18,14 @@ from sklearn.metrics import roc_auc_score
 
 from app.models.classifier import Confidence, write
 from graphs.intents import Intents, load_intents
-from models.train import classifier, data, manifest
+from models.train import classifier, data, manifest, turns
 from models.train.classifier import calibration_error
 from models.train.encoder import Encoder, Vectors
 from models.train.phrases import KEPT_OUT, Message
 
 #: The heads, and how freely each may fit its data (the inverse of the regularisation).
 STRENGTH = {"intent": 10.0, "complexity": 3.0}
-HEADS = ("intent", "frustration", "complexity")
+HEADS = ("intent", "follow_up", "frustration", "complexity")
 #: What words and word pieces count in the frustration head; of 0.5 and 1.0 the better on GoEmotions dev.
 MOOD_BLEND = 1.0
 #: So sure must that head be to overrule an intent that is plain.
@@ -93,6 +93,10 @@ def train(
     name: str, folder: Path, models: Path, seed: int, progress: Callable[[str, int, int], None]
 ) -> dict[str, Any]:
     """Train one head, write it and its manifest entry, and return the entry."""
+    if name == "intent":
+        return turns.train_intent(folder, models, seed, progress)
+    if name == "follow_up":
+        return turns.train_follow_up(folder, models, seed, progress)
     if name == "frustration":
         return train_frustration(folder, models, seed, progress)
     corpus = {

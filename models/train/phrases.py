@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import random
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import yaml
 
@@ -38,10 +38,58 @@ def plain(text: str) -> str:
 
 
 _KEPT_OUT = frozenset(plain(text) for text in KEPT_OUT)
+#: The eval cases with messages of customers; nothing like them is learnt.
+_CASES = Path(__file__).resolve().parents[2] / "evals" / "cases"
+#: From this share of words in common on, a message of four words or more is like another.
+_ALIKE = 0.75
 
 
 def kept_out(text: str) -> bool:
-    return plain(text) in _KEPT_OUT
+    return plain(text) in _KEPT_OUT or _like_a_case(text)
+
+
+def _like_a_case(text: str) -> bool:
+    """Is it, but for a word or so, what an eval case says? Two words are anybody's."""
+    said = plain(text)
+    found = frozenset(said.split())
+    if len(found) < 3:
+        return False
+    exact, sets = _held_cases()
+    return said in exact or any(
+        len(found & words) >= _ALIKE * len(found | words) for words in sets.get(len(found), ())
+    )
+
+
+@cache
+def _held_cases() -> tuple[frozenset[str], dict[int, tuple[frozenset[str], ...]]]:
+    """What the cases say, and their sets of words by the number of words that may be like them."""
+    said: set[str] = set()
+    for name in ("lanes_300", "mix_100"):
+        path = _CASES / f"{name}.yaml"
+        if path.exists():
+            said |= {plain(text) for text in _texts(yaml.safe_load(path.read_text("utf-8")))}
+    sets = [frozenset(text.split()) for text in sorted(said)]
+    return frozenset(said), {
+        size: tuple(
+            words
+            for words in sets
+            if len(words) > 3 and _ALIKE * len(words) <= size <= len(words) / _ALIKE
+        )
+        for size in range(3, 60)
+    }
+
+
+def _texts(case: Any) -> Iterable[str]:
+    """Every message of a file of cases, however deep."""
+    if isinstance(case, Mapping):
+        given = cast("Mapping[str, Any]", case)
+        if isinstance(given.get("text"), str):
+            yield str(given["text"])
+        for value in given.values():
+            yield from _texts(value)
+    elif isinstance(case, list):
+        for value in cast("list[Any]", case):
+            yield from _texts(value)
 
 
 @dataclass(frozen=True)
@@ -245,6 +293,56 @@ def messages(
         chosen = list(seen.values())
         rng.shuffle(chosen)
         found += chosen[:per_intent]
+    return found
+
+
+#: The list of follow-ups that is no intent: they say nothing without the message before them.
+LEANING = "leaning"
+
+
+@cache
+def follow_up_templates() -> dict[str, list[str]]:
+    listed: dict[str, str] = read("follow_ups")
+    return {name: lines.strip().splitlines() for name, lines in listed.items()}
+
+
+def follow_ups(per_template: int, seed: int, *, only: str | None = None) -> list[Message]:
+    """What is said in the middle of a conversation: at most ``per_template`` messages of each phrase."""
+    rng = random.Random(seed)
+    found: dict[str, Message] = {}
+    for name, templates in follow_up_templates().items():
+        if (name == LEANING) is not (only == LEANING) or only not in (None, name):
+            continue
+        for template in templates:
+            for _ in range(per_template):
+                text, values = fill(template, rng)
+                text = re.sub(r"([?!])[?]$", r"\1", re.sub(r"\s+", " ", text))
+                text = roughen(text, rng, keep=values.values())
+                if not kept_out(text):
+                    found.setdefault(text, Message(text, name, "own", part_of(template)))
+    return list(found.values())
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """A message in the middle of a conversation, and what is right for it."""
+
+    text: str
+    said: tuple[
+        str, ...
+    ]  #: What was said before, each line with ``user: `` or ``assistant: `` in front.
+    intents: tuple[str, ...]
+    lanes: tuple[str, ...]
+
+
+def conversations() -> list[Spoken]:
+    """Our own messages in conversations: they set thresholds and are never learnt."""
+    catalogue = load_intents()
+    found: list[Spoken] = []
+    for one in read("conversations"):
+        for names, text, *lanes in one["next"]:
+            given = lanes[0] if lanes else dict.fromkeys(catalogue.lane(name) for name in names)
+            found.append(Spoken(text, tuple(one["said"]), tuple(names), tuple(given)))
     return found
 
 
