@@ -165,7 +165,7 @@ class Routing:
         await self.context.encoder.embed(texts)
 
     async def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        from graphs.nodes.turn import decide_route, read_message
+        from graphs.nodes.turn import decide_route, expected, read_message
         from graphs.screening import screen_text
         from graphs.state import Turn
         from tools.privacy import find_pii
@@ -175,7 +175,9 @@ class Routing:
         pending = await asked_about(context, asked.history)
         said = [one.text for one in asked.history if one.by_customer]
         before = said if pending is None else ()
-        reading = await read_message(context, asked.text, before=before)
+        reading = await read_message(
+            context, asked.text, before=before, expected=expected(pending, context)
+        )
         chosen = decide_route(
             reading.settled,
             abstained=reading.abstained,
@@ -199,7 +201,8 @@ class Routing:
             "complexity": chosen.complexity,
             "frustration": round(chosen.frustration, 4),
             "sensitivity": chosen.sensitivity,
-            "probability": round(chosen.probability, 4),
+            "probability": round(chosen.lane_probability, 4),
+            "intent_probability": round(chosen.probability, 4),
             "alternatives": [{"intent": i, "probability": round(p, 4)} for i, p in others[:4]],
             "abstain": chosen.abstained or refused,
             "reason": f"refused: {screened.verdict}" if refused else chosen.reason,
@@ -228,8 +231,10 @@ async def asked_about(context: Context, history: Sequence[Said]) -> Pending | No
     offered = tuple({"label": part} for part in _offered(question))
     if _PERSON.search(question) and not _OPEN_QUESTION.search(question):
         return Pending.model_validate({**common, "operation": "hand_off", "stage": "offer"})
-    for said in [one for one in reversed(history) if one.by_customer][:3]:
-        reading = await read_message(context, said.text)
+    spoken = [one.text for one in reversed(history) if one.by_customer][:3]
+    # Where none of them names an operation, the question itself may: "Would you like a replacement?"
+    for said in [*spoken, question]:
+        reading = await read_message(context, said)
         route = decide_route(
             reading.settled,
             abstained=reading.abstained,
@@ -237,7 +242,7 @@ async def asked_about(context: Context, history: Sequence[Said]) -> Pending | No
             frustration=0.0,
             several=0.0,
             asked_last=False,
-            text=said.text,
+            text=said,
             sensitive=False,
             context=context,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -73,7 +73,9 @@ async def route(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any
     pending, stack = top(state), state.get("pending", ())
     # What was not understood itself lends no meaning to what follows.
     before = last_words(state) if pending is None and not state.get("misses") else ()
-    reading = await read_message(context, turn.text, before=before)
+    reading = await read_message(
+        context, turn.text, before=before, expected=expected(pending, context)
+    )
     if pending is not None and pending.operation == CLARIFY:
         # An answer to our own question stands for the message that raised it; anything else is new.
         stack = stack[:-1]
@@ -187,13 +189,29 @@ async def _read(context: Context, text: str, subject: Choice | None) -> Choice:
     return routing.put_together(alone, subject, follows.probabilities.get(routing.LEANS, 0.0))
 
 
-async def read_message(context: Context, text: str, *, before: Sequence[str] = ()) -> Reading:
+def expected(pending: Pending | None, context: Context) -> frozenset[str]:
+    """The intents that answer what the customer was just asked."""
+    if pending is None:
+        return frozenset()
+    same = (i.name for i in context.intents.intents if i.operation == pending.operation)
+    return frozenset({"affirm", "deny", *same})
+
+
+async def read_message(
+    context: Context,
+    text: str,
+    *,
+    before: Sequence[str] = (),
+    expected: Collection[str] = frozenset(),
+) -> Reading:
     """The router's cascade: the encoder's head, then the small model where that is unsure.
 
-    ``before``: the customer's last messages, where nothing is pending that this one could answer."""
+    ``before``: the customer's last messages, where nothing is pending that this one could answer;
+    ``expected``: the intents that would answer it."""
     degraded: list[str] = []
     try:
-        choices = [await _in_context(context, text, before)]
+        read = await _in_context(context, text, before)
+        choices = [routing.answering(read, expected) if expected else read]
     except PortError as error:
         degraded.append(f"encoder: {error}")
         choices = [_blank(context.intents.names)]
@@ -252,14 +270,24 @@ def decide_route(
     intent = context.intents.get(choice.option)
     thresholds = context.thresholds
     floor = thresholds.sure(choice.tier, intent.lane)
-    made = routing.move(
-        pending,
-        choice,
-        fits=pending is not None and fits(pending, text, context.operations),
-        asked_last=asked_last,
-        sure=floor,
-        operation=intent.operation,
-    )
+    fitting = pending is not None and fits(pending, text, context.operations)
+
+    def would(of: Choice) -> routing.Move:
+        return routing.move(
+            pending,
+            of,
+            fits=fitting,
+            asked_last=asked_last,
+            sure=floor,
+            operation=context.intents.operation(of.option),
+        )
+
+    def lane_if(of: Choice) -> Lane:
+        if pending is not None and would(of) != "new":
+            return "agent" if pending.operation == "plan" else "operation"
+        return context.intents.lane(of.option)
+
+    made = would(choice)
     known = set(context.intents.names)
     ranked = sorted(
         ((name, chance) for name, chance in choice.probabilities.items() if name in known),
@@ -268,6 +296,7 @@ def decide_route(
     common = {
         "intent": intent.name,
         "probability": choice.probabilities.get(choice.option, 0.0),
+        "lane_probability": routing.lane_chance(choice, lane_if, known),
         "candidates": tuple(name for name, _ in ranked[:3]),
         "frustration": frustration,
         "complexity": "several" if several >= thresholds.several else "single",
@@ -275,11 +304,10 @@ def decide_route(
         "tier": choice.tier,
     }
     if made in ("continue", "confirm", "decline", "repeat") and pending is not None:
-        lane = "agent" if pending.operation == "plan" else "operation"
         return Route.model_validate(
             {
                 **common,
-                "lane": lane,
+                "lane": lane_if(choice),
                 "operation": pending.operation,
                 "move": made,
                 "reason": f"the customer was asked about {pending.operation}",
@@ -295,6 +323,11 @@ def decide_route(
         return Route.model_validate(
             {**common, "lane": "escalate", "reason": f"frustration {frustration:.2f}"}
         )
+    costs = context.intents.costs
+    dear = common["lane_probability"] < 1 - costs.ask / costs.wrong(intent.lane)
+    abstained = (
+        abstained or dear
+    )  # a question costs less than this lane would, wrong as often as that
     if intent.lane == "agent" and several >= thresholds.several:
         abstained = False  # two heads that were trained apart agree
     if abstained and torn_between_reads(choice, context):

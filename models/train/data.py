@@ -16,7 +16,7 @@ import yaml
 from models.train.phrases import Message, fill, follow_ups, kept_out, messages, plain, read, roughen
 
 #: Messages of each phrase from the middle of a conversation; a phrase stands for hundreds.
-FOLLOW_UPS = 12
+FOLLOW_UPS = 14
 MAPPING = Path(__file__).resolve().parent / "mapping.yaml"
 
 #: What each set is, for the lineage of everything trained on it.

@@ -38,7 +38,7 @@ def plain(text: str) -> str:
 
 
 _KEPT_OUT = frozenset(plain(text) for text in KEPT_OUT)
-#: The eval cases with messages of customers; nothing like them is learnt.
+#: The eval cases with messages of customers: nothing like them, or like our own conversations, is learnt.
 _CASES = Path(__file__).resolve().parents[2] / "evals" / "cases"
 #: From this share of words in common on, a message of four words or more is like another.
 _ALIKE = 0.75
@@ -68,6 +68,7 @@ def _held_cases() -> tuple[frozenset[str], dict[int, tuple[frozenset[str], ...]]
         path = _CASES / f"{name}.yaml"
         if path.exists():
             said |= {plain(text) for text in _texts(yaml.safe_load(path.read_text("utf-8")))}
+    said |= {plain(text) for one in read("conversations") for _, text, *_ in one["next"]}
     sets = [frozenset(text.split()) for text in sorted(said)]
     return frozenset(said), {
         size: tuple(
@@ -306,6 +307,29 @@ def follow_up_templates() -> dict[str, list[str]]:
     return {name: lines.strip().splitlines() for name, lines in listed.items()}
 
 
+_FILLERS = (
+    "ok", "okay", "alright", "right", "hmm", "hm", "well", "so", "and", "but", "oh", "ah", "btw", "also",
+    "actually", "sorry", "by the way", "one more thing:", "just", "then", "good,", "great,", "fine,", "wait,",
+    "uh", "ok so", "ok and", "hm ok,", "thanks.", "thank you.", "no,", "yes,", "listen,", "quick one:",
+)  # fmt: skip
+_TRAILERS = (
+    " then", " btw", " actually", " by the way", " please", " again", " now", " though", " thanks", " pls", " too",
+    " as well", " maybe", " or what", " right", " thx", " as I said", " if possible", " you know",
+)  # fmt: skip
+#: A yes, a no or a thank-you before these would be half of what they say.
+_BARE = frozenset({"affirm", "deny", "thanks", "goodbye", "greeting", LEANING})
+
+
+def _dressed(text: str, label: str, rng: random.Random) -> str:
+    """The text with the small words that people put before and after what they want to say."""
+    if rng.random() < 0.25:
+        filler = rng.choice(_FILLERS[:6] if label in _BARE else _FILLERS)
+        text = f"{filler}{rng.choice([' ', ' ', ', '])}{text}".replace(",,", ",").replace(":,", ":")
+    if label not in _BARE and rng.random() < 0.12:
+        text = text.rstrip("?.!") + rng.choice(_TRAILERS)
+    return text
+
+
 def follow_ups(per_template: int, seed: int, *, only: str | None = None) -> list[Message]:
     """What is said in the middle of a conversation: at most ``per_template`` messages of each phrase."""
     rng = random.Random(seed)
@@ -317,7 +341,7 @@ def follow_ups(per_template: int, seed: int, *, only: str | None = None) -> list
             for _ in range(per_template):
                 text, values = fill(template, rng)
                 text = re.sub(r"([?!])[?]$", r"\1", re.sub(r"\s+", " ", text))
-                text = roughen(text, rng, keep=values.values())
+                text = roughen(_dressed(text, name, rng), rng, keep=values.values())
                 if not kept_out(text):
                     found.setdefault(text, Message(text, name, "own", part_of(template)))
     return list(found.values())
