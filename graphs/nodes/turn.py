@@ -293,10 +293,11 @@ def decide_route(
         ((name, chance) for name, chance in choice.probabilities.items() if name in known),
         key=lambda item: -item[1],
     )
+    lane_probability = routing.lane_chance(choice, lane_if, known)
     common = {
         "intent": intent.name,
         "probability": choice.probabilities.get(choice.option, 0.0),
-        "lane_probability": routing.lane_chance(choice, lane_if, known),
+        "lane_probability": lane_probability,
         "candidates": tuple(name for name, _ in ranked[:3]),
         "frustration": frustration,
         "complexity": "several" if several >= thresholds.several else "single",
@@ -321,13 +322,16 @@ def decide_route(
     upset = frustration >= (thresholds.furious if plain else thresholds.frustration)
     if upset and intent.lane not in ("direct", "agent"):
         return Route.model_validate(
-            {**common, "lane": "escalate", "reason": f"frustration {frustration:.2f}"}
+            {
+                **common,
+                "lane": "escalate",
+                "lane_probability": max(lane_probability, frustration),
+                "reason": f"frustration {frustration:.2f}",
+            }
         )
+    # Below this a question costs less than the lane would that is wrong as often.
     costs = context.intents.costs
-    dear = common["lane_probability"] < 1 - costs.ask / costs.wrong(intent.lane)
-    abstained = (
-        abstained or dear
-    )  # a question costs less than this lane would, wrong as often as that
+    abstained = abstained or lane_probability < 1 - costs.ask / costs.wrong(intent.lane)
     if intent.lane == "agent" and several >= thresholds.several:
         abstained = False  # two heads that were trained apart agree
     if abstained and torn_between_reads(choice, context):

@@ -54,30 +54,32 @@ def _like_a_case(text: str) -> bool:
     found = frozenset(said.split())
     if len(found) < 3:
         return False
-    exact, sets = _held_cases()
-    return said in exact or any(
-        len(found & words) >= _ALIKE * len(found | words) for words in sets.get(len(found), ())
+    exact, by_word = _held_cases()
+    if said in exact:
+        return True
+    # Whoever shares three quarters of the words shares one of any quarter of them and one more: the rarest do.
+    rare = sorted(found, key=lambda word: len(by_word.get(word, ())))[: len(found) // 4 + 1]
+    return any(
+        len(found & words) >= _ALIKE * len(found | words)
+        for word in rare
+        for words in by_word.get(word, ())
     )
 
 
 @cache
-def _held_cases() -> tuple[frozenset[str], dict[int, tuple[frozenset[str], ...]]]:
-    """What the cases say, and their sets of words by the number of words that may be like them."""
+def _held_cases() -> tuple[frozenset[str], dict[str, list[frozenset[str]]]]:
+    """What the cases say, and the sets of words of those of four words or more, by each word."""
     said: set[str] = set()
     for name in ("lanes_300", "mix_100"):
         path = _CASES / f"{name}.yaml"
         if path.exists():
             said |= {plain(text) for text in _texts(yaml.safe_load(path.read_text("utf-8")))}
     said |= {plain(text) for one in read("conversations") for _, text, *_ in one["next"]}
-    sets = [frozenset(text.split()) for text in sorted(said)]
-    return frozenset(said), {
-        size: tuple(
-            words
-            for words in sets
-            if len(words) > 3 and _ALIKE * len(words) <= size <= len(words) / _ALIKE
-        )
-        for size in range(3, 60)
-    }
+    by_word: dict[str, list[frozenset[str]]] = {}
+    for words in sorted({frozenset(text.split()) for text in said}, key=sorted):
+        for word in words if len(words) > 3 else ():
+            by_word.setdefault(word, []).append(words)
+    return frozenset(said), by_word
 
 
 def _texts(case: Any) -> Iterable[str]:

@@ -119,6 +119,23 @@ def _tempered(model: Classifier, held: Sequence[tuple[str, str]], embed: Embed) 
     return Confidence(temperature=classifier.temperature(margins, truth))
 
 
+def _lane_temperature(
+    model: Classifier, held: Sequence[tuple[str, set[str]]], embed: Embed, catalogue: Intents
+) -> float:
+    """At which the chances of the right lanes fit best: a wrong intent of the right lane harms little."""
+    texts = [text for text, _ in held]
+    margins = classifier.margins(model, texts, embed(texts))
+    right = np.array(
+        [[catalogue.lane(name) in lanes for name in model.classes] for _, lanes in held]
+    )
+
+    def loss(temperature: float) -> float:
+        found = (Confidence(temperature=temperature).shares(margins) * right).sum(1)
+        return float(-np.log(np.maximum(found, 1e-12)).mean())
+
+    return round(float(min(np.geomspace(0.05, 2.0, 120), key=loss)), 4)
+
+
 # --- what a message wants -----------------------------------------------------------------------
 
 
@@ -134,9 +151,10 @@ def train_intent(folder: Path, models: Path, seed: int, progress: Progress) -> d
     learnt = corpus.part("train")
     progress("fitting intent", 0, 2)
     model = _fitted(learnt, catalogue.names, embed, seed)
-    held = [(m.text, m.label) for m in corpus.part("calibration", source="own")]
     spoken = conversations()
-    confidence = _tempered(model, [*held, *((m.text, m.intents[0]) for m in spoken)], embed)
+    wanted = [(m.text, {catalogue.lane(m.label)}) for m in corpus.part("calibration", source="own")]
+    wanted += [(m.text, {*m.lanes, *map(catalogue.lane, m.intents)}) for m in spoken]
+    confidence = Confidence(temperature=_lane_temperature(model, wanted, embed, catalogue))
     honest = Reader(model, confidence, embed)
     progress("fitting intent", 1, 2)
     leaning = _leaning(learnt, embed, seed)
@@ -212,7 +230,8 @@ def _lines(
         chances.append(np.array(list(in_context(intent, leaning, one).probabilities.values())))
         wanted.append(frozenset(one.lanes))  # type: ignore[arg-type]
     table = np.stack(chances)
-    sure, lanes = table.max(1), [catalogue.lane(catalogue.names[n]) for n in table.argmax(1)]
+    sure = table.max(1)
+    lanes: list[Lane] = [catalogue.lane(catalogue.names[n]) for n in table.argmax(1)]
     right = np.array([lane in these for lane, these in zip(lanes, wanted, strict=True)])
     lines = lines_of(lanes, sure, right, catalogue.costs)
     known = np.arange(len(sure)) >= len(held)
