@@ -131,7 +131,7 @@ async def router(
     own = await asyncio.to_thread(_own_router, settings, intents, model)
     ask_small = small if small is not None else own is None
     async with _context(settings, own=own, small=ask_small) as context:
-        yield Routing(context)
+        yield Routing(context, own=own is not None)
 
 
 def _own_router(settings: Settings, intents: Path | None, model: Path | None) -> Router | None:
@@ -153,6 +153,8 @@ class Routing:
     """Routes a line as the desk routes a message."""
 
     context: Context
+    #: A deployment's own intents are what is asked for; of the shipped ones, the lane.
+    own: bool = False
 
     async def prepare(self, rows: Sequence[dict[str, Any]]) -> None:
         """Read many lines at once: what was read together is at hand when it is answered."""
@@ -201,8 +203,9 @@ class Routing:
             "complexity": chosen.complexity,
             "frustration": round(chosen.frustration, 4),
             "sensitivity": chosen.sensitivity,
-            "probability": round(chosen.lane_probability, 4),
+            "probability": round(chosen.probability if self.own else chosen.lane_probability, 4),
             "intent_probability": round(chosen.probability, 4),
+            "lane_probability": round(chosen.lane_probability, 4),
             "alternatives": [{"intent": i, "probability": round(p, 4)} for i, p in others[:4]],
             "abstain": chosen.abstained or refused,
             "reason": f"refused: {screened.verdict}" if refused else chosen.reason,

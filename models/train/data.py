@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from models.train.phrases import Message, fill, follow_ups, kept_out, messages, plain, read, roughen
+from models.train.phrases import Message, fill, follow_ups, held_out, messages, plain, read, roughen
 
 #: Messages of each phrase from the middle of a conversation; a phrase stands for hundreds.
 FOLLOW_UPS = 14
@@ -55,7 +55,7 @@ def bitext(data: Path, split: str) -> list[Message]:
     table: dict[str, str] = mapping()["bitext"]
     found: list[Message] = []
     for row in rows(data / "intent_bitext_support", split):
-        if row["intent"] in table and not kept_out(row["text"]):
+        if row["intent"] in table and not held_out(row["text"]):
             part = (
                 "test"
                 if split == "dev"
@@ -83,7 +83,7 @@ def clinc(data: Path, *, outside: int, seed: int) -> list[Message]:
         found += [
             Message(text, table.get(label, "out_of_scope"), "clinc")
             for text in rng.sample(texts, min(amount, len(texts)))
-            if not kept_out(text)
+            if not held_out(text)
         ]
     for index, row in enumerate(rows(data / "intent_clinc150", "val")):
         if row["intent"] not in unused:
@@ -100,7 +100,7 @@ def hint3(data: Path) -> list[Message]:
         Message(row["text"], table[row["intent"]], "hint3")
         for split in ("train", "test")
         for row in rows(data / "intent_hint3_sofmattress", split)
-        if row["intent"] in table and not kept_out(row["text"])
+        if row["intent"] in table and not held_out(row["text"])
     ]
 
 
@@ -217,6 +217,6 @@ def _once(found: list[Message]) -> list[Message]:
     order = {"test": 0, "calibration": 1, "train": 2}
     seen: dict[str, Message] = {}
     for message in sorted(found, key=lambda m: order[m.part]):
-        if not kept_out(message.text):
+        if not held_out(message.text):
             seen.setdefault(plain(message.text) or message.text, message)
     return list(seen.values())

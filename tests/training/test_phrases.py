@@ -145,13 +145,13 @@ def test_nothing_like_an_eval_case_or_our_conversations_is_learnt() -> None:
     case = "and how much does the yellow umbrella weigh then"
     held = [spoken.text for spoken in phrases.conversations() if len(spoken.text.split()) > 3]
 
-    assert all(phrases.kept_out(text) for text in held)
-    assert phrases.kept_out(
+    assert all(phrases.held_out(text) for text in held)
+    assert phrases.held_out(
         "just wanted to ask if you're open on sunday"
     )  # lanes_300, one word off
-    assert not phrases.kept_out(case)
-    assert not phrases.kept_out("yes please")
-    assert [m.text for m in phrases.follow_ups(3, seed=5) if phrases.kept_out(m.text)] == []
+    assert not phrases.held_out(case)
+    assert not phrases.held_out("yes please")
+    assert [m.text for m in phrases.follow_ups(3, seed=5) if phrases.held_out(m.text)] == []
 
 
 def test_conversations_name_intents_and_lanes_there_are() -> None:
