@@ -74,8 +74,10 @@ class OnnxEncoder:
         return OnnxEncoder(manifest, name=self.name, vectors=self)
 
     async def warm(self) -> None:
-        """Load the model and run it once."""
+        """Load the model and run it once, and read the heads that hold words."""
         await self.embed(["warm"])
+        for head in self._manifest.heads if self._manifest is not None else ():
+            await self._prepare(head)
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """Unit vectors of 384 floats, one a text; known texts come from the cache."""
@@ -117,10 +119,7 @@ class OnnxEncoder:
         """Run one trained head; raises ManifestError when there is no such head."""
         started = time.perf_counter()
         entry = self._manifest.heads.get(head) if self._manifest else None
-        if head not in self._classifiers and entry is not None and entry.blend is not None:
-            assert self._manifest is not None
-            path = self._manifest.path(entry)
-            self.adopt(head, await asyncio.to_thread(read_classifier, path, entry), entry.version)
+        await self._prepare(head)
         if head in self._classifiers:
             classifier, version = self._classifiers[head]
             vector = np.asarray((await self.embed([text]))[0], dtype=np.float32)
@@ -163,6 +162,15 @@ class OnnxEncoder:
             tier="encoder",
             ms=(time.perf_counter() - started) * 1000,
         )
+
+    async def _prepare(self, head: str) -> None:
+        """Read a head of words from its file, once; others are read when they are asked."""
+        entry = self._manifest.heads.get(head) if self._manifest else None
+        if self._manifest is None or entry is None or entry.blend is None:
+            return
+        if head not in self._classifiers:
+            path = self._manifest.path(entry)
+            self.adopt(head, await asyncio.to_thread(read_classifier, path, entry), entry.version)
 
     def has_head(self, head: str) -> bool:
         return self._manifest is not None and head in self._manifest.heads

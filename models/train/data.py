@@ -15,8 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import yaml
 
-from models.train.phrases import Message, fill, kept_out, messages, plain, read, roughen
+from models.train.phrases import Message, fill, follow_ups, held_out, messages, plain, read, roughen
 
+#: Messages of each phrase from the middle of a conversation; a phrase stands for hundreds.
+FOLLOW_UPS = 14
 MAPPING = Path(__file__).resolve().parent / "mapping.yaml"
 
 #: What each set is, for the lineage of everything trained on it.
@@ -55,7 +57,7 @@ def bitext(data: Path, split: str) -> list[Message]:
     table: dict[str, str] = mapping()["bitext"]
     found: list[Message] = []
     for row in rows(data / "intent_bitext_support", split):
-        if row["intent"] in table and not kept_out(row["text"]):
+        if row["intent"] in table and not held_out(row["text"]):
             part = (
                 "test"
                 if split == "dev"
@@ -83,7 +85,7 @@ def clinc(data: Path, *, outside: int, seed: int) -> list[Message]:
         found += [
             Message(text, table.get(label, "out_of_scope"), "clinc")
             for text in rng.sample(texts, min(amount, len(texts)))
-            if not kept_out(text)
+            if not held_out(text)
         ]
     for index, row in enumerate(rows(data / "intent_clinc150", "val")):
         if row["intent"] not in unused:
@@ -100,7 +102,7 @@ def hint3(data: Path) -> list[Message]:
         Message(row["text"], table[row["intent"]], "hint3")
         for split in ("train", "test")
         for row in rows(data / "intent_hint3_sofmattress", split)
-        if row["intent"] in table and not kept_out(row["text"])
+        if row["intent"] in table and not held_out(row["text"])
     ]
 
 
@@ -164,6 +166,7 @@ def intents(data: Path, seed: int = 7) -> Corpus:
     """Messages by intent."""
     found = (
         messages(320, seed)
+        + follow_ups(FOLLOW_UPS, seed)
         + bitext(data, "train")
         + bitext(data, "dev")
         + clinc(data, outside=14, seed=seed)
@@ -229,6 +232,6 @@ def _once(found: list[Message]) -> list[Message]:
     order = {"test": 0, "calibration": 1, "train": 2}
     seen: dict[str, Message] = {}
     for message in sorted(found, key=lambda m: order[m.part]):
-        if not kept_out(message.text):
+        if not held_out(message.text):
             seen.setdefault(plain(message.text) or message.text, message)
     return list(seen.values())
