@@ -295,12 +295,16 @@ class SupportDesk:
 
     # --- approvals --------------------------------------------------------------------------------
 
-    async def approvals(self, status: str | None = "pending", limit: int = 50) -> list[Approval]:
-        return await self.stores.approvals.list(status, limit)  # type: ignore[arg-type]
+    async def approvals(
+        self, status: str | None = "pending", limit: int = 50, *, tenant: str | None = None
+    ) -> list[Approval]:
+        return await self.stores.approvals.list(status, limit, tenant=tenant)  # type: ignore[arg-type]
 
-    async def decide(self, action_id: str, answer: Answer) -> Approval:
+    async def decide(
+        self, action_id: str, answer: Answer, *, tenant: str | None = None
+    ) -> Approval:
         waiting = await self.stores.approvals.get(action_id)
-        if waiting is None:
+        if waiting is None or tenant not in (None, waiting.action.tenant):
             raise ApprovalNotFound
         if answer.decision == "edit":
             return await self._edit(waiting, answer)
@@ -460,15 +464,26 @@ class SupportDesk:
 
     # --- effects nobody can vouch for ---------------------------------------------------------------
 
-    async def unsettled(self) -> list[Unsettled]:
-        return await self.ledger.unsettled()
+    async def unsettled(self, *, tenant: str | None = None) -> list[Unsettled]:
+        return await self.ledger.unsettled(tenant=tenant)
 
     async def vouch(
-        self, action_id: str, operator: str, *, happened: bool, note: str | None = None
+        self,
+        action_id: str,
+        operator: str,
+        *,
+        happened: bool,
+        note: str | None = None,
+        tenant: str | None = None,
     ) -> Outcome:
         try:
             action, outcome = await self.ledger.vouch(
-                action_id, OPERATIONS, happened=happened, operator=operator, note=note
+                action_id,
+                OPERATIONS,
+                happened=happened,
+                operator=operator,
+                note=note,
+                tenant=tenant,
             )
         except KeyError:
             raise EffectNotFound from None
@@ -512,9 +527,9 @@ class SupportDesk:
     def counts(self) -> Mapping[str, int]:
         return {} if self.shadow is None else self.shadow.counts
 
-    async def hand_offs(self) -> list[Mapping[str, Any]]:
+    async def hand_offs(self, *, tenant: str | None = None) -> list[Mapping[str, Any]]:
         waiting: list[Mapping[str, Any]] = []
-        for thread in await self.stores.threads.list_handed_off():
+        for thread in await self.stores.threads.list_handed_off(tenant=tenant):
             values = (await self.support.aget_state(_config(thread.id))).values
             waiting.append(
                 {
@@ -532,9 +547,16 @@ class SupportDesk:
             )
         return waiting
 
-    async def release(self, thread: str, operator: str, message: str | None = None) -> None:
+    async def release(
+        self,
+        thread: str,
+        operator: str,
+        message: str | None = None,
+        *,
+        tenant: str | None = None,
+    ) -> None:
         found = await self.stores.threads.find(thread)
-        if found is None:
+        if found is None or tenant not in (None, found.tenant):
             raise ThreadNotFound
         customer = await self.find_customer(found.customer)
         assert customer is not None
