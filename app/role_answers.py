@@ -527,6 +527,7 @@ class _NoKnowledge:
 
     version = ""
     pruned_by = ""
+    pruner_digest = ""
 
     async def retrieve(
         self, query: str, *, limit: int = 15, audience: str = "public", tenant: str | None = None

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import logging
+import math
 import time
 import uuid
 from collections.abc import (
@@ -417,7 +418,7 @@ class SupportDesk:
             await asyncio.wait([task])
 
     async def _deliver_forever(self) -> None:
-        pruned = 0.0
+        pruned = -math.inf  # The clock may have begun with the machine, a moment ago.
         while True:
             try:
                 await self.deliver_due()

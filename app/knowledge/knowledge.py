@@ -296,6 +296,10 @@ class HybridKnowledge:
             return f"{pruner.name} (cross-encoder still loading)"
         return f"{pruner.name} ({self.loading.exception()})"
 
+    @property
+    def pruner_digest(self) -> str:
+        return self.pruner.digest
+
     async def pruner_ready(self) -> str:
         """Wait until the cross-encoder is there or has failed; who prunes from now on."""
         if self.loading:

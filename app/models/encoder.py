@@ -108,6 +108,7 @@ class OnnxEncoder:
                 probabilities=chances,
                 model=f"{self.name}/{head}",
                 version=version,
+                adapter=version,
                 tier="encoder",
                 ms=(time.perf_counter() - started) * 1000,
             )

@@ -164,6 +164,7 @@ class ChatLargeModel:
             values=self._values(role, schema, str(message.text), truncated=finish == "length"),
             model=self.name,
             version=self._version(role, system),
+            adapter=self._adapter(role),
             ms=(time.perf_counter() - started) * 1000,
         )
 
@@ -171,6 +172,9 @@ class ChatLargeModel:
 
     def _errors(self) -> Any:
         return _errors_explained(self.name)
+
+    def _adapter(self, role: str) -> str:
+        return ""
 
     def _version(self, role: str, system: str) -> str:
         return hashlib.sha256(f"{self.name}\0{system}".encode()).hexdigest()[:12]
@@ -269,8 +273,11 @@ class EmbeddedLargeModel(ChatLargeModel):
         ):
             yield token
 
+    def _adapter(self, role: str) -> str:
+        return self._server.adapter_version(role) or ""
+
     def _version(self, role: str, system: str) -> str:
-        return self._server.adapter_version(role) or super()._version(role, system)
+        return self._adapter(role) or super()._version(role, system)
 
     def _messages(self, role: str, system: str, user: str, bare: str) -> list[tuple[str, str]]:
         # The adapter is the instruction: it was trained without a system turn. And for a model this
