@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from pydantic import JsonValue
 
 from app.drift_watch import Drift
+from app.release_watch import ReleaseState
 from app.stores.decisions import LoggedDecision, Wanted
 from app.stores.reviews import Item
 from graphs.state import Answer
@@ -184,6 +185,10 @@ class Desk(Protocol):
 
     async def drift_now(self, *, tenant: str | None) -> Drift:
         """The last look at everybody's traffic, or a look at one tenant's."""
+        ...
+
+    def release_state(self) -> ReleaseState:
+        """Which release decides in this process, and why a newer one does not."""
         ...
 
     def counts(self) -> Mapping[str, int]:

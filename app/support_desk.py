@@ -20,7 +20,7 @@ from collections.abc import (
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any
 from weakref import WeakValueDictionary
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
@@ -45,6 +45,7 @@ from app.desk import (
 )
 from app.drift_watch import Drift, DriftWatch
 from app.knowledge.library import Library
+from app.release_watch import ReleaseState, ReleaseWatch
 from app.shadow import Shadow
 from app.stores.approvals import SqlApprovals
 from app.stores.decisions import LoggedDecision, SqlDecisionLog, Wanted
@@ -115,9 +116,10 @@ class SupportDesk:
     check_health: Callable[[], Awaitable[Mapping[str, Any]]]
     describe: Callable[[], Mapping[str, Any]]
     tracing: Tracing = field(default_factory=Tracing)
-    intent_names: list[str] = field(default_factory=list[str])
+    intent_names: Callable[[], list[str]] = list
     drift: DriftWatch | None = None
     shadow: Shadow | None = None
+    releases: ReleaseWatch | None = None
     library: Library | None = None
     keep_seconds: float = 5.0  #: How often the hold on a thread is extended during a turn.
     _locks: WeakValueDictionary[str, asyncio.Lock] = field(
@@ -190,6 +192,8 @@ class SupportDesk:
     async def _play(self, turn: Turn, context: Context) -> AsyncIterator[Event]:
         """Run the support graph for one turn, finishing first what a crash left undone."""
         config = _config(context.thread)
+        if self.shadow is not None:
+            context = self.shadow.listening(context, turn.id)
         async with self.tracing.turn(
             turn.id, context.thread, context.customer.id, turn.text
         ) as traced:
@@ -263,12 +267,8 @@ class SupportDesk:
                 await decisions.settle(context.thread, aftermath)
         except PortError as error:
             log.warning("what came of turn %s is not in the decision log: %s", turn.id, error)
-        if (
-            turn.outcome is None
-            and self.shadow is not None
-            and any(e.event == "route" for e in seen)
-        ):
-            self.shadow.offer(context, turn, cast("SupportState", before))
+        if self.shadow is not None:
+            self.shadow.offer(context)
 
     async def _finish_crashed(self, config: Any, context: Context, left: Turn) -> None:
         log.warning("finishing turn %s, which an earlier process left undone", left.id)
@@ -518,12 +518,15 @@ class SupportDesk:
         )
 
     def intents(self) -> list[str]:
-        return self.intent_names
+        return self.intent_names()
 
     async def drift_now(self, *, tenant: str | None) -> Drift:
         if self.drift is None:
             return Drift(problem="Drift is not watched here.")
         return self.drift.last if tenant is None else await self.drift.of(tenant)
+
+    def release_state(self) -> ReleaseState:
+        return ReleaseState() if self.releases is None else self.releases.state
 
     def counts(self) -> Mapping[str, int]:
         return {} if self.shadow is None else self.shadow.counts

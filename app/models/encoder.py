@@ -67,7 +67,7 @@ class OnnxEncoder:
 
     def with_heads(self, manifest: Manifest) -> OnnxEncoder:
         """Another manifest's heads on the same encoder: vectors are computed once for both."""
-        return OnnxEncoder(manifest, name=self.name, vectors=self)
+        return OnnxEncoder(manifest, name=self.name, vectors=self._vectors or self)
 
     async def warm(self) -> None:
         """Load the model and run it once."""

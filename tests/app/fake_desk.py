@@ -25,6 +25,7 @@ from app.desk import (
     ThreadSummary,
 )
 from app.drift_watch import Drift
+from app.release_watch import ReleaseState
 from app.stores.decisions import LoggedDecision, Wanted
 from app.stores.reviews import Item, ReviewNotFound
 from graphs.state import Answer
@@ -419,6 +420,9 @@ class FakeDesk:
 
     async def drift_now(self, *, tenant: str | None) -> Drift:
         return self.drift
+
+    def release_state(self) -> ReleaseState:
+        return ReleaseState(problem="its head was changed")
 
     def counts(self) -> Mapping[str, int]:
         return {"offered": 3, "compared": 2, "dropped": 1, "failed": 0}
