@@ -67,6 +67,7 @@ class Candidate:
     intents: Intents
     pruning: Pruning | None = None
     large: LargeModelPort | None = None  #: Only one that costs nothing to ask.
+    second_opinion: bool = True  #: Does its small model know its intents?
 
     def context(self, live: Context, decisions: SqlDecisionLog, heard: Overheard) -> Context:
         """The live context with the candidate's models, and closed to everything that has an effect."""
@@ -79,6 +80,7 @@ class Candidate:
             knowledge=cast("KnowledgePort", self.pruning or closed),
             thresholds=self.thresholds,
             intents=self.intents,
+            second_opinion=self.second_opinion,
             decisions=_Aside(decisions, self.digest, heard.chosen),
             backend=cast("Backend", closed),
             ledger=cast("Ledger", closed),

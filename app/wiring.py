@@ -171,6 +171,7 @@ async def wiring(
                 clock=clock,
                 limits=limits,
                 thresholds=live.thresholds,
+                second_opinion=live.second_opinion,
                 policy=policy,
             )
 
@@ -243,6 +244,7 @@ class _Live:
     models: Models
     intents: Intents
     thresholds: Thresholds
+    second_opinion: bool  #: May the small model be asked what a message means?
 
 
 def _live(models: Models, settings: Settings, own: Router | None) -> _Live:
@@ -250,9 +252,19 @@ def _live(models: Models, settings: Settings, own: Router | None) -> _Live:
     thresholds = thresholds_of(models.manifest, settings)
     if own is not None:
         models.encoder.adopt("intent", own.classifier, own.version)
-        return _Live(models, own.intents, own_thresholds(thresholds, own))
+        known = _knows(models.manifest, settings, own.intents)
+        return _Live(models, own.intents, own_thresholds(thresholds, own), known)
     intents = models.manifest.catalogue(OPERATIONS) or load_intents(operations=OPERATIONS)
-    return _Live(models, intents, thresholds)
+    return _Live(models, intents, thresholds, _knows(models.manifest, settings, intents))
+
+
+def _knows(manifest: Manifest, settings: Settings, intents: Intents) -> bool:
+    """Can the router's small model choose among these intents? An adapter knows those it was trained on."""
+    entry = manifest.adapters.get("router")
+    adapted = settings.small_models == "embedded" or settings.profiles["router"].model is None
+    if entry is None or entry.labels is None or not adapted:
+        return True
+    return set(intents.names) <= set(entry.labels)
 
 
 def _candidate(settings: Settings, live: _Live, knowledge: HybridKnowledge) -> Candidate | None:
@@ -268,7 +280,8 @@ def _candidate(settings: Settings, live: _Live, knowledge: HybridKnowledge) -> C
         load = partial(_opened_pruner, settings.model_copy(update={"pruner": ""}), trial.folder)
         trial = replace(trial, pruning=PrunedBeside(knowledge, load, digest))
     thresholds = thresholds_of(trial.manifest, settings)
-    return trial.candidate(thresholds, live.intents, OPERATIONS)
+    intents = trial.manifest.catalogue(OPERATIONS) or live.intents
+    return trial.candidate(thresholds, intents, _knows(trial.manifest, settings, intents))
 
 
 def thresholds_of(manifest: Manifest, settings: Settings) -> Thresholds:

@@ -111,6 +111,8 @@ class Context:
     policy: Policy = field(default_factory=NoRules)
     #: Whose answers a resume carries, where it comes without the desk (Studio); nobody's by default.
     reviewer: Reviewer | None = None
+    #: False where the small model was trained on other intents than these.
+    second_opinion: bool = True
     overheard: Overheard | None = None  #: None: no candidate listens to this turn.
 
     def for_large(self, text: str) -> str:

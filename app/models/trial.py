@@ -91,9 +91,9 @@ class Trial:
         return {self.served_as(role): paths[role] for role in sorted(self.adapters)}
 
     def candidate(
-        self, thresholds: Thresholds, intents: Intents, operations: Collection[str]
+        self, thresholds: Thresholds, intents: Intents, second_opinion: bool
     ) -> Candidate:
-        """Ready to decide; with the folder's own intents, where it has some."""
+        """Ready to decide."""
         assert self.encoder is not None
         assert self.small is not None
         return Candidate(
@@ -102,7 +102,8 @@ class Trial:
             self.encoder,
             self.small,
             thresholds,
-            self.manifest.catalogue(operations) or intents,
+            intents,
             self.pruning,
             self.large,
+            second_opinion,
         )

@@ -213,7 +213,8 @@ async def read_message(context: Context, text: str, *, before: str = "") -> Read
     settled, abstained = routing.settle(choices, context.thresholds, lane_of=lane_of)
     if abstained:
         try:
-            choices.append(await _second_opinion(context, text, choices[0]))
+            if context.second_opinion:
+                choices.append(await _second_opinion(context, text, choices[0]))
         except PortError as error:
             degraded.append(f"router: {error}")
         settled, abstained = routing.settle(choices, context.thresholds, last=True, lane_of=lane_of)
