@@ -34,11 +34,11 @@ class ReleaseWatch:
     releases: Releases
     take_up: Callable[[], Awaitable[None]]
     state: ReleaseState
-    _seen: int = 0
+    _seen: int = -1  #: Changes in the file at the last look; -1: it could not be read.
 
     @classmethod
     def of(cls, releases: Releases, take_up: Callable[[], Awaitable[None]]) -> ReleaseWatch:
-        """From the release that was opened at the start on."""
+        """From here on: make it before the models are opened, so that no change falls in between."""
         try:
             changes = releases.history()
         except ReleaseError as error:
@@ -62,6 +62,7 @@ class ReleaseWatch:
         try:
             changes = await asyncio.to_thread(self.releases.history)
         except ReleaseError as error:
+            self._seen = -1
             self._keep(str(error))
             return
         if len(changes) == self._seen:
@@ -86,6 +87,7 @@ class ReleaseWatch:
             await asyncio.sleep(LOOKS)
             try:
                 await self.look()
-            except Exception:
+            except Exception as error:
                 # A release that breaks in a new way must not end the watch; the old models decide.
                 log.exception("the release could not be taken up")
+                self._keep(f"the release could not be taken up: {error!r}")

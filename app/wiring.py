@@ -82,6 +82,9 @@ async def wiring(
     prepare_environment(settings)
     clock = clock or Clock()
     async with AsyncExitStack() as stack:
+        releases = await asyncio.to_thread(
+            ReleaseWatch.of, Releases(settings.data_dir), lambda: take_up()
+        )
         serving = await stack.enter_async_context(Serving(settings))
         models = serving.models
         engine = await asyncio.to_thread(_database, settings, clock, progress)
@@ -186,7 +189,7 @@ async def wiring(
             return await asyncio.to_thread(_customers, engine, ids)
 
         shadow = None
-        candidate = await asyncio.to_thread(_candidate, settings, live, knowledge)
+        candidate = await asyncio.to_thread(_candidate, settings, live, knowledge, own)
         if candidate is not None:
             shadow = Shadow(candidate, stores.decisions, settings.shadow_share)
             await stack.enter_async_context(shadow.reading())
@@ -199,7 +202,7 @@ async def wiring(
                     folder = models.manifest.folder_of("cross-encoder-lora", "pruner")
                     pruner = await knowledge.loaded(lambda: _opened_pruner(settings, folder))
                 new = await asyncio.to_thread(_live, models, settings, own)
-                candidate = await asyncio.to_thread(_candidate, settings, new, knowledge)
+                candidate = await asyncio.to_thread(_candidate, settings, new, knowledge, own)
             # Nothing of this can fail: a turn that begins from here on is decided by the new release alone.
             live = new
             if pruner is not None:
@@ -208,7 +211,6 @@ async def wiring(
                 shadow.candidate = candidate or replace(shadow.candidate, roles=frozenset())
             drift.since = clock.now()
 
-        releases = await asyncio.to_thread(ReleaseWatch.of, serving.releases, take_up)
         await stack.enter_async_context(releases.watching())
         drift = _drift_watch(settings, stores.decisions, clock)
         library = Library(knowledge)
@@ -267,7 +269,9 @@ def _knows(manifest: Manifest, settings: Settings, intents: Intents) -> bool:
     return set(intents.names) <= set(entry.labels)
 
 
-def _candidate(settings: Settings, live: _Live, knowledge: HybridKnowledge) -> Candidate | None:
+def _candidate(
+    settings: Settings, live: _Live, knowledge: HybridKnowledge, own: Router | None
+) -> Candidate | None:
     """What SIGNALBOX_SHADOW names, ready to decide beside the live models."""
     from app.knowledge.beside import PrunedBeside
     from app.knowledge.pruner import shipped_entry
@@ -280,7 +284,12 @@ def _candidate(settings: Settings, live: _Live, knowledge: HybridKnowledge) -> C
         load = partial(_opened_pruner, settings.model_copy(update={"pruner": ""}), trial.folder)
         trial = replace(trial, pruning=PrunedBeside(knowledge, load, digest))
     thresholds = thresholds_of(trial.manifest, settings)
-    intents = trial.manifest.catalogue(OPERATIONS) or live.intents
+    intents = trial.manifest.catalogue(OPERATIONS) or load_intents(operations=OPERATIONS)
+    if own is not None and ("head", "intent") not in trial.brings:
+        # What the candidate does not bring is the live one's, and that is not the manifest's.
+        assert trial.encoder is not None
+        trial.encoder.adopt("intent", own.classifier, own.version)
+        intents, thresholds = own.intents, own_thresholds(thresholds, own)
     return trial.candidate(thresholds, intents, _knows(trial.manifest, settings, intents))
 
 

@@ -6,13 +6,14 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.models.encoder import OnnxEncoder
 from app.models.manifest import SHIPPED, Key, Manifest, ManifestError, load_manifest
 from app.models.release import ReleaseError, digest_of
 from app.shadow import Candidate, Pruning
 from graphs.context import Thresholds
 from graphs.intents import Intents, IntentsInvalid
 from tools.operations import OPERATIONS
-from tools.ports import Encoder, LargeModel, SmallModel
+from tools.ports import LargeModel, SmallModel
 
 #: Whose decisions an artefact changes, by kind and role.
 DECIDES: dict[Key, str] = {
@@ -39,7 +40,7 @@ class Trial:
     digest: str
     manifest: Manifest
     problem: str | None = None
-    encoder: Encoder | None = None
+    encoder: OnnxEncoder | None = None
     small: SmallModel | None = None
     large: LargeModel | None = None  #: Where planning again costs nothing.
     pruning: Pruning | None = None
