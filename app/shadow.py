@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import time
 from collections import deque
 from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import asynccontextmanager
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 
 #: Turns that may wait for the candidate; more are left out rather than kept in memory.
 WAITING = 32
+#: Seconds after a turn before the candidate begins: what is in the middle of a computation cannot be stopped.
+QUIET = 0.25
 #: Said behind a choice whose difference from the live one the mask would hide.
 MASKED = " (differs in what is masked)"
 
@@ -142,6 +145,7 @@ class Shadow:
     _queue: asyncio.Queue[_Work] = field(default_factory=lambda: asyncio.Queue[_Work](WAITING))
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
     _playing: int = 0
+    _ended: float = -QUIET  #: When the last turn did.
     _at_it: asyncio.Task[Any] | None = None
 
     def __post_init__(self) -> None:
@@ -159,6 +163,7 @@ class Shadow:
         finally:
             self._playing -= 1
             if self._playing == 0:
+                self._ended = time.monotonic()
                 self._idle.set()
 
     def listening(self, context: Context, turn: str) -> Context:
@@ -213,7 +218,7 @@ class Shadow:
     async def _read(self, work: _Work) -> None:
         runtime = Runtime(context=work.context, stream_writer=lambda _: None)
         while work.left:
-            await self._idle.wait()
+            await self._quiet()
             self._at_it = asyncio.ensure_future(work.left[0](runtime))
             try:
                 await asyncio.wait([self._at_it])
@@ -225,6 +230,13 @@ class Shadow:
                 continue  # A turn came in between: from the beginning, once it is over.
             work.left.popleft()
             done.result()
+
+    async def _quiet(self) -> None:
+        """Wait until no turn was played for a moment."""
+        await self._idle.wait()
+        while (pause := self._ended + QUIET - time.monotonic()) > 0:
+            await asyncio.sleep(pause)
+            await self._idle.wait()
 
 
 def chosen(turn: str, share: float) -> bool:

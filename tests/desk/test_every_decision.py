@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from app.answer_cache import ProcessAnswers
 from app.stores.decisions import LoggedDecision, Wanted
@@ -97,7 +98,37 @@ def undeclared(world: DeskWorld) -> None:
     world.large.enqueue("judge", {"consequence": "retry_safe", "reason": "it says so"})
 
 
+def sure_head(world: DeskWorld) -> None:
+    classify = world.encoder.classify
+
+    async def classifying(head: str, text: str) -> Choice:
+        if head != "consequence":
+            return await classify(head, text)
+        rest = dict.fromkeys(("safe", "retry_safe", "retry_unsafe"), 0.01)
+        return Choice(
+            option="irreversible",
+            probabilities={**rest, "irreversible": 0.97},
+            model="scripted",
+            version="1",
+            tier="encoder",
+            ms=1.0,
+        )
+
+    world.encoder.classify = classifying  # type: ignore[method-assign]
+
+
+class Odd(BaseModel):
+    """What no order looks like."""
+
+    surprise: str = "42"
+
+
+def odd_result(world: DeskWorld) -> None:
+    world.operations["get_order"] = replace(world.operations["get_order"], run=lambda *_: Odd())
+
+
 CANCEL = [("cancel SB-10482", "cancel_order")]
+CANCEL_READ = [("where is SB-10482?", "order_status")]
 CONFIRMED = [*CANCEL, ("yes", "affirm")]
 PLAN = {"steps": ["get_order", "get_subscription", "answer"]}
 
@@ -175,6 +206,15 @@ SCENES = [
     Scene(
         "nobody knows the head of consequences", CONFIRMED, "consequence", "unknown", "rule", undeclared,
         abstained=True, read="name: cancel order",
+    ),
+    Scene(
+        "the head of consequences is sure", CONFIRMED, "consequence", "irreversible", "encoder",
+        lambda world: (undeclared(world), sure_head(world)),
+        fields=("alternatives",), read="name: cancel order",
+    ),
+    Scene(
+        "a result of another shape", CANCEL_READ, "result_validator", "reject", "rule", odd_result,
+        fields=("reason",), read="get_order",
     ),
     Scene(
         "chunks are kept", [(ASKED, "ask_delivery")], "pruner", "delivery-1", "encoder",
