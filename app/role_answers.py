@@ -131,7 +131,7 @@ async def router(
     own = await asyncio.to_thread(_own_router, settings, intents, model)
     ask_small = small if small is not None else own is None
     async with _context(settings, own=own, small=ask_small) as context:
-        yield Routing(context)
+        yield Routing(context, own=own is not None)
 
 
 def _own_router(settings: Settings, intents: Path | None, model: Path | None) -> Router | None:
@@ -153,6 +153,8 @@ class Routing:
     """Routes a line as the desk routes a message."""
 
     context: Context
+    #: A deployment's own intents are what is asked for; of the shipped ones, the lane.
+    own: bool = False
 
     async def prepare(self, rows: Sequence[dict[str, Any]]) -> None:
         """Read many lines at once: what was read together is at hand when it is answered."""
@@ -165,7 +167,7 @@ class Routing:
         await self.context.encoder.embed(texts)
 
     async def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        from graphs.nodes.turn import decide_route, read_message
+        from graphs.nodes.turn import decide_route, expected, read_message
         from graphs.screening import screen_text
         from graphs.state import Turn
         from tools.privacy import find_pii
@@ -174,8 +176,10 @@ class Routing:
         asked, started = _read(RouterInput, row), time.perf_counter()
         pending = await asked_about(context, asked.history)
         said = [one.text for one in asked.history if one.by_customer]
-        before = said[-1] if said and pending is None else ""
-        reading = await read_message(context, asked.text, before=before)
+        before = said if pending is None else ()
+        reading = await read_message(
+            context, asked.text, before=before, expected=expected(pending, context)
+        )
         chosen = decide_route(
             reading.settled,
             abstained=reading.abstained,
@@ -199,7 +203,9 @@ class Routing:
             "complexity": chosen.complexity,
             "frustration": round(chosen.frustration, 4),
             "sensitivity": chosen.sensitivity,
-            "probability": round(chosen.probability, 4),
+            "probability": round(chosen.probability if self.own else chosen.lane_probability, 4),
+            "intent_probability": round(chosen.probability, 4),
+            "lane_probability": round(chosen.lane_probability, 4),
             "alternatives": [{"intent": i, "probability": round(p, 4)} for i, p in others[:4]],
             "abstain": chosen.abstained or refused,
             "reason": f"refused: {screened.verdict}" if refused else chosen.reason,
@@ -228,8 +234,10 @@ async def asked_about(context: Context, history: Sequence[Said]) -> Pending | No
     offered = tuple({"label": part} for part in _offered(question))
     if _PERSON.search(question) and not _OPEN_QUESTION.search(question):
         return Pending.model_validate({**common, "operation": "hand_off", "stage": "offer"})
-    for said in [one for one in reversed(history) if one.by_customer][:3]:
-        reading = await read_message(context, said.text)
+    spoken = [one.text for one in reversed(history) if one.by_customer][:3]
+    # Where none of them names an operation, the question itself may: "Would you like a replacement?"
+    for said in [*spoken, question]:
+        reading = await read_message(context, said)
         route = decide_route(
             reading.settled,
             abstained=reading.abstained,
@@ -237,7 +245,7 @@ async def asked_about(context: Context, history: Sequence[Said]) -> Pending | No
             frustration=0.0,
             several=0.0,
             asked_last=False,
-            text=said.text,
+            text=said,
             sensitive=False,
             context=context,
         )

@@ -42,7 +42,8 @@ class Route(Record):
     complexity: Literal["single", "several"] = "single"
     frustration: float = 0.0
     sensitivity: Literal["normal", "personal"] = "normal"
-    probability: float = 1.0
+    probability: float = 1.0  #: That the intent is right.
+    lane_probability: float = 1.0  #: That the lane is right, whichever of its intents is meant.
     candidates: tuple[str, ...] = ()  #: The next best intents, for the clarifying question.
     abstained: bool = False
     reason: str = ""

@@ -86,8 +86,17 @@ class Evidence:
 
 
 #: Cosine; share of the question's words, rare words counting more; the same of the best sentence; the
-#: share by how rare the words are among these passages; cosine with what the nearest passages have in common.
-SIGNS = ("cosine", "words", "words in a sentence", "telling words", "company")
+#: share by how rare the words are among these passages; cosine with what the nearest passages have in common;
+#: cosine of the nearest sentence, read in its passage; one divided by the place in which retrieval put it.
+SIGNS = (
+    "cosine",
+    "words",
+    "words in a sentence",
+    "telling words",
+    "company",
+    "nearest sentence",
+    "place",
+)
 
 
 def evidence(
@@ -95,9 +104,10 @@ def evidence(
     passages: Sequence[Row],
     cosines: Sequence[float] | NDArray[np.floating[Any]],
     vectors: Sequence[Sequence[float]] | NDArray[np.floating[Any]],
+    nearest: Sequence[float],
     rarity: Floats,
 ) -> Evidence:
-    """The signs of each passage, all from things already at hand: token ids and vectors."""
+    """The signs of each passage, all from things already at hand: token ids, vectors and their order."""
     wanted = np.array(sorted(set(question.ids[1:-1])), np.int64)
     has = np.array([np.isin(wanted, np.array(row.ids, np.int64)) for row in passages])
     has = has.reshape(len(passages), len(wanted))
@@ -122,13 +132,22 @@ def evidence(
     )
     known = np.array(vectors, np.float32)
     near = np.asarray(cosines, np.float64)
-    nearest = np.argsort(-near)[:COMPANY]
-    company = known @ known[nearest].mean(0)
+    company = known @ known[np.argsort(-near)[:COMPANY]].mean(0)
     best = [max(found, default=0.0) for found in sentences]
-    rows = np.stack([near, words, np.array(best), telling, company], axis=1)
+    place = 1 / (1 + np.arange(len(passages)))
+    rows = np.stack([near, words, np.array(best), telling, company, nearest, place], axis=1)
     return Evidence(rows.astype(np.float32), sentences)
 
 
 def shares(has: NDArray[np.bool_], weights: NDArray[np.float64]) -> NDArray[np.float64]:
     total = float(weights.sum())
     return has @ weights / total if total else np.zeros(len(has))
+
+
+def sentence_vectors(states: Floats, row: Row) -> Floats:
+    """Each sentence as its passage makes it read: the mean of its token states, at length one."""
+    spans = [(first, last) for first, last in row.sentences if last > first]
+    if not spans:
+        return np.zeros((1, states.shape[1]), np.float32)
+    means = np.stack([states[first:last].mean(0) for first, last in spans])
+    return (means / np.linalg.norm(means, axis=1, keepdims=True)).astype(np.float32)

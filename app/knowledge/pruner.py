@@ -205,16 +205,14 @@ class Halves:
                 found[number] = states[: len(rows[number].ids)]
         return found
 
-    def vectors(self, states: Sequence[Floats]) -> list[Floats]:
-        """The embedding of each text, from its states."""
+    def alone(self, states: Sequence[Floats]) -> list[Floats]:
+        """What the upper half makes of the tokens of each text, from its states."""
         nothing = np.empty((0, 384), np.float32)
         found: list[Floats] = [nothing] * len(states)
         for numbers in alike_in_length([len(one) for one in states]):
             hidden, mask = pairs.joined(nothing, [states[number] for number in numbers])
-            last = self.run(self.upper, hidden, mask)
-            means = (last * mask[:, :, None]).sum(1) / mask.sum(1)[:, None]
-            for mean, number in zip(means, numbers, strict=True):
-                found[number] = (mean / np.linalg.norm(mean)).astype(np.float32)
+            for last, number in zip(self.run(self.upper, hidden, mask), numbers, strict=True):
+                found[number] = last[: len(states[number])]
         return found
 
     def together(self, question: Floats, passages: Sequence[Floats]) -> list[Floats]:
@@ -297,6 +295,11 @@ class LoraPruner:
                 name: file.get_tensor(name).astype(np.float32) for name in names
             }
             scale = float(file.metadata()["scale"])
+        if tensors["signs"].shape != (len(pairs.SIGNS),):
+            raise PrunerUnusable(
+                f"{entry.file} weighs {len(tensors['signs'])} signs of a passage and this version reads "
+                f"{len(pairs.SIGNS)}: take the file that belongs to it, or train it again"
+            )
         halves = Halves.cut(cache, (entry.sha256, tensors, scale))
         heads = {name: t for name, t in tensors.items() if not name.startswith("layer.")}
         return cls(halves, plain_tokenizer(), heads, entry)
@@ -343,12 +346,15 @@ class LoraPruner:
         asked = pairs.question_row(self.tokenizer, query)
         rows = [pairs.passage_row(self.tokenizer, title, found) for title, found in passages]
         question, *states = self.halves.states([asked, *rows])
-        if len(vectors) == len(rows):
-            [meaning], known = self.halves.vectors([question]), list(vectors)
-        else:
-            meaning, *known = self.halves.vectors([question, *states])
+        of_question, *read = self.halves.alone([question, *states])
+        meaning = vector_of(of_question)
+        known = vectors if len(vectors) == len(rows) else [vector_of(one) for one in read]
+        nearest = [
+            float((pairs.sentence_vectors(one, row) @ meaning).max())
+            for one, row in zip(read, rows, strict=True)
+        ]
         matrix = np.array(known, np.float32)
-        found = pairs.evidence(asked, rows, matrix @ meaning, matrix, self.heads["rarity"])
+        found = pairs.evidence(asked, rows, matrix @ meaning, matrix, nearest, self.heads["rarity"])
         raw = [
             self.read_heads(hidden, len(question), row, signs, covered)
             for hidden, row, signs, covered in zip(
@@ -418,6 +424,12 @@ def summary(raw: Raw) -> Floats:
         ],
         np.float32,
     )
+
+
+def vector_of(states: Floats) -> Floats:
+    """The embedding of a text: the mean of its token states, at length one."""
+    mean = states.mean(0)
+    return (mean / np.linalg.norm(mean)).astype(np.float32)
 
 
 def cosine(one: Floats, other: Floats) -> float:

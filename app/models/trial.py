@@ -20,6 +20,7 @@ DECIDES: dict[Key, str] = {
     ("head", "intent"): "router",
     ("head", "frustration"): "router",
     ("head", "complexity"): "router",
+    ("head", "follow_up"): "router",
     ("head", "outcome"): "evaluator",
     ("head", "consequence"): "consequence",
     ("cross-encoder-lora", "pruner"): "pruner",

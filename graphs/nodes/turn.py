@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -84,8 +84,10 @@ async def _routed(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
     context, turn = runtime.context, state["turn"]
     pending, stack = top(state), state.get("pending", ())
     # What was not understood itself lends no meaning to what follows.
-    before = last_words(state) if pending is None and not state.get("misses") else ""
-    reading = await read_message(context, turn.text, before=before)
+    before = last_words(state) if pending is None and not state.get("misses") else ()
+    reading = await read_message(
+        context, turn.text, before=before, expected=expected(pending, context)
+    )
     if pending is not None and pending.operation == CLARIFY:
         # An answer to our own question stands for the message that raised it; anything else is new.
         stack = stack[:-1]
@@ -178,34 +180,64 @@ class Reading:
         return "; ".join(why for why in self.degraded if why.startswith(f"{part}: "))
 
 
-def last_words(state: SupportState) -> str:
-    """What the customer said before this turn."""
+#: So many of the customer's messages before this one may lend it their meaning.
+_BEFORE = 3
+
+
+def last_words(state: SupportState) -> tuple[str, ...]:
+    """What the customer said before this turn, oldest first."""
     current = f"{state['turn'].id}:in"
     said = [
         str(m.content)
         for m in state.get("messages", [])
         if isinstance(m, HumanMessage) and m.id != current
     ]
-    return said[-1] if said else ""
+    return tuple(said[-_BEFORE:])
 
 
-async def _in_context(context: Context, alone: Choice, text: str, before: str) -> Choice:
-    """The head's word on a message that says little by itself, put together with what was said before it."""
-    sure = alone.probabilities.get(alone.option, 0.0)
-    if not before or not routing.leans(text, alone.option, sure):
+async def _in_context(context: Context, text: str, before: Sequence[str]) -> Choice:
+    """The heads' word on a message, with what the customer wanted before it where that lends it a meaning."""
+    subject: Choice | None = None
+    for said in before[-_BEFORE:]:
+        wanted = await _read(context, said, subject)
+        subject = subject if routing.says_little(wanted) else wanted
+    return await _read(context, text, subject)
+
+
+async def _read(context: Context, text: str, subject: Choice | None) -> Choice:
+    alone = await context.encoder.classify("intent", text)
+    if subject is None:
         return alone
-    together = await context.encoder.classify("intent", f"{before}. {text}")
-    return routing.put_together(alone, together)
+    try:
+        follows = await context.encoder.classify("follow_up", text)
+    except PortError:
+        return alone  # Without that head every message stands alone.
+    return routing.put_together(alone, subject, follows.probabilities.get(routing.LEANS, 0.0))
 
 
-async def read_message(context: Context, text: str, *, before: str = "") -> Reading:
+def expected(pending: Pending | None, context: Context) -> frozenset[str]:
+    """The intents that answer what the customer was just asked."""
+    if pending is None:
+        return frozenset()
+    same = (i.name for i in context.intents.intents if i.operation == pending.operation)
+    return frozenset({"affirm", "deny", *same})
+
+
+async def read_message(
+    context: Context,
+    text: str,
+    *,
+    before: Sequence[str] = (),
+    expected: Collection[str] = frozenset(),
+) -> Reading:
     """The router's cascade: the encoder's head, then the small model where that is unsure.
 
-    ``before``: the customer's last message, where nothing is pending that this one could answer."""
+    ``before``: the customer's last messages, where nothing is pending that this one could answer;
+    ``expected``: the intents that would answer it."""
     degraded: list[str] = []
     try:
-        alone = await context.encoder.classify("intent", text)
-        choices = [await _in_context(context, alone, text, before)]
+        read = await _in_context(context, text, before)
+        choices = [routing.answering(read, expected) if expected else read]
     except PortError as error:
         degraded.append(f"encoder: {error}")
         choices = [_blank(context.intents.names)]
@@ -265,22 +297,34 @@ def decide_route(
     intent = context.intents.get(choice.option)
     thresholds = context.thresholds
     floor = thresholds.sure(choice.tier, intent.lane)
-    made = routing.move(
-        pending,
-        choice,
-        fits=pending is not None and fits(pending, text, context.operations),
-        asked_last=asked_last,
-        sure=floor,
-        operation=intent.operation,
-    )
+    fitting = pending is not None and fits(pending, text, context.operations)
+
+    def would(of: Choice) -> routing.Move:
+        return routing.move(
+            pending,
+            of,
+            fits=fitting,
+            asked_last=asked_last,
+            sure=floor,
+            operation=context.intents.operation(of.option),
+        )
+
+    def lane_if(of: Choice) -> Lane:
+        if pending is not None and would(of) != "new":
+            return "agent" if pending.operation == "plan" else "operation"
+        return context.intents.lane(of.option)
+
+    made = would(choice)
     known = set(context.intents.names)
     ranked = sorted(
         ((name, chance) for name, chance in choice.probabilities.items() if name in known),
         key=lambda item: -item[1],
     )
+    lane_probability = routing.lane_chance(choice, lane_if, known)
     common = {
         "intent": intent.name,
         "probability": choice.probabilities.get(choice.option, 0.0),
+        "lane_probability": lane_probability,
         "candidates": tuple(name for name, _ in ranked[:3]),
         "frustration": frustration,
         "complexity": "several" if several >= thresholds.several else "single",
@@ -288,11 +332,10 @@ def decide_route(
         "tier": choice.tier,
     }
     if made in ("continue", "confirm", "decline", "repeat") and pending is not None:
-        lane = "agent" if pending.operation == "plan" else "operation"
         return Route.model_validate(
             {
                 **common,
-                "lane": lane,
+                "lane": lane_if(choice),
                 "operation": pending.operation,
                 "move": made,
                 "reason": f"the customer was asked about {pending.operation}",
@@ -306,8 +349,16 @@ def decide_route(
     upset = frustration >= (thresholds.furious if plain else thresholds.frustration)
     if upset and intent.lane not in ("direct", "agent"):
         return Route.model_validate(
-            {**common, "lane": "escalate", "reason": f"frustration {frustration:.2f}"}
+            {
+                **common,
+                "lane": "escalate",
+                "lane_probability": max(lane_probability, frustration),
+                "reason": f"frustration {frustration:.2f}",
+            }
         )
+    # Below this a question costs less than the lane would that is wrong as often.
+    costs = context.intents.costs
+    abstained = abstained or lane_probability < 1 - costs.ask / costs.wrong(intent.lane)
     if intent.lane == "agent" and several >= thresholds.several:
         abstained = False  # two heads that were trained apart agree
     if abstained and torn_between_reads(choice, context):

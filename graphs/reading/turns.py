@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from pydantic import JsonValue
 
-from graphs.reading import evidence, values
+from graphs.reading import evidence, patterns, values
 from graphs.reading.dates import When, days, moments, times
 from graphs.reading.fields import Field, stem, stems
 from graphs.reading.numbers import currencies, numbers, prices
@@ -104,16 +104,9 @@ def out_of_bounds(one: Field, value: JsonValue) -> str:
         least, most = one.length
         if len(value) < least or (most is not None and len(value) > most):
             return f"has {len(value)} characters"
-        if one.pattern is not None and not one.choices and not _fits(one.pattern, value):
+        if one.pattern is not None and not one.choices and not patterns.fits(one.pattern, value):
             return f"is not of the form {one.pattern}"
     return ""
-
-
-def _fits(pattern: str, value: str) -> bool:
-    try:
-        return re.search(pattern, value) is not None
-    except re.error:
-        return True
 
 
 # --- which span for which field -----------------------------------------------------------------

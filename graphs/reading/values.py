@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from graphs.reading.fields import Field
+from graphs.reading.patterns import Form
 from graphs.reading.spans import Span
 
 _EMAIL = re.compile(r"[\w.+%-]+@[\w-]+(?:\.[\w-]+)+")
@@ -49,28 +50,14 @@ def codes(field: Field, text: str) -> list[Span]:
 
 def _by_pattern(field: Field, text: str) -> Iterator[Span]:
     assert field.pattern is not None
-    try:
-        wanted = re.compile(field.pattern)
-    except re.error:
-        return
+    form = Form(field.pattern)
     for m in re.finditer(r"[^\s,;:!?()\"'“”]+", text):
         token = m[0].rstrip(".")
-        ways = (
-            token,
-            token.upper(),
-            token.lower(),
-            token.lstrip("#"),
-            f"#{token}",
-            token.lstrip("#").upper(),
-        )
-        value = next((way for way in ways if wanted.fullmatch(way) or _anchored(wanted, way)), None)
+        plain = token.lstrip("#")
+        ways = (token, token.upper(), token.lower(), plain, f"#{token}", plain.upper())
+        value = form.first_of(ways)
         if value is not None:
             yield Span(value, m.start(), m.start() + len(token), certain=not token.isdigit())
-
-
-def _anchored(wanted: re.Pattern[str], token: str) -> bool:
-    """JSON schema patterns match anywhere; one that is anchored says so itself."""
-    return wanted.pattern.startswith("^") and wanted.search(token) is not None
 
 
 def _by_shape(field: Field, shape: str, text: str) -> Iterator[Span]:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import gzip
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import yaml
 
-from models.train.phrases import Message, fill, kept_out, messages, plain, read, roughen
+from models.train.phrases import Message, fill, follow_ups, held_out, messages, plain, read, roughen
 
+#: Messages of each phrase from the middle of a conversation; a phrase stands for hundreds.
+FOLLOW_UPS = 14
 MAPPING = Path(__file__).resolve().parent / "mapping.yaml"
 
 #: What each set is, for the lineage of everything trained on it.
@@ -53,7 +57,7 @@ def bitext(data: Path, split: str) -> list[Message]:
     table: dict[str, str] = mapping()["bitext"]
     found: list[Message] = []
     for row in rows(data / "intent_bitext_support", split):
-        if row["intent"] in table and not kept_out(row["text"]):
+        if row["intent"] in table and not held_out(row["text"]):
             part = (
                 "test"
                 if split == "dev"
@@ -81,7 +85,7 @@ def clinc(data: Path, *, outside: int, seed: int) -> list[Message]:
         found += [
             Message(text, table.get(label, "out_of_scope"), "clinc")
             for text in rng.sample(texts, min(amount, len(texts)))
-            if not kept_out(text)
+            if not held_out(text)
         ]
     for index, row in enumerate(rows(data / "intent_clinc150", "val")):
         if row["intent"] not in unused:
@@ -98,7 +102,7 @@ def hint3(data: Path) -> list[Message]:
         Message(row["text"], table[row["intent"]], "hint3")
         for split in ("train", "test")
         for row in rows(data / "intent_hint3_sofmattress", split)
-        if row["intent"] in table and not kept_out(row["text"])
+        if row["intent"] in table and not held_out(row["text"])
     ]
 
 
@@ -121,6 +125,19 @@ def goemotions(
     if split != "train" or not balanced:
         return found[:limit]
     return angry[: limit // 2] + calm[: limit // 2]
+
+
+def emotions(data: Path, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+    """The emotions of each text, texts x labels; NaN in all of them for a text that is not of that set."""
+    told: dict[str, list[str]] = {
+        row["text"]: row["labels"] for row in rows(data / "emotion_goemotions", "train")
+    }
+    names = sorted({label for labels in told.values() for label in labels})
+    found = np.full((len(texts), len(names)), np.nan, np.float32)
+    for row, text in enumerate(texts):
+        if text in told:
+            found[row] = [float(name in told[text]) for name in names]
+    return found
 
 
 @dataclass(frozen=True)
@@ -149,6 +166,7 @@ def intents(data: Path, seed: int = 7) -> Corpus:
     """Messages by intent."""
     found = (
         messages(320, seed)
+        + follow_ups(FOLLOW_UPS, seed)
         + bitext(data, "train")
         + bitext(data, "dev")
         + clinc(data, outside=14, seed=seed)
@@ -214,6 +232,6 @@ def _once(found: list[Message]) -> list[Message]:
     order = {"test": 0, "calibration": 1, "train": 2}
     seen: dict[str, Message] = {}
     for message in sorted(found, key=lambda m: order[m.part]):
-        if not kept_out(message.text):
+        if not held_out(message.text):
             seen.setdefault(plain(message.text) or message.text, message)
     return list(seen.values())

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import random
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import yaml
 
@@ -38,10 +38,66 @@ def plain(text: str) -> str:
 
 
 _KEPT_OUT = frozenset(plain(text) for text in KEPT_OUT)
+#: The eval cases with messages of customers: nothing like them, or like our own conversations, is learnt.
+_CASES = Path(__file__).resolve().parents[2] / "evals" / "cases"
+#: From this share of words in common on, a message of four words or more is like another.
+_ALIKE = 0.75
 
 
 def kept_out(text: str) -> bool:
     return plain(text) in _KEPT_OUT
+
+
+def held_out(text: str) -> bool:
+    """Is it kept out, or like what an eval case says?"""
+    return kept_out(text) or _like_a_case(text)
+
+
+def _like_a_case(text: str) -> bool:
+    """Is it, but for a word or so, what an eval case says? Two words are anybody's."""
+    said = plain(text)
+    found = frozenset(said.split())
+    if len(found) < 3:
+        return False
+    exact, by_word = _held_cases()
+    if said in exact:
+        return True
+    # Whoever shares three quarters of the words shares one of any quarter of them and one more: the rarest do.
+    rare = sorted(found, key=lambda word: len(by_word.get(word, ())))[: len(found) // 4 + 1]
+    return any(
+        len(found & words) >= _ALIKE * len(found | words)
+        for word in rare
+        for words in by_word.get(word, ())
+    )
+
+
+@cache
+def _held_cases() -> tuple[frozenset[str], dict[str, list[frozenset[str]]]]:
+    """What the cases say, and the sets of words of those of four words or more, by each word."""
+    said: set[str] = set()
+    for name in ("lanes_300", "mix_100"):
+        path = _CASES / f"{name}.yaml"
+        if path.exists():
+            said |= {plain(text) for text in _texts(yaml.safe_load(path.read_text("utf-8")))}
+    said |= {plain(text) for one in read("conversations") for _, text, *_ in one["next"]}
+    by_word: dict[str, list[frozenset[str]]] = {}
+    for words in sorted({frozenset(text.split()) for text in said}, key=sorted):
+        for word in words if len(words) > 3 else ():
+            by_word.setdefault(word, []).append(words)
+    return frozenset(said), by_word
+
+
+def _texts(case: Any) -> Iterable[str]:
+    """Every message of a file of cases, however deep."""
+    if isinstance(case, Mapping):
+        given = cast("Mapping[str, Any]", case)
+        if isinstance(given.get("text"), str):
+            yield str(given["text"])
+        for value in given.values():
+            yield from _texts(value)
+    elif isinstance(case, list):
+        for value in cast("list[Any]", case):
+            yield from _texts(value)
 
 
 @dataclass(frozen=True)
@@ -240,11 +296,84 @@ def messages(
         pool += [Message(text, name, "own", "train") for text in catalogue.get(name).examples]
         seen: dict[str, Message] = {}
         for message in pool:
-            if not kept_out(message.text) and (part is None or message.part == part):
+            if not held_out(message.text) and (part is None or message.part == part):
                 seen.setdefault(message.text, message)
         chosen = list(seen.values())
         rng.shuffle(chosen)
         found += chosen[:per_intent]
+    return found
+
+
+#: The list of follow-ups that is no intent: they say nothing without the message before them.
+LEANING = "leaning"
+
+
+@cache
+def follow_up_templates() -> dict[str, list[str]]:
+    listed: dict[str, str] = read("follow_ups")
+    return {name: lines.strip().splitlines() for name, lines in listed.items()}
+
+
+_FILLERS = (
+    "ok", "okay", "alright", "right", "hmm", "hm", "well", "so", "and", "but", "oh", "ah", "btw", "also",
+    "actually", "sorry", "by the way", "one more thing:", "just", "then", "good,", "great,", "fine,", "wait,",
+    "uh", "ok so", "ok and", "hm ok,", "thanks.", "thank you.", "no,", "yes,", "listen,", "quick one:",
+)  # fmt: skip
+_TRAILERS = (
+    " then", " btw", " actually", " by the way", " please", " again", " now", " though", " thanks", " pls", " too",
+    " as well", " maybe", " or what", " right", " thx", " as I said", " if possible", " you know",
+)  # fmt: skip
+#: A yes, a no or a thank-you before these would be half of what they say.
+_BARE = frozenset({"affirm", "deny", "thanks", "goodbye", "greeting", LEANING})
+
+
+def _dressed(text: str, label: str, rng: random.Random) -> str:
+    """The text with the small words that people put before and after what they want to say."""
+    if rng.random() < 0.25:
+        filler = rng.choice(_FILLERS[:6] if label in _BARE else _FILLERS)
+        text = f"{filler}{rng.choice([' ', ' ', ', '])}{text}".replace(",,", ",").replace(":,", ":")
+    if label not in _BARE and rng.random() < 0.12:
+        text = text.rstrip("?.!") + rng.choice(_TRAILERS)
+    return text
+
+
+def follow_ups(per_template: int, seed: int, *, only: str | None = None) -> list[Message]:
+    """What is said in the middle of a conversation: at most ``per_template`` messages of each phrase."""
+    rng = random.Random(seed)
+    found: dict[str, Message] = {}
+    for name, templates in follow_up_templates().items():
+        if (name == LEANING) is not (only == LEANING) or only not in (None, name):
+            continue
+        for template in templates:
+            for _ in range(per_template):
+                text, values = fill(template, rng)
+                text = re.sub(r"([?!])[?]$", r"\1", re.sub(r"\s+", " ", text))
+                text = roughen(_dressed(text, name, rng), rng, keep=values.values())
+                if not held_out(text):
+                    found.setdefault(text, Message(text, name, "own", part_of(template)))
+    return list(found.values())
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """A message in the middle of a conversation, and what is right for it."""
+
+    text: str
+    said: tuple[
+        str, ...
+    ]  #: What was said before, each line with ``user: `` or ``assistant: `` in front.
+    intents: tuple[str, ...]
+    lanes: tuple[str, ...]
+
+
+def conversations() -> list[Spoken]:
+    """Our own messages in conversations: they set thresholds and are never learnt."""
+    catalogue = load_intents()
+    found: list[Spoken] = []
+    for one in read("conversations"):
+        for names, text, *lanes in one["next"]:
+            given = lanes[0] if lanes else dict.fromkeys(catalogue.lane(name) for name in names)
+            found.append(Spoken(text, tuple(one["said"]), tuple(names), tuple(given)))
     return found
 
 
@@ -293,7 +422,7 @@ def _request(rng: random.Random, size: int) -> Request:
             join = rng.choice(clauses["joins"] if index == size else clauses["commas"])
             text += join + clause
         text = roughen(text, rng)
-        if not kept_out(text):
+        if not held_out(text):
             held = sum(part_of(clause) == "test" for clause in used) * 2 > len(used)
             return Request(text, tuple(steps), "test" if held else "train")
 

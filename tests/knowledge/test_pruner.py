@@ -96,7 +96,8 @@ def test_grafted_scores_equal_the_trained_model(pruner: LoraPruner) -> None:
                 value.copy_(torch.from_numpy(shipped.copy()))
         for head in ("passage", "sentence"):
             getattr(model, head).weight.copy_(torch.from_numpy(tensors[f"{head}.weight"])[None])
-            getattr(model, head).bias.copy_(torch.from_numpy(tensors[f"{head}.bias"]))
+        model.sentence.bias.copy_(torch.from_numpy(tensors["sentence.bias"]))
+        model.start.copy_(torch.from_numpy(tensors["passage.bias"]))
         model.signs.copy_(torch.from_numpy(tensors["signs"]))
         model.passage_mix.copy_(torch.from_numpy(tensors["passage.mix"]))
         model.sentence_mix.copy_(torch.from_numpy(tensors["sentence.mix"]))
@@ -111,6 +112,7 @@ def test_grafted_scores_equal_the_trained_model(pruner: LoraPruner) -> None:
             rows,
             served.signs[:, 0].tolist(),
             served.vectors.tolist(),
+            served.signs[:, 5].tolist(),
             pruner.heads["rarity"],
         ).sentences
         group = Group(question, [0, 1, 2], rows, states, served.signs, list(covered))

@@ -19,6 +19,7 @@ from app.stores.comparisons import SqlComparisons
 from app.stores.decisions import Wanted
 from app.support_desk import SupportDesk
 from app.wiring import wiring
+from graphs.intents import load_intents
 from graphs.loop import EVALUATIONS, evaluator_input
 
 pytestmark = pytest.mark.models
@@ -177,7 +178,8 @@ async def test_a_promoted_router_brings_its_intents_and_a_rollback_takes_them_aw
         await watch.look()
         [after] = await says(desk, "where is my order")
 
-    assert before["intent"] == after["intent"] == "order_status"
+    assert before["intent"] == after["intent"]
+    assert before["intent"] in load_intents().names
     assert [(p["lane"], p["intent"]) for p in during] == [(lane, name) for _, lane, name in LINES]
     assert taken[0] is None
     assert taken[1] == sha256_of(own_router / "manifest.json")
@@ -205,7 +207,7 @@ async def test_a_release_that_is_not_sound_is_not_taken_up(
         await watch.look()
         [mended] = await says(desk, "where is my order")
 
-    assert kept["intent"] == "order_status"
+    assert kept["intent"] in load_intents().names
     assert health["status"] == "degraded"
     assert "router.safetensors has digest" in health["reason"]
     assert state.problem == health["reason"]

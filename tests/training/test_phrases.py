@@ -129,3 +129,38 @@ def test_requests_have_as_many_steps_as_asked_and_known_names() -> None:
 def test_the_evaluator_learns_one_rule(result: str, left: int, expected: str) -> None:
     """What the examples teach is written down in one place."""
     assert evaluator.decide(result, left) == expected
+
+
+def test_follow_ups_are_of_every_intent_and_the_same_for_the_same_seed() -> None:
+    """What is said in the middle of a conversation covers the catalogue; what leans is no intent."""
+    found = phrases.follow_ups(2, seed=3)
+
+    assert found == phrases.follow_ups(2, seed=3)
+    assert {message.label for message in found} == set(load_intents().names)
+    assert {m.label for m in phrases.follow_ups(2, seed=3, only=phrases.LEANING)} == {"leaning"}
+
+
+def test_nothing_like_an_eval_case_or_our_conversations_is_learnt() -> None:
+    """Equal but for a word is alike; two words are anybody's."""
+    case = "and how much does the yellow umbrella weigh then"
+    held = [spoken.text for spoken in phrases.conversations() if len(spoken.text.split()) > 3]
+
+    assert all(phrases.held_out(text) for text in held)
+    assert phrases.held_out(
+        "just wanted to ask if you're open on sunday"
+    )  # lanes_300, one word off
+    assert not phrases.held_out(case)
+    assert not phrases.held_out("yes please")
+    assert [m.text for m in phrases.follow_ups(3, seed=5) if phrases.held_out(m.text)] == []
+
+
+def test_conversations_name_intents_and_lanes_there_are() -> None:
+    """Their lines are what the thresholds are set with."""
+    catalogue = load_intents()
+    lanes = {intent.lane for intent in catalogue.intents}
+
+    for spoken in phrases.conversations():
+        assert set(spoken.intents) <= set(catalogue.names), spoken
+        assert set(spoken.lanes) <= lanes
+        assert spoken.lanes, spoken
+        assert spoken.said[-1].startswith("assistant: "), spoken

@@ -154,9 +154,10 @@ async def test_a_catalogue_with_a_handful_of_examples_routes_at_once(tmp_path: P
         odd = await route({"text": "zxqv"})
 
     assert (sure["intent"], sure["lane"], sure["tier"]) == ("book_table", "direct", "encoder")
+    assert sure["probability"] == sure["intent_probability"]
     assert set(sure) == {
         "intent", "lane", "operation", "complexity", "frustration", "sensitivity",
-        "probability", "alternatives", "abstain", "reason", "tier", "ms",
+        "probability", "intent_probability", "lane_probability", "alternatives", "abstain", "reason", "tier", "ms",
     }  # fmt: skip
     assert odd["abstain"]
     assert odd["probability"] < sure["probability"]
