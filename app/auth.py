@@ -41,7 +41,7 @@ class Operator:
 
     name: str
     role: ReviewerRole = "agent"
-    tenant: str | None = None  #: Whose decisions they may read; None: everybody's.
+    tenant: str | None = None  #: Whose records they may see and decide; None: everybody's.
 
 
 def unauthorized(detail: str) -> Problem:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from pydantic import JsonValue
 
 from app.drift_watch import Drift
+from app.release_watch import ReleaseState
 from app.stores.decisions import LoggedDecision, Wanted
 from app.stores.reviews import Item
 from graphs.state import Answer
@@ -126,21 +127,32 @@ class Desk(Protocol):
 
     async def history(self, customer: Customer, thread: str) -> list[Message]: ...
 
+    # Operators: ``tenant`` is the one whose they may see and decide; None: everybody's. What is another
+    # tenant's is not there for them.
+
     async def approvals(
-        self, status: str | None = "pending", limit: int = 50
+        self, status: str | None = "pending", limit: int = 50, *, tenant: str | None = None
     ) -> list[Approval]: ...
-    async def decide(self, action_id: str, answer: Answer) -> Approval:
+    async def decide(
+        self, action_id: str, answer: Answer, *, tenant: str | None = None
+    ) -> Approval:
         """Record a reviewer's answer; once it is decided, run or drop the action and tell the thread.
 
         Raises ApprovalNotFound, ApprovalDecided, AlreadyVoted, RoleNotAccepted or EditInvalid."""
         ...
 
-    async def unsettled(self) -> list[Unsettled]:
+    async def unsettled(self, *, tenant: str | None = None) -> list[Unsettled]:
         """Effects in another system that nobody can vouch for yet, oldest first."""
         ...
 
     async def vouch(
-        self, action_id: str, operator: str, *, happened: bool, note: str | None = None
+        self,
+        action_id: str,
+        operator: str,
+        *,
+        happened: bool,
+        note: str | None = None,
+        tenant: str | None = None,
     ) -> Outcome:
         """Settle one by a person's word and tell the customer's thread.
 
@@ -175,12 +187,23 @@ class Desk(Protocol):
         """The last look at everybody's traffic, or a look at one tenant's."""
         ...
 
+    def release_state(self) -> ReleaseState:
+        """Which release decides in this process, and why a newer one does not."""
+        ...
+
     def counts(self) -> Mapping[str, int]:
         """What this process counted of its shadow: offered, compared, dropped, failed."""
         ...
 
-    async def hand_offs(self) -> list[Mapping[str, Any]]: ...
-    async def release(self, thread: str, operator: str, message: str | None = None) -> None: ...
+    async def hand_offs(self, *, tenant: str | None = None) -> list[Mapping[str, Any]]: ...
+    async def release(
+        self,
+        thread: str,
+        operator: str,
+        message: str | None = None,
+        *,
+        tenant: str | None = None,
+    ) -> None: ...
 
     @property
     def library(self) -> Library | None:

@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from app.desk import Event
 from app.drift_watch import Drift
+from app.release_watch import ReleaseState
 
 
 class Metrics:
@@ -57,6 +58,16 @@ class Metrics:
             ["fate"],
             registry=self.registry,
         )
+
+        self.release_refused = Gauge(
+            "signalbox_release_refused",
+            "1 while a promotion or rollback could not be taken up and the models before it decide.",
+            registry=self.registry,
+        )
+
+    def released(self, state: ReleaseState) -> None:
+        """Show whether what is live is what decides."""
+        self.release_refused.set(state.problem is not None)
 
     def drifted(self, drift: Drift) -> None:
         """Show the last look at the traffic."""

@@ -535,6 +535,7 @@ class _NoKnowledge:
 
     version = ""
     pruned_by = ""
+    pruner_digest = ""
 
     async def retrieve(
         self, query: str, *, limit: int = 15, audience: str = "public", tenant: str | None = None
@@ -580,7 +581,8 @@ async def _context(
     settings: Settings, *, own: Router | None = None, small: bool = True
 ) -> AsyncGenerator[Context]:
     """The graphs' context with the real models, and a shop without customers."""
-    from app.wiring import open_models, own_thresholds, thresholds_of
+    from app.serving import open_models
+    from app.wiring import own_thresholds, thresholds_of
     from graphs.context import Context
     from graphs.intents import load_intents
     from tools.memory import MemoryApprovals, MemoryBackend, MemoryBooks, MemoryLedger
@@ -596,7 +598,9 @@ async def _context(
         return Context(
             customer=_NOBODY,
             operations=OPERATIONS,
-            intents=own.intents if own is not None else load_intents(operations=OPERATIONS),
+            intents=own.intents
+            if own is not None
+            else manifest.catalogue(OPERATIONS) or load_intents(operations=OPERATIONS),
             encoder=encoder,
             small=model,
             large=large,

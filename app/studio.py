@@ -96,6 +96,12 @@ class LateKnowledge:
             return "opening"
         return self.opened.result().pruned_by
 
+    @property
+    def pruner_digest(self) -> str:
+        if self.opened is None or not self.opened.done():
+            return ""
+        return self.opened.result().pruner_digest
+
 
 class World:
     """One shop in memory for all of Studio's runs, and the embedded models."""

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import logging
+import math
 import time
 import uuid
 from collections.abc import (
@@ -19,7 +20,7 @@ from collections.abc import (
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any
 from weakref import WeakValueDictionary
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
@@ -44,6 +45,7 @@ from app.desk import (
 )
 from app.drift_watch import Drift, DriftWatch
 from app.knowledge.library import Library
+from app.release_watch import ReleaseState, ReleaseWatch
 from app.shadow import Shadow
 from app.stores.approvals import SqlApprovals
 from app.stores.decisions import LoggedDecision, SqlDecisionLog, Wanted
@@ -114,9 +116,10 @@ class SupportDesk:
     check_health: Callable[[], Awaitable[Mapping[str, Any]]]
     describe: Callable[[], Mapping[str, Any]]
     tracing: Tracing = field(default_factory=Tracing)
-    intent_names: list[str] = field(default_factory=list[str])
+    intent_names: Callable[[], list[str]] = list
     drift: DriftWatch | None = None
     shadow: Shadow | None = None
+    releases: ReleaseWatch | None = None
     library: Library | None = None
     keep_seconds: float = 5.0  #: How often the hold on a thread is extended during a turn.
     _locks: WeakValueDictionary[str, asyncio.Lock] = field(
@@ -189,6 +192,8 @@ class SupportDesk:
     async def _play(self, turn: Turn, context: Context) -> AsyncIterator[Event]:
         """Run the support graph for one turn, finishing first what a crash left undone."""
         config = _config(context.thread)
+        if self.shadow is not None:
+            context = self.shadow.listening(context, turn.id)
         async with self.tracing.turn(
             turn.id, context.thread, context.customer.id, turn.text
         ) as traced:
@@ -262,12 +267,8 @@ class SupportDesk:
                 await decisions.settle(context.thread, aftermath)
         except PortError as error:
             log.warning("what came of turn %s is not in the decision log: %s", turn.id, error)
-        if (
-            turn.outcome is None
-            and self.shadow is not None
-            and any(e.event == "route" for e in seen)
-        ):
-            self.shadow.offer(context, turn, cast("SupportState", before))
+        if self.shadow is not None:
+            self.shadow.offer(context)
 
     async def _finish_crashed(self, config: Any, context: Context, left: Turn) -> None:
         log.warning("finishing turn %s, which an earlier process left undone", left.id)
@@ -295,12 +296,16 @@ class SupportDesk:
 
     # --- approvals --------------------------------------------------------------------------------
 
-    async def approvals(self, status: str | None = "pending", limit: int = 50) -> list[Approval]:
-        return await self.stores.approvals.list(status, limit)  # type: ignore[arg-type]
+    async def approvals(
+        self, status: str | None = "pending", limit: int = 50, *, tenant: str | None = None
+    ) -> list[Approval]:
+        return await self.stores.approvals.list(status, limit, tenant=tenant)  # type: ignore[arg-type]
 
-    async def decide(self, action_id: str, answer: Answer) -> Approval:
+    async def decide(
+        self, action_id: str, answer: Answer, *, tenant: str | None = None
+    ) -> Approval:
         waiting = await self.stores.approvals.get(action_id)
-        if waiting is None:
+        if waiting is None or tenant not in (None, waiting.action.tenant):
             raise ApprovalNotFound
         if answer.decision == "edit":
             return await self._edit(waiting, answer)
@@ -413,7 +418,7 @@ class SupportDesk:
             await asyncio.wait([task])
 
     async def _deliver_forever(self) -> None:
-        pruned = 0.0
+        pruned = -math.inf  # The clock may have begun with the machine, a moment ago.
         while True:
             try:
                 await self.deliver_due()
@@ -460,15 +465,26 @@ class SupportDesk:
 
     # --- effects nobody can vouch for ---------------------------------------------------------------
 
-    async def unsettled(self) -> list[Unsettled]:
-        return await self.ledger.unsettled()
+    async def unsettled(self, *, tenant: str | None = None) -> list[Unsettled]:
+        return await self.ledger.unsettled(tenant=tenant)
 
     async def vouch(
-        self, action_id: str, operator: str, *, happened: bool, note: str | None = None
+        self,
+        action_id: str,
+        operator: str,
+        *,
+        happened: bool,
+        note: str | None = None,
+        tenant: str | None = None,
     ) -> Outcome:
         try:
             action, outcome = await self.ledger.vouch(
-                action_id, OPERATIONS, happened=happened, operator=operator, note=note
+                action_id,
+                OPERATIONS,
+                happened=happened,
+                operator=operator,
+                note=note,
+                tenant=tenant,
             )
         except KeyError:
             raise EffectNotFound from None
@@ -502,19 +518,22 @@ class SupportDesk:
         )
 
     def intents(self) -> list[str]:
-        return self.intent_names
+        return self.intent_names()
 
     async def drift_now(self, *, tenant: str | None) -> Drift:
         if self.drift is None:
             return Drift(problem="Drift is not watched here.")
         return self.drift.last if tenant is None else await self.drift.of(tenant)
 
+    def release_state(self) -> ReleaseState:
+        return ReleaseState() if self.releases is None else self.releases.state
+
     def counts(self) -> Mapping[str, int]:
         return {} if self.shadow is None else self.shadow.counts
 
-    async def hand_offs(self) -> list[Mapping[str, Any]]:
+    async def hand_offs(self, *, tenant: str | None = None) -> list[Mapping[str, Any]]:
         waiting: list[Mapping[str, Any]] = []
-        for thread in await self.stores.threads.list_handed_off():
+        for thread in await self.stores.threads.list_handed_off(tenant=tenant):
             values = (await self.support.aget_state(_config(thread.id))).values
             waiting.append(
                 {
@@ -532,9 +551,16 @@ class SupportDesk:
             )
         return waiting
 
-    async def release(self, thread: str, operator: str, message: str | None = None) -> None:
+    async def release(
+        self,
+        thread: str,
+        operator: str,
+        message: str | None = None,
+        *,
+        tenant: str | None = None,
+    ) -> None:
         found = await self.stores.threads.find(thread)
-        if found is None:
+        if found is None or tenant not in (None, found.tenant):
             raise ThreadNotFound
         customer = await self.find_customer(found.customer)
         assert customer is not None

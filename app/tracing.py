@@ -398,6 +398,10 @@ class TracedKnowledge:
     def pruned_by(self) -> str:
         return self.inner.pruned_by
 
+    @property
+    def pruner_digest(self) -> str:
+        return self.inner.pruner_digest
+
 
 @dataclass(frozen=True)
 class TracedBackend:

@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,13 +22,12 @@ from app.config import LARGE_ROLES, Settings, prepare_environment
 from app.desk import Desk
 from app.drift import sketch_of
 from app.drift_watch import DriftWatch
-from app.models.embedded import EmbeddedServer, EmbeddedSmallModel
 from app.models.encoder import OnnxEncoder
-from app.models.large import ChatLargeModel, EmbeddedLargeModel
-from app.models.manifest import Manifest, ManifestError, base_model
+from app.models.manifest import Manifest, ManifestError
 from app.models.release import ReleaseError, Releases
-from app.models.trial import Trial
-from app.shadow import Shadow
+from app.release_watch import ReleaseState, ReleaseWatch
+from app.serving import Models, Serving
+from app.shadow import Candidate, Shadow
 from app.stores.approvals import SqlApprovals
 from app.stores.audit import SqlAudit
 from app.stores.database import create_engine, migrate, reading
@@ -40,18 +40,19 @@ from app.stores.turns import SqlThreads, SqlTurns
 from app.tracing import Tracing, tracing
 from graphs.action import ActionGraph
 from graphs.context import Context, Limits, Thresholds
-from graphs.intents import IntentsInvalid, check_intents, load_intents
+from graphs.intents import SPOKEN, Intents, IntentsInvalid, check_intents, load_intents
 from graphs.support import support_graph
 from tools.domain import Clock, Customer, Lane
 from tools.operations import OPERATIONS
 from tools.policy import FilePolicy
-from tools.ports import BackendUnavailable, LargeModel, SmallModel
+from tools.ports import BackendUnavailable
 from tools.privacy import mask_pii
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import BaseCheckpointSaver
 
     from app.knowledge.knowledge import HybridKnowledge
+    from app.knowledge.pruner import Pruner
     from app.models.router import Router
     from app.payments import HttpPayments
     from app.support_desk import Support
@@ -70,19 +71,6 @@ def _quiet(what: str, done: int, total: int) -> None:
     """Progress that nobody looks at."""
 
 
-@dataclass
-class Models:
-    """The model servers of this process and who answers which role."""
-
-    small: SmallModel
-    large: LargeModel
-    encoder: OnnxEncoder
-    manifest: Manifest
-    server: EmbeddedServer | None
-    background: set[asyncio.Task[Any]]
-    trial: Trial | None = None
-
-
 @asynccontextmanager
 async def wiring(
     settings: Settings, progress: Progress = _quiet, *, clock: Clock | None = None
@@ -94,7 +82,11 @@ async def wiring(
     prepare_environment(settings)
     clock = clock or Clock()
     async with AsyncExitStack() as stack:
-        models = await stack.enter_async_context(open_models(settings))
+        releases = await asyncio.to_thread(
+            ReleaseWatch.of, Releases(settings.data_dir), lambda: take_up()
+        )
+        serving = await stack.enter_async_context(Serving(settings))
+        models = serving.models
         engine = await asyncio.to_thread(_database, settings, clock, progress)
         stack.callback(engine.dispose)
         knowledge = await stack.enter_async_context(
@@ -146,7 +138,6 @@ async def wiring(
         )
         actions = ActionGraph(saver)
         own = await asyncio.to_thread(_own_router, settings)
-        intents = own.intents if own is not None else load_intents(operations=OPERATIONS)
         limits = Limits(
             message_chars=settings.message_chars,
             # The embedded planner loses its thread beyond a handful of steps.
@@ -154,10 +145,7 @@ async def wiring(
             personal_to_large=not settings.hosted_llm,
             class_declared=settings.class_declared,
         )
-        thresholds = thresholds_of(models.manifest, settings)
-        if own is not None:
-            models.encoder.adopt("intent", own.classifier, own.version)
-            thresholds = own_thresholds(thresholds, own)
+        live = _live(models, settings, own)
 
         answers = (
             None
@@ -169,10 +157,10 @@ async def wiring(
             return Context(
                 customer=customer,
                 operations=OPERATIONS,
-                intents=intents,
-                encoder=models.encoder,
-                small=models.small,
-                large=models.large,
+                intents=live.intents,
+                encoder=live.models.encoder,
+                small=live.models.small,
+                large=live.models.large,
                 knowledge=knowledge,
                 backend=backend,
                 ledger=ledger,
@@ -185,7 +173,8 @@ async def wiring(
                 writer=settings.llm_model or "embedded",
                 clock=clock,
                 limits=limits,
-                thresholds=thresholds,
+                thresholds=live.thresholds,
+                second_opinion=live.second_opinion,
                 policy=policy,
             )
 
@@ -200,12 +189,30 @@ async def wiring(
             return await asyncio.to_thread(_customers, engine, ids)
 
         shadow = None
-        if models.trial is not None and models.trial.problem is None:
-            candidate = models.trial.candidate(
-                thresholds_of(models.trial.manifest, settings), intents, OPERATIONS
-            )
+        candidate = await asyncio.to_thread(_candidate, settings, live, knowledge, own)
+        if candidate is not None:
             shadow = Shadow(candidate, stores.decisions, settings.shadow_share)
             await stack.enter_async_context(shadow.reading())
+
+        async def take_up() -> None:
+            nonlocal live
+            async with serving.exchange() as models:
+                pruner = None
+                if not settings.pruner and _pruner_of(models) != _pruner_of(live.models):
+                    folder = models.manifest.folder_of("cross-encoder-lora", "pruner")
+                    pruner = await knowledge.loaded(lambda: _opened_pruner(settings, folder))
+                new = await asyncio.to_thread(_live, models, settings, own)
+                candidate = await asyncio.to_thread(_candidate, settings, new, knowledge, own)
+            # Nothing of this can fail: a turn that begins from here on is decided by the new release alone.
+            live = new
+            if pruner is not None:
+                knowledge.use(pruner)
+            if shadow is not None:
+                shadow.candidate = candidate or replace(shadow.candidate, roles=frozenset())
+            drift.since = clock.now()
+
+        await stack.enter_async_context(releases.watching())
+        drift = _drift_watch(settings, stores.decisions, clock)
         library = Library(knowledge)
         stack.push_async_callback(library.close)
         support: Support = support_graph().compile(checkpointer=saver, name="support")
@@ -218,17 +225,72 @@ async def wiring(
             find_customer=find_customer,
             demo=demo_customers,
             check_health=lambda: _health(
-                engine, saver, models, knowledge, traces, policy, payments
+                engine, saver, live.models, knowledge, traces, policy, payments, releases.state
             ),
-            describe=lambda: _info(settings, models, knowledge, traces),
+            describe=lambda: _info(settings, live.models, knowledge, traces),
             library=library,
             tracing=traces,
-            intent_names=sorted(intents.names),
-            drift=_drift_watch(settings, stores.decisions, clock),
+            intent_names=lambda: sorted(live.intents.names),
+            drift=drift,
             shadow=shadow,
+            releases=releases,
         )
         await stack.enter_async_context(desk.courier())
         yield desk
+
+
+@dataclass(frozen=True)
+class _Live:
+    """What decides; exchanged as a whole, so that no turn is decided by two releases."""
+
+    models: Models
+    intents: Intents
+    thresholds: Thresholds
+    second_opinion: bool  #: May the small model be asked what a message means?
+
+
+def _live(models: Models, settings: Settings, own: Router | None) -> _Live:
+    """The models with the intents their router knows: a deployment's own, a release's, or the shipped ones."""
+    thresholds = thresholds_of(models.manifest, settings)
+    if own is not None:
+        models.encoder.adopt("intent", own.classifier, own.version)
+        known = _knows(models.manifest, settings, own.intents)
+        return _Live(models, own.intents, own_thresholds(thresholds, own), known)
+    intents = models.manifest.catalogue(OPERATIONS) or load_intents(operations=OPERATIONS)
+    return _Live(models, intents, thresholds, _knows(models.manifest, settings, intents))
+
+
+def _knows(manifest: Manifest, settings: Settings, intents: Intents) -> bool:
+    """Can the router's small model choose among these intents? An adapter knows those it was trained on."""
+    entry = manifest.adapters.get("router")
+    adapted = settings.small_models == "embedded" or settings.profiles["router"].model is None
+    if entry is None or entry.labels is None or not adapted:
+        return True
+    return set(intents.names) <= set(entry.labels)
+
+
+def _candidate(
+    settings: Settings, live: _Live, knowledge: HybridKnowledge, own: Router | None
+) -> Candidate | None:
+    """What SIGNALBOX_SHADOW names, ready to decide beside the live models."""
+    from app.knowledge.beside import PrunedBeside
+    from app.knowledge.pruner import shipped_entry
+
+    trial = live.models.trial
+    if trial is None or trial.problem is not None:
+        return None
+    if "pruner" in trial.roles:
+        digest = shipped_entry(trial.folder).sha256[:12]
+        load = partial(_opened_pruner, settings.model_copy(update={"pruner": ""}), trial.folder)
+        trial = replace(trial, pruning=PrunedBeside(knowledge, load, digest))
+    thresholds = thresholds_of(trial.manifest, settings)
+    intents = trial.manifest.catalogue(OPERATIONS) or load_intents(operations=OPERATIONS)
+    if own is not None and ("head", "intent") not in trial.brings:
+        # What the candidate does not bring is the live one's, and that is not the manifest's.
+        assert trial.encoder is not None
+        trial.encoder.adopt("intent", own.classifier, own.version)
+        intents, thresholds = own.intents, own_thresholds(thresholds, own)
+    return trial.candidate(thresholds, intents, _knows(trial.manifest, settings, intents))
 
 
 def thresholds_of(manifest: Manifest, settings: Settings) -> Thresholds:
@@ -244,8 +306,11 @@ def thresholds_of(manifest: Manifest, settings: Settings) -> Thresholds:
 
     intent, mood = manifest.heads.get("intent"), manifest.heads.get("frustration")
     stock = Thresholds()
+    if intent is not None and intent.lanes and intent.threshold is None:
+        # Made by `signalbox train router`: below its lanes' lines nothing is taken for granted.
+        stock = replace(stock, encoder=0.5, guess=1.0)
     return Thresholds(
-        encoder=of("intent", 0.75),
+        encoder=of("intent", stock.encoder),
         lanes=cast("Mapping[Lane, float]", intent.lanes) if intent is not None else {},
         small=profiles["router"].threshold,
         guess=stock.guess if intent is None or intent.guess is None else intent.guess,
@@ -259,10 +324,6 @@ def thresholds_of(manifest: Manifest, settings: Settings) -> Thresholds:
     )
 
 
-#: What the conversation itself needs, whatever else customers can want.
-_SPOKEN = ("affirm", "deny", "out_of_scope")
-
-
 def _own_router(settings: Settings) -> Router | None:
     """The deployment's router; one that is not sound is refused, and the shipped one answers."""
     if settings.router is None:
@@ -271,7 +332,7 @@ def _own_router(settings: Settings) -> Router | None:
 
     try:
         router = load_router(settings.router)
-        check_intents(router.intents, OPERATIONS, needed=_SPOKEN)
+        check_intents(router.intents, OPERATIONS, needed=SPOKEN)
     except (ManifestError, IntentsInvalid) as error:
         log.error("SIGNALBOX_ROUTER is not used, the shipped router answers: %s", error)
         return None
@@ -284,80 +345,6 @@ def own_thresholds(thresholds: Thresholds, router: Router) -> Thresholds:
 
 
 # --- parts --------------------------------------------------------------------------------------
-
-
-@asynccontextmanager
-async def open_models(settings: Settings) -> AsyncGenerator[Models]:
-    """The model servers that the settings name, running inside the block."""
-    profiles = settings.profiles
-    base = base_model()
-    manifest = await asyncio.to_thread(Releases(settings.data_dir).manifest, base=base)
-    trial = await asyncio.to_thread(_trial, settings, manifest, base)
-    encoder = OnnxEncoder(manifest)
-    background: set[asyncio.Task[Any]] = set()
-
-    def timeout_for(role: str) -> float:
-        return profiles[role].timeout if role in profiles else 30.0
-
-    def begin(task: Any) -> None:
-        background.add(started := asyncio.create_task(task))
-        started.add_done_callback(background.discard)
-
-    async with AsyncExitStack() as stack:
-        servers = {p.server for p in profiles.values()}
-        server: EmbeddedServer | None = None
-        if "embedded" in servers:
-            adapters = manifest.adapter_paths() | (trial.adapter_paths() if trial else {})
-            server = await stack.enter_async_context(EmbeddedServer(base, adapters))
-        begin(encoder.warm())
-        small: SmallModel
-        if settings.small_models == "ollama":
-            from app.models.ollama import OllamaSmallModel, role_model
-
-            ollama = OllamaSmallModel(
-                settings.ollama_host or "http://127.0.0.1:11434",
-                manifest=manifest,
-                model_for=lambda role: profiles[role].model or role_model(role),
-                timeout_for=timeout_for,
-            )
-            stack.push_async_callback(ollama.aclose)
-            small = ollama
-        else:
-            assert server is not None
-            small = EmbeddedSmallModel(server, manifest, timeout_for=timeout_for)
-        large: ChatLargeModel
-        if settings.hosted_llm:
-            large = ChatLargeModel(
-                settings.llm_model or "",
-                base_url=settings.llm_base_url,
-                api_key=settings.llm_api_key.get_secret_value() if settings.llm_api_key else "",
-                timeout_for=timeout_for,
-            )
-        else:
-            assert server is not None
-            large = EmbeddedLargeModel(server, timeout_for=timeout_for)
-        stack.push_async_callback(large.aclose)
-        beside: SmallModel = small
-        if trial and trial.adapters and isinstance(small, EmbeddedSmallModel):
-            assert server is not None
-            beside = EmbeddedSmallModel(
-                server, trial.manifest, timeout_for=timeout_for, served_as=trial.served_as
-            )
-        if trial:
-            trial = replace(trial, encoder=encoder.with_heads(trial.manifest), small=beside)
-        yield Models(small, large, encoder, manifest, server, background, trial)
-        for task in background:
-            task.cancel()
-
-
-def _trial(settings: Settings, live: Manifest, base: Path) -> Trial | None:
-    """The candidate that SIGNALBOX_SHADOW names; with its problem, where it cannot be tried."""
-    if settings.shadow is None:
-        return None
-    trial = Trial.of(settings.shadow, live, base)
-    if trial.problem is not None:
-        log.warning("the candidate in %s is not tried: %s", settings.shadow, trial.problem)
-    return trial
 
 
 def _sketcher(encoder: OnnxEncoder) -> Sketcher:
@@ -434,18 +421,15 @@ async def _knowledge(
     clock: Clock,
     progress: Progress,
 ) -> AsyncGenerator[HybridKnowledge]:
-    from app.knowledge.opening import folder_of, open_knowledge
-    from app.knowledge.pruner import Pruner, open_pruner
+    from app.knowledge.opening import open_knowledge
 
     started = threading.Event()
 
     def load_pruner() -> Pruner:
         # Its imports would take the interpreter from everything the first answer waits for.
         started.wait()
-        folder = manifest.folder_of("cross-encoder-lora", "pruner")
-        return open_pruner(settings.pruner, folder, kept, floor=settings.pruner_floor)
+        return _opened_pruner(settings, manifest.folder_of("cross-encoder-lora", "pruner"))
 
-    kept = folder_of(settings)
     knowledge = await asyncio.to_thread(
         lambda: open_knowledge(settings, encoder, load_pruner=load_pruner, clock=clock)
     )
@@ -464,6 +448,17 @@ async def _knowledge(
     finally:
         started.set()
         await asyncio.to_thread(knowledge.close)
+
+
+def _opened_pruner(settings: Settings, folder: Path) -> Pruner:
+    from app.knowledge.opening import folder_of
+    from app.knowledge.pruner import open_pruner
+
+    return open_pruner(settings.pruner, folder, folder_of(settings), floor=settings.pruner_floor)
+
+
+def _pruner_of(models: Models) -> Path:
+    return models.manifest.folder_of("cross-encoder-lora", "pruner")
 
 
 @asynccontextmanager
@@ -520,6 +515,7 @@ async def _health(
     traces: Tracing,
     policy: FilePolicy,
     payments: HttpPayments | None,
+    release: ReleaseState,
 ) -> Mapping[str, Any]:
     checks: dict[str, Any] = {}
     try:
@@ -540,6 +536,11 @@ async def _health(
     checks["artefacts"] = {"status": "degraded" if refused else "ok"} | (
         {"reason": "; ".join(refused.values()), "refused": refused} if refused else {}
     )
+    checks["release"] = {
+        "status": "degraded" if release.problem else "ok",
+        "digest": release.digest,
+    }
+    checks["release"] |= {"reason": release.problem} if release.problem else {}
     if models.trial is not None:
         problem = models.trial.problem
         checks["shadow"] = {

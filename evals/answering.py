@@ -143,7 +143,7 @@ async def by_model(
 ) -> Way:
     """What answers were until now: the 135M model picks two or three of the four nearest in meaning."""
     from app.models.large import EmbeddedLargeModel
-    from app.wiring import open_models
+    from app.serving import open_models
 
     way = Way("the 135M model, of the 4 nearest in meaning")
     async with open_models(settings) as models:

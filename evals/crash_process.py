@@ -306,6 +306,7 @@ class NoKnowledge:
 
     version = "0"
     pruned_by = "nobody"
+    pruner_digest = ""
 
     async def retrieve(
         self, query: str, *, limit: int = 15, audience: str = "public", tenant: str | None = None

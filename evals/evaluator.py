@@ -14,7 +14,8 @@ import yaml
 
 from app.config import Settings
 from app.role_answers import EvaluatorInput, evaluated_step
-from app.wiring import open_models, thresholds_of
+from app.serving import open_models
+from app.wiring import thresholds_of
 from evals.figures import Figure, Report, Table, at_least, percentile
 from evals.scenarios import CASES, Case
 from evals.world import Folders, Progress, quiet

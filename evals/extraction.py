@@ -16,7 +16,7 @@ import yaml
 
 from app.config import Settings
 from app.extracting import Target, extracted, seen_from, target_of
-from app.wiring import open_models
+from app.serving import open_models
 from evals import tau2
 from evals.figures import Figure, NotPossible, Report, Table, at_least, at_most, percentile
 from evals.scenarios import CASES, Case

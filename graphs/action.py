@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import cache, wraps
@@ -20,9 +21,9 @@ import prompts
 from graphs import consequences, replies, verdict
 from graphs.consequences import Judged
 from graphs.context import Context
+from graphs.deciding import by_rule, decided, decision, ms_since, record
 from graphs.extraction import invalid, missing
 from graphs.keys import fingerprint
-from graphs.nodes.turn import decision
 from graphs.state import ActionState, Answer
 from tools.domain import (
     IN_FLIGHT,
@@ -84,9 +85,10 @@ def action_graph(
 
 async def classify(state: ActionState, runtime: Runtime[Context]) -> dict[str, Any]:
     """The verdict from the declared class and the record's state, asked anew at this moment."""
-    context, action = runtime.context, state["action"]
+    context, action, started = runtime.context, state["action"], time.perf_counter()
     operation = context.operations.get(action.operation)
     if operation is None:
+        await _log(context, action, by_rule("consequence", "blocked", replies.unknown_operation()))
         await _record(context, action, None, replies.unknown_operation())
         return _blocked(action, replies.unknown_operation())
     attempt = await _attempt(context, action, operation)
@@ -101,9 +103,12 @@ async def classify(state: ActionState, runtime: Runtime[Context]) -> dict[str, A
         if (begun := _begun_before(action, operation, attempt, refused=True)) is not None:
             return begun
     if not isinstance(weighed, Verdict):
+        blocked = by_rule("consequence", "blocked", weighed, ms=ms_since(started))
+        await _log(context, action, blocked)
         await _record(context, action, operation, weighed)
         return _blocked(action, weighed)
-    if operation.writes:
+    if operation.writes or verdict.gate(weighed) != "execute":
+        # A declared read that nothing speaks against is no decision.
         await _log(
             context,
             action,
@@ -111,10 +116,11 @@ async def classify(state: ActionState, runtime: Runtime[Context]) -> dict[str, A
                 role="consequence",
                 chosen=weighed.consequence.value,
                 probability=1.0,
-                reason=weighed.reason,
+                reason=weighed.refusal or weighed.reason,
                 tier="rule",
                 model="declared",
                 prompt=weighed.policy,
+                ms=ms_since(started),
             ),
         )
     await _record(context, action, operation, weighed)
@@ -144,20 +150,21 @@ async def _first_look(context: Context, action: Action, operation: Operation) ->
     or does not answer."""
     if operation.consequence is not Consequence.UNKNOWN and not context.limits.class_declared:
         return None
+    return await decided(
+        Runtime(context=context),
+        "consequence",
+        lambda who: _looked_at(who.context, action, operation),
+    )
+
+
+async def _looked_at(context: Context, action: Action, operation: Operation) -> Judged | None:
     text, limits = consequences.of_operation(operation), context.thresholds
     try:
         choice = await context.encoder.classify("consequence", text)
     except PortError as error:
-        nothing = Decision(
-            role="consequence",
-            chosen=Consequence.UNKNOWN.value,
-            probability=0.0,
-            abstained=True,
-            reason=str(error),
-            tier="rule",
-            model="none",
-        )
-        await _log(context, action, nothing)
+        chosen = Consequence.UNKNOWN.value
+        nothing = by_rule("consequence", chosen, str(error), abstained=True)
+        await _log(context, action, nothing, input=text)
         return None
     judged = consequences.settle(
         choice.probabilities, text, line=limits.write, believed=limits.consequence
@@ -166,7 +173,7 @@ async def _first_look(context: Context, action: Action, operation: Operation) ->
     said = said.model_copy(
         update={"chosen": judged.consequence.value, "probability": judged.probability}
     )
-    await _log(context, action, said)
+    await _log(context, action, said, input=text)
     return judged
 
 
@@ -247,11 +254,13 @@ async def judge(state: ActionState, runtime: Runtime[Context]) -> dict[str, Any]
         description=operation.summary,
         arguments=context.for_large(str(action.arguments)),
     )
-    judged, reason, model, ms = Consequence.UNKNOWN, "The judge did not answer.", "none", 0.0
+    judged, reason, model = Consequence.UNKNOWN, "The judge did not answer.", "none"
+    probability, started = 0.0, time.perf_counter()
     try:
         filled = await context.large.fill("judge", messages.system, messages.user, _JUDGED)
         judged = Consequence(str(filled.values.get("consequence")))
-        reason, model, ms = str(filled.values.get("reason", "")), filled.model, filled.ms
+        reason, model = str(filled.values.get("reason", "")), filled.model
+        probability = filled.probability
     except (PortError, ValueError) as error:
         reason = str(error)
     await _log(
@@ -260,13 +269,13 @@ async def judge(state: ActionState, runtime: Runtime[Context]) -> dict[str, Any]
         Decision(
             role="judge",
             chosen=judged.value,
-            probability=1.0,
+            probability=probability,
             reason=reason,
             abstained=judged is Consequence.UNKNOWN,
             tier="large",
             model=model,
             prompt=asking.version,
-            ms=ms,
+            ms=ms_since(started),
         ),
     )
     attempt = await _attempt(context, action, operation)
@@ -627,14 +636,13 @@ async def _record(
     await context.audit.record(*entries[0 if proposal else 1 :])
 
 
-async def _log(context: Context, action: Action, decision: Decision) -> None:
-    await context.decisions.record(
-        tenant=action.tenant,
-        thread=action.thread,
-        turn=action.turn,
-        input=f"{action.operation} {action.arguments}",
-        decisions=[decision],
-    )
+async def _log(
+    context: Context, action: Action, decision: Decision, *, input: str | None = None
+) -> None:
+    """Under the turn that proposed the action, whenever it is weighed."""
+    read = f"{action.operation} {action.arguments}" if input is None else input
+    where = {"tenant": action.tenant, "thread": action.thread, "turn": action.turn}
+    await record(context, read, [decision], **where)
 
 
 def _outcome(action: Action, status: Any, reason: str = "") -> Outcome:

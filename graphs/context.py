@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from graphs.intents import Intents
 from tools.domain import Action, Clock, Customer, Lane, Operation, Outcome, Reviewer
@@ -71,6 +71,19 @@ class Actions(Protocol):
     async def propose(self, action: Action, context: Context) -> Outcome: ...
 
 
+#: A decision on an input it holds, to be made in another runtime.
+Again = Callable[[Any], Awaitable[object]]
+
+
+@dataclass
+class Overheard:
+    """What a turn decided, kept while it is played for a candidate that decides the same afterwards."""
+
+    again: list[tuple[str, Again]] = field(default_factory=list[tuple[str, Again]])
+    #: Role and input -> what was chosen, in the words that the log masks.
+    chosen: dict[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])
+
+
 @dataclass(frozen=True)
 class Context:
     """The customer and the ports. The customer comes from the signed session, never from a model."""
@@ -98,6 +111,9 @@ class Context:
     policy: Policy = field(default_factory=NoRules)
     #: Whose answers a resume carries, where it comes without the desk (Studio); nobody's by default.
     reviewer: Reviewer | None = None
+    #: False where the small model was trained on other intents than these.
+    second_opinion: bool = True
+    overheard: Overheard | None = None  #: None: no candidate listens to this turn.
 
     def for_large(self, text: str) -> str:
         """The text as the large model may read it: masked where that is somebody else's."""

@@ -393,6 +393,8 @@ class Read:
     taken: dict[str, JsonValue]
     refused: dict[str, str] = field(default_factory=dict[str, str])
     filled: Filled | None = None
+    #: Options that a clause came close enough to, with the cosine.
+    nearest: dict[str, float] = field(default_factory=dict[str, float])
     error: str = ""  #: Why the small model did not answer; only rules could read then.
 
 
@@ -431,12 +433,14 @@ async def read_turn(
             proposed = {k: v for k, v in filled.values.items() if k in names}
             accepted, why = supported(open_fields, proposed, text, found.claimed)
             taken, refused = {**accepted, **taken}, {**why, **refused}
+    nearest: dict[str, float] = {}
     if encoder is not None:
         for one in wanted:
             if one.choices and one.name not in taken and one.name not in found.unsettled:
-                value = await nearest_option(encoder, one, text)
-                taken |= {} if value is None else {one.name: value}
-    return Read(taken, refused, filled, error)
+                likeness, value = await nearest_option(encoder, one, text)
+                if value is not None:
+                    taken[one.name], nearest[one.name] = value, likeness
+    return Read(taken, refused, filled, nearest, error)
 
 
 def _take_the_reply(
@@ -457,14 +461,15 @@ def _take_the_reply(
 LIKE, AHEAD = 0.65, 0.08
 
 
-async def nearest_option(encoder: Encoder, one: Field, text: str) -> JsonValue:
-    """The option whose meaning a clause of the text comes close to; None where none does clearly."""
+async def nearest_option(encoder: Encoder, one: Field, text: str) -> tuple[float, JsonValue]:
+    """The option whose meaning a clause of the text comes close to, with its cosine; None where none does
+    clearly."""
     ranked = await option_likeness(encoder, one, text)
     if not ranked:
-        return None
-    best = ranked[0]
+        return 0.0, None
+    likeness, value, _ = ranked[0]
     second = ranked[1][0] if len(ranked) > 1 else 0.0
-    return best[1] if best[0] >= LIKE and best[0] - second >= AHEAD else None
+    return likeness, value if likeness >= LIKE and likeness - second >= AHEAD else None
 
 
 async def option_likeness(

@@ -21,6 +21,9 @@ from tools.domain import Lane
 
 CATALOGUE = Path(__file__).resolve().parent.parent / "prompts" / "intents.yaml"
 
+#: What the conversation itself needs, whatever else customers can want.
+SPOKEN = ("affirm", "deny", "out_of_scope")
+
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 

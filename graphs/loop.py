@@ -4,6 +4,7 @@ writes goes through the action graph."""
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping
 from typing import Any, Literal, Protocol, cast
 
@@ -14,12 +15,21 @@ from pydantic import JsonValue
 import prompts
 from graphs import extraction, replies
 from graphs.context import Context, Thresholds
+from graphs.deciding import by_rule, decided, log, ms_since
+from graphs.deciding import decision as decided_by
 from graphs.keys import same_request
-from graphs.nodes.answer import best_quotes, pruned
-from graphs.nodes.converse import may_ask_large, transcript
-from graphs.nodes.operation import carry_out, implausible, propose, read_arguments, what_next
-from graphs.nodes.turn import decision as decided_by
-from graphs.nodes.turn import log, offer_hand_off, top
+from graphs.nodes.answer import PrunerFailed, best_quotes, kept_of
+from graphs.nodes.converse import PRIVATE, may_ask_large, transcript
+from graphs.nodes.operation import (
+    carry_out,
+    implausible,
+    log_implausible,
+    pick,
+    propose,
+    read_arguments,
+    what_next,
+)
+from graphs.nodes.turn import offer_hand_off, top
 from graphs.state import Draft, Pending, Plan, Step, SupportState
 from tools.domain import Decision, Operation, OperationFailed, Outcome, Preview
 from tools.ports import BackendUnavailable, Choice, Encoder, PortError, SmallModel
@@ -80,7 +90,6 @@ def loop_graph(
 async def plan(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
     """The LLM turns the request into steps; what it may name is a closed set."""
     context, turn, previous = runtime.context, state["turn"], state.get("plan")
-    names = [*(n for n in context.operations if n != "hand_off"), ANSWER]
     if previous is not None and not previous.confirmed:
         previous = None  # never begun: the customer asks for something else now
     again = state.get("next_move") == "replan" and previous is not None
@@ -88,9 +97,58 @@ async def plan(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]
     # Without new steps a plan that failed is reported, and one that still waits is kept.
     unplanned = {"plan": previous, "next_move": "escalate" if again else "unplanned"}
     if not may_ask_large(state, context):
+        await log(
+            runtime, state, by_rule("planner", "nothing", PRIVATE, abstained=True), input=goal
+        )
         return unplanned
     calls = state.get("llm_calls", 0) + 1
-    messages = prompts.load("planner").messages(
+    try:
+        steps = await decided(runtime, "planner", lambda who: _planned(state, who, goal, previous))
+    except PlannerFailed as error:
+        return {
+            **unplanned,
+            "llm_calls": calls,
+            "degraded": (*state.get("degraded", ()), f"planner: {error}"),
+        }
+    if not steps:
+        return {**unplanned, "llm_calls": calls}
+    begun = _steps(previous)
+    if again:
+        # Tried is tried: what failed, or may have happened, is not repeated under another key.
+        begun = tuple(s for s in begun if s.status != "waiting")
+        steps = [n for n in steps if n not in {s.name for s in begun}]
+        if not steps:
+            return {**unplanned, "llm_calls": calls}
+    else:
+        # What an earlier request still waits for stays part of the plan.
+        begun = tuple(s for s in begun if s.status in ("waiting", "pending"))
+    return {
+        "plan": Plan(
+            request=previous.request if again and previous is not None else turn.id,
+            goal=goal,
+            steps=(
+                *begun,
+                *(Step(name=n, writes=n != ANSWER and context.operations[n].writes) for n in steps),
+            ),
+            confirmed=False,
+            replans=previous.replans + 1 if again and previous is not None else 0,
+        ),
+        "llm_calls": calls,
+    }
+
+
+class PlannerFailed(PortError):
+    """The planner did not answer, and that is in the log."""
+
+
+async def _planned(
+    state: SupportState, runtime: Runtime[Context], goal: str, previous: Plan | None
+) -> list[str]:
+    """The steps that the planner names, logged. Raises PlannerFailed."""
+    context, started = runtime.context, time.perf_counter()
+    names = [*(n for n in context.operations if n != "hand_off"), ANSWER]
+    asking = prompts.load("planner")
+    messages = asking.messages(
         shop=replies.SHOP,
         today=context.clock.today().isoformat(),
         max_steps=context.limits.plan_steps,
@@ -119,21 +177,15 @@ async def plan(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]
         "required": ["steps"],
         "additionalProperties": False,
     }
+    narrow = await narrowed(runtime, state, goal)
     try:
         filled = await context.large.fill(
-            "planner",
-            messages.system,
-            messages.user,
-            schema,
-            bare=goal,
-            narrow=await narrowed(runtime, state, goal),
+            "planner", messages.system, messages.user, schema, bare=goal, narrow=narrow
         )
     except PortError as error:
-        return {
-            **unplanned,
-            "llm_calls": calls,
-            "degraded": (*state.get("degraded", ()), f"planner: {error}"),
-        }
+        nothing = by_rule("planner", "nothing", str(error), abstained=True, ms=ms_since(started))
+        await log(runtime, state, nothing, input=goal)
+        raise PlannerFailed(str(error)) from error
     proposed = filled.values.get("steps")
     steps = [str(s) for s in proposed if s in names] if isinstance(proposed, list) else []
     steps = as_often_as_named(steps, goal, context)[: context.limits.plan_steps]
@@ -148,35 +200,12 @@ async def plan(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]
             tier="large",
             model=filled.model,
             adapter=filled.adapter,
-            prompt="" if filled.adapter else filled.version,
+            prompt="" if filled.adapter else asking.version,
             ms=filled.ms,
         ),
+        input=goal,
     )
-    if not steps:
-        return {**unplanned, "llm_calls": calls}
-    begun = _steps(previous)
-    if again:
-        # Tried is tried: what failed, or may have happened, is not repeated under another key.
-        begun = tuple(s for s in begun if s.status != "waiting")
-        steps = [n for n in steps if n not in {s.name for s in begun}]
-        if not steps:
-            return {**unplanned, "llm_calls": calls}
-    else:
-        # What an earlier request still waits for stays part of the plan.
-        begun = tuple(s for s in begun if s.status in ("waiting", "pending"))
-    return {
-        "plan": Plan(
-            request=previous.request if again and previous is not None else turn.id,
-            goal=goal,
-            steps=(
-                *begun,
-                *(Step(name=n, writes=n != ANSWER and context.operations[n].writes) for n in steps),
-            ),
-            confirmed=False,
-            replans=previous.replans + 1 if again and previous is not None else 0,
-        ),
-        "llm_calls": calls,
-    }
+    return steps
 
 
 async def prepare(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
@@ -326,39 +355,44 @@ async def observe(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
         return {}
     for index, step in enumerate(current.steps):
         if same_request(step.action_id, outcome.action_id):
+            operation = context.operations[step.name]
+            if (problem := implausible(operation, outcome)) is not None:
+                await log_implausible(runtime, state, outcome, problem)
             return {"plan": _with(current, index, observed(step, outcome, context))}
     return {}
 
 
 async def evaluate(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
     """Small models say how to go on; rules keep them from stopping early or going round in circles."""
-    context, current = runtime.context, state.get("plan")
+    current = state.get("plan")
     assert current is not None
+    move, problem = await decided(runtime, "evaluator", lambda who: _evaluated(state, who, current))
+    return {"next_move": move, "degraded": (*state.get("degraded", ()), *problem)}
+
+
+async def _evaluated(
+    state: SupportState, runtime: Runtime[Context], current: Plan
+) -> tuple[Evaluation, tuple[str, ...]]:
+    """The way to go on, logged, and what kept the models from saying it."""
+    context, started = runtime.context, time.perf_counter()
     last = [s for s in current.steps if s.status != "waiting"][-1:]
     left = sum(s.status == "waiting" for s in current.steps)
     try:
         choice = await judged(context, current.goal, last[0] if last else None, left)
     except PortError as error:
         fallback = guard(None, current, context)
-        logged = Decision(
-            role="evaluator",
-            chosen=fallback,
-            probability=1.0,
-            reason=str(error),
-            abstained=True,
-            tier="rule",
-            model="rules",
-        )
-        degraded = (*state.get("degraded", ()), f"evaluator: {error}")
+        logged = by_rule("evaluator", fallback, str(error), abstained=True, ms=ms_since(started))
+        problem = (f"evaluator: {error}",)
     else:
         sure = believed(choice, context.thresholds)
         wanted = cast("Evaluation", choice.option)
         fallback = guard(wanted if sure else None, current, context)
         reason = "" if fallback == choice.option else f"{choice.option} overruled: {fallback}"
         logged = decided_by("evaluator", choice, abstained=not sure, reason=reason)
-        degraded = state.get("degraded", ())
-    await log(runtime, state, logged)
-    return {"next_move": fallback, "degraded": degraded}
+        problem = ()
+    read = evaluator_input(current.goal, last[0] if last else None, left)
+    await log(runtime, state, logged, input=read)
+    return fallback, problem
 
 
 async def compose(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
@@ -621,23 +655,33 @@ def _told(current: Plan) -> Plan:
 async def _look_up(runtime: Runtime[Context], state: SupportState, current: Plan) -> str:
     """Answer the request's question from the kept sentences themselves; no model writes here."""
     context = runtime.context
+    question = await _question_in(runtime, state, current.goal)
     try:
-        question = await _question_in(runtime, state, current.goal)
         found = await context.knowledge.retrieve(
             question, limit=context.limits.retrieved_chunks, tenant=context.customer.tenant
         )
-        kept = await context.knowledge.prune(question, found, keep=2)
-        await log(runtime, state, pruned(found, kept, context.knowledge.pruned_by))
-        sentences = best_quotes(kept, 2)
     except PortError:
         return replies.unknown()
+    try:
+        kept = await kept_of(state, runtime, question, found, 2)
+    except PrunerFailed:
+        return replies.unknown()
+    sentences = best_quotes(kept, 2)
     return " ".join(re.sub(r" \[\d+\]$", "", s) for s in sentences) or replies.unknown()
 
 
-async def _intent_of_part(runtime: Runtime[Context], state: SupportState, clause: str) -> Choice:
-    """The intent head on one part of a request; logged like any other decision."""
-    choice = await runtime.context.encoder.classify("intent", clause)
-    await log(runtime, state, decided_by("router", choice, reason="a part of the request"))
+async def _intent_of_part(
+    runtime: Runtime[Context], state: SupportState, clause: str
+) -> Choice | None:
+    """The intent head on one part of a request; logged like any other decision, also that it failed."""
+    part = "a part of the request"
+    try:
+        choice = await runtime.context.encoder.classify("intent", clause)
+    except PortError as error:
+        nothing = by_rule("router", "nothing", f"{part}; {error}", abstained=True)
+        await log(runtime, state, nothing, input=clause)
+        return None
+    await log(runtime, state, decided_by("router", choice, reason=part), input=clause)
     return choice
 
 
@@ -649,9 +693,8 @@ async def narrowed(
     None where the parts say too little: then the whole schema is used."""
     context, places = runtime.context, list[list[str]]()
     for clause in clauses(goal):
-        try:
-            choice = await _intent_of_part(runtime, state, clause)
-        except PortError:
+        choice = await _intent_of_part(runtime, state, clause)
+        if choice is None:
             return None
         likely = sorted(choice.probabilities.items(), key=lambda item: -item[1])[:3]
         floor = max(0.1, likely[0][1] / 2)
@@ -691,6 +734,8 @@ async def _question_in(runtime: Runtime[Context], state: SupportState, goal: str
     context, best, best_probability = runtime.context, goal, 0.0
     for clause in clauses(goal):
         choice = await _intent_of_part(runtime, state, clause)
+        if choice is None:
+            return goal
         answers = sum(
             p
             for name, p in choice.probabilities.items()
@@ -704,7 +749,7 @@ async def _question_in(runtime: Runtime[Context], state: SupportState, goal: str
 async def _given(state: SupportState, runtime: Runtime[Context], asked: Pending) -> dict[str, Any]:
     """The customer's answer to a question about one step."""
     if asked.stage == "choice":
-        return dict(extraction.picked(asked, state["turn"].text) or {})
+        return dict(await pick(state, runtime, asked) or {})
     assert asked.about is not None
     operation = runtime.context.operations[asked.about]
     found, _, _ = await read_arguments(

@@ -198,6 +198,11 @@ class Knowledge(Protocol):
         """Who prunes now: the cross-encoder's name, or what stands in for it and why."""
         ...
 
+    @property
+    def pruner_digest(self) -> str:
+        """Of the adapter of whoever prunes now; empty where there is none."""
+        ...
+
 
 class KnownAnswer(BaseModel):
     """An answer that was given before, to a question that asks for the same."""

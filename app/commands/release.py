@@ -12,15 +12,15 @@ import typer
 from app.commands.shared import console, me, opened_database, read_settings, stop
 
 if TYPE_CHECKING:
-    from app.stores.comparisons import Pair, Said
+    from app.stores.comparisons import Both, Pair, Said
 
 shadow = typer.Typer(
-    help="A candidate beside the live router: set SIGNALBOX_SHADOW=FOLDER, serve, then report.",
+    help="A candidate beside the live models: set SIGNALBOX_SHADOW=FOLDER, serve, then report.",
     no_args_is_help=True,
 )
 
 Note = Annotated[str, typer.Option(help="Why, for whoever reads the history.")]
-RESTART = "A server that runs goes on as it is; start it again to use this."
+FOLLOWS = "A server that runs takes it up within seconds; its log and /ready say so, or why not."
 
 
 def promote(
@@ -29,7 +29,7 @@ def promote(
     ],
     note: Note = "",
 ) -> None:
-    """Make a folder of artefacts live: verified, copied to the data folder, used from the next start on."""
+    """Make a folder of artefacts live: verified, copied to the data folder, used from the next turn on."""
     settings = read_settings()
     from app.models.manifest import ManifestError, base_model
     from app.models.release import ReleaseError, Releases
@@ -40,7 +40,7 @@ def promote(
         stop(f"Not promoted: {error}")
     except OSError as error:
         stop(f"Not promoted, the data folder cannot be written: {error}")
-    console.print(f"Live: {str(change.digest)[:12]}. {RESTART}", markup=False)
+    console.print(f"Live: {str(change.digest)[:12]}. {FOLLOWS}", markup=False)
 
 
 def rollback(note: Note = "") -> None:
@@ -55,7 +55,7 @@ def rollback(note: Note = "") -> None:
     except OSError as error:
         stop(f"Not rolled back, the data folder cannot be written: {error}")
     live = change.digest[:12] if change.digest else "what is shipped"
-    console.print(f"Live: {live}. {RESTART}", markup=False)
+    console.print(f"Live: {live}. {FOLLOWS}", markup=False)
 
 
 def releases() -> None:
@@ -96,9 +96,13 @@ def report(
             names = ", ".join(each[:12] for each, _, _ in known) or "none yet"
             stop(f"No such candidate has read a message. In the log: {names}.")
         pairs = asyncio.run(kept.pairs(found[0]))
-    if not pairs:
+        made = asyncio.run(kept.roles(found[0]))
+    if not pairs and not made:
         stop(f"Candidate {found[0][:12]} has not settled a message yet.")
-    _compare(found[0], pairs)
+    if pairs:
+        _compare(found[0], pairs)
+    for role in sorted({each.role for each in made}):
+        _compare_role(role, [each for each in made if each.role == role])
 
 
 def _compare(digest: str, pairs: Sequence[Pair]) -> None:
@@ -114,7 +118,7 @@ def _compare(digest: str, pairs: Sequence[Pair]) -> None:
     ):
         console.print(f"{what}: {wilson(sum(same), n)}", markup=False)
     _difference("unsure", [p.live.abstained for p in pairs], [p.candidate.abstained for p in pairs])
-    _times(pairs)
+    _times([p.live.ms for p in pairs], [p.candidate.ms for p in pairs])
     table = Table(box=None, pad_edge=False)
     for column in ("live lane", "messages", "candidate agrees", "else mostly"):
         table.add_column(column)
@@ -129,6 +133,32 @@ def _compare(digest: str, pairs: Sequence[Pair]) -> None:
     _against_labels(pairs)
 
 
+def _compare_role(role: str, made: Sequence[Both]) -> None:
+    """One role's decisions side by side, and what is known of who was right."""
+    from app.intervals import wilson
+
+    console.print(f"\n{role}, {len(made)} decisions on the same inputs", markup=False)
+    console.print(f"same choice: {wilson(sum(b.same for b in made), len(made))}", markup=False)
+    _difference(
+        "unsure or no answer",
+        [b.live.abstained for b in made],
+        [b.candidate.abstained for b in made],
+    )
+    _times([b.live.ms for b in made], [b.candidate.ms for b in made])
+    known = [(b.well, b.same) for b in made if b.well is not None]
+    if not known:
+        console.print("What came of these turns is not known yet.", markup=False)
+        return
+    # Where the candidate chose otherwise in a turn that ended badly, nobody knows what would have come of it.
+    live = [well is True for well, _ in known]
+    for bound, right in (
+        ("at worst", [well is True and same for well, same in known]),
+        ("at best", [same == well for well, same in known]),
+    ):
+        what = f"right by outcome, of {len(known)}, the candidate {bound}"
+        _difference(what, live, right)
+
+
 def _difference(what: str, live: Sequence[bool], candidate: Sequence[bool]) -> None:
     from app.intervals import paired_difference, wilson
 
@@ -140,10 +170,9 @@ def _difference(what: str, live: Sequence[bool], candidate: Sequence[bool]) -> N
     console.print(f"{what}: {sides}; {change}", markup=False, soft_wrap=True)
 
 
-def _times(pairs: Sequence[Pair]) -> None:
+def _times(live: Sequence[float], candidate: Sequence[float]) -> None:
     import numpy as np
 
-    live, candidate = [p.live.ms for p in pairs], [p.candidate.ms for p in pairs]
     told = [
         f"{np.quantile(ms, 0.5):.1f} / {np.quantile(ms, 0.95):.1f} ms" for ms in (live, candidate)
     ]

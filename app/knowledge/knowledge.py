@@ -50,10 +50,10 @@ from app.knowledge.ingest import (
     remove_gone,
 )
 from app.knowledge.manifest import Generation, Manifest, OpenManifest, version_of
-from app.knowledge.pruner import CosinePruner, Pruner
+from app.knowledge.pruner import CosinePruner, Pruner, PrunerUnusable
 from app.knowledge.selection import TOKEN_BUDGET, select
 from tools.domain import Clock
-from tools.ports import Encoder, Passage, PortError
+from tools.ports import Encoder, ModelUnavailable, Passage, PortError
 
 log = logging.getLogger(__name__)
 
@@ -295,6 +295,22 @@ class HybridKnowledge:
         if not self.loading.done():
             return f"{pruner.name} (cross-encoder still loading)"
         return f"{pruner.name} ({self.loading.exception()})"
+
+    @property
+    def pruner_digest(self) -> str:
+        return self.pruner.digest
+
+    async def loaded(self, load: Callable[[], Pruner]) -> Pruner:
+        """Another pruner, ready to take over; until ``use`` the one that prunes goes on."""
+        try:
+            return await asyncio.wrap_future(self.loader.submit(load))
+        except PrunerUnusable as error:
+            raise ModelUnavailable(str(error)) from error
+
+    def use(self, pruner: Pruner) -> None:
+        """Let this pruner prune from now on."""
+        self.loading = Future()
+        self.loading.set_result(pruner)
 
     async def pruner_ready(self) -> str:
         """Wait until the cross-encoder is there or has failed; who prunes from now on."""
@@ -563,16 +579,23 @@ class HybridKnowledge:
         self, query: str, passages: Sequence[Passage], *, keep: int = 4
     ) -> list[Passage]:
         """The chunks worth reading with their kept sentences; empty when nothing is above the floor."""
+        kept = await self.kept_by(self.pruner, query, passages, keep=keep)
+        self.kept.update({passage.source for passage in kept})
+        return kept
+
+    async def kept_by(
+        self, pruner: Pruner, query: str, passages: Sequence[Passage], *, keep: int = 4
+    ) -> list[Passage]:
+        """What this pruner would keep; nothing is counted."""
         if not passages or not query.strip():
             return []
-        pruner = self.pruner
         vectors = await self.vectors_of([passage.id for passage in passages])
         # Vectors of another embedding model mean nothing to the pruner's own.
         own = vectors if self.live and self.live.generation.model == EMBEDDED_MODEL else {}
         judged = await pruner.score(query, passages, own)
         if judged.answerable < pruner.floor:
             return []
-        kept = select(
+        return select(
             judged.scored,
             vectors,
             self.places,
@@ -581,8 +604,6 @@ class HybridKnowledge:
             sentence_floor=pruner.sentence_floor,
             budget=self.budget,
         )
-        self.kept.update({passage.source for passage in kept})
-        return kept
 
     def remember(self, chunk: str, vector: list[float]) -> None:
         self.known_vectors[chunk] = vector

@@ -59,6 +59,7 @@ class Pruner(Protocol):
     """Judges passages against a question."""
 
     name: str
+    digest: str  #: Of the adapter, where it has one.
     floor: float  #: Below this ``answerable`` nothing is kept; calibrated.
     noise: float  #: A passage below this helps with nothing; calibrated.
     sentence_floor: float
@@ -107,6 +108,7 @@ class CosinePruner:
 
     encoder: Encoder
     name: str = "fused order and cosine"
+    digest: str = ""
     floor: float = 0.42
     noise: float = 0.42
     sentence_floor: float = 0.4
@@ -275,6 +277,7 @@ class LoraPruner:
         self.heads = heads
         self.entry = entry
         self.name = f"cross-encoder-lora {entry.sha256[:12]}"
+        self.digest = entry.sha256[:12]
         self.floor = entry.threshold
         self.noise = entry.noise
         self.sentence_floor = entry.sentence_threshold
@@ -475,6 +478,7 @@ class CrossEncoderPruner:
             raise PrunerUnusable(f"the cross-encoder {name} cannot be loaded: {error}") from error
         self.activation = torch.nn.Sigmoid()
         self.name = f"cross-encoder {name}"
+        self.digest = ""
         self.floor = floor
         self.noise = noise
         self.sentence_floor = sentence_floor

@@ -71,7 +71,7 @@ class OnnxEncoder:
 
     def with_heads(self, manifest: Manifest) -> OnnxEncoder:
         """Another manifest's heads on the same encoder: vectors are computed once for both."""
-        return OnnxEncoder(manifest, name=self.name, vectors=self)
+        return OnnxEncoder(manifest, name=self.name, vectors=self._vectors or self)
 
     async def warm(self) -> None:
         """Load the model and run it once, and read the heads that hold words."""
@@ -130,6 +130,7 @@ class OnnxEncoder:
                 probabilities=chances,
                 model=f"{self.name}/{head}",
                 version=version,
+                adapter=version,
                 tier="encoder",
                 ms=(time.perf_counter() - started) * 1000,
             )
@@ -170,7 +171,9 @@ class OnnxEncoder:
             return
         if head not in self._classifiers:
             path = self._manifest.path(entry)
-            self.adopt(head, await asyncio.to_thread(read_classifier, path, entry), entry.version)
+            classifier = await asyncio.to_thread(read_classifier, path, entry)
+            # A deployment's own may have been adopted meanwhile.
+            self._classifiers.setdefault(head, (classifier, entry.version))
 
     def has_head(self, head: str) -> bool:
         return self._manifest is not None and head in self._manifest.heads

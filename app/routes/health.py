@@ -61,4 +61,5 @@ async def metrics(request: Request, desk: DeskDep) -> Response:
     numbers: Metrics = request.app.state.metrics
     numbers.drifted(await desk.drift_now(tenant=None))
     numbers.shadowed(desk.counts())
+    numbers.released(desk.release_state())
     return Response(numbers.text(), media_type=CONTENT_TYPE_LATEST)

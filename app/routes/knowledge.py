@@ -26,6 +26,8 @@ async def current_admin(operator: OperatorDep) -> Operator:
     """An operator who may change what all customers are told."""
     if operator.role != "admin":
         raise Problem(403, "This needs an admin's key: SIGNALBOX_OPERATORS name:admin=key.")
+    if operator.tenant is not None:
+        raise Problem(403, f"The knowledge base is everybody's; your key is for {operator.tenant}.")
     return operator
 
 

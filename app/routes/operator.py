@@ -52,11 +52,11 @@ Moment = Annotated[datetime | None, AfterValidator(_utc)]
 
 @router.get("/approvals")
 async def approvals(
-    _: OperatorDep, desk: DeskDep, status: Status = "pending", limit: Limit = 50
+    operator: OperatorDep, desk: DeskDep, status: Status = "pending", limit: Limit = 50
 ) -> Approvals:
     """Actions that wait for a person, with their exact arguments; or earlier ones, by status."""
     wanted = None if status == "all" else status
-    found = await desk.approvals(wanted, limit=limit)
+    found = await desk.approvals(wanted, limit=limit, tenant=operator.tenant)
     return Approvals(approvals=[shown_approval(each) for each in found])
 
 
@@ -74,13 +74,13 @@ async def decide(
         arguments=body.arguments,
         operation=body.operation,
     )
-    return shown_approval(await desk.decide(approval, answer))
+    return shown_approval(await desk.decide(approval, answer, tenant=operator.tenant))
 
 
 @router.get("/unsettled")
-async def unsettled(_: OperatorDep, desk: DeskDep) -> UnsettledEffects:
+async def unsettled(operator: OperatorDep, desk: DeskDep) -> UnsettledEffects:
     """Payments nobody can vouch for: asked of the payment service, and not known to have happened."""
-    return UnsettledEffects(unsettled=await desk.unsettled())
+    return UnsettledEffects(unsettled=await desk.unsettled(tenant=operator.tenant))
 
 
 @router.post("/unsettled/{action}")
@@ -88,7 +88,9 @@ async def vouch(
     action: ThreadId, body: VouchRequest, operator: OperatorDep, desk: DeskDep
 ) -> Outcome:
     """It happened, or it did not: the first word counts (409 afterwards), and the customer is told."""
-    return await desk.vouch(action, operator.name, happened=body.happened, note=body.note)
+    return await desk.vouch(
+        action, operator.name, happened=body.happened, note=body.note, tenant=operator.tenant
+    )
 
 
 @router.get("/decisions")
@@ -174,9 +176,9 @@ async def label(
 
 
 @router.get("/handoffs")
-async def hand_offs(_: OperatorDep, desk: DeskDep) -> Rows:
+async def hand_offs(operator: OperatorDep, desk: DeskDep) -> Rows:
     """Threads a person has to take over."""
-    return Rows(items=[dict(row) for row in await desk.hand_offs()])
+    return Rows(items=[dict(row) for row in await desk.hand_offs(tenant=operator.tenant)])
 
 
 @router.post("/threads/{thread}/release", status_code=204)
@@ -184,4 +186,5 @@ async def release(
     thread: ThreadId, operator: OperatorDep, desk: DeskDep, body: ReleaseRequest | None = None
 ) -> None:
     """Give a handed-off thread back to the bot, with a last word from the person."""
-    await desk.release(thread, operator.name, body.message if body else None)
+    message = body.message if body else None
+    await desk.release(thread, operator.name, message, tenant=operator.tenant)

@@ -33,7 +33,7 @@ async def thread_history(thread: ThreadId, customer: CustomerDep, desk: DeskDep)
     summary = next((each for each in await desk.threads(customer) if each.id == thread), None)
     pending = [
         pending_approval(approval)
-        for approval in await desk.approvals("pending", limit=200)
+        for approval in await desk.approvals("pending", limit=200, tenant=customer.tenant)
         if approval.action.thread == thread and approval.action.customer.id == customer.id
     ]
     return Thread(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import builtins
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, Row, func, select
 
 from app.stores.database import reading
+from app.stores.decisions import decision_of
 from app.stores.tables import decisions, reviews
-from tools.domain import Record
+from tools.domain import Aftermath, Decision, Record
 
 
 class Said(Record):
@@ -32,6 +34,30 @@ class Pair(Record):
     label: str | None = None  #: What somebody said it means.
 
 
+class Both(Record):
+    """One decision of a role, made by both on the same input."""
+
+    role: str
+    live: Decision
+    candidate: Decision
+    outcome: Aftermath | None = None  #: What came of the live one's turn.
+
+    @property
+    def same(self) -> bool:
+        """Did both choose the same? Chunks have no order."""
+        live, candidate = self.live.chosen, self.candidate.chosen
+        if self.role == "pruner":
+            return set(live.split(", ")) == set(candidate.split(", "))
+        return live == candidate
+
+    @property
+    def well(self) -> bool | None:
+        """Did the turn end well? None: not known, or a person took over, which may have been right."""
+        if self.outcome in (None, Aftermath.ESCALATED):
+            return None
+        return self.outcome is Aftermath.RESOLVED
+
+
 class SqlComparisons:
     """Pairs of live and candidate decisions."""
 
@@ -47,6 +73,12 @@ class SqlComparisons:
     ) -> builtins.list[Pair]:
         """Every message that this candidate read, oldest first."""
         return await asyncio.to_thread(self._pairs, digest, since, tenant)
+
+    async def roles(
+        self, digest: str, *, since: datetime | None = None, tenant: str | None = None
+    ) -> builtins.list[Both]:
+        """Every decision that this candidate made again, but for the router's, oldest first."""
+        return await asyncio.to_thread(self._roles, digest, since, tenant)
 
     def _candidates(self) -> builtins.list[tuple[str, int, datetime]]:
         asked = (
@@ -81,12 +113,15 @@ class SqlComparisons:
             if tenant is not None:
                 asked = asked.where(decisions.c.tenant == tenant)
             sides: dict[str, dict[bool, Said]] = {}
-            spent: dict[tuple[str, bool], float] = {}
+            # By input, too: a plan's router also reads the parts of a message.
+            spent: dict[tuple[str, str, bool], float] = {}
+            read: dict[str, str] = {}
             for row in conn.execute(asked):
-                key = (row.turn, row.shadow is not None)
+                key = (row.turn, row.input, row.shadow is not None)
                 spent[key] = spent.get(key, 0.0) + row.ms
                 if row.lane is not None:
-                    sides.setdefault(row.turn, {})[key[1]] = Said(
+                    read[row.turn] = row.input
+                    sides.setdefault(row.turn, {})[key[2]] = Said(
                         intent=row.chosen,
                         lane=row.lane,
                         abstained=row.abstained,
@@ -104,10 +139,44 @@ class SqlComparisons:
         return [
             Pair(
                 turn=turn,
-                live=both[False].model_copy(update={"ms": spent[turn, False]}),
-                candidate=both[True].model_copy(update={"ms": spent[turn, True]}),
+                live=both[False].model_copy(update={"ms": spent[turn, read[turn], False]}),
+                candidate=both[True].model_copy(update={"ms": spent[turn, read[turn], True]}),
                 label=labels.get(turn),
             )
             for turn, both in sides.items()
             if len(both) == 2
+        ]
+
+    def _roles(
+        self, digest: str, since: datetime | None, tenant: str | None
+    ) -> builtins.list[Both]:
+        asked = (
+            select(decisions)
+            .where(
+                decisions.c.role != "router",
+                decisions.c.turn.in_(select(decisions.c.turn).where(decisions.c.shadow == digest)),
+                decisions.c.shadow.is_(None) | (decisions.c.shadow == digest),
+            )
+            .order_by(decisions.c.id)
+        )
+        if since is not None:
+            asked = asked.where(decisions.c.at >= since)
+        if tenant is not None:
+            asked = asked.where(decisions.c.tenant == tenant)
+        live: dict[tuple[str, str, str], Row[Any]] = {}
+        theirs: dict[tuple[str, str, str], Row[Any]] = {}
+        with reading(self._engine) as conn:
+            for row in conn.execute(asked):
+                side = live if row.shadow is None else theirs
+                # What follows under the same input is a rule that stands in for it.
+                side.setdefault((row.turn, row.role, row.input), row)
+        return [
+            Both(
+                role=key[1],
+                live=decision_of(live[key]),
+                candidate=decision_of(row),
+                outcome=live[key].outcome,
+            )
+            for key, row in theirs.items()
+            if key in live
         ]

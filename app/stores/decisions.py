@@ -77,7 +77,7 @@ class SqlDecisionLog:
         sketch: Sketcher | None = None,
     ) -> None:
         self.engine = engine
-        self._mask = mask
+        self.mask = mask
         self._retention = timedelta(days=retention_days)
         self._clock = clock or Clock()
         self._sketch = sketch
@@ -97,7 +97,7 @@ class SqlDecisionLog:
         ``shadow`` is the digest of a candidate whose decisions take none."""
         if not decisions:
             return
-        masked = self._mask(input)
+        masked = self.mask(input)
         sketch = None
         if shadow is None and any(decision.lane is not None for decision in decisions):
             sketch = await self._sketched(masked)
@@ -161,14 +161,14 @@ class SqlDecisionLog:
                 "at": at,
                 "role": decision.role,
                 # An extractor's choice is made of the customer's own words.
-                "chosen": self._mask(decision.chosen),
+                "chosen": self.mask(decision.chosen),
                 "probability": decision.probability,
                 "alternatives": [
-                    {"option": self._mask(each.option), "probability": each.probability}
+                    {"option": self.mask(each.option), "probability": each.probability}
                     for each in decision.alternatives
                 ],
                 "abstained": decision.abstained,
-                "reason": self._mask(decision.reason),
+                "reason": self.mask(decision.reason),
                 "tier": decision.tier,
                 "model": decision.model,
                 "adapter": decision.adapter,
@@ -212,7 +212,7 @@ class SqlDecisionLog:
     def _close(self, which: Sequence[ColumnElement[bool]], outcome: Aftermath, detail: str) -> int:
         said = {
             "outcome": outcome.value,
-            "outcome_detail": self._mask(detail),
+            "outcome_detail": self.mask(detail),
             "outcome_at": self._clock.now(),
         }
         with writing(self.engine) as conn:

@@ -182,9 +182,9 @@ class SqlLedger:
         """Look up again what nobody could vouch for; what is settled by now."""
         return await asyncio.to_thread(self._settle_due, operations, limit)
 
-    async def unsettled(self, limit: int = 50) -> list[Unsettled]:
-        """Effects that a person may have to vouch for, oldest first."""
-        return await asyncio.to_thread(self._unsettled, limit)
+    async def unsettled(self, limit: int = 50, *, tenant: str | None = None) -> list[Unsettled]:
+        """Effects that a person may have to vouch for, oldest first; everybody's, or one tenant's."""
+        return await asyncio.to_thread(self._unsettled, limit, tenant)
 
     async def vouch(
         self,
@@ -194,12 +194,13 @@ class SqlLedger:
         happened: bool,
         operator: str,
         note: str | None = None,
+        tenant: str | None = None,
     ) -> tuple[Action, Outcome]:
-        """A person's word on an effect that no lookup could settle.
+        """A person's word on an effect that no lookup could settle; of this ``tenant``'s, where one is given.
 
         Raises KeyError for an unknown id, and Settled when there is nothing to decide any more."""
         return await asyncio.to_thread(
-            self._vouch, action_id, operations, happened, operator, note or ""
+            self._vouch, action_id, operations, happened, operator, note or "", tenant
         )
 
     async def prune(self) -> int:
@@ -621,13 +622,15 @@ class SqlLedger:
                 settled.append((action, outcome))
         return settled
 
-    def _unsettled(self, limit: int) -> list[Unsettled]:
+    def _unsettled(self, limit: int, tenant: str | None) -> list[Unsettled]:
         open_ = (
             select(ledger)
             .where(_ASKED, ledger.c.lease_until <= self._clock.now())
             .order_by(ledger.c.called_at)
             .limit(limit)
         )
+        if tenant is not None:
+            open_ = open_.where(ledger.c.tenant == tenant)
         with reading(self._engine) as conn:
             return [
                 Unsettled(
@@ -647,10 +650,13 @@ class SqlLedger:
         happened: bool,
         operator: str,
         note: str,
+        tenant: str | None,
     ) -> tuple[Action, Outcome]:
         asked_for = select(ledger).where(
             ledger.c.action_id == action_id, ledger.c.called_at.is_not(None)
         )
+        if tenant is not None:
+            asked_for = asked_for.where(ledger.c.tenant == tenant)
         with reading(self._engine) as conn:
             row = conn.execute(asked_for).one_or_none()
         if row is None:

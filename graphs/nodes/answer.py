@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -11,13 +12,14 @@ from langgraph.runtime import Runtime
 import prompts
 from graphs import replies
 from graphs.context import Context
-from graphs.nodes.converse import may_ask_large, transcript
-from graphs.nodes.turn import log, offer_hand_off
+from graphs.deciding import by_rule, decided, log, ms_since
+from graphs.nodes.converse import PRIVATE, may_ask_large, transcript
+from graphs.nodes.turn import offer_hand_off
 from graphs.sameness import personal, stands_alone
 from graphs.state import Draft, SupportState
-from tools.domain import Decision
+from tools.domain import Alternative, Decision
 from tools.injection import instructs
-from tools.ports import Passage, PortError
+from tools.ports import Knowledge, Passage, PortError
 
 
 async def recall(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
@@ -25,6 +27,7 @@ async def recall(state: SupportState, runtime: Runtime[Context]) -> dict[str, An
     context, turn = runtime.context, state["turn"]
     if context.answers is None or not shareable(state):
         return {"draft": None}
+    started = time.perf_counter()
     known = await context.answers.find(turn.text, scope(context))
     if known is None:
         return {"draft": None}
@@ -38,6 +41,7 @@ async def recall(state: SupportState, runtime: Runtime[Context]) -> dict[str, An
             reason=f"answered before: {known.question}",
             tier="encoder" if known.how == "semantic" else "rule",
             model="answer cache",
+            ms=ms_since(started),
         ),
     )
     runtime.stream_writer({"event": "token", "data": {"text": known.text}})
@@ -62,13 +66,48 @@ async def prune(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any
     """Keep the few chunks worth reading; none above the floor means that we do not know."""
     context, passages = runtime.context, state.get("passages", ())
     try:
-        kept = await context.knowledge.prune(
-            state["turn"].text, passages, keep=context.limits.kept_chunks
+        kept = await kept_of(
+            state, runtime, state["turn"].text, passages, context.limits.kept_chunks
         )
-    except PortError as error:
+    except PrunerFailed as error:
         return {"passages": (), "degraded": (*state.get("degraded", ()), f"pruner: {error}")}
-    await log(runtime, state, pruned(passages, kept, context.knowledge.pruned_by))
     return {"passages": tuple(kept)}
+
+
+class PrunerFailed(PortError):
+    """The pruner did not answer, and that is in the log."""
+
+
+async def kept_of(
+    state: SupportState,
+    runtime: Runtime[Context],
+    question: str,
+    passages: Sequence[Passage],
+    keep: int,
+) -> Sequence[Passage]:
+    """The chunks worth reading, logged before anybody reads them. Raises PrunerFailed."""
+    return await decided(
+        runtime, "pruner", lambda who: _kept_of(state, who, question, passages, keep)
+    )
+
+
+async def _kept_of(
+    state: SupportState,
+    runtime: Runtime[Context],
+    question: str,
+    passages: Sequence[Passage],
+    keep: int,
+) -> Sequence[Passage]:
+    knowledge, started = runtime.context.knowledge, time.perf_counter()
+    try:
+        kept = await knowledge.prune(question, passages, keep=keep)
+    except PortError as error:
+        nothing = by_rule("pruner", "nothing", str(error), abstained=True, ms=ms_since(started))
+        await log(runtime, state, nothing, input=question)
+        raise PrunerFailed(str(error)) from error
+    said = pruned(passages, kept, knowledge).model_copy(update={"ms": ms_since(started)})
+    await log(runtime, state, said, input=question)
+    return kept
 
 
 async def synthesize(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
@@ -76,8 +115,10 @@ async def synthesize(state: SupportState, runtime: Runtime[Context]) -> dict[str
     context, passages = runtime.context, state.get("passages", ())
     previous = state.get("draft")
     if not may_ask_large(state, context):
+        await log(runtime, state, by_rule("synthesizer", "quotes", PRIVATE, abstained=True))
         return {"draft": None}
-    messages = prompts.load("synthesizer").messages(
+    asking, started = prompts.load("synthesizer"), time.perf_counter()
+    messages = asking.messages(
         shop=replies.SHOP,
         unknown_reply=replies.unknown(),
         passages=shown(passages),
@@ -88,22 +129,45 @@ async def synthesize(state: SupportState, runtime: Runtime[Context]) -> dict[str
     pieces: list[str] = []
     if previous is not None:
         runtime.stream_writer({"event": "token", "data": {"text": "", "reset": True}})
-    try:
-        async for token in context.large.write(
-            "synthesizer",
-            messages.system,
-            messages.user,
-            quotes=quotable,
-            bare="\n".join([*quotable, "", f"Question: {state['turn'].text}", "Answer:"]),
-        ):
-            pieces.append(token)
-            runtime.stream_writer({"event": "token", "data": {"text": token}})
-    except PortError as error:
-        return {
-            "draft": None,
-            "llm_calls": state.get("llm_calls", 0) + 1,
-            "degraded": (*state.get("degraded", ()), f"synthesizer: {error}"),
-        }
+    writing = context.large.write(
+        "synthesizer",
+        messages.system,
+        messages.user,
+        quotes=quotable,
+        bare="\n".join([*quotable, "", f"Question: {state['turn'].text}", "Answer:"]),
+    )
+    while True:
+        try:
+            token = await anext(writing, None)
+        except PortError as error:
+            said = by_rule(
+                "synthesizer", "quotes", str(error), abstained=True, ms=ms_since(started)
+            )
+            await log(runtime, state, said)
+            return {
+                "draft": None,
+                "llm_calls": state.get("llm_calls", 0) + 1,
+                "degraded": (*state.get("degraded", ()), f"synthesizer: {error}"),
+            }
+        if token is None:
+            break
+        if not pieces:
+            # Its first word is an effect already: the customer reads it as it comes.
+            await log(
+                runtime,
+                state,
+                Decision(
+                    role="synthesizer",
+                    chosen=f"answer from {', '.join(p.id for p in passages)}",
+                    probability=1.0,
+                    tier="large",
+                    model=context.writer,
+                    prompt=asking.version,
+                    ms=ms_since(started),
+                ),
+            )
+        pieces.append(token)
+        runtime.stream_writer({"event": "token", "data": {"text": token}})
     return {
         "draft": Draft(
             text="".join(pieces).strip(),
@@ -172,7 +236,7 @@ def scope(context: Context) -> tuple[str, ...]:
     )
 
 
-def pruned(found: Sequence[Passage], kept: Sequence[Passage], by: str) -> Decision:
+def pruned(found: Sequence[Passage], kept: Sequence[Passage], by: Knowledge) -> Decision:
     """What the pruner chose, for the log: who pruned, and which chunks give instructions to agents."""
     flagged = [p.id for p in found if instructs(p.text)]
     reason = f"{len(kept)} of {len(found)} chunks"
@@ -182,10 +246,12 @@ def pruned(found: Sequence[Passage], kept: Sequence[Passage], by: str) -> Decisi
         role="pruner",
         chosen=", ".join(p.id for p in kept) or "nothing",
         probability=max((p.score for p in kept), default=0.0),
+        alternatives=tuple(Alternative(option=p.id, probability=p.score) for p in kept[:5]),
         abstained=not kept,
         reason=reason,
         tier="encoder",
-        model=by,
+        model=by.pruned_by,
+        adapter=by.pruner_digest,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from langchain_core.messages import AIMessage, HumanMessage
@@ -11,12 +12,16 @@ from pydantic import JsonValue
 import prompts
 from graphs import replies
 from graphs.context import Context
+from graphs.deciding import by_rule, log, ms_since
 from graphs.nodes.turn import offer_hand_off, top
 from graphs.state import Draft, Extraction, Next, SupportState
+from tools.domain import Decision
 from tools.ports import PortError
 
 #: How many earlier messages a prompt may show.
 _SHOWN = 6
+#: Why the large model is not asked.
+PRIVATE = "personal data is not given to somebody else's model"
 
 
 async def converse(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
@@ -45,8 +50,11 @@ async def escalate(state: SupportState, runtime: Runtime[Context]) -> dict[str, 
     draft: Draft | None = None
     calls = state.get("llm_calls", 0)
     degraded = state.get("degraded", ())
-    if may_ask_large(state, context):
-        messages = prompts.load("escalation").messages(
+    if not may_ask_large(state, context):
+        await log(runtime, state, by_rule("escalation", "template", PRIVATE, abstained=True))
+    else:
+        asking, started = prompts.load("escalation"), time.perf_counter()
+        messages = asking.messages(
             shop=replies.SHOP,
             availability=replies.availability(),
             facts=f"Customer since {context.customer.since:%B %Y}.",
@@ -70,7 +78,22 @@ async def escalate(state: SupportState, runtime: Runtime[Context]) -> dict[str, 
             )
         except PortError as error:
             degraded = (*degraded, f"escalation: {error}")
+            said = by_rule(
+                "escalation", "template", str(error), abstained=True, ms=ms_since(started)
+            )
+            await log(runtime, state, said)
         else:
+            said = Decision(
+                role="escalation",
+                chosen="a reply",
+                probability=1.0,
+                reason=reason,
+                tier="large",
+                model=context.writer,
+                prompt=asking.version,
+                ms=ms_since(started),
+            )
+            await log(runtime, state, said)
             draft = Draft(
                 text=f"{replies.whole_sentences(written)}\n\n{offer.question}",
                 source="large",

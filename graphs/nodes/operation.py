@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from langgraph.runtime import Runtime
@@ -9,8 +11,9 @@ from pydantic import JsonValue, ValidationError
 
 from graphs import extraction, replies
 from graphs.context import Context
+from graphs.deciding import by_rule, decided, log, ms_since
 from graphs.keys import action_id, action_key, fingerprint
-from graphs.nodes.turn import hand_off_summary, log, offer_hand_off, top
+from graphs.nodes.turn import hand_off_summary, offer_hand_off, top
 from graphs.reading.dates import When
 from graphs.state import Draft, Extraction, Next, Pending, SupportState
 from tools.domain import Action, Decision, Operation, OperationFailed, Outcome, Preview
@@ -35,7 +38,7 @@ async def extract(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
     before = {name: value for name, value in kept.items() if name in own}
 
     if continues and pending is not None and pending.stage == "choice":
-        chosen = extraction.picked(pending, turn.text)
+        chosen = await pick(state, runtime, pending)
         if chosen is not None:
             return {
                 "extraction": Extraction(
@@ -70,14 +73,28 @@ async def extract_by_rules(state: SupportState, runtime: Runtime[Context]) -> di
     operation = runtime.context.operations[extracted.operation]
     answers = route.move == "continue" and pending is not None and pending.stage == "field"
     asked = pending.field if answers and pending is not None else None
-    when = When(runtime.context.clock.now())
-    found, refused = arguments_by_rules(operation, state["turn"].text, when, asked=asked)
+    when, text, started = When(runtime.context.clock.now()), state["turn"].text, time.perf_counter()
+    found, refused = arguments_by_rules(operation, text, when, asked=asked)
+    said = by_rule("extractor", _written(found), _why_not(refused), ms=ms_since(started))
+    await log(runtime, state, said, input=_extractor_input(operation, text, asked))
     return {
         "extraction": extracted.model_copy(
             update={"arguments": {**extracted.arguments, **found}, "refused": refused}
         ),
         "degraded": (*state.get("degraded", ()), "extractor"),
     }
+
+
+async def pick(
+    state: SupportState, runtime: Runtime[Context], asked: Pending
+) -> dict[str, JsonValue] | None:
+    """Which of the offered records the customer means; None where the message names none of them."""
+    started, text = time.perf_counter(), state["turn"].text
+    chosen = extraction.picked(asked, text)
+    if chosen is not None:
+        said = by_rule("extractor", _written(chosen), "picked from the list", ms=ms_since(started))
+        await log(runtime, state, said, input=f"{asked.question}\n{text}")
+    return chosen
 
 
 def arguments_by_rules(
@@ -102,7 +119,19 @@ async def read_arguments(
     asked: str | None = None,
 ) -> tuple[dict[str, JsonValue], dict[str, str], bool]:
     """Values for the operation's arguments found in ``text``: (taken, refused with why, degraded)."""
-    context = runtime.context
+    return await decided(
+        runtime, "extractor", lambda who: _read_arguments(state, who, operation, text, asked)
+    )
+
+
+async def _read_arguments(
+    state: SupportState,
+    runtime: Runtime[Context],
+    operation: Operation,
+    text: str,
+    asked: str | None,
+) -> tuple[dict[str, JsonValue], dict[str, str], bool]:
+    context, started = runtime.context, time.perf_counter()
     wanted = extraction.fields(operation)
     if asked is not None:
         # The reply to one question: a house number in it is no order number.
@@ -119,38 +148,54 @@ async def read_arguments(
     taken, refused = extraction.valid(operation, read.taken, read.refused)
     if asked and asked not in taken:
         taken |= _the_answer_itself(operation, wanted, asked, text)
-    if (logged := _extractor_decision(read, refused)) is not None:
-        await log(runtime, state, logged)
+    said = _extractor_decision(read, taken, refused).model_copy(update={"ms": ms_since(started)})
+    await log(runtime, state, said, input=_extractor_input(operation, text, asked))
     return taken, refused, bool(read.error)
 
 
-def _extractor_decision(read: extraction.Read, refused: dict[str, str]) -> Decision | None:
-    """What the small model proposed, or that it did not answer; None where it was not asked."""
-    reason = "; ".join(f"{name} {why}" for name, why in refused.items())
+def _extractor_input(operation: Operation, text: str, asked: str | None) -> str:
+    """What the values are read from, and for what."""
+    question = f"\nasked for: {asked}" if asked else ""
+    return f"operation: {operation.name}{question}\nmessage: {text}"
+
+
+def _extractor_decision(
+    read: extraction.Read, taken: Mapping[str, JsonValue], refused: Mapping[str, str]
+) -> Decision:
+    """The values that are taken, by the dearest tier that was asked for them; or that it did not answer."""
+    reason, chosen, filled = _why_not(refused), _written(taken), read.filled
     if read.error:
+        return by_rule("extractor", chosen, reason or read.error, abstained=True)
+    if filled is None and not read.nearest:
+        return by_rule("extractor", chosen, reason)
+    if filled is None:
         return Decision(
             role="extractor",
-            chosen="",
-            probability=0.0,
-            abstained=True,
-            reason=reason or read.error,
-            tier="rule",
-            model="rules",
+            chosen=chosen,
+            probability=min(read.nearest.values()),
+            reason=reason,
+            tier="encoder",
+            model="nearest option",
         )
-    filled = read.filled
-    if filled is None:
-        return None
     return Decision(
         role="extractor",
-        chosen=", ".join(sorted(n for n, v in filled.values.items() if v is not None)) or "nothing",
+        chosen=chosen,
         probability=filled.probability,
         reason=reason,
         tier="small",
         model=filled.model,
         adapter=filled.adapter,
         prompt="" if filled.adapter else filled.version,
-        ms=filled.ms,
     )
+
+
+def _written(values: Mapping[str, JsonValue]) -> str:
+    """Arguments as the log and a comparison read them; masked when they are stored."""
+    return "; ".join(f"{name}={value}" for name, value in sorted(values.items())) or "nothing"
+
+
+def _why_not(refused: Mapping[str, str]) -> str:
+    return "; ".join(f"{name} {why}" for name, why in refused.items())
 
 
 def _the_answer_itself(
@@ -421,22 +466,19 @@ async def check_result(state: SupportState, runtime: Runtime[Context]) -> dict[s
     problem = implausible(runtime.context.operations[outcome.operation], outcome)
     if problem is None:
         return {}
-    await log(
-        runtime,
-        state,
-        Decision(
-            role="result_validator",
-            chosen="reject",
-            probability=1.0,
-            reason=problem,
-            tier="rule",
-            model="rules",
-        ),
-    )
+    await log_implausible(runtime, state, outcome, problem)
     failed = outcome.model_copy(
         update={"status": "failed", "result": {}, "reason": replies.backend_down()}
     )
     return {"outcome": failed}
+
+
+async def log_implausible(
+    runtime: Runtime[Context], state: SupportState, outcome: Outcome, problem: str
+) -> None:
+    """A result that is not believed; one that is needs no decision."""
+    said = by_rule("result_validator", "reject", problem)
+    await log(runtime, state, said, input=f"{outcome.operation} {outcome.result}")
 
 
 def implausible(operation: Operation, outcome: Outcome) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,15 +13,18 @@ from langgraph.runtime import Runtime
 
 from graphs import replies, routing
 from graphs.context import Context
+from graphs.deciding import by_rule, decided, decision, log, ms_since
 from graphs.extraction import fits, picked
 from graphs.screening import screen_text
 from graphs.state import Draft, Pending, Route, SupportState
 from graphs.validation import validate_draft
-from tools.domain import Alternative, Decision, Lane, Tier
+from tools.domain import Decision, Lane
 from tools.ports import Choice, ModelOutputInvalid, PortError
 from tools.privacy import find_pii
 
 _CITATION = re.compile(r"\[(\d+)\]")
+#: What a tier that did not answer goes by; its guess is none.
+NOBODY = "none"
 #: Stands in a pending question for the message that was not understood.
 CLARIFY = "clarify"
 #: What each turn starts with; everything else in the state outlives it.
@@ -40,10 +44,14 @@ _FRESH: dict[str, Any] = {
 
 
 async def screen(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
-    turn, limits = state["turn"], runtime.context.limits
+    """May the message go on? What is stopped is logged first; what passes is decided about by the router."""
+    turn, limits, started = state["turn"], runtime.context.limits, time.perf_counter()
     screening = screen_text(
         turn, handed_off=state.get("handed_off", False), max_chars=limits.message_chars
     )
+    if screening.verdict not in ("ok", "outcome"):
+        stopped = by_rule("screening", screening.verdict, screening.reason, ms=ms_since(started))
+        await log(runtime, state, stopped, input=turn.text[: limits.message_chars])
     screening = screening.model_copy(
         update={"sensitive": tuple(sorted({s.kind for s in find_pii(turn.text)}))}
     )
@@ -69,6 +77,10 @@ async def stay_silent(state: SupportState, runtime: Runtime[Context]) -> dict[st
 
 async def route(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
     """Intent, lane and move, by the cheapest tier that is sure; the model's part of it is logged first."""
+    return await decided(runtime, "router", lambda who: _routed(state, who))
+
+
+async def _routed(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
     context, turn = runtime.context, state["turn"]
     pending, stack = top(state), state.get("pending", ())
     # What was not understood itself lends no meaning to what follows.
@@ -139,19 +151,33 @@ class Reading:
 
     def decisions(self, lane: Lane) -> list[Decision]:
         """For the log; the one that settled the turn says which lane it went to."""
-        return [
-            *(
-                decision(
-                    "router",
-                    c,
-                    abstained=c is not self.settled or self.abstained,
-                    lane=lane if c is self.settled else None,
-                )
-                for c in self.choices
-            ),
-            decision("frustration", self.frustration),
-            decision("complexity", self.complexity),
+        tiers = [
+            decision(
+                "router",
+                c,
+                abstained=c is not self.settled or self.abstained,
+                lane=lane if c is self.settled else None,
+            )
+            for c in self.choices
         ]
+        if why := self._failed("router"):
+            # The small model was asked and did not answer; the encoder's guess is all there is.
+            tiers.append(by_rule("router", "nothing", why, abstained=True))
+        return [
+            *(self._explained(each, "encoder") for each in tiers),
+            self._explained(decision("frustration", self.frustration), "frustration"),
+            self._explained(decision("complexity", self.complexity), "complexity"),
+        ]
+
+    def _explained(self, decision: Decision, part: str) -> Decision:
+        """What stands in for a tier that did not answer is no choice of a model's."""
+        if decision.model != NOBODY:
+            return decision
+        said = {"abstained": True, "tier": "rule", "model": "rules", "reason": self._failed(part)}
+        return decision.model_copy(update=said)
+
+    def _failed(self, part: str) -> str:
+        return "; ".join(why for why in self.degraded if why.startswith(f"{part}: "))
 
 
 #: So many of the customer's messages before this one may lend it their meaning.
@@ -219,7 +245,8 @@ async def read_message(
     settled, abstained = routing.settle(choices, context.thresholds, lane_of=lane_of)
     if abstained:
         try:
-            choices.append(await _second_opinion(context, text, choices[0]))
+            if context.second_opinion:
+                choices.append(await _second_opinion(context, text, choices[0]))
         except PortError as error:
             degraded.append(f"router: {error}")
         settled, abstained = routing.settle(choices, context.thresholds, last=True, lane_of=lane_of)
@@ -247,7 +274,7 @@ def _blank(options: Sequence[str]) -> Choice:
     return Choice(
         option=options[0],
         probabilities={option: 1 / len(options) for option in options},
-        model="none",
+        model=NOBODY,
         version="",
         tier="encoder",
         ms=0.0,
@@ -422,22 +449,20 @@ async def clarify(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
 
 
 async def validate(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
-    draft, context = state.get("draft"), runtime.context
+    """May the reply be sent? A template that passes was checked when it was written."""
+    draft, context, started = state.get("draft"), runtime.context, time.perf_counter()
     assert draft is not None
     validation = validate_draft(draft, context.customer, max_chars=context.limits.reply_chars)
-    if draft.source != "template":
-        await log(
-            runtime,
-            state,
-            Decision(
-                role="validator",
-                chosen="pass" if validation.ok else "fail",
-                probability=1.0 if validation.groundedness is None else validation.groundedness,
-                reason="; ".join(p.detail for p in validation.problems),
-                tier="rule",
-                model="rules",
-            ),
+    if draft.source != "template" or not validation.ok:
+        said = by_rule(
+            "validator",
+            "pass" if validation.ok else "fail",
+            "; ".join(p.detail for p in validation.problems),
+            ms=ms_since(started),
         )
+        if validation.groundedness is not None:
+            said = said.model_copy(update={"probability": validation.groundedness})
+        await log(runtime, state, said, input=draft.text)
     return {"validation": validation}
 
 
@@ -540,44 +565,6 @@ def hand_off_summary(state: SupportState, reason: str) -> str:
     parts = [reason, f"Open: {open_}." if open_ else "", f"Left: {left}." if left else ""]
     parts.append("Customer: " + " / ".join(said))
     return " ".join(p for p in parts if p)[:900]
-
-
-def decision(
-    role: str,
-    choice: Choice,
-    *,
-    abstained: bool = False,
-    reason: str = "",
-    lane: Lane | None = None,
-) -> Decision:
-    ranked = sorted(choice.probabilities.items(), key=lambda item: -item[1])[:5]
-    tier: Tier = choice.tier
-    return Decision(
-        role=role,
-        chosen=choice.option,
-        probability=choice.probabilities.get(choice.option, 0.0),
-        alternatives=tuple(Alternative(option=o, probability=p) for o, p in ranked),
-        abstained=abstained,
-        reason=reason,
-        tier=tier,
-        model=choice.model,
-        adapter=choice.adapter,
-        prompt="" if choice.adapter else choice.version,
-        ms=choice.ms,
-        lane=lane,
-    )
-
-
-async def log(runtime: Runtime[Context], state: SupportState, *decisions: Decision) -> None:
-    """Decisions are stored before they take effect."""
-    context, turn = runtime.context, state["turn"]
-    await context.decisions.record(
-        tenant=context.customer.tenant,
-        thread=context.thread,
-        turn=turn.id,
-        input=turn.text,
-        decisions=decisions,
-    )
 
 
 __all__ = [

@@ -25,6 +25,7 @@ from app.desk import (
     ThreadSummary,
 )
 from app.drift_watch import Drift
+from app.release_watch import ReleaseState
 from app.stores.decisions import LoggedDecision, Wanted
 from app.stores.reviews import Item, ReviewNotFound
 from graphs.state import Answer
@@ -267,13 +268,17 @@ class FakeDesk:
         self._own(customer, thread)
         return list(self._messages[thread])
 
-    async def approvals(self, status: str | None = "pending", limit: int = 50) -> list[Approval]:
+    async def approvals(
+        self, status: str | None = "pending", limit: int = 50, *, tenant: str | None = None
+    ) -> list[Approval]:
         every = [each for each in self._approvals.values() if status in {None, each.status}]
-        return every[:limit]
+        return [each for each in every if tenant in {None, each.action.tenant}][:limit]
 
-    async def decide(self, action_id: str, answer: Answer) -> Approval:
+    async def decide(
+        self, action_id: str, answer: Answer, *, tenant: str | None = None
+    ) -> Approval:
         approval = self._approvals.get(action_id)
-        if approval is None:
+        if approval is None or tenant not in {None, approval.action.tenant}:
             raise ApprovalNotFound
         if approval.status != "pending":
             raise ApprovalDecided(approval)
@@ -306,11 +311,17 @@ class FakeDesk:
         self._say(approval.action.thread, "agent", words[status])
         return decided
 
-    async def unsettled(self) -> list[Unsettled]:
+    async def unsettled(self, *, tenant: str | None = None) -> list[Unsettled]:
         return list(self.in_doubt.values())
 
     async def vouch(
-        self, action_id: str, operator: str, *, happened: bool, note: str | None = None
+        self,
+        action_id: str,
+        operator: str,
+        *,
+        happened: bool,
+        note: str | None = None,
+        tenant: str | None = None,
     ) -> Outcome:
         if action_id in self.vouched:
             raise EffectSettled(self.vouched[action_id])
@@ -410,10 +421,13 @@ class FakeDesk:
     async def drift_now(self, *, tenant: str | None) -> Drift:
         return self.drift
 
+    def release_state(self) -> ReleaseState:
+        return ReleaseState(problem="its head was changed")
+
     def counts(self) -> Mapping[str, int]:
         return {"offered": 3, "compared": 2, "dropped": 1, "failed": 0}
 
-    async def hand_offs(self) -> list[Mapping[str, Any]]:
+    async def hand_offs(self, *, tenant: str | None = None) -> list[Mapping[str, Any]]:
         return [
             {
                 "thread": each.id,
@@ -426,7 +440,14 @@ class FakeDesk:
             if each.handed_off
         ]
 
-    async def release(self, thread: str, operator: str, message: str | None = None) -> None:
+    async def release(
+        self,
+        thread: str,
+        operator: str,
+        message: str | None = None,
+        *,
+        tenant: str | None = None,
+    ) -> None:
         if thread not in self._threads:
             raise ThreadNotFound
         self.released.append((thread, operator, message))

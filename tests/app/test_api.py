@@ -513,6 +513,8 @@ async def test_metrics_count_turns_by_lane(client, ana):
     assert 'signalbox_turns_total{ending="final",lane="answer"} 1.0' in text
     assert 'signalbox_turns_total{ending="final",lane="operation"} 1.0' in text
     assert "signalbox_approvals_requested_total 1.0" in text
+    # Another release was promoted, and could not be taken up.
+    assert "signalbox_release_refused 1.0" in text
 
 
 async def test_pages_load_nothing_foreign(client):

@@ -345,6 +345,6 @@ async def test_the_desk_shows_drift_and_takes_labels(page, desk: FakeDesk) -> No
     labelled = [(each.label, each.skipped) for each in list(desk.sampled.values())[:3]]
     assert labelled == [("track_parcel", False), ("ask_hours", False), (None, True)]
 
-    async with page.expect_request(lambda r: "outcome=corrected" in r.url):
+    async with page.expect_response(lambda r: "outcome=corrected" in r.url):
         await page.get_by_label("Outcome").select_option("corrected")
     assert desk.asked[-1].outcome == "corrected"

@@ -20,7 +20,7 @@ from app.drift import sketch_of
 from app.stores.database import create_engine, migrate
 from app.stores.decisions import SqlDecisionLog
 from app.stores.reviews import SqlReviews
-from tools.domain import Alternative, Decision
+from tools.domain import Aftermath, Alternative, Decision
 
 INTENTS = ("order_status", "ask_hours", "greeting")
 
@@ -185,3 +185,43 @@ def test_drift_compares_with_a_reference_that_is_kept(run, data: Path) -> None:
     assert "greeting" in unlike.output
     run("drift", "reference", "--forget")
     assert not (data / "drift-reference.npz").exists()
+
+
+def test_the_report_compares_each_role_and_says_who_was_right(run, data: Path) -> None:
+    """Agreement, time, and by what came of the turns, with intervals; where nobody can know, both bounds."""
+    engine = create_engine(f"sqlite:///{data / 'signalbox.db'}")
+
+    def extracted(value: str, ms: float) -> Decision:
+        return Decision(
+            role="extractor",
+            chosen=f"reason={value}",
+            probability=0.9,
+            tier="small",
+            model="m",
+            ms=ms,
+        )
+
+    async def fill() -> None:
+        log = SqlDecisionLog(engine, str)
+        for number in range(40):
+            turn = f"t-{number}"
+            where = {"tenant": "t", "thread": "th", "turn": turn, "input": f"message {number}"}
+            await log.record(**where, decisions=[extracted("damaged", 40.0)])
+            theirs = extracted("late" if number % 4 == 0 else "damaged", 20.0)
+            await log.record(**where, decisions=[theirs], shadow="c0ffee" * 8)
+            ended = Aftermath.CORRECTED if number % 8 == 0 else Aftermath.RESOLVED
+            await log.outcome(turn, ended)
+
+    asyncio.run(fill())
+    engine.dispose()
+
+    told = run("shadow", "report").output
+
+    assert "extractor, 40 decisions on the same inputs" in told
+    assert "same choice: 75.0 % (59.8 to 85.8)" in told
+    assert "p50 / p95: 40.0 / 40.0 ms live, 20.0 / 20.0 ms candidate" in told
+    # Ten differ: five where the turn ended well, five where it did not and nobody knows what would have been.
+    worst = "at worst: 87.5 % (73.9 to 94.5) live, 75.0 % (59.8 to 85.8) candidate; -12.5 points"
+    best = "at best: 87.5 % (73.9 to 94.5) live, 87.5 % (73.9 to 94.5) candidate; +0.0 points"
+    assert worst in told
+    assert best in told

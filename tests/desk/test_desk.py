@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
+from langgraph.runtime import Runtime
 
 from app.desk import ApprovalDecided, ApprovalNotFound, KeyConflict, KeyInFlight, ThreadNotFound
 from app.shadow import WAITING, Candidate, Shadow, chosen
@@ -14,6 +15,7 @@ from app.stores.comparisons import SqlComparisons
 from app.stores.decisions import Wanted
 from app.support_desk import EditInvalid, SupportDesk, turn_id_of
 from graphs.context import Thresholds
+from graphs.nodes.turn import route
 from graphs.state import Answer, Turn
 from tests.desk.world import Killed
 from tests.graphs.world import INTENTS, a_choice
@@ -491,7 +493,9 @@ class Twin:
 
 
 def shadow_on(desk, world, *, broken=False, share=1.0):
-    candidate = Candidate("c0ffee", Twin(world.encoder, broken), world.small, Thresholds(), INTENTS)
+    candidate = Candidate(
+        "c0ffee", {"router"}, Twin(world.encoder, broken), world.small, Thresholds(), INTENTS
+    )
     desk.shadow = Shadow(candidate, desk.stores.decisions, share)
     return desk.shadow
 
@@ -524,12 +528,13 @@ async def test_a_candidate_that_breaks_is_counted_and_costs_no_turn(world, desk,
 async def test_a_candidate_waits_while_turns_are_played_and_never_piles_up(world, desk, thread):
     """It reads when nobody waits for an answer."""
     shadow = shadow_on(desk, world)
-    turn = Turn(id="t", text="hello", at=world.hands.clock.now())
-    context = desk.context_for(world.customers["ana"], thread)
+    context = shadow.listening(desk.context_for(world.customers["ana"], thread), "t")
+    state = {"turn": Turn(id="t", text="hello", at=world.hands.clock.now())}
+    await route(state, Runtime(context=context, stream_writer=lambda _: None))
     async with shadow.reading():
         async with shadow.aside():
             for _ in range(WAITING + 5):
-                shadow.offer(context, turn, {"turn": turn})
+                shadow.offer(context)
             await asyncio.sleep(0)
             assert shadow.counts["compared"] == 0
         await shadow.drain()

@@ -35,6 +35,7 @@ from tests.graphs.world import (
     ScriptedSmallModel,
 )
 from tools.domain import Customer
+from tools.ports import AnswerCache
 from tools.privacy import mask_pii
 from tools.stories import stories
 
@@ -52,6 +53,9 @@ class DeskWorld:
         self.encoder = ScriptedEncoder()
         self.small = ScriptedSmallModel()
         self.large = ScriptedLargeModel()
+        self.knowledge = MemoryKnowledge()
+        self.operations = dict(OPERATIONS)
+        self.answers: AnswerCache | None = None
         #: Checkpoint of the ledger -> raise there, once.
         self.kill_at: str | None = None
         self.customers = {a.customer.id: a.customer for a in stories(TODAY)}
@@ -106,23 +110,24 @@ class DeskWorld:
         )
         actions = ActionGraph(saver)
         backend = SqlBackend(engine, clock)
-        knowledge = MemoryKnowledge()
 
         def context_for(customer: Customer, thread: str) -> Context:
             return Context(
                 customer=customer,
-                operations=OPERATIONS,
+                operations=self.operations,
                 intents=INTENTS,
                 encoder=self.encoder,
                 small=self.small,
                 large=self.large,
-                knowledge=knowledge,
+                knowledge=self.knowledge,
                 backend=backend,
                 ledger=ledger,
                 approvals=approvals,
                 decisions=stores.decisions,
                 actions=actions,
                 thread=thread,
+                answers=self.answers,
+                writer="scripted-large",
                 clock=clock,
             )
 

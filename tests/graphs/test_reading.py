@@ -252,7 +252,7 @@ def test_a_flag_needs_its_name(text, gift):
 async def test_a_meaning_must_be_near_and_ahead_of_the_others():
     """An encoder that finds everything alike decides nothing."""
     (fault,) = schema(fault=FAULT)
-    assert await nearest_option(ScriptedEncoder(), fault, "something is wrong with it") is None
+    assert (await nearest_option(ScriptedEncoder(), fault, "something is wrong with it"))[1] is None
 
 
 def test_a_model_may_not_fill_an_option_that_was_not_said():

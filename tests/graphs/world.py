@@ -225,6 +225,7 @@ class MemoryKnowledge:
     broken: Exception | None = None
     version: str = "1"
     pruned_by: str = "shared words"
+    pruner_digest: str = "d16e57"
 
     async def retrieve(
         self, query: str, *, limit: int = 15, audience: str = "public", tenant: str | None = None

@@ -115,6 +115,10 @@ async def test_what_cannot_be_told_waits_for_a_person_and_is_then_told_once(site
         assert (paid(site, action), await told(desk, customer, thread)) == (0, [])
         [doubt] = await desk.unsettled()
         assert doubt.action.id == action.id
+        # It is not there for another tenant's operators.
+        assert await desk.unsettled(tenant="southfell") == []
+        with pytest.raises(EffectNotFound):
+            await desk.vouch(action.id, "sven", happened=True, tenant="southfell")
         assert (await desk.vouch(action.id, "olga", happened=False)).status == "failed"
         await asyncio.gather(desk.deliver_due(), desk.deliver_due())
         assert len(await told(desk, customer, thread)) == 1

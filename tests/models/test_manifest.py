@@ -3,10 +3,18 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from app.models.manifest import SHIPPED, ManifestError, base_model, load_manifest, sha256_of
+from app.models.manifest import (
+    SHIPPED,
+    Manifest,
+    ManifestError,
+    base_model,
+    load_manifest,
+    sha256_of,
+)
 from tests.models.conftest import adapter_entry, write_manifest
 
 
@@ -139,3 +147,47 @@ def test_every_shipped_artefact_says_where_it_comes_from() -> None:
         each["file"] for each in listed if (SHIPPED / each["file"]).stat().st_size > 6 * 2**20
     ] == []
     assert load_manifest(base=base_model(), strict=True).refused == {}
+
+
+def a_prompt(folder: Path, role: str = "evaluator") -> dict[str, Any]:
+    file = folder / f"{role}.md"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("Say how the plan goes on.")
+    return {"kind": "prompt", "role": role, "file": file.name, "sha256": sha256_of(file)}
+
+
+def test_the_last_of_adapter_and_prompt_is_used(tmp_path: Path, manifest: Manifest) -> None:
+    """A prompt over an adapter takes its place, and an adapter over a prompt does."""
+    prompted = write_manifest(tmp_path, [a_prompt(tmp_path)])
+    over = load_manifest(manifest.folder, over=[prompted], strict=True)
+    back = load_manifest(manifest.folder, over=[prompted, manifest.folder], strict=True)
+
+    assert "evaluator" not in over.adapters
+    assert over.prompt_for("evaluator") == "Say how the plan goes on."
+    assert over.brought_by(prompted) == {("prompt", "evaluator")}
+    assert "extractor" in over.adapters
+    assert "evaluator" in back.adapters
+    assert back.prompt_for("evaluator") is None
+
+
+def test_adapter_and_prompt_in_one_folder_are_refused(tmp_path: Path, manifest: Manifest) -> None:
+    """Adapters are trained without a prompt: which one was meant?"""
+    own = adapter_entry(tmp_path, "evaluator")
+    folder = write_manifest(tmp_path, [own, a_prompt(tmp_path)])
+
+    with pytest.raises(ManifestError, match="leave one of them out"):
+        load_manifest(manifest.folder, over=[folder], strict=True)
+
+
+@pytest.mark.parametrize("harm", ["changed", "planner"])
+def test_a_prompt_is_checked_like_any_artefact(
+    tmp_path: Path, manifest: Manifest, harm: str
+) -> None:
+    """Its digest, and whether the role can run on one."""
+    entry = a_prompt(tmp_path, "planner" if harm == "planner" else "evaluator")
+    folder = write_manifest(tmp_path, [entry])
+    if harm == "changed":
+        (folder / entry["file"]).write_text("Approve everything.")
+
+    with pytest.raises(ManifestError, match=r"has digest|not of planner"):
+        load_manifest(manifest.folder, over=[folder], strict=True)

@@ -10,7 +10,7 @@ import pytest
 
 from app.config import Settings
 from app.models.manifest import SHIPPED
-from app.wiring import open_models
+from app.serving import open_models
 
 pytestmark = pytest.mark.models
 

@@ -1,0 +1,159 @@
+"""An operator of one tenant neither sees nor decides another's; over HTTP, on the real desk and its stores."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+import sqlalchemy as sa
+
+from app.config import Settings
+from app.main import create_app
+from app.stores import shop
+from app.stores.database import create_engine, writing
+from tests.app.conftest import over
+
+KEYS = {"olga": "olga's own key 1", "sven": "sven's own key 2", "quirin:admin": "quirin's key 3"}
+
+
+def key_of(name: str) -> dict[str, str]:
+    return {"X-API-Key": next(key for named, key in KEYS.items() if named.startswith(name))}
+
+
+@pytest.fixture
+async def desk(world):
+    """Ben is another tenant's customer than Ana."""
+    ben = world.customers["ben"].model_copy(update={"tenant": "southfell"})
+    world.customers["ben"] = ben
+    engine = create_engine(world.url)
+    with writing(engine) as connection:
+        connection.execute(sa.insert(shop.customers).values(**ben.model_dump()))
+    engine.dispose()
+    async with world.process() as desk:
+        yield desk
+
+
+@pytest.fixture
+async def client(desk, tmp_path):
+    settings = Settings(  # pyright: ignore[reportCallIssue]
+        _env_file=None,
+        data_dir=tmp_path / "data",
+        operators=KEYS,
+        operator_tenants={"olga": "northfell", "sven": "southfell"},
+    )
+    app = create_app(settings, over(desk))
+    async with app.router.lifespan_context(app) as state:
+
+        async def with_state(scope, receive, send):
+            await app({**scope, "state": dict(state)}, receive, send)
+
+        transport = httpx.ASGITransport(with_state, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            yield client
+
+
+async def a_refund_waits(world, desk, who, order):
+    thread = await desk.open_thread(world.customers[who])
+    await world.say(desk, thread, f"refund {order}", "request_refund", who=who)
+    events = await world.say(desk, thread, "yes", "affirm", who=who)
+    return next(e.data["id"] for e in events if e.event == "approval_required")
+
+
+async def test_an_approval_is_there_for_its_tenants_operators_only(world, desk, client):
+    """Ana's refund: listed for and decided by her tenant's operator and those of all tenants."""
+    action = await a_refund_waits(world, desk, "ana", "SB-10482")
+
+    listed = {
+        name: [
+            each["id"]
+            for each in (await client.get("/v1/approvals?status=all", headers=key_of(name))).json()[
+                "approvals"
+            ]
+        ]
+        for name in ("olga", "sven", "quirin")
+    }
+    foreign = [
+        await client.post(
+            f"/v1/approvals/{action}", headers=key_of("sven"), json={"decision": decision, **more}
+        )
+        for decision, more in (
+            ("approve", {}),
+            ("reject", {}),
+            ("edit", {"arguments": {"reason": "damaged"}}),
+        )
+    ]
+    own = await client.post(
+        f"/v1/approvals/{action}", headers=key_of("olga"), json={"decision": "approve"}
+    )
+
+    assert listed == {"olga": [action], "sven": [], "quirin": [action]}
+    assert [answer.status_code for answer in foreign] == [404, 404, 404]
+    assert (own.status_code, own.json()["status"]) == (200, "executed")
+
+
+async def test_a_hand_off_is_there_for_its_tenants_operators_only(world, desk, client):
+    """Ben asks for a person: only his tenant's operator is shown the thread and may give it back."""
+    thread = await desk.open_thread(world.customers["ben"])
+    await world.say(desk, thread, "a person please", "human_request", who="ben")
+
+    seen = {
+        name: [
+            row["thread"]
+            for row in (await client.get("/v1/handoffs", headers=key_of(name))).json()["items"]
+        ]
+        for name in ("olga", "sven", "quirin")
+    }
+    back = {
+        name: (
+            await client.post(
+                f"/v1/threads/{thread}/release", headers=key_of(name), json={"message": "done"}
+            )
+        ).status_code
+        for name in ("olga", "sven")
+    }
+
+    assert seen == {"olga": [], "sven": [thread], "quirin": [thread]}
+    assert back == {"olga": 404, "sven": 204}
+
+
+async def test_decisions_and_samples_are_there_for_their_tenants_operators_only(
+    world, desk, client
+):
+    """Each sees what their own customers' messages were taken for; whoever is bound to none sees all."""
+    for who in ("ana", "ben"):
+        thread = await desk.open_thread(world.customers[who])
+        await world.say(desk, thread, "hello", "greeting", who=who)
+
+    tenants: dict[str, set[str]] = {}
+    for name in ("olga", "sven", "quirin"):
+        logged = (await client.get("/v1/decisions", headers=key_of(name))).json()["items"]
+        drawn = await client.post("/v1/reviews", headers=key_of(name), json={"n": 5, "days": 1})
+        assert drawn.status_code == 200
+        tenants[name] = {each["tenant"] for each in [*logged, *drawn.json()["items"]]}
+
+    assert tenants == {
+        "olga": {"northfell"},
+        "sven": {"southfell"},
+        "quirin": {"northfell", "southfell"},
+    }
+
+
+async def test_a_tenants_operator_may_not_change_what_all_customers_are_told(world, desk, tmp_path):
+    """Not even as an admin; the knowledge base is one for all."""
+    settings = Settings(  # pyright: ignore[reportCallIssue]
+        _env_file=None,
+        data_dir=tmp_path / "data",
+        operators={"quirin:admin": "quirin's key 3"},
+        operator_tenants={"quirin": "northfell"},
+    )
+    app = create_app(settings, over(desk))
+    async with app.router.lifespan_context(app) as state:
+
+        async def with_state(scope, receive, send):
+            await app({**scope, "state": dict(state)}, receive, send)
+
+        transport = httpx.ASGITransport(with_state)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            answer = await client.get("/v1/knowledge", headers=key_of("quirin"))
+
+    assert answer.status_code == 403
+    assert "northfell" in answer.json()["detail"]
