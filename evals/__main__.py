@@ -30,6 +30,7 @@ from evals.runs import (
     latest,
     read_baseline,
     read_runs,
+    report_of,
     save,
 )
 from evals.runs import accept as accept_runs
@@ -356,6 +357,24 @@ def all_suites(
             out.write_text(as_markdown(reports, on=machine(), load=load()), "utf-8")
     console.print(f"Written to {out}.", markup=False)
     _end(reports, json)
+
+
+@app.command("figures")
+def write_figures(
+    out: Annotated[Path, typer.Option(dir_okay=False, help="The page of figures.")] = FIGURES,
+) -> None:
+    """Write docs/figures.md from the newest kept run of every suite."""
+    where = _KEPT.get()
+    newest = {run["suites"][0]["suite"]: run for run in latest(read_runs(where.runs))}
+    if not newest:
+        _stop(f"No run is kept in {where.runs}: play a suite first, for example `mix`.")
+    reports = [report_of(newest[name]) for name in suites() if name in newest]
+    last = max(newest.values(), key=lambda run: str(run["date"]))
+    out.write_text(as_markdown(reports, on=last["machine"], load=None), "utf-8")
+    absent = [name for name in suites() if name not in newest]
+    console.print(f"Written to {out}.", markup=False)
+    if absent:
+        console.print(f"Never played here: {', '.join(absent)}.", markup=False)
 
 
 # --- suites -------------------------------------------------------------------------------------

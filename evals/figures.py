@@ -152,7 +152,7 @@ def as_markdown(reports: Sequence[Report], *, on: str, load: float | None) -> st
     lines = [
         "# Figures",
         "",
-        "Written by `make evals` (`python -m evals all`); do not edit. Ratios are against the named baseline,",
+        "Written by `python -m evals figures` (or `all`); do not edit. Ratios are against the named baseline,",
         "measured in the same run, so they travel better between machines than the times do.",
         "",
         f"Machine: {on}." + (f" Load at the end: {load}." if load is not None else ""),

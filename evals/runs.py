@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from evals.figures import Report, as_json, load, machine
 
@@ -150,6 +150,15 @@ def latest(runs: Sequence[Mapping[str, Any]], suite: str | None = None) -> list[
             if suite in (None, one["suite"]) and one["figures"]:
                 newest[one["suite"]] = {**run, "suites": [one]}
     return list(newest.values())
+
+
+def report_of(run: Mapping[str, Any]) -> Report:
+    """The report of a run of one suite, with a note of when and on what it was measured."""
+    report = TypeAdapter(Report).validate_python(run["suites"][0])
+    changed = ", with uncommitted changes" if run["uncommitted_changes"] else ""
+    load = "" if run["load"] is None else f"; load at the end {run['load']}"
+    report.notes.append(f"{run['date'][:10]}, commit {run['commit'][:7]}{changed}{load}.")
+    return report
 
 
 def as_text(baseline: Baseline) -> str:

@@ -161,3 +161,20 @@ def _as_run(report: Report) -> dict[str, object]:
     from evals.figures import as_json
 
     return {"commit": "c", "date": "2026", **json.loads(as_json([report], on="m", load=None))}
+
+
+def test_the_page_of_figures_is_made_of_the_newest_runs(play, tmp_path: Path) -> None:
+    """Of each suite the last run, with where it was measured; without any run nothing is written."""
+    page = tmp_path / "figures.md"
+    empty = play("figures", "--out", str(page))
+    play("mix", measured=a_report(90))
+    play("mix", measured=a_report(91.5))
+    written = play("figures", "--out", str(page))
+
+    assert (empty.exit_code, written.exit_code) == (1, 0)
+    assert "play a suite first" in empty.output
+    text = page.read_text("utf-8")
+    assert "| right | 91.5 % |" in text
+    assert "| calls | 0.2 calls | an LLM for everything | 0.20 | at most 1 calls, met |" in text
+    assert "90 %" not in text
+    assert ", commit " in text.split("## mix")[1]
