@@ -145,9 +145,11 @@ def shares(has: NDArray[np.bool_], weights: NDArray[np.float64]) -> NDArray[np.f
 
 
 def sentence_vectors(states: Floats, row: Row) -> Floats:
-    """Each sentence as its passage makes it read: the mean of its token states, at length one."""
-    spans = [(first, last) for first, last in row.sentences if last > first]
-    if not spans:
-        return np.zeros((1, states.shape[1]), np.float32)
-    means = np.stack([states[first:last].mean(0) for first, last in spans])
-    return (means / np.linalg.norm(means, axis=1, keepdims=True)).astype(np.float32)
+    """Each sentence as its passage makes it read: the mean of its token states, at length one; zero where it
+    did not fit."""
+    found = np.zeros((max(len(row.sentences), 1), states.shape[1]), np.float32)
+    for place, (first, last) in enumerate(row.sentences):
+        if last > first:
+            mean = states[first:last].mean(0)
+            found[place] = mean / np.linalg.norm(mean)
+    return found

@@ -25,7 +25,7 @@ _EMBEDDED_TOKENS = 160
 _FILL_TOKENS = 600
 #: Sentences of an answer where the embedded model stands in: the pruner's best, taken over as they are; 0
 #: lets the model choose among them. ``python -m evals answers`` compares the two.
-EXTRACTED = 4
+EXTRACTED = 3
 #: The port's own wrapper traces the call; the graph's callbacks would trace it a second time.
 _UNTRACED: RunnableConfig = {"callbacks": []}
 

@@ -125,7 +125,7 @@ async def synthesize(state: SupportState, runtime: Runtime[Context]) -> dict[str
         history=transcript(state, context),
         question=state["turn"].text,
     )
-    quotable = best_quotes(passages, each=True)
+    quotable = best_quotes(passages)
     pieces: list[str] = []
     if previous is not None:
         runtime.stream_writer({"event": "token", "data": {"text": "", "reset": True}})
@@ -199,7 +199,7 @@ async def remember(state: SupportState, runtime: Runtime[Context]) -> dict[str, 
 async def quote(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
     """The synthesizer's fallback: the best kept sentences themselves, cited. Cannot be ungrounded."""
     passages = state.get("passages", ())
-    text = " ".join(best_quotes(passages, 3, each=True))
+    text = " ".join(best_quotes(passages, 3))
     return {"draft": Draft(text=text, source="quotes", passages=passages)}
 
 

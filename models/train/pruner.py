@@ -39,6 +39,7 @@ from app.knowledge import pairs
 from app.knowledge.knowledge import HybridKnowledge
 from app.knowledge.pairs import Floats, Row
 from app.knowledge.pruner import (
+    CLOSE,
     SPREAD,
     Halves,
     LoraPruner,
@@ -196,7 +197,7 @@ def cached(path: Path, halves: Halves, rows: list[Row], what: str) -> Texts:
 
 def sentences_read(path: Path, halves: Halves, chunks: Texts) -> list[Floats]:
     """The sentences of each chunk as vectors, read within the chunk."""
-    counts = [max(sum(last > first for first, last in row.sentences), 1) for row in chunks.rows]
+    counts = [max(len(row.sentences), 1) for row in chunks.rows]
     if path.exists() and len(kept := np.load(path)["vectors"]) == sum(counts):
         return np.split(kept, np.cumsum(counts)[:-1])
     found: list[Floats] = []
@@ -214,6 +215,10 @@ def sentences_read(path: Path, halves: Halves, chunks: Texts) -> list[Floats]:
 
 class PrunerModel(nn.Module):
     """The upper layers with LoRA, and the heads; the arithmetic ``app.knowledge.pruner`` repeats in numpy."""
+
+    #: In the order of SIGNS, and the bias of a passage; fitted first, and not trained with the rest.
+    signs: Tensor
+    start: Tensor
 
     def __init__(self, folder: str) -> None:
         super().__init__()
@@ -233,7 +238,6 @@ class PrunerModel(nn.Module):
         nn.init.zeros_(self.passage.weight)
         nn.init.zeros_(self.sentence.weight)
         nn.init.zeros_(self.sentence.bias)
-        #: In the order of SIGNS, with the bias of a passage; fitted first, and not trained with the rest.
         self.register_buffer("signs", torch.zeros(len(pairs.SIGNS)))
         self.register_buffer("start", torch.zeros(1))
         self.passage_mix = nn.Parameter(torch.tensor([2.0, 0.3]))
@@ -333,7 +337,8 @@ def fit_signs(material: Material, model: PrunerModel, limit: int) -> None:
         right += [one in question.gold for one in listed]
     features = np.concatenate(rows)
     middle, spread = features.mean(0), features.std(0) + 1e-6
-    rule: Any = LogisticRegression(max_iter=2000).fit((features - middle) / spread, right)
+    rule: Any = LogisticRegression(max_iter=2000)
+    rule.fit((features - middle) / spread, right)
     weights = rule.coef_[0] / spread
     model.signs.copy_(torch.tensor(weights, dtype=torch.float32))
     model.start.fill_(float(rule.intercept_[0] - weights @ middle))
@@ -499,7 +504,13 @@ def raw_of(material: Material, model: PrunerModel, form: str, numbers: list[int]
     found = material.evidence(form, numbers)
     scores, sentences = model(group_of(material, form, numbers, found, list(range(len(numbers)))))
     vectors = material.chunks.vectors[numbers]
-    return Raw(scores.tolist(), [one.tolist() for one in sentences], found.passages, vectors)
+    meaning = material.asked.vectors[material.places[form]]
+    close = [material.sentences[number] @ meaning for number in numbers]
+    by_sentence = [
+        [value + CLOSE * float(near) for value, near in zip(by.tolist(), cosines, strict=False)]
+        for by, cosines in zip(sentences, close, strict=True)
+    ]
+    return Raw(scores.tolist(), by_sentence, found.passages, vectors)
 
 
 @torch.no_grad()
@@ -602,15 +613,15 @@ def calibrate(material: Material, model: PrunerModel, limit: int, own: OwnArticl
     for where, some in (("public", public), ("own", ~public)):
         auc, alone, near = (
             cast("float", roc_auc_score(truth[some], by[some]))
-            for by in (chances, features[:, 0], features[:, 2])
+            for by in (chances, features[:, 0], features[:, 1])
         )
         say(f"answerable, {where}: AUROC {auc:.3f}, best logit {alone:.3f}, best cosine {near:.3f}")
     sigmoids = 1 / (1 + np.exp(-np.array(right_chunks)))
     by_sentence = 1 / (1 + np.exp(-np.array(right_sentences)))
     return Calibration(
         answerable=np.append(weights, constant).astype(np.float32),
-        # Of the questions to our own articles one in twenty may be refused wrongly.
-        floor=round(float(np.quantile(chances[truth & ~public], 0.05)), 4),
+        # Of the questions to our own articles, worded as differently as they are, one in ten may be refused.
+        floor=round(float(np.quantile(chances[truth & ~public], 0.1)), 4),
         noise=round(float(np.quantile(sigmoids, 0.02)), 4),
         sentence_floor=round(float(np.quantile(by_sentence, 0.25)), 4),
     )
@@ -671,7 +682,7 @@ def main() -> None:
     steps = train(material, model, chosen.minutes, chosen.work)
     model.eval()
     model.believed = believed(material, model, chosen.questions)
-    unset = Calibration(np.zeros(6, np.float32), 0.5, 0.0, 0.5)
+    unset = Calibration(np.zeros(4, np.float32), 0.5, 0.0, 0.5)
     save(model, material.rarity, unset.answerable, chosen.models / FILE)
     enter(chosen.models, unset, {})
     own = OwnArticles(chosen.models, chosen.work)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -61,9 +62,7 @@ async def test_a_classifier_keeps_its_reader(tmp_path: Path) -> None:
     )
     made = classifier.weighed(made, 0.5)
     plain = made.margins(vectors[0], texts[0])
-    with_reader = type(made)(
-        **{**made.__dict__, "reader": reader.reader_of(reader.Network(3).eval())}
-    )
+    with_reader = replace(made, reader=reader.reader_of(reader.Network(3).eval()))
     write(with_reader, tmp_path / "head.safetensors")
 
     from safetensors.numpy import load_file
