@@ -30,6 +30,11 @@ class Row:
     ids: tuple[int, ...]
     sentences: tuple[tuple[int, int], ...] = ()  #: Empty span where a sentence did not fit.
 
+    @property
+    def start(self) -> int:
+        """Where the title ends."""
+        return self.sentences[0][0] if self.sentences else len(self.ids)
+
 
 def question_row(tokenizer: Tokenizer, query: str) -> Row:
     """``[CLS] query [SEP]``."""
@@ -85,8 +90,8 @@ class Evidence:
     sentences: tuple[tuple[float, ...], ...]  #: How much of the question each sentence has, 0 to 1.
 
 
-#: Cosine; share of the question's words, rare words counting more; the same of the best sentence; the
-#: share by how rare the words are among these passages; cosine with what the nearest passages have in common;
+#: Cosine; share of the question's words, rare words counting more; the same of the best sentence under its
+#: title; the share by how rare the words are among these passages; cosine with what the nearest passages have in common;
 #: cosine of the nearest sentence, read in its passage; one divided by the place in which retrieval put it.
 SIGNS = (
     "cosine",
@@ -109,34 +114,29 @@ def evidence(
 ) -> Evidence:
     """The signs of each passage, all from things already at hand: token ids, vectors and their order."""
     wanted = np.array(sorted(set(question.ids[1:-1])), np.int64)
+    rare = rarity[wanted].astype(np.float64)
     has = np.array([np.isin(wanted, np.array(row.ids, np.int64)) for row in passages])
     has = has.reshape(len(passages), len(wanted))
     among = has.sum(0)
     local = np.log1p((len(passages) - among + 0.5) / (among + 0.5))
-    words = shares(has, rarity[wanted].astype(np.float64))
+    words = shares(has, rare)
     telling = shares(has, local)
-    sentences = tuple(
-        tuple(
-            float(share)
-            for share in shares(
-                np.array(
-                    [
-                        np.isin(wanted, np.array(row.ids[first:last], np.int64))
-                        for first, last in row.sentences
-                    ]
-                ).reshape(len(row.sentences), len(wanted)),
-                rarity[wanted].astype(np.float64),
-            )
-        )
-        for row in passages
-    )
+    sentences: list[tuple[float, ...]] = []
+    best: list[float] = []
+    for row in passages:
+        said = np.array(
+            [np.isin(wanted, np.array(row.ids[a:b], np.int64)) for a, b in row.sentences]
+        ).reshape(len(row.sentences), len(wanted))
+        title = np.isin(wanted, np.array(row.ids[: row.start], np.int64))
+        sentences.append(tuple(shares(said, rare).tolist()))
+        # A sentence is read under its heading, and need not repeat it.
+        best.append(float(shares(said | title, rare).max(initial=0.0)))
     known = np.array(vectors, np.float32)
     near = np.asarray(cosines, np.float64)
     company = known @ known[np.argsort(-near)[:COMPANY]].mean(0)
-    best = [max(found, default=0.0) for found in sentences]
     place = 1 / (1 + np.arange(len(passages)))
     rows = np.stack([near, words, np.array(best), telling, company, nearest, place], axis=1)
-    return Evidence(rows.astype(np.float32), sentences)
+    return Evidence(rows.astype(np.float32), tuple(sentences))
 
 
 def shares(has: NDArray[np.bool_], weights: NDArray[np.float64]) -> NDArray[np.float64]:
