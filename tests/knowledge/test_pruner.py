@@ -50,13 +50,19 @@ def scored(name: str, probability: float, *sentences: str, updated: date | None 
 
 
 def test_it_ranks_by_meaning(pruner: LoraPruner) -> None:
-    """The passage that answers is judged higher."""
+    """In the same place, the passage that answers is judged higher; the place counts as well."""
     returns, stoves = passage("Returns", " ".join(RETURNS)), passage("Stoves", " ".join(STOVES))
-    first = pruner.judge("until when may I send back my order", [stoves, returns]).scored
-    second = pruner.judge("where may I use a gas cooker", [stoves, returns]).scored
 
-    assert first[1].probability > first[0].probability
-    assert second[0].probability > second[1].probability
+    for question, right, wrong in (
+        ("until when may I send back my order", returns, stoves),
+        ("where may I use a gas cooker", stoves, returns),
+    ):
+        found = pruner.judge(question, [right, wrong]).scored
+        turned = pruner.judge(question, [wrong, right]).scored
+
+        assert found[0].probability > turned[0].probability
+        assert turned[1].probability > found[1].probability
+        assert found[0].probability > found[1].probability
 
 
 def test_it_finds_the_sentence(pruner: LoraPruner) -> None:
