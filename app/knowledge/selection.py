@@ -15,7 +15,7 @@ from tools.ports import Passage
 SAME = 0.96
 TOKEN_BUDGET = 320
 #: A chunk far below the best one is noise even when it passes the floor.
-SHARE_OF_BEST = 0.1
+SHARE_OF_BEST = 0.2
 LEANS_BACK = re.compile(
     r"^(?:it|its|they|them|their|this|that|these|those|he|she|however|otherwise|then|also|but|and|or|so|"
     r"instead|in that case|in this case|if so|if not|until then|after that|afterwards|there|both|each|"

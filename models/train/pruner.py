@@ -66,6 +66,7 @@ WEIGHTS = {"doc2dial": 1.0, "xquad": 0.6, "covid": 0.6, "outdoor": 0.6}
 STAND_IN = 0.35
 CHECKPOINT_MINUTES = 1.0
 BELIEVED = (0.0, 0.5, 1.0)
+LICENCE = "doc2dial, CC BY 3.0; XQuAD, CC BY-SA 4.0; COVID FAQ, Apache-2.0; Contoso Outdoor, MIT"
 MODELS = Path("models")
 FILE = "adapters/pruner.safetensors"
 QUESTIONS = Path(__file__).parent / "phrases" / "questions.yaml"
@@ -693,6 +694,7 @@ def main() -> None:
     lineage = {
         "base": "all-MiniLM-L6-v2",
         "data": ["kb_doc2dial", "kb_xquad_en", "kb_covid_faq", "kb_contoso_outdoor"],
+        "licence": LICENCE,
         "script": "models/train/pruner.py",
         "seed": 7,
         "believed": model.believed,

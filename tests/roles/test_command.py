@@ -205,7 +205,7 @@ def test_the_pruner_keeps_what_answers(role):
     boots = {"id": "boots", "text": "Boots are waxed once a year."}
     ran = role(
         "pruner",
-        {"query": "How long does express delivery take?", "chunks": [boots, express]},
+        {"query": "How long does express delivery take?", "chunks": [express, boots]},
         {"query": "Who won the cup in 1974?", "chunks": [boots]},
         {"query": "How long?", "chunks": []},
     )

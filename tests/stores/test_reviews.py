@@ -107,7 +107,9 @@ async def test_pairs_are_of_one_message_read_by_both(log, reviews, world):
     """What only one of them settled is no pair; a label belongs to both."""
     for number in range(3):
         await routed(log, *USUAL, number)
-    await routed(log, "track_parcel", "small", 0.8, turn="order_status-0", shadow="cand")
+    await routed(
+        log, "track_parcel", "small", 0.8, turn="order_status-0", input="order_status", shadow="cand"
+    )
     await routed(log, "track_parcel", "small", 0.8, turn="gone", shadow="cand")
     drawn = await reviews.draw(3, since=world.hands.at - timedelta(days=7))
     for item in drawn:
