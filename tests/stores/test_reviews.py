@@ -108,7 +108,13 @@ async def test_pairs_are_of_one_message_read_by_both(log, reviews, world):
     for number in range(3):
         await routed(log, *USUAL, number)
     await routed(
-        log, "track_parcel", "small", 0.8, turn="order_status-0", input="order_status", shadow="cand"
+        log,
+        "track_parcel",
+        "small",
+        0.8,
+        turn="order_status-0",
+        input="order_status",
+        shadow="cand",
     )
     await routed(log, "track_parcel", "small", 0.8, turn="gone", shadow="cand")
     drawn = await reviews.draw(3, since=world.hands.at - timedelta(days=7))
