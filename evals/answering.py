@@ -80,15 +80,12 @@ async def _run(folder: Path, progress: Progress, with_model: bool) -> Report:
         kept.append(await knowledge.prune(case.question, found))
     knowledge.close()
     ways = [Way(f"the pruner's best {most}") for most in (1, 2, 3)]
-    spread = [Way(f"the same, one of each chunk first, {most}") for most in (3, 4)]
     by_meaning = Way("the 2 nearest in meaning")
     for case, passages in zip(cases, kept, strict=True):
         for most, way in enumerate(ways, 1):
             way.take(case, best_quotes(passages, most))
-        for most, way in zip((3, 4), spread, strict=True):
-            way.take(case, best_quotes(passages, most, each=True))
         by_meaning.take(case, (await nearest(encoder, case.question, quotes(tuple(passages))))[:2])
-    ways += [*spread, by_meaning]
+    ways.append(by_meaning)
     if with_model:
         ways.append(await by_model(settings, cases, kept, encoder, progress))
     report = Report("answers", notes=[f"Pruned by {knowledge.pruned_by}; {len(cases)} questions."])

@@ -91,8 +91,8 @@ class Evidence:
 
 
 #: Cosine; share of the question's words, rare words counting more; the same of the best sentence under its
-#: title; the share by how rare the words are among these passages; cosine with what the nearest passages have in common;
-#: cosine of the nearest sentence, read in its passage; one divided by the place in which retrieval put it.
+#: title; the share by how rare the words are among these passages; cosine with what the nearest passages have
+#: in common; cosine of the nearest sentence, read in its passage; 1 over the place in which retrieval put it.
 SIGNS = (
     "cosine",
     "words",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
@@ -42,7 +42,7 @@ SECTION = " > "
 #: What the cosine of question and heading counts, and a figure in a sentence where one is asked for. Set by hand
 #: on a few questions to our own articles; ``python -m evals answers`` shows what they do.
 HEADED, FIGURE = 3.0, 2.0
-REMEMBERED = 2000
+REMEMBERED = 2000  #: Vectors of headings, 1.5 KB each.
 ASKS_FOR_FIGURE = re.compile(
     r"\b(?:how (?:much|many|long|often|soon|late|old|heavy|far|quick\w*|fast)|when|until|price|prices|pricing|"
     r"costs?|fees?|charges?|discounts?|rebates?|worth|percent\w*|temperature|size|number)\b",
@@ -339,7 +339,7 @@ class LoraPruner:
             [(p.title, found) for p, found in zip(passages, sentences, strict=True)],
             [vectors[p.id] for p in passages if p.id in vectors] if vectors else [],
         )
-        logits = np.array(raw.passages) + self.headed(query, [p.title for p in passages])
+        logits = np.array(raw.passages) + self.headed(raw.meaning, [p.title for p in passages])
         wanted = FIGURE if asks_for_figure(query) else 0.0
         scored = [
             Scored(
@@ -358,25 +358,30 @@ class LoraPruner:
         made = dict(zip((p.id for p in passages), raw.vectors.tolist(), strict=True))
         return Judged(scored, self.answerable(raw), made)
 
-    def headed(self, query: str, titles: Sequence[str]) -> NDArray[np.float64]:
+    def headed(self, meaning: Floats, titles: Sequence[str]) -> NDArray[np.float64]:
         """What the headings of sections say for each passage, beside the others: a section often answers the
-        question that its heading is. Nothing for passages without a section."""
+        question that its heading is. ``meaning`` is the question's vector; passages without a section get 0."""
         sections = [title.rpartition(SECTION)[2] if SECTION in title else "" for title in titles]
-        near = np.array([float(self.meaning(one) @ self.meaning(query)) for one in sections if one])
+        known = self.meanings_of({one for one in sections if one})
         found = np.zeros(len(titles))
-        if len(near):
-            found[[n for n, one in enumerate(sections) if one]] = HEADED * (near - near.mean())
+        if known:
+            places = [n for n, one in enumerate(sections) if one]
+            near = np.array([float(known[sections[n]] @ meaning) for n in places])
+            found[places] = HEADED * (near - near.mean())
         return found
 
-    def meaning(self, text: str) -> Floats:
-        """The vector of a short text; those of headings come again and again."""
-        if text not in self.meanings:
-            if len(self.meanings) >= REMEMBERED:
-                self.meanings.clear()
-            row = pairs.question_row(self.tokenizer, text)
-            [states] = self.halves.alone(self.halves.states([row]))
-            self.meanings[text] = vector_of(states)
-        return self.meanings[text]
+    def meanings_of(self, headings: Set[str]) -> dict[str, Floats]:
+        """The vectors of headings, which come again and again: each is read once."""
+        known = {one: vector for one in headings if (vector := self.meanings.get(one)) is not None}
+        if unknown := sorted(headings - known.keys()):
+            rows = [pairs.question_row(self.tokenizer, one) for one in unknown]
+            read = self.halves.alone(self.halves.states(rows))
+            new = dict(zip(unknown, map(vector_of, read), strict=True))
+            if len(self.meanings) + len(new) > REMEMBERED:
+                self.meanings = {}
+            self.meanings.update(new)
+            known |= new
+        return known
 
     def logits(
         self,
@@ -411,7 +416,7 @@ class LoraPruner:
             [value + CLOSE * float(near) for value, near in zip(by, cosines, strict=False)]
             for (_, by), cosines in zip(raw, close, strict=True)
         ]
-        return Raw([logit for logit, _ in raw], by_sentence, found.passages, matrix)
+        return Raw([logit for logit, _ in raw], by_sentence, found.passages, matrix, meaning)
 
     def read_heads(
         self,
@@ -454,6 +459,7 @@ class Raw:
     sentences: list[list[float]]
     signs: Floats
     vectors: Floats
+    meaning: Floats  #: The question's vector.
 
 
 def summary(raw: Raw) -> Floats:

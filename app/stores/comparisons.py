@@ -7,7 +7,7 @@ import builtins
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Engine, Row, func, select
+from sqlalchemy import Engine, Row, Select, func, select
 
 from app.stores.database import reading
 from app.stores.decisions import decision_of
@@ -99,19 +99,7 @@ class SqlComparisons:
     ) -> builtins.list[Pair]:
         with reading(self._engine) as conn:
             turns = select(decisions.c.turn).where(decisions.c.shadow == digest)
-            asked = (
-                select(decisions)
-                .where(
-                    decisions.c.role == "router",
-                    decisions.c.turn.in_(turns),
-                    decisions.c.shadow.is_(None) | (decisions.c.shadow == digest),
-                )
-                .order_by(decisions.c.id)
-            )
-            if since is not None:
-                asked = asked.where(decisions.c.at >= since)
-            if tenant is not None:
-                asked = asked.where(decisions.c.tenant == tenant)
+            asked = _of_both(digest, since, tenant).where(decisions.c.role == "router")
             sides: dict[str, dict[bool, Said]] = {}
             # By input, too: a plan's router also reads the parts of a message.
             spent: dict[tuple[str, str, bool], float] = {}
@@ -150,19 +138,7 @@ class SqlComparisons:
     def _roles(
         self, digest: str, since: datetime | None, tenant: str | None
     ) -> builtins.list[Both]:
-        asked = (
-            select(decisions)
-            .where(
-                decisions.c.role != "router",
-                decisions.c.turn.in_(select(decisions.c.turn).where(decisions.c.shadow == digest)),
-                decisions.c.shadow.is_(None) | (decisions.c.shadow == digest),
-            )
-            .order_by(decisions.c.id)
-        )
-        if since is not None:
-            asked = asked.where(decisions.c.at >= since)
-        if tenant is not None:
-            asked = asked.where(decisions.c.tenant == tenant)
+        asked = _of_both(digest, since, tenant).where(decisions.c.role != "router")
         live: dict[tuple[str, str, str], Row[Any]] = {}
         theirs: dict[tuple[str, str, str], Row[Any]] = {}
         with reading(self._engine) as conn:
@@ -180,3 +156,17 @@ class SqlComparisons:
             for key, row in theirs.items()
             if key in live
         ]
+
+
+def _of_both(digest: str, since: datetime | None, tenant: str | None) -> Select[Any]:
+    """The decisions, live ones and the candidate's, of every turn that it read; oldest first."""
+    turns = select(decisions.c.turn).where(decisions.c.shadow == digest)
+    asked = select(decisions).where(
+        decisions.c.turn.in_(turns),
+        decisions.c.shadow.is_(None) | (decisions.c.shadow == digest),
+    )
+    if since is not None:
+        asked = asked.where(decisions.c.at >= since)
+    if tenant is not None:
+        asked = asked.where(decisions.c.tenant == tenant)
+    return asked.order_by(decisions.c.id)

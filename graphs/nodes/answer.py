@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -264,20 +263,14 @@ def quotes(passages: tuple[Passage, ...]) -> list[str]:
     ]
 
 
-def best_quotes(passages: Sequence[Passage], most: int = 4, *, each: bool = False) -> list[str]:
+def best_quotes(passages: Sequence[Passage], most: int = 4) -> list[str]:
     """The kept sentences that the pruner thinks answer best, best first: all that a model that may only
-    quote should have to choose from. With ``each``, the best one of every chunk comes before any second."""
+    quote should have to choose from."""
     cited = quotes(tuple(passages))
-    places = [
-        (n, help_)
-        for n, p in enumerate(passages)
-        for help_ in (p.helps or (p.score,) * len(p.sentences or (p.text,)))
+    helps = [
+        help_ for p in passages for help_ in (p.helps or (p.score,) * len(p.sentences or (p.text,)))
     ]
-    ranked = sorted(range(len(cited)), key=lambda n: -places[n][1])
-    if each:
-        seen: Counter[int] = Counter()
-        turns = {n: seen.update([places[n][0]]) or seen[places[n][0]] for n in ranked}
-        ranked.sort(key=turns.__getitem__)
+    ranked = sorted(range(len(cited)), key=lambda n: -helps[n])
     return [cited[n] for n in ranked[:most]]
 
 

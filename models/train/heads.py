@@ -271,6 +271,7 @@ def train_frustration(
                 "dev": figures,
             },
         },
+        data=folder,
     )
 
 

@@ -511,7 +511,7 @@ def raw_of(material: Material, model: PrunerModel, form: str, numbers: list[int]
         [value + CLOSE * float(near) for value, near in zip(by.tolist(), cosines, strict=False)]
         for by, cosines in zip(sentences, close, strict=True)
     ]
-    return Raw(scores.tolist(), by_sentence, found.passages, vectors)
+    return Raw(scores.tolist(), by_sentence, found.passages, vectors, meaning)
 
 
 @torch.no_grad()
@@ -628,7 +628,7 @@ def calibrate(material: Material, model: PrunerModel, limit: int, own: OwnArticl
     )
 
 
-def enter(models: Path, found: Calibration, lineage: dict[str, Any]) -> None:
+def enter(models: Path, found: Calibration, lineage: dict[str, Any], data: Path) -> None:
     """Write the pruner's entry into the manifest it shares with the other roles."""
     entry = {
         "role": "pruner",
@@ -638,7 +638,7 @@ def enter(models: Path, found: Calibration, lineage: dict[str, Any]) -> None:
         "sentence_threshold": found.sentence_floor,
         "lineage": lineage,
     }
-    record(models, models / FILE, entry)
+    record(models, models / FILE, entry, data=data)
 
 
 def save(model: PrunerModel, rarity: Floats, answerable: Floats, path: Path) -> None:
@@ -685,7 +685,7 @@ def main() -> None:
     model.believed = believed(material, model, chosen.questions)
     unset = Calibration(np.zeros(4, np.float32), 0.5, 0.0, 0.5)
     save(model, material.rarity, unset.answerable, chosen.models / FILE)
-    enter(chosen.models, unset, {})
+    enter(chosen.models, unset, {}, chosen.data)
     own = OwnArticles(chosen.models, chosen.work)
     found = calibrate(material, model, chosen.questions, own)
     save(model, material.rarity, found.answerable, chosen.models / FILE)
@@ -702,7 +702,7 @@ def main() -> None:
         "minutes": chosen.minutes,
         "held out": report,
     }
-    enter(chosen.models, found, lineage)
+    enter(chosen.models, found, lineage, chosen.data)
 
 
 if __name__ == "__main__":
