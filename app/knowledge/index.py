@@ -27,7 +27,8 @@ PAGE = 1000
 FUSION_K = 2
 FUSION_WEIGHTS = [2.0, 1.0]
 #: From so many words on, as with the dialogue before it, a question does use them, and how well either way
-#: matched says more than its rank: scores are fused (DBSF). Both measured; see docs/knowledge.md.
+#: matched says more than its rank: scores are fused (DBSF), those of the words counting twice, which DBSF, having
+#: no weights, does where they are asked for twice. Both measured; see docs/knowledge.md.
 MANY_WORDS = 20
 Way = Literal["hybrid", "dense", "sparse"]
 #: What every search filters by has an index: without, a search reads the payload of every chunk, which
@@ -273,7 +274,7 @@ class EdgeIndex:
                     limit=limit,
                     prefetches=[
                         Prefetch(limit=2 * limit, query=query, filter=allowed)
-                        for query in (dense, sparse)
+                        for query in (dense, sparse, *([sparse] if wordy(text) else []))
                     ],
                     query=fused,
                     with_payload=True,
@@ -482,8 +483,10 @@ class QdrantIndex:
                 found = self.client.query_points(
                     self.collection,
                     prefetch=[
-                        models.Prefetch(query=query, using=name, limit=2 * limit, filter=allowed)
-                        for name, query in queries.items()
+                        models.Prefetch(
+                            query=queries[name], using=name, limit=2 * limit, filter=allowed
+                        )
+                        for name in ("dense", "bm25", *(["bm25"] if wordy(text) else []))
                     ],
                     query=fused,
                     limit=limit,
