@@ -165,6 +165,7 @@ class SupportState(TypedDict, total=False):
     extraction: Extraction | None
     next: Next | None
     outcome: Outcome | None
+    question: str  #: What is looked up: the message, behind those it says nothing without.
     passages: tuple[Passage, ...]
     draft: Draft | None
     validation: Validation | None

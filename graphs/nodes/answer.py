@@ -13,7 +13,7 @@ from graphs import replies
 from graphs.context import Context
 from graphs.deciding import by_rule, decided, log, ms_since
 from graphs.nodes.converse import PRIVATE, may_ask_large, transcript
-from graphs.nodes.turn import offer_hand_off
+from graphs.nodes.turn import in_full, offer_hand_off
 from graphs.sameness import personal, stands_alone
 from graphs.state import Draft, SupportState
 from tools.domain import Alternative, Decision
@@ -50,15 +50,15 @@ async def recall(state: SupportState, runtime: Runtime[Context]) -> dict[str, An
 
 async def retrieve(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
     context = runtime.context
+    question = await in_full(state, context)
     try:
         found = await context.knowledge.retrieve(
-            state["turn"].text,
-            limit=context.limits.retrieved_chunks,
-            tenant=context.customer.tenant,
+            question, limit=context.limits.retrieved_chunks, tenant=context.customer.tenant
         )
     except PortError as error:
-        return {"passages": (), "degraded": (*state.get("degraded", ()), f"knowledge: {error}")}
-    return {"passages": tuple(found)}
+        degraded = (*state.get("degraded", ()), f"knowledge: {error}")
+        return {"question": question, "passages": (), "degraded": degraded}
+    return {"question": question, "passages": tuple(found)}
 
 
 async def prune(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
@@ -66,11 +66,16 @@ async def prune(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any
     context, passages = runtime.context, state.get("passages", ())
     try:
         kept = await kept_of(
-            state, runtime, state["turn"].text, passages, context.limits.kept_chunks
+            state, runtime, question_of(state), passages, context.limits.kept_chunks
         )
     except PrunerFailed as error:
         return {"passages": (), "degraded": (*state.get("degraded", ()), f"pruner: {error}")}
     return {"passages": tuple(kept)}
+
+
+def question_of(state: SupportState) -> str:
+    """What was looked up; a turn that an earlier version began has it not."""
+    return state.get("question") or state["turn"].text
 
 
 class PrunerFailed(PortError):
@@ -133,7 +138,7 @@ async def synthesize(state: SupportState, runtime: Runtime[Context]) -> dict[str
         messages.system,
         messages.user,
         quotes=quotable,
-        bare="\n".join([*quotable, "", f"Question: {state['turn'].text}", "Answer:"]),
+        bare="\n".join([*quotable, "", f"Question: {question_of(state)}", "Answer:"]),
     )
     while True:
         try:

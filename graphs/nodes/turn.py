@@ -34,6 +34,7 @@ _FRESH: dict[str, Any] = {
     "extraction": None,
     "next": None,
     "outcome": None,
+    "question": "",
     "passages": (),
     "draft": None,
     "validation": None,
@@ -193,6 +194,25 @@ def last_words(state: SupportState) -> tuple[str, ...]:
         if isinstance(m, HumanMessage) and m.id != current
     ]
     return tuple(said[-_BEFORE:])
+
+
+async def in_full(state: SupportState, context: Context) -> str:
+    """The customer's question, behind the messages that it says nothing without: "and to Norway?" asks what
+    was asked about France."""
+    *before, said = *last_words(state), state["turn"].text
+    question = [said]
+    while before and await _leans(context, said):
+        said = before.pop()
+        question.insert(0, said)
+    return " ".join(question)
+
+
+async def _leans(context: Context, text: str) -> bool:
+    try:
+        follows = await context.encoder.classify("follow_up", text)
+    except PortError:
+        return False  # Without that head every message stands alone.
+    return follows.option == routing.LEANS
 
 
 async def _in_context(context: Context, text: str, before: Sequence[str]) -> Choice:

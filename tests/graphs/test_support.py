@@ -446,6 +446,30 @@ async def test_a_silent_llm_is_replaced_by_quotes(ana, failure):
     assert any("synthesizer" in d for d in played.data("final")["degraded"])
 
 
+async def test_a_follow_up_is_looked_up_with_the_question_before_it(ana):
+    """"And to Norway?" says nothing alone; a question of its own is not mixed with the last one."""
+    ana.encoder.leaning = {"and to Norway?", "and what does it cost?"}
+    for text in ("how long does standard delivery take?", "and to Norway?", "and what does it cost?"):
+        await ana.say(text, "ask_delivery")
+    await ana.say("how do I wash a down jacket", "ask_product")
+
+    assert ana.knowledge.asked == [
+        "how long does standard delivery take?",
+        "how long does standard delivery take? and to Norway?",
+        "how long does standard delivery take? and to Norway? and what does it cost?",
+        "how do I wash a down jacket",
+    ]
+
+
+async def test_without_the_head_every_question_stands_alone(ana):
+    """A head that is not there costs the context, not the answer."""
+    await ana.say("how long does standard delivery take?", "ask_delivery")
+    played = await ana.say("and express delivery takes how long?", "ask_delivery")
+
+    assert ana.knowledge.asked[-1] == "and express delivery takes how long?"
+    assert "working days" in played.reply
+
+
 async def test_nothing_above_the_floor_is_admitted(ana):
     """No source, no answer, no LLM."""
     played = await ana.say("how do I wash a down jacket", "ask_product")

@@ -96,6 +96,7 @@ class ScriptedEncoder:
         self.frustrated: dict[str, float] = {}
         self.several: dict[str, float] = {}
         self.outcomes: dict[str, tuple[str, float]] = {}
+        self.leaning: set[str] = set()
         self.broken: Exception | None = None
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
@@ -110,6 +111,9 @@ class ScriptedEncoder:
         if head == "outcome" and text in self.outcomes:
             outcome, probability = self.outcomes[text]
             return a_choice(outcome, probability, ("on", "again", "person"), "encoder")
+        if head == "follow_up" and self.leaning:
+            leans = "leans" if text in self.leaning else "stands"
+            return a_choice(leans, 0.9, ("leans", "stands"), "encoder")
         if head in ("consequence", "outcome", "follow_up"):
             raise ModelUnavailable("There is no such head here.")
         table, option, other = {
@@ -226,12 +230,14 @@ class MemoryKnowledge:
     version: str = "1"
     pruned_by: str = "shared words"
     pruner_digest: str = "d16e57"
+    asked: list[str] = field(default_factory=list[str])
 
     async def retrieve(
         self, query: str, *, limit: int = 15, audience: str = "public", tenant: str | None = None
     ) -> list[Passage]:
         if self.broken is not None:
             raise self.broken
+        self.asked.append(query)
         return list(self.articles)[:limit]
 
     async def prune(
