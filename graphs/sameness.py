@@ -109,6 +109,18 @@ _LEANS = re.compile(
 )
 
 
+#: Words that stand for something said before, and how many others leave open what.
+_POINTING = frozenset(
+    ["it", "its", "they", "them", "their", "that", "this", "those", "these", "one", "ones", "1"]
+)
+#: "It takes two days to ..." stands for nothing.
+_POINTS = re.compile(
+    r"\b(?:it(?! takes? \w* ?(?:to|for|until)\b)|its|they|them|their|that|this|those|these|ones?)\b",
+    re.IGNORECASE,
+)
+FEW = 2
+
+
 def normal(question: str) -> str:
     """The question without what makes no difference: case, spacing, the mark at its end."""
     return " ".join(question.casefold().replace("\u2019", "'").split()).rstrip(" ?!.")
@@ -117,6 +129,12 @@ def normal(question: str) -> str:
 def stands_alone(question: str) -> bool:
     """Whether the question can be understood without the conversation before it."""
     return len(_WORD.findall(question.casefold())) >= 3 and not _LEANS.search(question)
+
+
+def refers_back(question: str) -> bool:
+    """Whether the question speaks of something by a pronoun and has little else that says of what: "when does
+    it open", but not "how long does it take to get a refund"."""
+    return bool(_POINTS.search(question)) and len(shape(question)[1] - _POINTING) <= FEW
 
 
 def personal(question: str) -> bool:

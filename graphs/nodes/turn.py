@@ -15,6 +15,7 @@ from graphs import replies, routing
 from graphs.context import Context
 from graphs.deciding import by_rule, decided, decision, log, ms_since
 from graphs.extraction import fits, picked
+from graphs.sameness import refers_back
 from graphs.screening import screen_text
 from graphs.state import Draft, Pending, Route, SupportState
 from graphs.validation import validate_draft
@@ -208,10 +209,12 @@ async def in_full(state: SupportState, context: Context) -> str:
 
 
 async def _leans(context: Context, text: str) -> bool:
+    if refers_back(text):
+        return True
     try:
         follows = await context.encoder.classify("follow_up", text)
     except PortError:
-        return False  # Without that head every message stands alone.
+        return False  # Without that head only a pronoun tells.
     return follows.option == routing.LEANS
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from app.answer_cache import ProcessAnswers
 from graphs.context import Limits
+from graphs.sameness import refers_back
 from tests.graphs.world import INTENTS, Slow, World
 from tools.domain import OrderStatus
 from tools.ports import BackendUnavailable, ModelOutputInvalid, ModelUnavailable, Passage
@@ -447,9 +448,13 @@ async def test_a_silent_llm_is_replaced_by_quotes(ana, failure):
 
 
 async def test_a_follow_up_is_looked_up_with_the_question_before_it(ana):
-    """"And to Norway?" says nothing alone; a question of its own is not mixed with the last one."""
+    """ "And to Norway?" says nothing alone; a question of its own is not mixed with the last one."""
     ana.encoder.leaning = {"and to Norway?", "and what does it cost?"}
-    for text in ("how long does standard delivery take?", "and to Norway?", "and what does it cost?"):
+    for text in (
+        "how long does standard delivery take?",
+        "and to Norway?",
+        "and what does it cost?",
+    ):
         await ana.say(text, "ask_delivery")
     await ana.say("how do I wash a down jacket", "ask_product")
 
@@ -461,13 +466,46 @@ async def test_a_follow_up_is_looked_up_with_the_question_before_it(ana):
     ]
 
 
-async def test_without_the_head_every_question_stands_alone(ana):
-    """A head that is not there costs the context, not the answer."""
+async def test_without_the_head_only_a_pronoun_tells(ana):
+    """A head that is not there costs the context of some questions, not the answer."""
     await ana.say("how long does standard delivery take?", "ask_delivery")
     played = await ana.say("and express delivery takes how long?", "ask_delivery")
+    await ana.say("is it free?", "ask_delivery")
 
-    assert ana.knowledge.asked[-1] == "and express delivery takes how long?"
+    assert ana.knowledge.asked[1:] == [
+        "and express delivery takes how long?",
+        "and express delivery takes how long? is it free?",
+    ]
     assert "working days" in played.reply
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "do I have to pay for that?",
+        "when does it open?",
+        "what does the cheapest one cost?",
+        "is it free",
+    ],
+)
+def test_a_pronoun_and_little_else_refers_back(text):
+    """What it speaks of was named before."""
+    assert refers_back(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "how long does it take to get a refund?",
+        "I have a tent that leaks, do you repair it?",
+        "which plans are there",
+        "do you sell gift cards?",
+        "what is the quickest way to get it and what do I pay extra",
+    ],
+)
+def test_a_question_that_names_what_it_is_about_stands_alone(text):
+    """A pronoun in it stands for its own words, or for nothing."""
+    assert not refers_back(text)
 
 
 async def test_nothing_above_the_floor_is_admitted(ana):
