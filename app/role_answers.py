@@ -465,7 +465,7 @@ class PrunerInput(_Input):
 @asynccontextmanager
 async def pruner(settings: Settings) -> AsyncGenerator[Answer]:
     """The pruner alone: without a budget as in a turn (at most four chunks), with one as much as it holds."""
-    from app.knowledge.pruner import open_pruner
+    from app.knowledge.pruner import SECTION, open_pruner
     from app.knowledge.selection import TOKEN_BUDGET, select
     from graphs.context import Limits
     from tools.injection import instructs
@@ -485,7 +485,13 @@ async def pruner(settings: Settings) -> AsyncGenerator[Answer]:
         # Ids may repeat, and 1 is not "1": each chunk goes by its place.
         ids = {str(place): chunk.id for place, chunk in enumerate(asked.chunks)}
         passages = [
-            Passage(id=place, text=chunk.text, title=chunk.title, source=place)
+            # Chunks with one title are of one article.
+            Passage(
+                id=place,
+                text=chunk.text,
+                title=chunk.title,
+                source=chunk.title.partition(SECTION)[0] or f"#{place}",
+            )
             for place, chunk in zip(ids, asked.chunks, strict=True)
         ]
         judged = await cross.score(asked.query if asked.query.strip() else "?", passages, {})

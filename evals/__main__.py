@@ -305,7 +305,7 @@ def pruning(
     data: Data = None,
     questions: Annotated[
         int, typer.Option(min=20, help="Of doc2dial, kept out of training.")
-    ] = 150,
+    ] = 400,
     json: Json = None,
 ) -> None:
     """What the pruner keeps and refuses, on doc2dial and on our own articles, and what it costs."""

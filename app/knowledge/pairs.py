@@ -17,8 +17,8 @@ CLS, SEP = 101, 102
 LONGEST_QUERY = 62
 LONGEST_TITLE = 24
 LONGEST = 384
-#: How many of the nearest passages stand for what the question is about.
-COMPANY = 4
+#: How much more a word counts that stands in the passage as it does in the question than one that is only near.
+EXACT = 4
 
 Floats = NDArray[np.float32]
 
@@ -31,9 +31,37 @@ class Row:
     sentences: tuple[tuple[int, int], ...] = ()  #: Empty span where a sentence did not fit.
 
     @property
-    def start(self) -> int:
-        """Where the title ends."""
-        return self.sentences[0][0] if self.sentences else len(self.ids)
+    def fitting(self) -> list[int]:
+        """The places of the sentences that fit, in part at least."""
+        return [place for place, (first, last) in enumerate(self.sentences) if last > first]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A text as the encoder reads it."""
+
+    row: Row
+    lower: Floats  #: Tokens x 384 behind the fourth layer: still near to the words themselves.
+    upper: Floats  #: Tokens x 384 behind the last: words in their context.
+
+    @property
+    def vector(self) -> Floats:
+        """The embedding of the text: the mean of its token states, at length one."""
+        return unit(self.upper.mean(0))
+
+    def sentences(self) -> Floats:
+        """Each sentence as its passage makes it read; zero where it did not fit."""
+        found = np.zeros((len(self.row.sentences), self.upper.shape[1]), np.float32)
+        for place in self.row.fitting:
+            first, last = self.row.sentences[place]
+            found[place] = unit(self.upper[first:last].mean(0))
+        return found
+
+
+def unit(states: Floats) -> Floats:
+    """At length one along the last axis."""
+    length = np.linalg.norm(states, axis=-1, keepdims=True)
+    return (states / np.maximum(length, 1e-8)).astype(np.float32)
 
 
 def question_row(tokenizer: Tokenizer, query: str) -> Row:
@@ -84,72 +112,123 @@ def joined(question: Floats, passages: Sequence[Floats]) -> tuple[Floats, NDArra
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known of a question's passages before a model reads them together."""
+    """What is known of a question's passages before question and passage are read together."""
 
     passages: Floats  #: One row a passage: SIGNS in order.
-    sentences: tuple[tuple[float, ...], ...]  #: How much of the question each sentence has, 0 to 1.
+    sentences: tuple[Floats, ...]  #: For each passage one row a sentence: SENTENCE_SIGNS in order.
 
 
-#: Cosine; share of the question's words, rare words counting more; the same of the best sentence under its
-#: title; the share by how rare the words are among these passages; cosine with what the nearest passages have
-#: in common; cosine of the nearest sentence, read in its passage; 1 over the place in which retrieval put it.
+#: Cosine; share of the question's words, rare ones counting more; how near the best sentence comes to each token
+#: of the question, in context (the late interaction of ColBERT, without its training); the same of the whole
+#: passage, near to the words themselves, rare ones counting more; cosine of the nearest sentence, read in its
+#: passage; of the section's heading, beside the other headings; 1 over each place that retrieval gave passages of
+#: the same article, together; the best cosine of the same article.
 SIGNS = (
     "cosine",
     "words",
-    "words in a sentence",
-    "telling words",
-    "company",
+    "tokens",
+    "rare tokens",
     "nearest sentence",
-    "place",
+    "section",
+    "places",
+    "article",
 )
+#: Of a sentence: cosine; share of the question's words; its tokens, in context; its rare tokens.
+SENTENCE_SIGNS = ("cosine", "words", "tokens", "rare tokens")
+#: What a file of weights says it weighs.
+NAMED = f"{', '.join(SIGNS)}; {', '.join(SENTENCE_SIGNS)}"
 
 
 def evidence(
-    question: Row,
-    passages: Sequence[Row],
+    question: Reading,
+    passages: Sequence[Reading],
+    *,
     cosines: Sequence[float] | NDArray[np.floating[Any]],
-    vectors: Sequence[Sequence[float]] | NDArray[np.floating[Any]],
-    nearest: Sequence[float],
+    sections: Sequence[float] | NDArray[np.floating[Any]],
+    articles: Sequence[str],
     rarity: Floats,
 ) -> Evidence:
-    """The signs of each passage, all from things already at hand: token ids, vectors and their order."""
-    wanted = np.array(sorted(set(question.ids[1:-1])), np.int64)
-    rare = rarity[wanted].astype(np.float64)
-    has = np.array([np.isin(wanted, np.array(row.ids, np.int64)) for row in passages])
-    has = has.reshape(len(passages), len(wanted))
-    among = has.sum(0)
-    local = np.log1p((len(passages) - among + 0.5) / (among + 0.5))
-    words = shares(has, rare)
-    telling = shares(has, local)
-    sentences: list[tuple[float, ...]] = []
-    best: list[float] = []
-    for row in passages:
-        said = np.array(
-            [np.isin(wanted, np.array(row.ids[a:b], np.int64)) for a, b in row.sentences]
-        ).reshape(len(row.sentences), len(wanted))
-        title = np.isin(wanted, np.array(row.ids[: row.start], np.int64))
-        sentences.append(tuple(shares(said, rare).tolist()))
-        # A sentence is read under its heading, and need not repeat it.
-        best.append(float(shares(said | title, rare).max(initial=0.0)))
-    known = np.array(vectors, np.float32)
+    """The signs of each passage, in the order in which retrieval has them. ``sections``: the cosine of each
+    one's heading, nan where it has none; ``articles``: what each belongs to."""
+    asked = Asked.of(question, rarity)
+    sentences = [asked.sentences(passage) for passage in passages]
     near = np.asarray(cosines, np.float64)
-    company = known @ known[np.argsort(-near)[:COMPANY]].mean(0)
-    place = 1 / (1 + np.arange(len(passages)))
-    rows = np.stack([near, words, np.array(best), telling, company, nearest, place], axis=1)
-    return Evidence(rows.astype(np.float32), tuple(sentences))
+    columns = [
+        near,
+        [asked.words(passage.row.ids) for passage in passages],
+        [found[:, 2].max(initial=0.0) for found in sentences],
+        [asked.rare_tokens(passage) for passage in passages],
+        [found[:, 0].max(initial=0.0) for found in sentences],
+        beside_the_others(np.asarray(sections, np.float64)),
+        *together(articles, near),
+    ]
+    return Evidence(np.stack(columns, axis=1).astype(np.float32), tuple(sentences))
 
 
-def shares(has: NDArray[np.bool_], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    total = float(weights.sum())
-    return has @ weights / total if total else np.zeros(len(has))
+@dataclass(frozen=True)
+class Asked:
+    """A question's words and tokens with what each of them counts."""
+
+    wanted: NDArray[np.int64]
+    rare: NDArray[np.float64]
+    meaning: Floats
+    weights: Floats  #: Of each token, 1 together; none for the marks at both ends.
+    lower: Floats
+    upper: Floats
+
+    @classmethod
+    def of(cls, question: Reading, rarity: Floats) -> Asked:
+        ids = np.array(question.row.ids[1:-1], np.int64)
+        wanted = np.unique(ids)
+        weights = rarity[ids].astype(np.float32)
+        return cls(
+            wanted=wanted,
+            rare=rarity[wanted].astype(np.float64),
+            meaning=question.vector,
+            weights=weights / max(float(weights.sum()), 1e-8),
+            lower=unit(question.lower[1:-1]),
+            upper=unit(question.upper[1:-1]),
+        )
+
+    def words(self, ids: Sequence[int]) -> float:
+        has = np.isin(self.wanted, np.array(ids, np.int64))
+        return float(self.rare[has].sum() / max(float(self.rare.sum()), 1e-8))
+
+    def rare_tokens(self, passage: Reading) -> float:
+        near = (self.lower @ unit(passage.lower[1:-1]).T).max(1, initial=0.0)
+        return float(self.weights @ near**EXACT)
+
+    def sentences(self, passage: Reading) -> Floats:
+        """SENTENCE_SIGNS of each sentence; zero where it did not fit."""
+        row = passage.row
+        found = np.zeros((len(row.sentences), len(SENTENCE_SIGNS)), np.float32)
+        if not len(found):
+            return found
+        found[:, 0] = passage.sentences() @ self.meaning
+        lower = self.lower @ unit(passage.lower).T
+        upper = self.upper @ unit(passage.upper).T
+        for place, (first, last) in enumerate(row.sentences):
+            if last > first and len(self.weights):
+                found[place, 1] = self.words(row.ids[first:last])
+                found[place, 2] = upper[:, first:last].max(1).mean()
+                found[place, 3] = self.weights @ lower[:, first:last].max(1)
+        return found
 
 
-def sentence_vectors(states: Floats, row: Row) -> Floats:
-    """Each sentence as its passage makes it read: the mean of its token states, at length one; zero where it
-    did not fit."""
-    found = np.zeros((max(len(row.sentences), 1), states.shape[1]), np.float32)
-    for place, (first, last) in enumerate(row.sentences):
-        if last > first:
-            mean = states[first:last].mean(0)
-            found[place] = mean / np.linalg.norm(mean)
+def beside_the_others(near: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How far each is above their mean; 0 where there is none."""
+    known = ~np.isnan(near)
+    found = np.zeros(len(near))
+    if known.any():
+        found[known] = near[known] - near[known].mean()
     return found
+
+
+def together(
+    articles: Sequence[str], near: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What speaks for each passage's article: the places of its passages, and the nearest of them."""
+    same = np.array([[one == other for other in articles] for one in articles])
+    same = same.reshape(len(articles), len(articles))
+    places = same @ (1 / (1 + np.arange(len(articles))))
+    return places, np.where(same, near, -1.0).max(1, initial=-1.0)

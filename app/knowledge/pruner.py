@@ -30,18 +30,21 @@ BATCH = 5
 #: Where MiniLM is cut: what its fourth layer puts out.
 CUT = "layer_norm_8"
 #: The logit of a sentence that did not fit into the window.
-UNREAD = -20.0
+CUT_OFF = -20.0
+#: How many of the passages, by their signs, are read together with the question; about twice what is kept.
+TOGETHER = 8
+#: What a sentence of the others has less: its signs alone are no reason to put it before one that was read.
+UNREAD = 10.0
 #: How much of a passage's logit its sentences are given: a good sentence in a wrong passage is no answer. Of
 #: 0.25 to 16 the one that keeps most gold spans of doc2dial in a fifth and in a third of the tokens.
 SPREAD = 2.0
-#: What a sentence's own cosine with the question counts in its logit; of 2 to 16 the best in telling the right
-#: sentence of a right passage, on documents of doc2dial and XQuAD that were not trained on.
-CLOSE = 6.0
 #: Between an article's title and that of a section.
 SECTION = " > "
-#: What the cosine of question and heading counts, and a figure in a sentence where one is asked for. Set by hand
-#: on a few questions to our own articles; ``python -m evals answers`` shows what they do.
-HEADED, FIGURE = 3.0, 2.0
+#: What a figure in a sentence counts where one is asked for. Set by hand on a few questions to our own articles;
+#: ``python -m evals answers`` shows what it does.
+FIGURE = 2.0
+#: The passages that the best one is compared with, to tell whether it stands out.
+FIELD = 8
 REMEMBERED = 2000  #: Vectors of headings, 1.5 KB each.
 ASKS_FOR_FIGURE = re.compile(
     r"\b(?:how (?:much|many|long|often|soon|late|old|heavy|far|quick\w*|fast)|when|until|price|prices|pricing|"
@@ -211,6 +214,14 @@ class Halves:
             write_whole(joint, graft(upper, tensors, scale).SerializeToString())
         return cls(lower, upper, joint)
 
+    def read(self, rows: Sequence[pairs.Row]) -> list[pairs.Reading]:
+        """Each text read alone."""
+        lower = self.states(rows)
+        return [
+            pairs.Reading(row, below, above)
+            for row, below, above in zip(rows, lower, self.alone(lower), strict=True)
+        ]
+
     def states(self, rows: Sequence[pairs.Row]) -> list[Floats]:
         """What the lower half makes of each row: tokens x 384."""
         found: list[Floats] = [np.empty(0, np.float32)] * len(rows)
@@ -311,12 +322,13 @@ class LoraPruner:
             tensors: dict[str, NDArray[np.float32]] = {
                 name: file.get_tensor(name).astype(np.float32) for name in names
             }
-            scale = float(file.metadata()["scale"])
-        if tensors["signs"].shape != (len(pairs.SIGNS),):
+            described: dict[str, str] = file.metadata() or {}
+        if described.get("signs") != pairs.NAMED:
             raise PrunerUnusable(
-                f"{entry.file} weighs {len(tensors['signs'])} signs of a passage and this version reads "
-                f"{len(pairs.SIGNS)}: take the file that belongs to it, or train it again"
+                f"{entry.file} weighs other signs than this version reads: take the file that belongs to it, "
+                "or train it again"
             )
+        scale = float(described["scale"])
         halves = Halves.cut(cache, (entry.sha256, tensors, scale))
         heads = {name: t for name, t in tensors.items() if not name.startswith("layer.")}
         return cls(halves, plain_tokenizer(), heads, entry)
@@ -329,17 +341,11 @@ class LoraPruner:
     def judge(
         self, query: str, passages: Sequence[Passage], vectors: Vectors | None = None
     ) -> Judged:
-        """Probabilities of every passage and sentence, and of an answer being among them. ``vectors`` of
-        the passages, by id, spare making them."""
+        """Probabilities of every passage and sentence, and of an answer being among them; passages in the
+        order of retrieval. ``vectors`` of the passages, by id, are believed where all are there."""
         if not passages:
             return Judged([], 0.0)
-        sentences = [tuple(split(passage.text)) for passage in passages]
-        raw = self.logits(
-            query,
-            [(p.title, found) for p, found in zip(passages, sentences, strict=True)],
-            [vectors[p.id] for p in passages if p.id in vectors] if vectors else [],
-        )
-        logits = np.array(raw.passages) + self.headed(raw.meaning, [p.title for p in passages])
+        raw = self.logits(query, passages, vectors)
         wanted = FIGURE if asks_for_figure(query) else 0.0
         scored = [
             Scored(
@@ -348,126 +354,118 @@ class LoraPruner:
                 found,
                 tuple(
                     sigmoid(value + SPREAD * logit + wanted * has_figure(text))
-                    for value, text in zip(by_sentence, found, strict=False)
+                    for value, text in zip(by_sentence, found, strict=True)
                 ),
             )
             for passage, found, logit, by_sentence in zip(
-                passages, sentences, logits.tolist(), raw.sentences, strict=True
+                passages, raw.texts, raw.passages, raw.sentences, strict=True
             )
         ]
         made = dict(zip((p.id for p in passages), raw.vectors.tolist(), strict=True))
-        return Judged(scored, self.answerable(raw), made)
+        return Judged(scored, sigmoid(float(summary(raw) @ self.heads["answerable"])), made)
 
-    def headed(self, meaning: Floats, titles: Sequence[str]) -> NDArray[np.float64]:
-        """What the headings of sections say for each passage, beside the others: a section often answers the
-        question that its heading is. ``meaning`` is the question's vector; passages without a section get 0."""
-        sections = [title.rpartition(SECTION)[2] if SECTION in title else "" for title in titles]
+    def logits(
+        self, query: str, passages: Sequence[Passage], vectors: Vectors | None = None
+    ) -> Raw:
+        """What the signs say of each passage, and the heads of each sentence."""
+        texts = [tuple(split(passage.text)) for passage in passages]
+        question, read = self.readings(query, passages, texts)
+        known = [vectors[p.id] for p in passages if p.id in vectors] if vectors else []
+        matrix = np.array(
+            known if len(known) == len(read) else [one.vector for one in read], np.float32
+        )
+        found = pairs.evidence(
+            question,
+            read,
+            cosines=matrix @ question.vector,
+            sections=self.headings(question.vector, [p.title for p in passages]),
+            articles=[p.source for p in passages],
+            rarity=self.heads["rarity"],
+        )
+        logits = found.passages @ self.heads["signs"] + self.heads["passage.bias"][0]
+        best: list[int] = np.argsort(-logits, kind="stable")[:TOGETHER].tolist()
+        mix = self.heads["sentence.mix"]
+        sentences = [(known @ mix[1:] - UNREAD).tolist() for known in found.sentences]
+        together = self.halves.together(question.lower, [read[n].lower for n in best])
+        for number, hidden in zip(best, together, strict=True):
+            answers = self.read_heads(hidden, len(question.row.ids), read[number].row)
+            sentences[number] = (answers + found.sentences[number] @ mix[1:]).tolist()
+        for number, one in enumerate(read):
+            for place in set(range(len(texts[number]))) - set(one.row.fitting):
+                # No evidence either way, so it is never the best one.
+                sentences[number][place] = CUT_OFF
+        return Raw(texts, logits.tolist(), sentences, found.passages, matrix)
+
+    def readings(
+        self, query: str, passages: Sequence[Passage], texts: Sequence[Sequence[str]]
+    ) -> tuple[pairs.Reading, list[pairs.Reading]]:
+        """The question and each passage as the encoder reads them alone."""
+        rows = [
+            pairs.question_row(self.tokenizer, query),
+            *(
+                pairs.passage_row(self.tokenizer, passage.title, found)
+                for passage, found in zip(passages, texts, strict=True)
+            ),
+        ]
+        question, *read = self.halves.read(rows)
+        return question, read
+
+    def headings(self, meaning: Floats, titles: Sequence[str]) -> list[float]:
+        """The cosine of the question with the heading of each passage's section; nan where it has none. A
+        section often answers the question that its heading is."""
+        sections = [section_of(title) for title in titles]
         known = self.meanings_of({one for one in sections if one})
-        found = np.zeros(len(titles))
-        if known:
-            places = [n for n, one in enumerate(sections) if one]
-            near = np.array([float(known[sections[n]] @ meaning) for n in places])
-            found[places] = HEADED * (near - near.mean())
-        return found
+        return [float(known[one] @ meaning) if one else float("nan") for one in sections]
 
     def meanings_of(self, headings: Set[str]) -> dict[str, Floats]:
         """The vectors of headings, which come again and again: each is read once."""
         known = {one: vector for one in headings if (vector := self.meanings.get(one)) is not None}
         if unknown := sorted(headings - known.keys()):
             rows = [pairs.question_row(self.tokenizer, one) for one in unknown]
-            read = self.halves.alone(self.halves.states(rows))
-            new = dict(zip(unknown, map(vector_of, read), strict=True))
+            read = [one.vector for one in self.halves.read(rows)]
+            new = dict(zip(unknown, read, strict=True))
             if len(self.meanings) + len(new) > REMEMBERED:
                 self.meanings = {}
             self.meanings.update(new)
             known |= new
         return known
 
-    def logits(
-        self,
-        query: str,
-        passages: Sequence[tuple[str, Sequence[str]]],
-        vectors: Sequence[Sequence[float]] = (),
-    ) -> Raw:
-        """What the heads say of (title, sentences) of each passage."""
-        asked = pairs.question_row(self.tokenizer, query)
-        rows = [pairs.passage_row(self.tokenizer, title, found) for title, found in passages]
-        question, *states = self.halves.states([asked, *rows])
-        of_question, *read = self.halves.alone([question, *states])
-        meaning = vector_of(of_question)
-        known = vectors if len(vectors) == len(rows) else [vector_of(one) for one in read]
-        close = [
-            pairs.sentence_vectors(one, row) @ meaning for one, row in zip(read, rows, strict=True)
-        ]
-        nearest = [float(one.max()) for one in close]
-        matrix = np.array(known, np.float32)
-        found = pairs.evidence(asked, rows, matrix @ meaning, matrix, nearest, self.heads["rarity"])
-        raw = [
-            self.read_heads(hidden, len(question), row, signs, covered)
-            for hidden, row, signs, covered in zip(
-                self.halves.together(question, states),
-                rows,
-                found.passages,
-                found.sentences,
-                strict=True,
-            )
-        ]
-        by_sentence = [
-            [value + CLOSE * float(near) for value, near in zip(by, cosines, strict=False)]
-            for (_, by), cosines in zip(raw, close, strict=True)
-        ]
-        return Raw([logit for logit, _ in raw], by_sentence, found.passages, matrix, meaning)
-
-    def read_heads(
-        self,
-        hidden: Floats,
-        start: int,
-        row: pairs.Row,
-        signs: Floats,
-        covered: Sequence[float],
-    ) -> tuple[float, list[float]]:
-        """What ``PrunerModel.forward`` in the training script computes after the encoder."""
-        heads = self.heads
-        query = hidden[1 : start - 1].mean(0)
-        by_sentence: list[float] = []
-        for (first, last), share in zip(row.sentences, covered, strict=True):
-            if last <= first:
-                # It did not fit: no evidence either way, so it is never the best one.
-                by_sentence.append(UNREAD)
-                continue
+    def read_heads(self, hidden: Floats, start: int, row: pairs.Row) -> Floats:
+        """What reading them together says of each sentence; 0 where it did not fit."""
+        asked = hidden[1 : start - 1]
+        query = asked.mean(0) if len(asked) else np.zeros(hidden.shape[1], np.float32)
+        found = np.zeros(len(row.sentences), np.float32)
+        for place in row.fitting:
+            first, last = row.sentences[place]
             mean = hidden[start + first : start + last].mean(0)
-            value = mean @ heads["sentence.weight"] + heads["sentence.bias"][0]
-            near, words = heads["sentence.mix"]
-            by_sentence.append(float(value + near * cosine(mean, query) + words * share))
-        both = np.concatenate([hidden[0], hidden[start]])
-        alone = both @ heads["passage.weight"] + heads["passage.bias"][0]
-        passage = hidden[start + 1 : start + len(row.ids) - 1].mean(0)
-        near, best = heads["passage.mix"]
-        together = alone + near * cosine(passage, query) + best * max(by_sentence, default=UNREAD)
-        return float(together + signs @ heads["signs"]), by_sentence
-
-    def answerable(self, raw: Raw) -> float:
-        """A logistic rule on the best passage, sentence and signs; set on documents kept out of training."""
-        return sigmoid(float(summary(raw) @ self.heads["answerable"]))
+            value = mean @ self.heads["sentence.weight"] + self.heads["sentence.bias"][0]
+            found[place] = value + self.heads["sentence.mix"][0] * cosine(mean, query)
+        return found
 
 
 @dataclass(frozen=True)
 class Raw:
     """Logits of the passages and of their sentences, and the signs they began with."""
 
+    texts: list[tuple[str, ...]]  #: The sentences of each passage.
     passages: list[float]
     sentences: list[list[float]]
     signs: Floats
     vectors: Floats
-    meaning: Floats  #: The question's vector.
 
 
 def summary(raw: Raw) -> Floats:
-    """What a list of passages says about whether it holds an answer: the last entry is the constant."""
+    """What a list of passages says about whether it holds an answer: the best cosine, the best share of the
+    question's words, how far the best passage stands out, and the constant."""
+    best = np.sort(raw.passages)[::-1][:FIELD]
     return np.array(
-        [max(raw.passages), float(raw.signs[:, 0].max()), float(raw.signs[:, 1].max()), 1.0],
-        np.float32,
+        [raw.signs[:, 0].max(), raw.signs[:, 1].max(), best[0] - best.mean(), 1.0], np.float32
     )
+
+
+def section_of(title: str) -> str:
+    """The heading of a passage's section; nothing where its title is the article's alone."""
+    return title.rpartition(SECTION)[2] if SECTION in title else ""
 
 
 def asks_for_figure(query: str) -> bool:
@@ -477,12 +475,6 @@ def asks_for_figure(query: str) -> bool:
 
 def has_figure(text: str) -> bool:
     return any(letter.isdigit() for letter in text)
-
-
-def vector_of(states: Floats) -> Floats:
-    """The embedding of a text: the mean of its token states, at length one."""
-    mean = states.mean(0)
-    return (mean / np.linalg.norm(mean)).astype(np.float32)
 
 
 def cosine(one: Floats, other: Floats) -> float:

