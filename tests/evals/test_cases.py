@@ -109,12 +109,12 @@ def test_every_answering_article_is_current_and_public() -> None:
             assert article["status"] == "current", case["id"]
 
 
-def test_there_are_sixty_questions_with_and_fifteen_without_an_answer() -> None:
+def test_there_are_sixty_questions_with_and_sixty_without_an_answer() -> None:
     """Recall and the floor are measured on enough different questions."""
     found = cases("retrieval")
 
     assert len({case["question"] for case in found["answerable"]}) == 60
-    assert len({case["question"] for case in found["unanswerable"]}) == 15
+    assert len({case["question"] for case in found["unanswerable"]}) == 60
 
 
 def test_bitexts_intents_all_have_a_lane() -> None:
