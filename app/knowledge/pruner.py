@@ -30,11 +30,11 @@ BATCH = 5
 #: Where MiniLM is cut: what its fourth layer puts out.
 CUT = "layer_norm_8"
 #: The logit of a sentence that did not fit into the window.
-CUT_OFF = -20.0
+CUT_OFF = -40.0
 #: How many of the passages, by their signs, are read together with the question; about twice what is kept.
 TOGETHER = 8
 #: What a sentence of the others has less: its signs alone are no reason to put it before one that was read.
-UNREAD = 10.0
+UNREAD = 20.0
 #: How much of a passage's logit its sentences are given: a good sentence in a wrong passage is no answer. Of
 #: 0.25 to 16 the one that keeps most gold spans of doc2dial in a fifth and in a third of the tokens.
 SPREAD = 2.0
