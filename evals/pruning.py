@@ -89,7 +89,7 @@ async def from_doc2dial(
     """Questions with their document in the index, and the same with it taken out of what was found."""
     corpus = Corpus(data, xquad=False)
     knowledge = await public_index(folder, corpus, "doc2dial")
-    wanted = [q for q in corpus.of("doc2dial") if part_of(q.document) == "test"]
+    wanted = [q for q in corpus.of("doc2dial") if part_of(q.group) == "test"]
     chosen = random.Random(5).sample(wanted, min(limit, len(wanted)))
     lists = await public_lists(knowledge, corpus, chosen, progress)
     knowledge.close()

@@ -109,7 +109,7 @@ _LEANS = re.compile(
 )
 
 
-#: Words that stand for something said before, and how many others leave open what.
+#: Words that stand for something said before ("one" is read as a figure), and how many others leave open what.
 _POINTING = frozenset(
     ["it", "its", "they", "them", "their", "that", "this", "those", "these", "one", "ones", "1"]
 )
@@ -118,7 +118,7 @@ _POINTS = re.compile(
     r"\b(?:it(?! takes? \w* ?(?:to|for|until)\b)|its|they|them|their|that|this|those|these|ones?)\b",
     re.IGNORECASE,
 )
-FEW = 2
+_FEW = 2
 
 
 def normal(question: str) -> str:
@@ -134,7 +134,7 @@ def stands_alone(question: str) -> bool:
 def refers_back(question: str) -> bool:
     """Whether the question speaks of something by a pronoun and has little else that says of what: "when does
     it open", but not "how long does it take to get a refund"."""
-    return bool(_POINTS.search(question)) and len(shape(question)[1] - _POINTING) <= FEW
+    return bool(_POINTS.search(question)) and len(shape(question)[1] - _POINTING) <= _FEW
 
 
 def personal(question: str) -> bool:

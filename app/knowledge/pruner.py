@@ -362,7 +362,8 @@ class LoraPruner:
             )
         ]
         made = dict(zip((p.id for p in passages), raw.vectors.tolist(), strict=True))
-        return Judged(scored, sigmoid(float(summary(raw) @ self.heads["answerable"])), made)
+        told = summary(raw.signs, raw.passages)
+        return Judged(scored, sigmoid(float(told @ self.heads["answerable"])), made)
 
     def logits(
         self, query: str, passages: Sequence[Passage], vectors: Vectors | None = None
@@ -454,13 +455,11 @@ class Raw:
     vectors: Floats
 
 
-def summary(raw: Raw) -> Floats:
+def summary(signs: Floats, logits: Sequence[float]) -> Floats:
     """What a list of passages says about whether it holds an answer: the best cosine, the best share of the
     question's words, how far the best passage stands out, and the constant."""
-    best = np.sort(raw.passages)[::-1][:FIELD]
-    return np.array(
-        [raw.signs[:, 0].max(), raw.signs[:, 1].max(), best[0] - best.mean(), 1.0], np.float32
-    )
+    best = np.sort(logits)[::-1][:FIELD]
+    return np.array([signs[:, 0].max(), signs[:, 1].max(), best[0] - best.mean(), 1.0], np.float32)
 
 
 def section_of(title: str) -> str:

@@ -43,7 +43,6 @@ from app.knowledge.pruner import (
     SPREAD,
     TOGETHER,
     Halves,
-    Raw,
     plain_tokenizer,
     section_of,
     summary,
@@ -208,9 +207,7 @@ class Rule:
         return case.evidence.passages @ self.signs + self.start
 
     def summary(self, case: Case) -> Floats:
-        vectors = np.empty((0, 0), np.float32)
-        logits = self.logits(case).tolist()
-        return summary(Raw([], logits, [], case.evidence.passages, vectors))
+        return summary(case.evidence.passages, self.logits(case).tolist())
 
 
 def ranking(cases: Sequence[Case]) -> Floats:
