@@ -29,6 +29,7 @@ from tools.domain import (
     Ticket,
     Verdict,
 )
+from tools.records import RecordView
 
 
 class PortError(Exception):
@@ -263,6 +264,10 @@ class Backend(Protocol):
 
     async def read(self, customer: Customer, operation: Operation, arguments: Any) -> BaseModel:
         """Run a ``safe`` operation. A write raises ValueError: writes go through the ledger."""
+        ...
+
+    async def records(self, customer: Customer) -> tuple[RecordView, ...]:
+        """Everything on the customer's account, newest first within a kind. May raise BackendUnavailable."""
         ...
 
 

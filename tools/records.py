@@ -1,0 +1,42 @@
+"""A customer's record as the engine sees it: what it is called, what it holds, what state it is in.
+
+A domain turns its own records into these; understanding, the case file and the questions that name candidates
+read nothing else of a business."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+
+class Item(BaseModel):
+    """One line of a record: what it is, how many of it, and what customers call it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str  #: The domain's own key, unique within the record (a stock number).
+    name: str
+    quantity: int = 1
+    price: Decimal | None = None  #: Of one piece.
+    words: tuple[str, ...] = ()  #: What else it may be called, in any language ("boots", "Stiefel").
+
+
+class RecordView(BaseModel):
+    """One record of the customer's own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: str  #: As the domain declares it, for example ``order``.
+    id: str  #: Its number, as operations take it.
+    label: str  #: For people, in one line.
+    state: str
+    open: bool = False  #: Something is still to happen with it.
+    items: tuple[Item, ...] = ()
+    dates: dict[str, date] = {}  #: Named days of its life, for example ``placed_on``; oldest meaning first.
+    amount: Decimal | None = None
+    currency: str = ""
+    words: tuple[str, ...] = ()  #: What it may be called beyond its items.
+    parent: str | None = None  #: Id of the record it belongs to (an invoice's order).
+    facts: dict[str, JsonValue] = {}  #: What replies, rules and the case file may speak of.
