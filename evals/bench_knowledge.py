@@ -22,7 +22,7 @@ from app.models.encoder import OnnxEncoder
 from tools.ports import Passage
 
 ROOT = Path(__file__).resolve().parents[1]
-CASES = ROOT / "evals" / "cases" / "retrieval.yaml"
+CASES = ROOT / "domains" / "northfell" / "evals" / "retrieval.yaml"
 ARTICLES = ROOT / "app" / "demo" / "knowledge"
 WAYS: tuple[Way, ...] = ("sparse", "dense", "hybrid")
 

@@ -12,11 +12,11 @@ from typing import Any, cast
 import pytest
 import yaml
 
-from tools.domain import now
-from tools.stories import stories
+from domains.northfell.demo_accounts import stories
+from tools.values import now
 
 ROOT = Path(__file__).parents[2]
-CASES = ROOT / "evals" / "cases"
+CASES = ROOT / "domains" / "northfell" / "evals"
 SETS = sorted(file.stem for file in CASES.glob("*.yaml"))
 
 
@@ -77,7 +77,7 @@ def test_the_mix_is_held_out() -> None:
     """No message of three or more words of the mix is a phrase the models were trained or built from."""
     files = [
         ROOT / "prompts" / "intents.yaml",
-        *(ROOT / "models" / "train" / "phrases").glob("*.yaml"),
+        *(ROOT / "domains" / "northfell" / "examples").glob("*.yaml"),
     ]
     known = {
         _plain(text) for file in files for text in _strings(yaml.safe_load(file.read_text("utf-8")))
