@@ -20,6 +20,7 @@ from tools.values import (
     AuditEntry,
     Clock,
     Consequence,
+    Customer,
     Operation,
     OperationFailed,
     Outcome,

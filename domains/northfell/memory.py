@@ -12,7 +12,9 @@ from pydantic import BaseModel
 
 from domains.northfell.data_model import Charge, Invoice, Order, Refund, Subscription, Ticket
 from domains.northfell.demo_accounts import Account, stories
+from domains.northfell.operations.views import views_of
 from tools.numbers import FIRST_NUMBERS, PREFIXES, number_for
+from tools.records import RecordView
 from tools.values import Clock, Customer, Operation, Preview, RecordNotFound
 
 
@@ -201,6 +203,9 @@ class MemoryBackend:
         if operation.writes:
             raise ValueError(f"{operation.name} writes: it goes through the ledger")
         return operation.run(self._books.view(customer, self._clock.today()), arguments)
+
+    async def records(self, customer: Customer) -> tuple[RecordView, ...]:
+        return views_of(self._books.view(customer, self._clock.today()))
 
 
 def demo_world(today: date | None = None) -> MemoryBooks:

@@ -13,7 +13,9 @@ from pydantic import BaseModel
 
 from app.stores.database import metadata, reading
 from domains.northfell.data_model import Charge, Invoice, Order, Refund, Subscription, Ticket
+from domains.northfell.operations.views import views_of
 from tools.numbers import FIRST_NUMBERS, number_for
+from tools.records import RecordView
 from tools.values import Clock, Customer, Operation, Preview, Record, RecordNotFound
 
 
@@ -303,6 +305,13 @@ class SqlBackend:
         if operation.writes:
             raise ValueError(f"{operation.name} writes: it goes through the ledger")
         return await asyncio.to_thread(self._run, customer, operation.run, arguments)
+
+    async def records(self, customer: Customer) -> tuple[RecordView, ...]:
+        return await asyncio.to_thread(self._records, customer)
+
+    def _records(self, customer: Customer) -> tuple[RecordView, ...]:
+        with reading(self._engine) as connection:
+            return views_of(SqlShop(connection, customer, today=self._clock.today()))
 
     def _run(self, customer: Customer, call: Any, arguments: Any) -> Any:
         with reading(self._engine) as connection:

@@ -10,7 +10,6 @@ import sqlalchemy as sa
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
-from app.stores import shop
 from app.stores.approvals import SqlApprovals
 from app.stores.database import create_engine, migrate, reading, writing
 from app.stores.decisions import SqlDecisionLog
@@ -19,6 +18,7 @@ from app.stores.outbox import SqlOutbox
 from app.stores.reviews import SqlReviews
 from app.stores.turns import SqlThreads, SqlTurns
 from app.support_desk import Stores, SupportDesk
+from domains.northfell import store as shop
 from domains.northfell.demo_accounts import stories
 from domains.northfell.seed import rows_of
 from domains.northfell.store import SqlBackend, writing_shop

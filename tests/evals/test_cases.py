@@ -29,7 +29,7 @@ def front_matter(file: Path) -> Any:
 
 
 CATALOGUE: list[dict[str, Any]] = yaml.safe_load(
-    (ROOT / "prompts" / "intents.yaml").read_text("utf-8")
+    (ROOT / "domains" / "northfell" / "intents.yaml").read_text("utf-8")
 )["intents"]
 LANES = {intent["name"]: intent["lane"] for intent in CATALOGUE}
 OPERATIONS = {intent.get("operation") for intent in CATALOGUE}
@@ -76,7 +76,7 @@ def test_a_messages_lanes_are_those_of_its_intents(case: dict[str, Any]) -> None
 def test_the_mix_is_held_out() -> None:
     """No message of three or more words of the mix is a phrase the models were trained or built from."""
     files = [
-        ROOT / "prompts" / "intents.yaml",
+        ROOT / "domains" / "northfell" / "intents.yaml",
         *(ROOT / "domains" / "northfell" / "examples").glob("*.yaml"),
     ]
     known = {
@@ -104,7 +104,7 @@ def test_every_answering_article_is_current_and_public() -> None:
     """A question's articles are ones a customer may be shown."""
     for case in cases("retrieval")["answerable"]:
         for slug in case["articles"]:
-            article = front_matter(ROOT / "app" / "demo" / "knowledge" / f"{slug}.md")
+            article = front_matter(ROOT / "domains" / "northfell" / "knowledge" / f"{slug}.md")
             assert article["audience"] == "public", case["id"]
             assert article["status"] == "current", case["id"]
 

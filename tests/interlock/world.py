@@ -15,12 +15,12 @@ import httpx
 import sqlalchemy as sa
 
 from app.payments import HttpPayments
-from app.stores import shop
 from app.stores.approvals import SqlApprovals
 from app.stores.audit import SqlAudit
 from app.stores.database import create_engine, migrate, reading, writing
 from app.stores.ledger import SqlLedger
 from app.stores.outbox import SqlOutbox
+from domains.northfell import store as shop
 from domains.northfell.data_model import Invoice, Order, OrderLine, OrderStatus
 from domains.northfell.operations import OPERATIONS
 from domains.northfell.store import SqlShop

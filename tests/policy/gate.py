@@ -8,7 +8,6 @@ from typing import Any
 import sqlalchemy as sa
 from langgraph.checkpoint.memory import InMemorySaver
 
-from app.stores import shop
 from app.stores.approvals import SqlApprovals
 from app.stores.database import create_engine, migrate, reading, writing
 from app.stores.decisions import SqlDecisionLog
@@ -17,6 +16,7 @@ from app.stores.outbox import SqlOutbox
 from app.stores.reviews import SqlReviews
 from app.stores.turns import SqlThreads, SqlTurns
 from app.support_desk import Stores, SupportDesk
+from domains.northfell import store as shop
 from domains.northfell.demo_accounts import stories
 from domains.northfell.operations import OPERATIONS
 from domains.northfell.seed import rows_of

@@ -9,10 +9,10 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from app.stores import shop
 from app.stores.approvals import SqlApprovals
 from app.stores.database import create_engine, migrate, reading, writing
 from app.stores.ledger import SqlLedger
+from domains.northfell import store as shop
 from domains.northfell.demo_accounts import Account
 from domains.northfell.memory import MemoryBooks
 from domains.northfell.operations import OPERATIONS
