@@ -23,7 +23,7 @@ from tools.ports import Passage
 
 ROOT = Path(__file__).resolve().parents[1]
 CASES = ROOT / "domains" / "northfell" / "evals" / "retrieval.yaml"
-ARTICLES = ROOT / "app" / "demo" / "knowledge"
+ARTICLES = ROOT / "domains" / "northfell" / "knowledge"
 WAYS: tuple[Way, ...] = ("sparse", "dense", "hybrid")
 
 
