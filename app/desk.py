@@ -13,7 +13,7 @@ from app.release_watch import ReleaseState
 from app.stores.decisions import LoggedDecision, Wanted
 from app.stores.reviews import Item
 from graphs.state import Answer
-from tools.domain import Approval, Customer, Outcome, Record, Unsettled
+from tools.values import Approval, Customer, Outcome, Record, Unsettled
 
 if TYPE_CHECKING:
     from app.knowledge.library import Library

@@ -54,14 +54,16 @@ from app.stores.outbox import Delivery, SqlOutbox
 from app.stores.reviews import Item, SqlReviews
 from app.stores.turns import Conflict, Fresh, InFlight, Replay, SqlThreads, SqlTurns
 from app.tracing import Tracing
+from domains.northfell.operations import OPERATIONS
 from graphs import replies
 from graphs.action import ActionGraph, edited
 from graphs.context import Context
 from graphs.corrections import corrects
 from graphs.state import Answer, SupportState, Turn
-from tools.domain import (
+from tools.decisions import Aftermath
+from tools.ports import PortError
+from tools.values import (
     Action,
-    Aftermath,
     Approval,
     Customer,
     OperationFailed,
@@ -70,8 +72,6 @@ from tools.domain import (
     Unsettled,
     accepts,
 )
-from tools.operations import OPERATIONS
-from tools.ports import PortError
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,8 @@ from app.stores.decisions import LoggedDecision
 from app.stores.reviews import Item
 from graphs.action import question
 from graphs.state import in_our_words
-from tools.domain import Aftermath, Approval, Customer, Decision, Unsettled
+from tools.decisions import Aftermath, Decision
+from tools.values import Approval, Customer, Unsettled
 
 
 def storable(text: str) -> str:

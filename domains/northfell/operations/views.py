@@ -8,13 +8,19 @@ from decimal import Decimal
 
 from pydantic import JsonValue
 
-from tools.domain import Invoice, Order, OrderLine, Refund, Subscription
-from tools.operations.money import RETURN_DAYS, warranty_ends
-from tools.operations.picking import is_open
-from tools.operations.write import paid_for
-from tools.ports import Shop
+from domains.northfell.data_model import Invoice, Order, OrderLine, Refund, Subscription
+from domains.northfell.labels import (
+    PLAN_TITLES,
+    invoice_label,
+    order_label,
+    refund_label,
+    subscription_label,
+)
+from domains.northfell.operations.money import RETURN_DAYS, warranty_ends
+from domains.northfell.operations.picking import is_open
+from domains.northfell.operations.write import paid_for
+from domains.northfell.shop import Shop
 from tools.records import Item, RecordView
-from tools.wording import PLAN_TITLES, invoice_label, order_label, refund_label, subscription_label
 
 #: What customers call a product of each kind, by the beginning of its stock number: English, German, French,
 #: Spanish, Italian, Dutch.

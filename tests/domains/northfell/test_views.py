@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from tools.domain import Clock
-from tools.memory import MemoryBackend, MemoryBooks
+from domains.northfell.demo_accounts import stories
+from domains.northfell.memory import MemoryBackend, MemoryBooks
 from tools.records import RecordView
-from tools.stories import stories
+from tools.values import Clock
 
 TODAY = datetime(2026, 11, 30, 9, tzinfo=UTC)
 

@@ -12,23 +12,11 @@ import sqlalchemy as sa
 from pydantic import BaseModel
 
 from app.stores.database import metadata, reading
-from tools.domain import (
-    Charge,
-    Clock,
-    Customer,
-    Invoice,
-    Operation,
-    Order,
-    Preview,
-    Record,
-    RecordNotFound,
-    Refund,
-    Subscription,
-    Ticket,
-)
+from domains.northfell.data_model import Charge, Invoice, Order, Refund, Subscription, Ticket
+from domains.northfell.operations.views import views_of
 from tools.numbers import FIRST_NUMBERS, number_for
-from tools.operations.views import views_of
 from tools.records import RecordView
+from tools.values import Clock, Customer, Operation, Preview, Record, RecordNotFound
 
 
 class Cents(sa.types.TypeDecorator[Decimal]):
