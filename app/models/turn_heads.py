@@ -21,10 +21,14 @@ class TurnHead:
     """A classifier on the vectors of message and turn before, and on the message's words and pieces."""
 
     classifier: Classifier
-    mean: Vector  #: Of the vectors it was trained on: what all of them have in common tells nothing.
+    mean: (
+        Vector  #: Of the vectors it was trained on: what all of them have in common tells nothing.
+    )
     context: float  #: What the turn before counts beside the message.
 
-    def decide(self, text: str, vector: Vector, before: Vector | None) -> tuple[str, dict[str, float]]:
+    def decide(
+        self, text: str, vector: Vector, before: Vector | None
+    ) -> tuple[str, dict[str, float]]:
         """The likeliest class and the probability of each."""
         return self.classifier.decide(self.row(vector, before), text)
 
@@ -32,7 +36,9 @@ class TurnHead:
         return np.concatenate(
             [
                 centred(vector, self.mean),
-                np.zeros_like(self.mean) if before is None else self.context * centred(before, self.mean),
+                np.zeros_like(self.mean)
+                if before is None
+                else self.context * centred(before, self.mean),
             ]
         )
 
@@ -54,4 +60,6 @@ def read_turn_head(path: Path, entry: HeadEntry) -> TurnHead:
         )
         return TurnHead(classifier, np.asarray(tensors["mean"], np.float32), entry.context)
     except (KeyError, ValueError) as error:
-        raise ManifestError(f"{path} does not fit its manifest ({error}): train it again.") from error
+        raise ManifestError(
+            f"{path} does not fit its manifest ({error}): train it again."
+        ) from error

@@ -51,7 +51,9 @@ _OWN_WISH = 0.45
 MOST_ACTS = 4
 
 
-def wishes(whole: Read, parts: Sequence[Read], several: float, intents: Intents, floor: float) -> list[Read]:
+def wishes(
+    whole: Read, parts: Sequence[Read], several: float, intents: Intents, floor: float
+) -> list[Read]:
     """The wishes of a message: the message as one, or its clauses where it holds several."""
     if len(parts) < 2 or several < floor:
         return [whole]

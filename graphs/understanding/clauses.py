@@ -13,7 +13,7 @@ _SHORTEST = 2
 MOST = 8
 
 _ENUMERATED = re.compile(r"(?:(?<=\s)|^)\(?(?:\d{1,2}|[a-h])[.)]\s+(?=\S)", re.MULTILINE)
-_SENTENCE = re.compile(r"(?<=[.!?…])[\"')\]]*\s+(?=\S)|\n{1,}|;\s+|\s+[-–—]\s+|\s/\s")  # noqa: RUF001
+_SENTENCE = re.compile(r"(?<=[.!?…])[\"')\]]*\s+(?=\S)|\n{1,}|;\s+|\s+[-–—]\s+|\s/\s")
 #: Words that join one wish to the next, in the languages that are read.
 _JOINED = re.compile(
     r",?\s+(?:and\s+(?:also|then|can|could|please|pls|would|do|does|is|are|what|when|where|how|send|tell|cancel|change|"
@@ -82,7 +82,9 @@ def forbids(text: str, verbs: tuple[str, ...]) -> bool:
             if all(said[at + n].startswith(word) for n, word in enumerate(wanted)):
                 before = " ".join(said[max(at - 4, 0) : at])
                 after = " ".join(said[at + len(wanted) : at + len(wanted) + 3])
-                if _NEGATED.search(before) or re.match(r"(?:nothing|nichts|rien|nada|niente)\b", after):
+                if _NEGATED.search(before) or re.match(
+                    r"(?:nothing|nichts|rien|nada|niente)\b", after
+                ):
                     return True
                 if re.search(r"\bnicht\b", after) and not re.search(r"\bnicht nur\b", after):
                     return True

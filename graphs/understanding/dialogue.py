@@ -23,7 +23,9 @@ _RESTRICTS = re.compile(
     r"sauf|seulement|plutot|pero|solo|mejor|ma|pero|soltanto|invece|maar|alleen|liever)\b"
 )
 #: Words of a yes that only soften it.
-_SOFT = re.compile(r"^(?:yes|ja|oui|si|ok(?:ay)?)[,.! ]+(?:please|bitte|just do it|go ahead|only that|genau)[.! ]*$")
+_SOFT = re.compile(
+    r"^(?:yes|ja|oui|si|ok(?:ay)?)[,.! ]+(?:please|bitte|just do it|go ahead|only that|genau)[.! ]*$"
+)
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,9 @@ def move(pending: Pending, heard: Heard, intents: Intents, operation: str) -> Mo
 
 
 #: Roles of wishes that are something of their own although no operation stands behind them.
-_SUBSTANTIVE = frozenset({"person", "complaint", "incident", "waiting", "withdraw", "other_person", "bot", "help"})
+_SUBSTANTIVE = frozenset(
+    {"person", "complaint", "incident", "waiting", "withdraw", "other_person", "bot", "help"}
+)
 
 
 def _at_confirmation(
@@ -110,7 +114,9 @@ def restricts(text: str) -> bool:
     return bool(_RESTRICTS.search(plain)) and not _SOFT.match(plain)
 
 
-_NONE = re.compile(r"\b(?:neither|none|nothing|keine[nrs]?|weder|aucun\w*|ningun[oa]?|nessun[oa]|geen)\b")
+_NONE = re.compile(
+    r"\b(?:neither|none|nothing|keine[nrs]?|weder|aucun\w*|ningun[oa]?|nessun[oa]|geen)\b"
+)
 
 
 def _takes_none(text: str) -> bool:

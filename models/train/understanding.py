@@ -15,7 +15,14 @@ from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 from safetensors.numpy import save_file
 from sklearn.model_selection import StratifiedKFold
 
@@ -125,9 +132,9 @@ def train(
     ]
     everything = np.arange(len(examples))
     for name, classes, holds in (
-        ("several", ("single", "several"), lambda one: len(one.wanted) > 1),
+        ("complexity", ("single", "several"), lambda one: len(one.wanted) > 1),
         ("incident", ("ordinary", "incident"), lambda one: any(map(incidents, one.wanted))),
-        ("upset", ("calm", "upset"), lambda one: one.upset),
+        ("frustration", ("calm", "frustrated"), lambda one: one.upset),
     ):
         labels = [classes[int(holds(one))] for one in examples]
         if len(set(labels)) == 2:
