@@ -8,11 +8,12 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from app.desk import Event, Message, ThreadSummary
+from app.stores.actions import LedgerAction
 from app.stores.decisions import LoggedDecision
 from app.stores.reviews import Item
 from graphs.action import question
 from graphs.state import in_our_words
-from tools.domain import Aftermath, Approval, Customer, Decision, Unsettled
+from tools.domain import Aftermath, Approval, Customer, Decision, Ticket, Unsettled
 
 
 def storable(text: str) -> str:
@@ -153,6 +154,18 @@ class VouchRequest(BaseModel):
 
 class UnsettledEffects(BaseModel):
     unsettled: list[Unsettled]
+
+
+class LedgerActions(BaseModel):
+    """What the ledger has of one customer, newest first."""
+
+    actions: list[LedgerAction]
+
+
+class Tickets(BaseModel):
+    """What was written down for one customer, newest first."""
+
+    tickets: list[Ticket]
 
 
 class ShownDecision(Decision):

@@ -28,6 +28,7 @@ from app.models.release import ReleaseError, Releases
 from app.release_watch import ReleaseState, ReleaseWatch
 from app.serving import Models, Serving
 from app.shadow import Candidate, Shadow
+from app.stores.actions import SqlActions
 from app.stores.approvals import SqlApprovals
 from app.stores.audit import SqlAudit
 from app.stores.database import create_engine, migrate, reading
@@ -35,14 +36,14 @@ from app.stores.decisions import Sketcher, SqlDecisionLog
 from app.stores.ledger import SqlLedger
 from app.stores.outbox import SqlOutbox
 from app.stores.reviews import SqlReviews
-from app.stores.shop import SqlBackend, SqlShop, customers
+from app.stores.shop import SqlBackend, SqlShop, customers, tickets_of
 from app.stores.turns import SqlThreads, SqlTurns
 from app.tracing import Tracing, tracing
 from graphs.action import ActionGraph
 from graphs.context import Context, Limits, Thresholds
 from graphs.intents import SPOKEN, Intents, IntentsInvalid, check_intents, load_intents
 from graphs.support import support_graph
-from tools.domain import Clock, Customer, Lane
+from tools.domain import Clock, Customer, Lane, Ticket
 from tools.operations import OPERATIONS
 from tools.policy import FilePolicy
 from tools.ports import BackendUnavailable
@@ -105,6 +106,7 @@ async def wiring(
             audit=audit,
         )
         stores = Stores(
+            actions=SqlActions(engine),
             approvals=approvals,
             decisions=SqlDecisionLog(
                 engine,
@@ -188,6 +190,9 @@ async def wiring(
             ids = [account.customer.id for account in stories(clock.today())]
             return await asyncio.to_thread(_customers, engine, ids)
 
+        async def find_tickets(customer_id: str, tenant: str | None) -> list[Ticket]:
+            return await asyncio.to_thread(tickets_of, engine, customer_id, tenant)
+
         shadow = None
         candidate = await asyncio.to_thread(_candidate, settings, live, knowledge, own)
         if candidate is not None:
@@ -228,6 +233,7 @@ async def wiring(
                 engine, saver, live.models, knowledge, traces, policy, payments, releases.state
             ),
             describe=lambda: _info(settings, live.models, knowledge, traces),
+            find_tickets=find_tickets,
             library=library,
             tracing=traces,
             intent_names=lambda: sorted(live.intents.names),

@@ -26,6 +26,7 @@ from app.desk import (
 )
 from app.drift_watch import Drift
 from app.release_watch import ReleaseState
+from app.stores.actions import LedgerAction
 from app.stores.decisions import LoggedDecision, Wanted
 from app.stores.reviews import Item, ReviewNotFound
 from graphs.state import Answer
@@ -38,6 +39,7 @@ from tools.domain import (
     Decision,
     Outcome,
     PaymentOrder,
+    Ticket,
     Unsettled,
     Verdict,
     Vote,
@@ -344,6 +346,19 @@ class FakeDesk:
         self.in_doubt[action.id] = Unsettled(
             action=action, order=order, since=datetime.now(UTC), found="It is not listed."
         )
+
+    async def done(
+        self,
+        customer_id: str,
+        *,
+        thread: str | None = None,
+        state: str | None = None,
+        tenant: str | None = None,
+    ) -> list[LedgerAction]:
+        return []
+
+    async def tickets(self, customer_id: str, *, tenant: str | None = None) -> list[Ticket]:
+        return []
 
     async def decisions(
         self, wanted: Wanted, *, limit: int = 50, before: int | None = None
