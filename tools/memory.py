@@ -38,7 +38,9 @@ from tools.domain import (
     replaced_by,
 )
 from tools.numbers import FIRST_NUMBERS, PREFIXES, number_for
+from tools.operations.views import views_of
 from tools.policy import NoRules, Policy, Ruling, facts_about
+from tools.records import RecordView
 from tools.stories import Account, stories
 
 
@@ -224,6 +226,9 @@ class MemoryBackend:
         if operation.writes:
             raise ValueError(f"{operation.name} writes: it goes through the ledger")
         return operation.run(self._books.shop(customer, self._clock.today()), arguments)
+
+    async def records(self, customer: Customer) -> tuple[RecordView, ...]:
+        return views_of(self._books.shop(customer, self._clock.today()))
 
 
 class MemoryApprovals:

@@ -27,6 +27,8 @@ from tools.domain import (
     Ticket,
 )
 from tools.numbers import FIRST_NUMBERS, number_for
+from tools.operations.views import views_of
+from tools.records import RecordView
 
 
 class Cents(sa.types.TypeDecorator[Decimal]):
@@ -315,6 +317,13 @@ class SqlBackend:
         if operation.writes:
             raise ValueError(f"{operation.name} writes: it goes through the ledger")
         return await asyncio.to_thread(self._run, customer, operation.run, arguments)
+
+    async def records(self, customer: Customer) -> tuple[RecordView, ...]:
+        return await asyncio.to_thread(self._records, customer)
+
+    def _records(self, customer: Customer) -> tuple[RecordView, ...]:
+        with reading(self._engine) as connection:
+            return views_of(SqlShop(connection, customer, today=self._clock.today()))
 
     def _run(self, customer: Customer, call: Any, arguments: Any) -> Any:
         with reading(self._engine) as connection:
