@@ -28,6 +28,7 @@ from app.models.release import ReleaseError, Releases
 from app.release_watch import ReleaseState, ReleaseWatch
 from app.serving import Models, Serving
 from app.shadow import Candidate, Shadow
+from app.stores.actions import SqlActions
 from app.stores.approvals import SqlApprovals
 from app.stores.audit import SqlAudit
 from app.stores.database import create_engine, migrate, reading
@@ -37,8 +38,9 @@ from app.stores.outbox import SqlOutbox
 from app.stores.reviews import SqlReviews
 from app.stores.turns import SqlThreads, SqlTurns
 from app.tracing import Tracing, tracing
+from domains.northfell.data_model import Ticket
 from domains.northfell.operations import OPERATIONS
-from domains.northfell.store import SqlBackend, SqlShop, customers
+from domains.northfell.store import SqlBackend, SqlShop, customers, tickets_of
 from graphs.action import ActionGraph
 from graphs.context import Context, Limits, Thresholds
 from graphs.intents import SPOKEN, Intents, IntentsInvalid, check_intents, load_intents
@@ -105,6 +107,7 @@ async def wiring(
             audit=audit,
         )
         stores = Stores(
+            actions=SqlActions(engine),
             approvals=approvals,
             decisions=SqlDecisionLog(
                 engine,
@@ -188,6 +191,9 @@ async def wiring(
             ids = [account.customer.id for account in stories(clock.today())]
             return await asyncio.to_thread(_customers, engine, ids)
 
+        async def find_tickets(customer_id: str, tenant: str | None) -> list[Ticket]:
+            return await asyncio.to_thread(tickets_of, engine, customer_id, tenant)
+
         shadow = None
         candidate = await asyncio.to_thread(_candidate, settings, live, knowledge, own)
         if candidate is not None:
@@ -228,6 +234,7 @@ async def wiring(
                 engine, saver, live.models, knowledge, traces, policy, payments, releases.state
             ),
             describe=lambda: _info(settings, live.models, knowledge, traces),
+            find_tickets=find_tickets,
             library=library,
             tracing=traces,
             intent_names=lambda: sorted(live.intents.names),

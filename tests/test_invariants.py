@@ -21,7 +21,9 @@ from tools.privacy import find_pii
 from tools.values import Consequence
 
 ROOT = Path(__file__).resolve().parent.parent
-PRODUCTION = [p for d in ("app", "domains", "graphs", "tools", "prompts") for p in (ROOT / d).rglob("*.py")]
+PRODUCTION = [
+    p for d in ("app", "domains", "graphs", "tools", "prompts") for p in (ROOT / d).rglob("*.py")
+]
 
 #: Where an operation's own function may be called: the ledgers, and the backends, which refuse writes.
 MAY_RUN = {"app/stores/ledger.py", "domains/northfell/store.py", "tools/memory.py"}

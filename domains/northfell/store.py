@@ -317,3 +317,17 @@ class SqlBackend:
         with reading(self._engine) as connection:
             shop = SqlShop(connection, customer, today=self._clock.today())
             return call(shop, arguments)
+
+
+def tickets_of(engine: sa.Engine, customer_id: str, tenant: str | None = None) -> list[Ticket]:
+    """A customer's tickets, newest first; of one tenant, where one is given."""
+    shown = [column for column in tickets.c if column.name not in {"tenant", "customer_id"}]
+    wanted = (
+        sa.select(*shown)
+        .where(tickets.c.customer_id == customer_id)
+        .order_by(tickets.c.opened_on.desc(), tickets.c.number.desc())
+    )
+    if tenant is not None:
+        wanted = wanted.where(tickets.c.tenant == tenant)
+    with reading(engine) as connection:
+        return [Ticket.model_validate(dict(row)) for row in connection.execute(wanted).mappings()]

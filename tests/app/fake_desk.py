@@ -26,8 +26,10 @@ from app.desk import (
 )
 from app.drift_watch import Drift
 from app.release_watch import ReleaseState
+from app.stores.actions import LedgerAction
 from app.stores.decisions import LoggedDecision, Wanted
 from app.stores.reviews import Item, ReviewNotFound
+from domains.northfell.data_model import Ticket
 from graphs.state import Answer
 from tools.decisions import Alternative, Decision
 from tools.ports import BackendUnavailable
@@ -343,6 +345,19 @@ class FakeDesk:
         self.in_doubt[action.id] = Unsettled(
             action=action, order=order, since=datetime.now(UTC), found="It is not listed."
         )
+
+    async def done(
+        self,
+        customer_id: str,
+        *,
+        thread: str | None = None,
+        state: str | None = None,
+        tenant: str | None = None,
+    ) -> list[LedgerAction]:
+        return []
+
+    async def tickets(self, customer_id: str, *, tenant: str | None = None) -> list[Ticket]:
+        return []
 
     async def decisions(
         self, wanted: Wanted, *, limit: int = 50, before: int | None = None

@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from langgraph.checkpoint.memory import InMemorySaver
 
+from app.stores.actions import SqlActions
 from app.stores.approvals import SqlApprovals
 from app.stores.database import create_engine, migrate, reading, writing
 from app.stores.decisions import SqlDecisionLog
@@ -82,6 +83,7 @@ class Gate:
                 support=support_graph().compile(checkpointer=saver, name="support"),
                 actions=self.actions,
                 stores=Stores(
+                    actions=SqlActions(self.engine),
                     approvals=self.approvals,
                     decisions=SqlDecisionLog(self.engine, str, 90, clock),
                     reviews=SqlReviews(self.engine, clock),
@@ -95,6 +97,7 @@ class Gate:
                 demo=self._nobody,
                 check_health=self._nobody,
                 describe=dict,
+                find_tickets=self._nobody,
             )
 
     async def _nobody(self, *_: Any) -> Any:
