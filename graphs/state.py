@@ -11,6 +11,7 @@ from pydantic import JsonValue, model_validator
 from typing_extensions import TypedDict
 
 from graphs.consequences import Judged
+from graphs.understanding.acts import Act
 from tools.ports import Passage
 from tools.values import Action, Approval, Lane, Outcome, Record, ReviewerRole, Verdict
 
@@ -38,7 +39,7 @@ class Route(Record):
     intent: str
     lane: Lane
     operation: str | None = None
-    move: Literal["new", "continue", "confirm", "decline", "repeat"] = "new"
+    move: Literal["new", "continue", "confirm", "decline", "repeat", "correct", "leave"] = "new"
     complexity: Literal["single", "several"] = "single"
     frustration: float = 0.0
     sensitivity: Literal["normal", "personal"] = "normal"
@@ -48,6 +49,13 @@ class Route(Record):
     abstained: bool = False
     reason: str = ""
     tier: str = "rule"
+    acts: tuple[Act, ...] = ()  #: What the turn asks for, one act a wish; the first is the intent's.
+    #: What is said instead where the knowledge holds nothing: the message may not be a question at all.
+    otherwise: Literal["", "clarify", "out_of_scope"] = ""
+
+    @property
+    def act(self) -> Act | None:
+        return self.acts[0] if self.acts else None
 
 
 class Pending(Record):
@@ -78,6 +86,8 @@ class Extraction(Record):
     missing: tuple[str, ...] = ()
     refused: dict[str, str] = {}  #: Field -> why its value was not taken.
     degraded: bool = False  #: The small model did not answer; only what rules could find is here.
+    among: tuple[str, ...] = ()  #: Records that the words fit alike: one of these is meant.
+    contradiction: str = ""  #: What was named and is in no record of the customer's.
 
 
 class Next(Record):
@@ -158,6 +168,11 @@ class SupportState(TypedDict, total=False):
     hand_off_note: str  #: What whoever takes over is told.
     misses: int  #: How often in a row the agent did not understand.
     last_turn: str
+    focus: str | None  #: The record that the conversation is about.
+    offered: tuple[str, ...]  #: The records that were shown last, in the order they were shown.
+    wanted: str  #: What the customer wanted last.
+    language: str  #: In which they write.
+    own: tuple[str, ...]  #: Ids of the customer's records, as this turn found them.
 
     turn: Required[Turn]
     screening: Screening | None
