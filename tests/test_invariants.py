@@ -26,7 +26,12 @@ PRODUCTION = [
 ]
 
 #: Where an operation's own function may be called: the ledgers, and the backends, which refuse writes.
-MAY_RUN = {"app/stores/ledger.py", "domains/northfell/store.py", "tools/memory.py"}
+MAY_RUN = {
+    "app/stores/ledger.py",
+    "domains/northfell/store.py",
+    "domains/northfell/memory.py",
+    "tools/memory.py",
+}
 #: Where a ledger may be told to execute: the gate, and the adapter that only traces it.
 MAY_EXECUTE = {"graphs/action.py", "app/tracing.py"}
 
