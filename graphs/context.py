@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from graphs.intents import Intents
+from graphs.intents import Intent, Intents
+from graphs.understanding.grounding import Lexicon
 from tools.policy import NoRules, Policy
 from tools.ports import (
     AnswerCache,
@@ -21,6 +22,7 @@ from tools.ports import (
     SmallModel,
 )
 from tools.privacy import mask_pii
+from tools.reading import ValueReader
 from tools.values import Action, Clock, Customer, Lane, Operation, Outcome, Reviewer
 
 
@@ -57,6 +59,23 @@ class Thresholds:
         0.2  #: The chance of a write from which on an undeclared operation counts as one.
     )
     consequence: float = 0.8  #: From here on the class of such a write is believed.
+    incident: float = 0.5  #: From here on a message is taken for an incident.
+    incident_named: float = 0.1  #: The same where the domain's own words for one are in it.
+    #: From here on an intent is believed, by what being wrong costs: a look-up is tried sooner than a write.
+    read: float = 0.3
+    answer: float = 0.3
+    case: float = 0.3
+    wish: float = 0.4  #: A write; it is confirmed before it happens.
+    talk: float = 0.4
+
+    def floor(self, intent: Intent, operations: Mapping[str, Operation]) -> float:
+        """The probability from which on this intent is believed."""
+        if intent.case is not None or intent.role in ("waiting", "withdraw"):
+            return self.case
+        if intent.lane == "operation":
+            operation = operations.get(intent.operation or "")
+            return self.wish if operation is not None and operation.writes else self.read
+        return self.answer if intent.lane == "answer" else self.talk
 
     def sure(self, tier: str, lane: Lane | None) -> float:
         """The probability from which on a tier's decision for the lane is believed."""
@@ -113,6 +132,10 @@ class Context:
     reviewer: Reviewer | None = None
     #: False where the small model was trained on other intents than these.
     second_opinion: bool = True
+    reader: ValueReader = field(default_factory=ValueReader)  #: Values from words.
+    lexicon: Lexicon = field(default_factory=Lexicon)  #: What the business calls its records.
+    cases: Cases | None = None  #: Problems, and what its rules allow; None: it declares none.
+    language: str = "en"  #: Where a customer's own cannot be told.
     overheard: Overheard | None = None  #: None: no candidate listens to this turn.
 
     def for_large(self, text: str) -> str:

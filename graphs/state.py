@@ -53,6 +53,9 @@ class Route(Record):
     #: What is said instead where the knowledge holds nothing: the message may not be a question at all.
     otherwise: Literal["", "clarify", "out_of_scope"] = ""
 
+    #: Which node serves it, where that does not follow from the lane alone.
+    served: Literal["lane", "advise", "tell_waiting", "respond_to_incident", "defer"] = "lane"
+
     @property
     def act(self) -> Act | None:
         return self.acts[0] if self.acts else None
@@ -107,6 +110,9 @@ class Step(Record):
     """One step of a plan."""
 
     name: str  #: Operation name, or ``answer``.
+    #: ``case``, ``waiting``, ``withdraw`` and ``talk`` come from what the turn was understood to ask for.
+    kind: Literal["operation", "answer", "case", "waiting", "withdraw", "talk"] = "operation"
+    act: Act | None = None  #: The wish it serves, where the turn was understood as several.
     writes: bool = False
     arguments: dict[str, JsonValue] = {}
     label: str = ""
@@ -126,6 +132,7 @@ class Plan(Record):
     steps: tuple[Step, ...]
     confirmed: bool = False
     replans: int = 0
+    understood: bool = False  #: Made of the turn's own acts; nobody had to plan it.
 
 
 class Draft(Record):
@@ -172,6 +179,7 @@ class SupportState(TypedDict, total=False):
     offered: tuple[str, ...]  #: The records that were shown last, in the order they were shown.
     wanted: str  #: What the customer wanted last.
     language: str  #: In which they write.
+    kept: tuple[str, ...]  #: Cases and records that this conversation has a ticket for.
     own: tuple[str, ...]  #: Ids of the customer's records, as this turn found them.
 
     turn: Required[Turn]

@@ -13,11 +13,12 @@ from graphs import replies
 from graphs.context import Context
 from graphs.deciding import by_rule, decided, decision, log
 from graphs.extraction import fields, fits
+from graphs.intents import Intent
 from graphs.nodes.turn import CLARIFY, NOBODY, top
 from graphs.state import Pending, Route, SupportState
 from graphs.understanding import dialogue
 from graphs.understanding.acts import Act, Read, allowed, problem_in, wishes
-from graphs.understanding.clauses import Clause, conditional, split
+from graphs.understanding.clauses import conditional, split
 from graphs.understanding.grounding import Grounds, Memory, Said, Which, ground
 from graphs.understanding.words import tokens
 from tools.decisions import Alternative, Decision
@@ -427,9 +428,11 @@ def _acts(heard: _Turn, one: Read) -> list[Act]:
     if not grounds.records and words != heard.text and not grounds.foreign:
         # "Cancel the tent order and send me the invoice for it": the rest of the message says of what.
         grounds = heard.grounds(intent, heard.text)
+    if one.clause.later and (problem := problem_in(heard.whole.chances, context.intents, intent)):
+        intent = problem  # "if it isn't here by tomorrow I want my money back": today it is late
     act = Act(
         intent=intent,
-        probability=one.chances.get(intent, 0.0),
+        probability=max(one.chances.get(intent, 0.0), one.chance if one.clause.later else 0.0),
         text=words,
         grounds=grounds,
         conditional=one.clause.conditional,
@@ -491,9 +494,11 @@ def _route(heard: _Turn, acts: tuple[Act, ...], reason: str = "") -> Route:
     no_grounds = not first.grounds.records and intent.problem
     if len(acts) == 1 and upset >= context.thresholds.frustration and (no_grounds and furious):
         lane = "escalate"
+    served = _served(context, intent, acts, lane, otherwise)
     return Route(
         intent=intent.name,
         lane=lane,
+        served=served,  # type: ignore[arg-type]
         operation=intent.operation if lane == "operation" else None,
         probability=first.probability,
         lane_probability=_lane_chance(heard, lane, first),
@@ -507,6 +512,28 @@ def _route(heard: _Turn, acts: tuple[Act, ...], reason: str = "") -> Route:
         acts=acts,
         otherwise=otherwise,  # type: ignore[arg-type]
     )
+
+
+def _served(
+    context: Context, intent: Intent, acts: tuple[Act, ...], lane: Lane, otherwise: str
+) -> str:
+    """Which node serves a single wish, where its lane has several."""
+    act = acts[0]
+    if len(acts) > 1 or otherwise or (lane == "escalate" and intent.role != "incident"):
+        return "lane"
+    if intent.role == "incident":
+        return "respond_to_incident"
+    if intent.role in ("waiting", "withdraw"):
+        return "tell_waiting"
+    operation = context.operations.get(intent.operation or "")
+    if act.later and operation is not None and operation.writes:
+        return "defer"
+    if context.cases is None:
+        return "lane"
+    if intent.case is not None:
+        return "advise"
+    owned = act.grounds.how in ("named", "picked") and act.grounds.record is not None
+    return "advise" if intent.about_record is not None and owned else "lane"
 
 
 def _lane_chance(heard: _Turn, lane: Lane, act: Act) -> float:
@@ -603,8 +630,3 @@ def _announce(runtime: Runtime[Context], chosen: Route) -> None:
 
 
 __all__ = ["choose", "last_reply", "understand"]
-
-
-def clause_of(text: str) -> Clause:
-    """A text as one clause, for callers that have no message."""
-    return conditional(text)

@@ -41,7 +41,7 @@ BLEND = 0.3
 #: Examples of one author sound alike, so folds of them flatter: strangers' messages ask for softer probabilities.
 #: Measured on the open conversations.
 SOFTER = 1.5
-_FOLDS = 5
+_FOLDS = 3
 
 
 class ExamplesInvalid(Exception):
@@ -102,15 +102,6 @@ class _Rows:
         return [self.texts[n] for n in chosen], self.vectors[chosen]
 
 
-class _Spec(BaseModel):
-    """How a head's classes follow from an example."""
-
-    name: str
-    classes: tuple[str, ...]
-    labels: tuple[str, ...] = Field(default=())
-    logistic: bool = True
-
-
 def train(
     examples: Sequence[Example],
     out: Path,
@@ -131,11 +122,12 @@ def train(
         ("intent", single, [str(examples[n].intent) for n in single], names, False)
     ]
     everything = np.arange(len(examples))
-    for name, classes, holds in (
+    questions: tuple[tuple[str, tuple[str, str], Callable[[Example], bool]], ...] = (
         ("complexity", ("single", "several"), lambda one: len(one.wanted) > 1),
         ("incident", ("ordinary", "incident"), lambda one: any(map(incidents, one.wanted))),
         ("frustration", ("calm", "frustrated"), lambda one: one.upset),
-    ):
+    )
+    for name, classes, holds in questions:
         labels = [classes[int(holds(one))] for one in examples]
         if len(set(labels)) == 2:
             jobs.append((name, everything, labels, list(classes), True))
