@@ -10,10 +10,13 @@ from pydantic import JsonValue
 
 from app.drift_watch import Drift
 from app.release_watch import ReleaseState
+from app.stores.actions import LedgerAction
+from app.stores.actions import State as LedgerState
 from app.stores.decisions import LoggedDecision, Wanted
 from app.stores.reviews import Item
+from domains.northfell.data_model import Ticket
 from graphs.state import Answer
-from tools.domain import Approval, Customer, Outcome, Record, Unsettled
+from tools.values import Approval, Customer, Outcome, Record, Unsettled
 
 if TYPE_CHECKING:
     from app.knowledge.library import Library
@@ -157,6 +160,21 @@ class Desk(Protocol):
         """Settle one by a person's word and tell the customer's thread.
 
         Raises EffectNotFound or EffectSettled."""
+        ...
+
+    async def done(
+        self,
+        customer_id: str,
+        *,
+        thread: str | None = None,
+        state: LedgerState | None = None,
+        tenant: str | None = None,
+    ) -> list[LedgerAction]:
+        """What the ledger has of a customer, newest first."""
+        ...
+
+    async def tickets(self, customer_id: str, *, tenant: str | None = None) -> list[Ticket]:
+        """What was written down for a customer, newest first."""
         ...
 
     async def decisions(

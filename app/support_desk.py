@@ -47,6 +47,8 @@ from app.drift_watch import Drift, DriftWatch
 from app.knowledge.library import Library
 from app.release_watch import ReleaseState, ReleaseWatch
 from app.shadow import Shadow
+from app.stores.actions import LedgerAction, SqlActions
+from app.stores.actions import State as LedgerState
 from app.stores.approvals import SqlApprovals
 from app.stores.decisions import LoggedDecision, SqlDecisionLog, Wanted
 from app.stores.ledger import Settled, SqlLedger
@@ -54,14 +56,17 @@ from app.stores.outbox import Delivery, SqlOutbox
 from app.stores.reviews import Item, SqlReviews
 from app.stores.turns import Conflict, Fresh, InFlight, Replay, SqlThreads, SqlTurns
 from app.tracing import Tracing
+from domains.northfell.data_model import Ticket
+from domains.northfell.operations import OPERATIONS
 from graphs import replies
 from graphs.action import ActionGraph, edited
 from graphs.context import Context
 from graphs.corrections import corrects
 from graphs.state import Answer, SupportState, Turn
-from tools.domain import (
+from tools.decisions import Aftermath
+from tools.ports import PortError
+from tools.values import (
     Action,
-    Aftermath,
     Approval,
     Customer,
     OperationFailed,
@@ -70,8 +75,6 @@ from tools.domain import (
     Unsettled,
     accepts,
 )
-from tools.operations import OPERATIONS
-from tools.ports import PortError
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +97,7 @@ Support = CompiledStateGraph[SupportState, Context, SupportState, SupportState]
 class Stores:
     """What is kept in SQL."""
 
+    actions: SqlActions
     approvals: SqlApprovals
     decisions: SqlDecisionLog
     reviews: SqlReviews
@@ -115,6 +119,7 @@ class SupportDesk:
     demo: Callable[[], Awaitable[list[Customer]]]
     check_health: Callable[[], Awaitable[Mapping[str, Any]]]
     describe: Callable[[], Mapping[str, Any]]
+    find_tickets: Callable[[str, str | None], Awaitable[list[Ticket]]]
     tracing: Tracing = field(default_factory=Tracing)
     intent_names: Callable[[], list[str]] = list
     drift: DriftWatch | None = None
@@ -495,6 +500,21 @@ class SupportDesk:
         return outcome
 
     # --- operators --------------------------------------------------------------------------------
+
+    async def done(
+        self,
+        customer_id: str,
+        *,
+        thread: str | None = None,
+        state: LedgerState | None = None,
+        tenant: str | None = None,
+    ) -> list[LedgerAction]:
+        return await self.stores.actions.list(
+            customer_id, thread=thread, state=state, tenant=tenant
+        )
+
+    async def tickets(self, customer_id: str, *, tenant: str | None = None) -> list[Ticket]:
+        return await self.find_tickets(customer_id, tenant)
 
     async def decisions(
         self, wanted: Wanted, *, limit: int = 50, before: int | None = None

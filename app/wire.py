@@ -8,11 +8,14 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from app.desk import Event, Message, ThreadSummary
+from app.stores.actions import LedgerAction
 from app.stores.decisions import LoggedDecision
 from app.stores.reviews import Item
+from domains.northfell.data_model import Ticket
 from graphs.action import question
 from graphs.state import in_our_words
-from tools.domain import Aftermath, Approval, Customer, Decision, Unsettled
+from tools.decisions import Aftermath, Decision
+from tools.values import Approval, Customer, Unsettled
 
 
 def storable(text: str) -> str:
@@ -153,6 +156,18 @@ class VouchRequest(BaseModel):
 
 class UnsettledEffects(BaseModel):
     unsettled: list[Unsettled]
+
+
+class LedgerActions(BaseModel):
+    """What the ledger has of one customer, newest first."""
+
+    actions: list[LedgerAction]
+
+
+class Tickets(BaseModel):
+    """What was written down for one customer, newest first."""
+
+    tickets: list[Ticket]
 
 
 class ShownDecision(Decision):

@@ -40,24 +40,25 @@ from app.desk import (
     RoleNotAccepted,
 )
 from app.payments import HttpPayments
+from app.stores.actions import SqlActions
 from app.stores.approvals import SqlApprovals
 from app.stores.database import create_engine, reading
 from app.stores.decisions import SqlDecisionLog
 from app.stores.ledger import CHECKPOINTS, OUTSIDE_CHECKPOINTS, SqlLedger
 from app.stores.outbox import Delivery, SqlOutbox
 from app.stores.reviews import SqlReviews
-from app.stores.shop import SqlBackend, customers, writing_shop
 from app.stores.turns import Fresh, SqlThreads, SqlTurns
 from app.support_desk import Stores, SupportDesk
+from domains.northfell.operations import OPERATIONS
+from domains.northfell.store import SqlBackend, customers, tickets_of, writing_shop
 from graphs.action import ActionGraph, thread_of
 from graphs.context import Context
 from graphs.intents import load_intents
 from graphs.state import Answer
 from graphs.support import support_graph
-from tools.domain import Action, Approval, Clock, Customer, Verdict
-from tools.operations import OPERATIONS
 from tools.policy import FilePolicy
 from tools.ports import Choice, Filled, ModelUnavailable, Passage, PortError, SmallModel
+from tools.values import Action, Approval, Clock, Customer, Verdict
 
 INTENTS = load_intents(operations=OPERATIONS)
 
@@ -211,6 +212,7 @@ def sound(site: Site, engine: sa.Engine, clock: Clock, reached: Reached) -> Part
         marked.reached = reached
     return Parts(
         Stores(
+            actions=SqlActions(engine),
             approvals=approvals,
             decisions=SqlDecisionLog(engine, lambda text: text, 90, clock),
             reviews=SqlReviews(engine, clock),
@@ -416,6 +418,9 @@ def _desk(
         demo=none,
         check_health=health,
         describe=dict,
+        find_tickets=lambda customer, tenant: asyncio.to_thread(
+            tickets_of, engine, customer, tenant
+        ),
         keep_seconds=0.5,
     )
 

@@ -20,7 +20,9 @@ class Item(BaseModel):
     name: str
     quantity: int = 1
     price: Decimal | None = None  #: Of one piece.
-    words: tuple[str, ...] = ()  #: What else it may be called, in any language ("boots", "Stiefel").
+    words: tuple[
+        str, ...
+    ] = ()  #: What else it may be called, in any language ("boots", "Stiefel").
 
 
 class RecordView(BaseModel):
@@ -34,7 +36,9 @@ class RecordView(BaseModel):
     state: str
     open: bool = False  #: Something is still to happen with it.
     items: tuple[Item, ...] = ()
-    dates: dict[str, date] = {}  #: Named days of its life, for example ``placed_on``; oldest meaning first.
+    dates: dict[
+        str, date
+    ] = {}  #: Named days of its life, for example ``placed_on``; oldest meaning first.
     amount: Decimal | None = None
     currency: str = ""
     words: tuple[str, ...] = ()  #: What it may be called beyond its items.

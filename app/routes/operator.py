@@ -11,6 +11,7 @@ from pydantic import AfterValidator
 from app.auth import DeskDep, OperatorDep
 from app.drift_watch import Drift
 from app.routes.threads import ThreadId
+from app.stores.actions import State as LedgerState
 from app.stores.decisions import Wanted
 from app.stores.reviews import Item
 from app.wire import (
@@ -18,11 +19,13 @@ from app.wire import (
     DecisionPage,
     DecisionRequest,
     LabelRequest,
+    LedgerActions,
     ReleaseRequest,
     Reviews,
     Rows,
     SampleRequest,
     ShownApproval,
+    Tickets,
     UnsettledEffects,
     VouchRequest,
     shown_approval,
@@ -30,7 +33,8 @@ from app.wire import (
     storable,
 )
 from graphs.state import Answer
-from tools.domain import Aftermath, Lane, Outcome, Tier
+from tools.decisions import Aftermath
+from tools.values import Lane, Outcome, Tier
 
 router = APIRouter(prefix="/v1", tags=["operator"])
 
@@ -91,6 +95,33 @@ async def vouch(
     return await desk.vouch(
         action, operator.name, happened=body.happened, note=body.note, tenant=operator.tenant
     )
+
+
+OfCustomer = Annotated[
+    str,
+    Query(min_length=1, max_length=128, description="The customer's id."),
+    AfterValidator(storable),
+]
+
+
+@router.get("/actions")
+async def actions(
+    operator: OperatorDep,
+    desk: DeskDep,
+    customer: OfCustomer,
+    thread: Word = None,
+    state: LedgerState | None = None,
+) -> LedgerActions:
+    """What the ledger has of a customer, newest first: `succeeded` was executed."""
+    return LedgerActions(
+        actions=await desk.done(customer, thread=thread, state=state, tenant=operator.tenant)
+    )
+
+
+@router.get("/tickets")
+async def tickets(operator: OperatorDep, desk: DeskDep, customer: OfCustomer) -> Tickets:
+    """A customer's tickets and hand-offs, newest first."""
+    return Tickets(tickets=await desk.tickets(customer, tenant=operator.tenant))
 
 
 @router.get("/decisions")

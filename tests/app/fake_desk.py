@@ -26,16 +26,18 @@ from app.desk import (
 )
 from app.drift_watch import Drift
 from app.release_watch import ReleaseState
+from app.stores.actions import LedgerAction
 from app.stores.decisions import LoggedDecision, Wanted
 from app.stores.reviews import Item, ReviewNotFound
+from domains.northfell.data_model import Ticket
 from graphs.state import Answer
-from tools.domain import (
+from tools.decisions import Alternative, Decision
+from tools.ports import BackendUnavailable
+from tools.values import (
     Action,
-    Alternative,
     Approval,
     Consequence,
     Customer,
-    Decision,
     Outcome,
     PaymentOrder,
     Unsettled,
@@ -43,7 +45,6 @@ from tools.domain import (
     Vote,
     accepts,
 )
-from tools.ports import BackendUnavailable
 
 ANA = Customer(id="ana", name="Ana Lindqvist", email="ana@mail.example", since=date(2021, 3, 2))
 BEN = Customer(id="ben", name="Ben Okafor", email="ben@mail.example", since=date(2023, 9, 14))
@@ -344,6 +345,19 @@ class FakeDesk:
         self.in_doubt[action.id] = Unsettled(
             action=action, order=order, since=datetime.now(UTC), found="It is not listed."
         )
+
+    async def done(
+        self,
+        customer_id: str,
+        *,
+        thread: str | None = None,
+        state: str | None = None,
+        tenant: str | None = None,
+    ) -> list[LedgerAction]:
+        return []
+
+    async def tickets(self, customer_id: str, *, tenant: str | None = None) -> list[Ticket]:
+        return []
 
     async def decisions(
         self, wanted: Wanted, *, limit: int = 50, before: int | None = None

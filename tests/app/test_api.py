@@ -14,7 +14,7 @@ from app.auth import Sessions
 from app.config import Keys, Settings
 from app.main import create_app
 from app.stores.decisions import Wanted
-from tools.domain import Aftermath
+from tools.decisions import Aftermath
 
 from .conftest import OPERATOR_KEY, log_in, over
 from .fake_desk import FakeDesk
@@ -101,7 +101,16 @@ async def test_an_expired_session_is_refused(settings, desk):
 
 
 @pytest.mark.parametrize(
-    "path", ["/v1/approvals", "/v1/decisions", "/v1/handoffs", "/v1/drift", "/v1/reviews"]
+    "path",
+    [
+        "/v1/approvals",
+        "/v1/decisions",
+        "/v1/handoffs",
+        "/v1/drift",
+        "/v1/reviews",
+        "/v1/actions?customer=ana",
+        "/v1/tickets?customer=ana",
+    ],
 )
 async def test_operator_pages_need_an_operators_key(client, ana, operator, path):
     """No key and a wrong key are 401, a customer's session is 403, the key is 200."""

@@ -8,8 +8,8 @@ import sqlalchemy as sa
 
 from app.config import Settings
 from app.main import create_app
-from app.stores import shop
 from app.stores.database import create_engine, writing
+from domains.northfell import store as shop
 from tests.app.conftest import over
 
 KEYS = {"olga": "olga's own key 1", "sven": "sven's own key 2", "quirin:admin": "quirin's key 3"}
@@ -113,6 +113,37 @@ async def test_a_hand_off_is_there_for_its_tenants_operators_only(world, desk, c
 
     assert seen == {"olga": [], "sven": [thread], "quirin": [thread]}
     assert back == {"olga": 404, "sven": 204}
+
+
+async def test_what_was_done_is_there_for_its_tenants_operators_only(world, desk, client):
+    """Ana's approved refund and Ben's ticket: with arguments, record and thread, for their own operators."""
+    action = await a_refund_waits(world, desk, "ana", "SB-10482")
+    approved = await client.post(
+        f"/v1/approvals/{action}", headers=key_of("olga"), json={"decision": "approve"}
+    )
+    thread = await desk.open_thread(world.customers["ben"])
+    await world.say(desk, thread, "a person please", "human_request", who="ben")
+
+    async def seen(path):
+        names = ("olga", "sven", "quirin")
+        return [(await client.get(path, headers=key_of(name))).json() for name in names]
+
+    of_olga, of_sven, of_quirin = await seen("/v1/actions?customer=ana")
+    others = await seen("/v1/actions?customer=ana&state=failed")
+    elsewhere = await seen(f"/v1/actions?customer=ana&thread={thread}")
+    tickets = await seen("/v1/tickets?customer=ben")
+
+    [done] = of_olga["actions"]
+    assert (done["id"], done["operation"], done["state"]) == (action, "request_refund", "succeeded")
+    assert done["arguments"]["order_number"] == "SB-10482"
+    assert "SB-10482" in done["label"]
+    assert done["thread"] == approved.json()["action"]["thread"]
+    assert (of_sven["actions"], of_quirin) == ([], of_olga)
+    assert all(each == {"actions": []} for each in (*others, *elsewhere))
+    assert tickets[0] == {"tickets": []}
+    assert tickets[1]["tickets"][0]["kind"] == "hand_off"
+    assert tickets[1]["tickets"][0]["number"].startswith("T-")
+    assert tickets[2] == tickets[1]
 
 
 async def test_decisions_and_samples_are_there_for_their_tenants_operators_only(

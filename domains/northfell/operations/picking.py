@@ -9,20 +9,19 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, Field, JsonValue
 
-from tools.domain import (
+from domains.northfell.data_model import Order, OrderStatus
+from domains.northfell.shop import Shop
+from tools.numbers import RecordKind, means_newest, normalise_number
+from tools.values import (
     Arguments,
     Consequence,
     NotAllowed,
     Operation,
     OperationFailed,
-    Order,
-    OrderStatus,
     OutsideEffect,
     Preview,
     RecordNotFound,
 )
-from tools.numbers import RecordKind, means_newest, normalise_number
-from tools.ports import Shop
 
 #: More than this is a list to read, not a choice to make.
 MOST_CANDIDATES = 5

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
 
-from tools.domain import Invoice, Order, Refund, Subscription
+from domains.northfell.data_model import Invoice, Order, Refund, Subscription
 
 PLAN_TITLES = {"care": "Care", "care_plus": "Care Plus", "fleet": "Fleet"}
 PAYMENT_TITLES = {"card": "card", "paypal": "PayPal account", "invoice": "bank account"}

@@ -7,19 +7,15 @@ from typing import Annotated
 
 from pydantic import BaseModel
 
-from tools.domain import (
-    Arguments,
-    Consequence,
-    Invoice,
-    Operation,
-    Order,
-    OrderStatus,
-    Preview,
-    Record,
-    Refund,
-    Subscription,
+from domains.northfell.data_model import Invoice, Order, OrderStatus, Refund, Subscription
+from domains.northfell.labels import (
+    PLAN_TITLES,
+    invoice_label,
+    order_label,
+    refund_label,
+    subscription_label,
 )
-from tools.operations.picking import (
+from domains.northfell.operations.picking import (
     Match,
     choose,
     is_open,
@@ -28,14 +24,8 @@ from tools.operations.picking import (
     reading_operation,
     written,
 )
-from tools.ports import Shop
-from tools.wording import (
-    PLAN_TITLES,
-    invoice_label,
-    order_label,
-    refund_label,
-    subscription_label,
-)
+from domains.northfell.shop import Shop
+from tools.values import Arguments, Consequence, Operation, Preview, Record
 
 OrderNumber = Annotated[str | None, written("order")]
 InvoiceNumber = Annotated[str | None, written("invoice")]

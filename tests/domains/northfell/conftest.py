@@ -9,13 +9,13 @@ from uuid import uuid4
 import pytest
 import sqlalchemy as sa
 
-from app.demo.shop import rows_of
 from app.stores.database import create_engine, migrate, writing
-from app.stores.shop import SqlShop
-from tests.shop.accounts import TODAY
-from tools.memory import MemoryBooks
-from tools.ports import Shop
-from tools.stories import Account
+from domains.northfell.demo_accounts import Account
+from domains.northfell.memory import MemoryBooks
+from domains.northfell.seed import rows_of
+from domains.northfell.shop import Shop
+from domains.northfell.store import SqlShop
+from tests.domains.northfell.accounts import TODAY
 
 OpenShop = Callable[..., Shop]
 
@@ -49,7 +49,7 @@ def open_shop(request: pytest.FixtureRequest) -> Generator[OpenShop]:
     if request.param == "memory":
 
         def in_memory(*accounts: Account) -> Shop:
-            return MemoryBooks(accounts).shop(accounts[0].customer, TODAY)
+            return MemoryBooks(accounts).view(accounts[0].customer, TODAY)
 
         yield in_memory
         return

@@ -1,6 +1,6 @@
-"""Values every package speaks in: records of the shop, operations, actions, verdicts, outcomes, decisions.
+"""Values every package speaks in: customers, operations, actions, verdicts, outcomes.
 
-Nothing here does I/O. Records and values that live in graph state are pydantic models, so that a strict
+Nothing here does I/O. Values that live in graph state are pydantic models, so that a strict
 checkpoint serializer can restore them.
 """
 
@@ -11,12 +11,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
-
-if TYPE_CHECKING:
-    from tools.ports import Shop
+from pydantic import BaseModel, ConfigDict, JsonValue
 
 Lane = Literal["direct", "operation", "answer", "agent", "escalate"]
 Tier = Literal["rule", "encoder", "small", "large", "human"]
@@ -41,9 +38,6 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-# --- the demo shop's records -------------------------------------------------------------------
-
-
 class Customer(Record):
     """Who is asking. Comes from the signed session, never from a model or an argument."""
 
@@ -54,93 +48,6 @@ class Customer(Record):
     phone: str | None = None
     segment: Literal["consumer", "business"] = "consumer"
     since: date
-
-
-class OrderStatus(StrEnum):
-    PENDING = "pending"  #: Placed, not paid.
-    PAID = "paid"  #: Paid, not packed: may still be cancelled without loss.
-    PACKED = "packed"  #: Packed; cancelling needs the warehouse to unpack it.
-    SHIPPED = "shipped"
-    DELIVERED = "delivered"
-    CANCELLED = "cancelled"
-    RETURNED = "returned"
-    REFUNDED = "refunded"
-
-
-class OrderLine(Record):
-    product: str
-    sku: str
-    quantity: int = Field(ge=1)
-    unit_price: Decimal
-
-
-class Order(Record):
-    number: str  #: ``SB-10482``
-    status: OrderStatus
-    placed_on: date
-    lines: tuple[OrderLine, ...]
-    shipping: Decimal
-    total: Decimal
-    currency: str = "EUR"
-    payment: Literal["card", "paypal", "invoice"]
-    delivery_address: str
-    carrier: str | None = None
-    tracking: str | None = None
-    expected_on: date | None = None
-    delivered_on: date | None = None
-    refunded: Decimal = Decimal(0)
-
-
-class Invoice(Record):
-    number: str  #: ``INV-20931``
-    order_number: str | None
-    issued_on: date
-    total: Decimal
-    currency: str = "EUR"
-    paid: bool
-    sent_to: str
-    times_sent: int = 1
-
-
-class Subscription(Record):
-    number: str  #: ``SUB-4021``
-    plan: Literal["care", "care_plus", "fleet"]
-    status: Literal["active", "paused", "cancelled"]
-    price: Decimal
-    currency: str = "EUR"
-    started_on: date
-    renews_on: date | None
-    paused_until: date | None = None
-    ends_on: date | None = None  #: Last day of the paid time, once cancelled.
-    cancel_reason: str | None = None
-
-
-class Refund(Record):
-    number: str  #: ``RF-30112``
-    order_number: str
-    amount: Decimal
-    currency: str = "EUR"
-    status: Literal["requested", "approved", "paid", "rejected"]
-    method: str
-    requested_on: date
-    reason: str | None = None
-
-
-class Charge(Record):
-    number: str  #: ``CH-50007``
-    order_number: str
-    product: str
-    amount: Decimal
-    currency: str = "EUR"
-    charged_on: date
-
-
-class Ticket(Record):
-    number: str  #: ``T-70013``
-    subject: str
-    body: str
-    opened_on: date
-    kind: Literal["ticket", "hand_off"] = "ticket"
 
 
 # --- operations --------------------------------------------------------------------------------
@@ -203,11 +110,11 @@ class OutsideEffect:
     """How a write runs whose effect lives in another system: ask, book the answer, or take it back."""
 
     #: Check the rules as of now and reserve in our own books; may raise OperationFailed.
-    begin: Callable[[Shop, Any, str], PaymentOrder]
+    begin: Callable[[Any, Any, str], PaymentOrder]
     #: Book what the other system did. It is done, so no rule may refuse it any more.
-    finish: Callable[[Shop, PaymentOrder], BaseModel]
+    finish: Callable[[Any, PaymentOrder], BaseModel]
     #: Give the reservation back: the other system did nothing.
-    undo: Callable[[Shop, PaymentOrder], None]
+    undo: Callable[[Any, PaymentOrder], None]
 
 
 @dataclass(frozen=True)
@@ -220,8 +127,8 @@ class Operation:
     arguments: type[Arguments]
     result: type[BaseModel]
     consequence: Consequence
-    preview: Callable[[Shop, Any], Preview]
-    run: Callable[[Shop, Any], BaseModel]
+    preview: Callable[[Any, Any], Preview]
+    run: Callable[[Any, Any], BaseModel]
     example: str
     confirm: bool = False
     method: str | None = None  #: HTTP method, where the operation is somebody's API.
@@ -424,42 +331,6 @@ class AuditEntry(Record):
     turn: str = ""
     #: The facts, with model, prompt and policy versions where they apply.
     facts: dict[str, JsonValue] = {}
-
-
-# --- decisions ---------------------------------------------------------------------------------
-
-
-class Alternative(Record):
-    option: str
-    probability: float
-
-
-class Decision(Record):
-    """What a model (or the rule standing in for it) chose, with why. Logged before it takes effect."""
-
-    role: str
-    chosen: str
-    probability: float
-    alternatives: tuple[Alternative, ...] = ()
-    abstained: bool = False
-    reason: str = ""
-    tier: Tier
-    model: str
-    adapter: str = ""  #: Digest of the adapter or head, where one answered.
-    prompt: str = ""  #: Version (content hash) of the prompt, where one was asked.
-    ms: float = 0.0
-    lane: Lane | None = None  #: Where the turn went, on the router's decision that settled it.
-
-
-class Aftermath(StrEnum):
-    """What came of a decision. A later one replaces an earlier one of the same or a lower line."""
-
-    RESOLVED = "resolved"  #: The turn ended with an answer, and nothing is open.
-    FAILED = "failed"  #: The turn ended with an apology.
-    ESCALATED = "escalated"  #: A person took over.
-    CORRECTED = "corrected"  #: The customer said that something else was meant.
-    EDITED = "edited"  #: An operator changed what was proposed.
-    REJECTED = "rejected"  #: An operator refused what was proposed.
 
 
 class Span(Record):

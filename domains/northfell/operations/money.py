@@ -9,23 +9,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue, StringConstraints
 
-from tools.domain import (
-    Arguments,
-    Charge,
-    Consequence,
-    NotAllowed,
-    Operation,
-    Order,
-    OrderLine,
-    OrderStatus,
-    OutsideEffect,
-    PaymentOrder,
-    Preview,
-    Record,
-    RecordNotFound,
-    Refund,
-)
-from tools.operations.picking import (
+from domains.northfell.data_model import Charge, Order, OrderLine, OrderStatus, Refund
+from domains.northfell.labels import PAYMENT_TITLES, day, listed, money, order_label
+from domains.northfell.operations.picking import (
     Match,
     Plan,
     candidates,
@@ -37,10 +23,20 @@ from tools.operations.picking import (
     number_field,
     writing_operation,
 )
-from tools.operations.read import NO_ORDERS, WHICH_ORDER, OrderNumber
-from tools.operations.write import NOT_SENT, months_later, paid_for
-from tools.ports import Shop
-from tools.wording import PAYMENT_TITLES, day, listed, money, order_label
+from domains.northfell.operations.read import NO_ORDERS, WHICH_ORDER, OrderNumber
+from domains.northfell.operations.write import NOT_SENT, months_later, paid_for
+from domains.northfell.shop import Shop
+from tools.values import (
+    Arguments,
+    Consequence,
+    NotAllowed,
+    Operation,
+    OutsideEffect,
+    PaymentOrder,
+    Preview,
+    Record,
+    RecordNotFound,
+)
 
 RETURN_DAYS = 30
 RETURN_LABEL = Decimal("3.95")

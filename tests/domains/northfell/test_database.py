@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import sqlalchemy as sa
 
-from app.demo.shop import rows_of
 from app.stores.database import (
     create_engine,
     database_url,
@@ -21,11 +20,13 @@ from app.stores.database import (
     reading,
     writing,
 )
-from app.stores.shop import SqlBackend, SqlShop, customers, orders, writing_shop
-from tests.shop.accounts import TODAY, account, customer, order
-from tools.domain import Clock, NotAllowed, OrderStatus
-from tools.operations import OPERATIONS
+from domains.northfell.data_model import OrderStatus
+from domains.northfell.operations import OPERATIONS
+from domains.northfell.seed import rows_of
+from domains.northfell.store import SqlBackend, SqlShop, customers, orders, writing_shop
+from tests.domains.northfell.accounts import TODAY, account, customer, order
 from tools.ports import BackendUnavailable
+from tools.values import Clock, NotAllowed
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])

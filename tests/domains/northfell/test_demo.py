@@ -10,14 +10,15 @@ from itertools import chain
 import pytest
 import sqlalchemy as sa
 
-from app.demo.shop import accounts, digits, rows_of, seed
 from app.stores.database import create_engine, metadata, migrate, reading
-from app.stores.shop import RECORD_TABLES, SqlBackend, customers, products
-from tests.shop.accounts import TODAY
-from tools.domain import Clock, OrderStatus
-from tools.memory import MemoryBackend, demo_world
-from tools.operations import OPERATIONS
-from tools.stories import Account, stories
+from domains.northfell.data_model import OrderStatus
+from domains.northfell.demo_accounts import Account, stories
+from domains.northfell.memory import MemoryBackend, demo_world
+from domains.northfell.operations import OPERATIONS
+from domains.northfell.seed import accounts, digits, rows_of, seed
+from domains.northfell.store import RECORD_TABLES, SqlBackend, customers, products
+from tests.domains.northfell.accounts import TODAY
+from tools.values import Clock
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 

@@ -1,6 +1,6 @@
 """A small payment service of its own: what Signalbox pays through when its money lives elsewhere.
 
-``python -m app.demo.payments --port 0 --store payments.db [--no-keys]`` prints the address it listens on.
+``python -m domains.northfell.payment_service --port 0 --store payments.db [--no-keys]`` prints the address it listens on.
 Under ``--faults``, ``PUT /faults`` makes it slow, deaf or forgetful, for tests.
 """
 

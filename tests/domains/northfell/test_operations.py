@@ -10,18 +10,29 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from prompts import replies
-from tests.shop.accounts import SOCKS, STOVE, TENT, TODAY, account, ago, order, plan, refund
-from tests.shop.conftest import OpenShop
-from tools.domain import Consequence, NotAllowed, OrderStatus, RecordNotFound
-from tools.operations import (
+from domains.northfell.data_model import OrderStatus
+from domains.northfell.demo_accounts import Account
+from domains.northfell.operations import (
     OPERATIONS,
     SeveralMatch,
     extraction_schema,
     missing_fields,
     question,
 )
-from tools.stories import Account
+from prompts import replies
+from tests.domains.northfell.accounts import (
+    SOCKS,
+    STOVE,
+    TENT,
+    TODAY,
+    account,
+    ago,
+    order,
+    plan,
+    refund,
+)
+from tests.domains.northfell.conftest import OpenShop
+from tools.values import Consequence, NotAllowed, RecordNotFound
 
 SAFE, RETRY_SAFE, IRREVERSIBLE = (
     Consequence.SAFE,

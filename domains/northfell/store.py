@@ -12,21 +12,11 @@ import sqlalchemy as sa
 from pydantic import BaseModel
 
 from app.stores.database import metadata, reading
-from tools.domain import (
-    Charge,
-    Clock,
-    Customer,
-    Invoice,
-    Operation,
-    Order,
-    Preview,
-    Record,
-    RecordNotFound,
-    Refund,
-    Subscription,
-    Ticket,
-)
+from domains.northfell.data_model import Charge, Invoice, Order, Refund, Subscription, Ticket
+from domains.northfell.operations.views import views_of
 from tools.numbers import FIRST_NUMBERS, number_for
+from tools.records import RecordView
+from tools.values import Clock, Customer, Operation, Preview, Record, RecordNotFound
 
 
 class Cents(sa.types.TypeDecorator[Decimal]):
@@ -316,7 +306,28 @@ class SqlBackend:
             raise ValueError(f"{operation.name} writes: it goes through the ledger")
         return await asyncio.to_thread(self._run, customer, operation.run, arguments)
 
+    async def records(self, customer: Customer) -> tuple[RecordView, ...]:
+        return await asyncio.to_thread(self._records, customer)
+
+    def _records(self, customer: Customer) -> tuple[RecordView, ...]:
+        with reading(self._engine) as connection:
+            return views_of(SqlShop(connection, customer, today=self._clock.today()))
+
     def _run(self, customer: Customer, call: Any, arguments: Any) -> Any:
         with reading(self._engine) as connection:
             shop = SqlShop(connection, customer, today=self._clock.today())
             return call(shop, arguments)
+
+
+def tickets_of(engine: sa.Engine, customer_id: str, tenant: str | None = None) -> list[Ticket]:
+    """A customer's tickets, newest first; of one tenant, where one is given."""
+    shown = [column for column in tickets.c if column.name not in {"tenant", "customer_id"}]
+    wanted = (
+        sa.select(*shown)
+        .where(tickets.c.customer_id == customer_id)
+        .order_by(tickets.c.opened_on.desc(), tickets.c.number.desc())
+    )
+    if tenant is not None:
+        wanted = wanted.where(tickets.c.tenant == tenant)
+    with reading(engine) as connection:
+        return [Ticket.model_validate(dict(row)) for row in connection.execute(wanted).mappings()]

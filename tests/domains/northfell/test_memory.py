@@ -9,36 +9,23 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from tests.shop.accounts import TODAY, customer
-from tools.domain import (
+from domains.northfell.data_model import OrderStatus
+from domains.northfell.memory import MemoryBackend, MemoryBooks, demo_world
+from domains.northfell.operations import OPERATIONS
+from domains.northfell.shop import Shop
+from tests.domains.northfell.accounts import TODAY, customer
+from tools.decisions import Decision
+from tools.memory import MemoryApprovals, MemoryDecisionLog, MemoryLedger, NullTracer
+from tools.ports import Approvals, Backend, DecisionLog, Ledger, Tracer
+from tools.values import (
     Action,
     Arguments,
     Clock,
     Consequence,
-    Decision,
     NotAllowed,
     Operation,
-    OrderStatus,
     Preview,
     Verdict,
-)
-from tools.memory import (
-    MemoryApprovals,
-    MemoryBackend,
-    MemoryBooks,
-    MemoryDecisionLog,
-    MemoryLedger,
-    NullTracer,
-    demo_world,
-)
-from tools.operations import OPERATIONS
-from tools.ports import (
-    Approvals,
-    Backend,
-    DecisionLog,
-    Ledger,
-    Shop,
-    Tracer,
 )
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -73,7 +60,7 @@ class World:
         return await self.ledger.execute(action, operation, verdict(operation.consequence))
 
     def shop(self) -> Shop:
-        return self.books.shop(self.books.customer("ana"), TODAY)
+        return self.books.view(self.books.customer("ana"), TODAY)
 
 
 def verdict(consequence: Consequence) -> Verdict:
@@ -258,7 +245,7 @@ async def test_a_read_is_not_for_the_ledger(world: World) -> None:
 
 def test_a_customer_without_books_has_an_empty_account() -> None:
     """Somebody who signed in and never bought anything is not an error."""
-    shop = MemoryBooks().shop(customer("new"), TODAY)
+    shop = MemoryBooks().view(customer("new"), TODAY)
 
     assert (shop.orders(), shop.customer.email) == ([], "new@example.com")
 

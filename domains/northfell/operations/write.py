@@ -18,20 +18,18 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from tools.domain import (
-    Arguments,
-    Consequence,
-    Invoice,
-    NotAllowed,
-    Operation,
-    Order,
-    OrderStatus,
-    Preview,
-    Record,
-    Subscription,
-    Ticket,
+from domains.northfell.data_model import Invoice, Order, OrderStatus, Subscription, Ticket
+from domains.northfell.labels import (
+    PAYMENT_TITLES,
+    PLAN_TITLES,
+    contents,
+    day,
+    invoice_label,
+    money,
+    order_label,
+    subscription_label,
 )
-from tools.operations.picking import (
+from domains.northfell.operations.picking import (
     Match,
     Plan,
     choose,
@@ -42,7 +40,7 @@ from tools.operations.picking import (
     number_field,
     writing_operation,
 )
-from tools.operations.read import (
+from domains.northfell.operations.read import (
     NO_ORDERS,
     NO_PLAN,
     WHICH_INVOICE,
@@ -53,17 +51,8 @@ from tools.operations.read import (
     SubscriptionNumber,
     match_invoice,
 )
-from tools.ports import Shop
-from tools.wording import (
-    PAYMENT_TITLES,
-    PLAN_TITLES,
-    contents,
-    day,
-    invoice_label,
-    money,
-    order_label,
-    subscription_label,
-)
+from domains.northfell.shop import Shop
+from tools.values import Arguments, Consequence, NotAllowed, Operation, Preview, Record
 
 NOT_SENT = {OrderStatus.PENDING, OrderStatus.PAID, OrderStatus.PACKED}
 

@@ -6,8 +6,9 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any, Literal
 
-from tools.domain import Customer, Order, OrderStatus, Refund, Subscription
-from tools.stories import Account, invoice_for, line, shipping_for
+from domains.northfell.data_model import Order, OrderStatus, Refund, Subscription
+from domains.northfell.demo_accounts import Account, invoice_for, line, shipping_for
+from tools.values import Customer
 
 TODAY = date(2026, 11, 22)
 TENT, SOCKS, STOVE = "TNT-101", "CLO-630", "STV-401"

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from domains.northfell.memory import demo_world
+from domains.northfell.operations import OPERATIONS
 from prompts import replies
-from tests.shop.accounts import TODAY
-from tools.memory import demo_world
-from tools.operations import OPERATIONS
+from tests.domains.northfell.accounts import TODAY
 
 COMMON: dict[str, dict[str, Any]] = {
     "greeting": {"name": "Ana"},
@@ -111,7 +111,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 def test_a_write_is_told_from_question_to_result(name: str) -> None:
     """What is asked, what waits and what was done name the record and every effect."""
     world = demo_world(TODAY)
-    shop = world.shop(world.customer("ana"), TODAY)
+    shop = world.view(world.customer("ana"), TODAY)
     operation = OPERATIONS[name]
     preview = operation.preview(shop, operation.arguments(**ARGUMENTS.get(name, {})))
     values = {
@@ -139,7 +139,7 @@ def test_a_write_is_told_from_question_to_result(name: str) -> None:
 def test_reads_are_told_for_every_story(name: str, customer: str) -> None:
     """Each record of the demo customers can be put into words, with nothing left unset."""
     world = demo_world(TODAY)
-    shop = world.shop(world.customer(customer), TODAY)
+    shop = world.view(world.customer(customer), TODAY)
     operation = OPERATIONS[name]
     preview = operation.preview(shop, operation.arguments())
     if preview.refusal is not None:
@@ -156,7 +156,7 @@ def test_reads_are_told_for_every_story(name: str, customer: str) -> None:
 def test_dates_carry_their_year_when_it_is_not_this_one() -> None:
     """A date of last year cannot be mistaken for one of this year."""
     world = demo_world(TODAY)
-    shop = world.shop(world.customer("ana"), TODAY)
+    shop = world.view(world.customer("ana"), TODAY)
     result = OPERATIONS["list_orders"].run(shop, OPERATIONS["list_orders"].arguments())
     text = replies.render("list_orders.done", today=TODAY, result=result.model_dump(mode="json"))
 

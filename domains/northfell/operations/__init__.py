@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, cast
 
-from tools.domain import Operation
-from tools.operations.money import MONEY
-from tools.operations.picking import SeveralMatch
-from tools.operations.read import READS
-from tools.operations.write import WRITES
+from domains.northfell.operations.money import MONEY
+from domains.northfell.operations.picking import SeveralMatch
+from domains.northfell.operations.read import READS
+from domains.northfell.operations.write import WRITES
+from tools.values import Operation
 
 OPERATIONS: Mapping[str, Operation] = MappingProxyType(
     {operation.name: operation for operation in (*READS, *WRITES, *MONEY)}

@@ -7,9 +7,8 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any, Literal
 
-from tools.domain import (
+from domains.northfell.data_model import (
     Charge,
-    Customer,
     Invoice,
     Order,
     OrderLine,
@@ -18,6 +17,7 @@ from tools.domain import (
     Subscription,
     Ticket,
 )
+from tools.values import Customer
 
 FREE_SHIPPING_FROM = Decimal(60)
 STANDARD_SHIPPING = Decimal("4.95")

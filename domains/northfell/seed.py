@@ -13,7 +13,26 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from app.stores.database import writing
-from app.stores.shop import (
+from domains.northfell.data_model import (
+    Charge,
+    Invoice,
+    Order,
+    OrderStatus,
+    Refund,
+    Subscription,
+    Ticket,
+)
+from domains.northfell.demo_accounts import (
+    FLEET_MINIMUM,
+    PLAN_PRICES,
+    PRODUCTS,
+    Account,
+    invoice_for,
+    line,
+    shipping_for,
+    stories,
+)
+from domains.northfell.store import (
     charges,
     counters,
     customers,
@@ -25,27 +44,8 @@ from app.stores.shop import (
     subscriptions,
     tickets,
 )
-from tools.domain import (
-    Charge,
-    Customer,
-    Invoice,
-    Order,
-    OrderStatus,
-    Refund,
-    Subscription,
-    Ticket,
-)
 from tools.numbers import FIRST_NUMBERS, PREFIXES
-from tools.stories import (
-    FLEET_MINIMUM,
-    PLAN_PRICES,
-    PRODUCTS,
-    Account,
-    invoice_for,
-    line,
-    shipping_for,
-    stories,
-)
+from tools.values import Customer
 
 TENANT = "northfell"
 SEED = 4021
