@@ -70,8 +70,10 @@ class OrderStatus(StrEnum):
 class OrderLine(Record):
     product: str
     sku: str
-    quantity: int = Field(ge=1)
+    quantity: int = Field(ge=0)  #: Pieces still in the order.
     unit_price: Decimal
+    cancelled: int = Field(default=0, ge=0)  #: Pieces taken out before the order was sent.
+    refunded: int = Field(default=0, ge=0)  #: Pieces paid back, of those kept and those taken out.
 
 
 class Order(Record):
@@ -89,6 +91,11 @@ class Order(Record):
     expected_on: date | None = None
     delivered_on: date | None = None
     refunded: Decimal = Decimal(0)
+
+    @property
+    def kept(self) -> tuple[OrderLine, ...]:
+        """The lines of which something is still in the order."""
+        return tuple(line for line in self.lines if line.quantity)
 
 
 class Invoice(Record):
@@ -141,6 +148,8 @@ class Ticket(Record):
     body: str
     opened_on: date
     kind: Literal["ticket", "hand_off"] = "ticket"
+    record: str | None = None  #: Number of what it is about.
+    case: str | None = None  #: The problem, as the domain's cases name it.
 
 
 # --- operations --------------------------------------------------------------------------------
@@ -150,6 +159,13 @@ class Arguments(BaseModel):
     """Typed arguments of an operation; a field's description is its question to the customer."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Instead(Record):
+    """What may be asked for in place of something refused: an offer, never done unasked."""
+
+    operation: str
+    arguments: dict[str, JsonValue] = {}
 
 
 class Preview(Record):
@@ -166,6 +182,7 @@ class Preview(Record):
     consequence: Consequence  #: Declared class, raised where the record's state asks for it.
     effects: tuple[str, ...] = ()  #: Plain sentences for the customer and the reviewer.
     refusal: str | None = None  #: Why it cannot be done at all, as a sentence for the customer.
+    instead: Instead | None = None  #: With a refusal: what its sentence offers.
 
 
 class PaymentOrder(Record):
@@ -318,7 +335,10 @@ class Approval(Record):
     action: Action
     verdict: Verdict
     #: ``started``: begun, and not known yet what came of it.
-    status: Literal["pending", "approved", "rejected", "expired", "started", "executed", "failed"]
+    #: ``withdrawn``: the customer took it back before it was decided.
+    status: Literal[
+        "pending", "approved", "rejected", "expired", "withdrawn", "started", "executed", "failed"
+    ]
     requested_at: datetime
     expires_at: datetime
     reviewer: str | None = None  #: Who decided it; with several persons, the last one.
@@ -412,6 +432,7 @@ class AuditEntry(Record):
         "approval_vote",
         "approval_decided",
         "approval_expired",
+        "approval_withdrawn",
         "effect",
         "reconciliation",
         "delivery",

@@ -7,13 +7,17 @@ from types import MappingProxyType
 from typing import Any, cast
 
 from tools.domain import Operation
-from tools.operations.money import MONEY
+from tools.operations.money import request_refund
 from tools.operations.picking import SeveralMatch
 from tools.operations.read import READS
+from tools.operations.replacements import charge_replacement
 from tools.operations.write import WRITES
 
 OPERATIONS: Mapping[str, Operation] = MappingProxyType(
-    {operation.name: operation for operation in (*READS, *WRITES, *MONEY)}
+    {
+        operation.name: operation
+        for operation in (*READS, *WRITES, request_refund, charge_replacement)
+    }
 )
 
 
@@ -41,7 +45,7 @@ def extraction_schema(operation: Operation) -> dict[str, Any]:
     """The JSON schema of what a message can hold: flat, nullable, without fields the books fill."""
     properties: dict[str, dict[str, Any]] = {}
     for name, declared in operation.arguments.model_json_schema()["properties"].items():
-        if declared.get("x-from-record"):
+        if declared.get("x-from-record") or declared.get("x-part"):
             continue
         shape: dict[str, Any] = {"description": declared.get("description", "")}
         kinds = [kind for kind in declared.get("anyOf", [declared]) if kind.get("type") != "null"]
