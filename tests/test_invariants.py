@@ -16,15 +16,22 @@ from graphs.context import Limits
 from graphs.state import Answer
 from graphs.verdict import decide, gate
 from tests.graphs.world import INTENTS, OPERATIONS, World
-from tools.domain import Consequence
 from tools.ports import BackendUnavailable, ModelOutputInvalid, ModelUnavailable
 from tools.privacy import find_pii
+from tools.values import Consequence
 
 ROOT = Path(__file__).resolve().parent.parent
-PRODUCTION = [p for d in ("app", "graphs", "tools", "prompts") for p in (ROOT / d).rglob("*.py")]
+PRODUCTION = [
+    p for d in ("app", "domains", "graphs", "tools", "prompts") for p in (ROOT / d).rglob("*.py")
+]
 
 #: Where an operation's own function may be called: the ledgers, and the backends, which refuse writes.
-MAY_RUN = {"app/stores/ledger.py", "app/stores/shop.py", "tools/memory.py"}
+MAY_RUN = {
+    "app/stores/ledger.py",
+    "domains/northfell/store.py",
+    "domains/northfell/memory.py",
+    "tools/memory.py",
+}
 #: Where a ledger may be told to execute: the gate, and the adapter that only traces it.
 MAY_EXECUTE = {"graphs/action.py", "app/tracing.py"}
 
@@ -268,9 +275,10 @@ async def test_8_no_operation_reaches_another_customers_records(operation):
         "order_number": "SB-10496", "invoice_number": "INV-20945",
         "subscription_number": "SUB-4088", "refund_number": "RF-30112",
         "address": "Lindenweg 4, 50674 Köln", "months": 2, "product": "Headlamp",
+        "reason": "lost" if operation.name == "charge_replacement" else None,
     }  # fmt: skip
     fields = operation.arguments.model_fields
-    given = {name: value for name, value in numbers.items() if name in fields}
+    given = {name: value for name, value in numbers.items() if name in fields and value}
     outcome = await world.actions.propose(world.an_action(operation.name, **given), world.context)
     assert outcome.status in ("blocked", "failed")
     assert "can't find" in outcome.reason

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tools.domain import Approval
+from tools.values import Approval
 
 
 async def _waits(gate, order: str = "SB-10482", request: str = "r1"):
