@@ -264,9 +264,9 @@ class TracedEncoder:
         async with self.tracer.span("embed", "span", texts=len(texts)):
             return await self.inner.embed(texts)
 
-    async def classify(self, head: str, text: str) -> Choice:
+    async def classify(self, head: str, text: str, *, before: str = "") -> Choice:
         async with self.tracer.span(head, "generation", input=text, role=head) as seen:
-            choice = await self.inner.classify(head, text)
+            choice = await self.inner.classify(head, text, before=before)
             seen.update(**_chosen(choice))
             return choice
 

@@ -41,6 +41,7 @@ from app.tracing import Tracing, tracing
 from domains.northfell.data_model import Ticket
 from domains.northfell.operations import OPERATIONS
 from domains.northfell.store import SqlBackend, SqlShop, customers, tickets_of
+from domains.northfell.words import LEXICON, READER
 from graphs.action import ActionGraph
 from graphs.context import Context, Limits, Thresholds
 from graphs.intents import SPOKEN, Intents, IntentsInvalid, check_intents, load_intents
@@ -179,6 +180,8 @@ async def wiring(
                 thresholds=live.thresholds,
                 second_opinion=live.second_opinion,
                 policy=policy,
+                reader=READER,
+                lexicon=LEXICON,
             )
 
         async def find_customer(customer_id: str) -> Customer | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any, Protocol
 
 from graphs.intents import Intent, Intents
-from graphs.understanding.grounding import Lexicon
+from graphs.understanding.grounding import Part
+from tools.cases import Advice
 from tools.policy import NoRules, Policy
 from tools.ports import (
     AnswerCache,
@@ -23,6 +25,7 @@ from tools.ports import (
 )
 from tools.privacy import mask_pii
 from tools.reading import ValueReader
+from tools.records import Lexicon, RecordView
 from tools.values import Action, Clock, Customer, Lane, Operation, Outcome, Reviewer
 
 
@@ -82,6 +85,27 @@ class Thresholds:
         if tier != "encoder":
             return self.small
         return self.encoder if lane is None else self.lanes.get(lane, self.encoder)
+
+
+class Cases(Protocol):
+    """A business's problems and incidents, and what its rules allow."""
+
+    @property
+    def ticket_operation(self) -> str: ...
+    def incident_in(self, text: str) -> str | None: ...
+    def incident(self, name: str, language: str) -> Advice: ...
+    def reason_for(self, case: str, options: Sequence[str]) -> str | None: ...
+    def advise(
+        self,
+        name: str,
+        *,
+        record: RecordView | None,
+        others: Sequence[RecordView],
+        parts: Sequence[Part],
+        customer: Customer,
+        today: date,
+        language: str,
+    ) -> Advice: ...
 
 
 class Actions(Protocol):

@@ -18,9 +18,9 @@ from graphs.context import Context, Thresholds
 from graphs.deciding import by_rule, decided, log, ms_since
 from graphs.deciding import decision as decided_by
 from graphs.keys import same_request
+from graphs.nodes.advise import advice_of, waiting_of
 from graphs.nodes.answer import PrunerFailed, best_quotes, kept_of
 from graphs.nodes.converse import PRIVATE, may_ask_large, transcript
-from graphs.nodes.advise import advice_of, waiting_of
 from graphs.nodes.operation import (
     carry_out,
     grounded,
@@ -368,7 +368,9 @@ def tells_first(current: Plan, context: Knows, *, but: int | None = None) -> boo
     if current.confirmed:
         return False
     return any(
-        step.status == "waiting" and index != but and not _writes(step, context)
+        step.status == "waiting"
+        and index != but
+        and not _writes(step, context)
         and (step.name not in context.operations or bool(step.arguments) or step.act is not None)
         for index, step in enumerate(current.steps)
     )
@@ -898,9 +900,7 @@ async def _given(state: SupportState, runtime: Runtime[Context], asked: Pending)
 
 def _after_a_write(steps: list[Step], index: int, context: Context) -> bool:
     """Would an earlier step change the record, so that today's refusal may not hold then?"""
-    return any(
-        s.status == "waiting" and _writes(s, context) for s in steps[:index]
-    )
+    return any(s.status == "waiting" and _writes(s, context) for s in steps[:index])
 
 
 def _steps(current: Plan | None) -> tuple[Step, ...]:

@@ -40,7 +40,7 @@ def acknowledgement(route: Route, context: Context) -> str | None:
         return None
     if (operation := context.operations.get(route.operation or "")) is not None:
         return render("ack_operation", title=operation.title)
-    return render(f"ack_{route.lane}")
+    return None if route.lane == "operation" else render(f"ack_{route.lane}")
 
 
 def likely_intents(route: Route) -> list[str]:
@@ -107,8 +107,8 @@ def still_waiting(one: Approval, title: str) -> str:
     return render("still_waiting", title=title, label=one.action.label)
 
 
-def withdrawn(one: Approval, title: str) -> str:
-    return render("withdrawn", title=title, label=one.action.label)
+def taken_back(one: Approval, title: str) -> str:
+    return render("taken_back", title=title, label=one.action.label)
 
 
 def too_late(one: Approval, title: str) -> str:

@@ -169,7 +169,9 @@ def settle(
 # --- conditional edges --------------------------------------------------------------------------
 
 
-def after_screen(state: SupportState) -> Literal["understand", "tell_outcome", "stay_silent", "refuse"]:
+def after_screen(
+    state: SupportState,
+) -> Literal["understand", "tell_outcome", "stay_silent", "refuse"]:
     screening = state.get("screening")
     assert screening is not None
     if screening.verdict == "ok":

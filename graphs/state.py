@@ -49,12 +49,17 @@ class Route(Record):
     abstained: bool = False
     reason: str = ""
     tier: str = "rule"
-    acts: tuple[Act, ...] = ()  #: What the turn asks for, one act a wish; the first is the intent's.
+    acts: tuple[
+        Act, ...
+    ] = ()  #: What the turn asks for, one act a wish; the first is the intent's.
     #: What is said instead where the knowledge holds nothing: the message may not be a question at all.
     otherwise: Literal["", "clarify", "out_of_scope"] = ""
 
+    replaces: bool = False  #: The open question is dealt with by it, and is no longer asked.
     #: Which node serves it, where that does not follow from the lane alone.
-    served: Literal["lane", "advise", "tell_waiting", "respond_to_incident", "defer"] = "lane"
+    served: Literal["lane", "advise", "tell_waiting", "respond_to_incident", "defer", "recall"] = (
+        "lane"
+    )
 
     @property
     def act(self) -> Act | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from langgraph.runtime import Runtime
@@ -11,7 +12,7 @@ from pydantic import JsonValue
 from graphs import replies
 from graphs.context import Context
 from graphs.deciding import by_rule, log
-from graphs.nodes.operation import carry_out, propose
+from graphs.nodes.operation import carry_out, grounded, propose, reason_of
 from graphs.nodes.turn import hand_off_summary, offer_hand_off
 from graphs.state import Draft, Extraction, Next, Pending, SupportState
 from graphs.understanding.acts import Act
@@ -49,13 +50,33 @@ async def advise(state: SupportState, runtime: Runtime[Context]) -> dict[str, An
             "pending": (*state.get("pending", ())[-2:], pending),
             "draft": Draft(text=which.question, asks=True),
         }
-    text = await advice_of(state, runtime, name, act)
-    return {"draft": Draft(text=text)}
+    told = await told_of_case(state, runtime, name, act)
+    update: dict[str, Any] = {"draft": Draft(text=told.text)}
+    if told.kept:
+        update["kept"] = (*state.get("kept", ()), told.kept)
+    if told.offer is not None:
+        update["pending"] = (*state.get("pending", ())[-2:], told.offer)
+        update["draft"] = Draft(text=told.text, asks=True)
+    return update
 
 
-async def advice_of(
+@dataclass(frozen=True)
+class ToldOfCase:
+    """What is said to a problem, and what stays of it for the next turn."""
+
+    text: str
+    kept: str = ""  #: The case and record that a ticket was opened for.
+    offer: Pending | None = None  #: What a yes would start.
+
+
+async def advice_of(state: SupportState, runtime: Runtime[Context], name: str, act: Act) -> str:
+    """The domain's answer to a case, as one of several things that a turn says."""
+    return (await told_of_case(state, runtime, name, act)).text
+
+
+async def told_of_case(
     state: SupportState, runtime: Runtime[Context], name: str, act: Act
-) -> str:
+) -> ToldOfCase:
     """The domain's answer to a case, with a ticket that keeps the words where it asks for one."""
     context = runtime.context
     assert context.cases is not None
@@ -72,16 +93,47 @@ async def advice_of(
     await log(runtime, state, by_rule("case", name, advice.why), input=act.text)
     parts = [replies.not_owned(act.grounds.missing)] if act.grounds.missing else []
     parts.append(advice.text)
-    if advice.ticket and not _kept_before(state, name, record):
+    key = f"{name}:{record.id if record is not None else ''}"
+    kept = ""
+    if advice.ticket and key not in state.get("kept", ()):
         parts.append(await _keep(state, runtime, name, advice, act, record))
+        kept = key
     elif advice.person:
         parts.append(replies.person_on_request())
-    return "\n\n".join(part for part in parts if part)
+    text = "\n\n".join(part for part in parts if part)
+    return ToldOfCase(text, kept, _offer(state, context, advice, act, record, text))
 
 
-def _kept_before(state: SupportState, name: str, record: RecordView | None) -> bool:
-    """Whether this conversation has a ticket for the same problem already."""
-    return f"{name}:{record.id if record is not None else ''}" in state.get("kept", ())
+def _offer(
+    state: SupportState,
+    context: Context,
+    advice: Advice,
+    act: Act,
+    record: RecordView | None,
+    text: str,
+) -> Pending | None:
+    """The one thing that a yes would start: the operation that was offered, or the ticket."""
+    assert context.cases is not None
+    turn = state["turn"]
+    if advice.offer_ticket:
+        operation = context.operations[context.cases.ticket_operation]
+        arguments = ticket_arguments(operation.arguments.model_fields, advice, state, act, record)
+    elif len(advice.options) == 1 and record is not None and advice.ask:
+        operation = context.operations[advice.options[0]]
+        arguments = grounded(operation, {}, act.grounds)
+        arguments |= reason_of(
+            operation, act.model_copy(update={"reason": advice.case}), {}, context
+        )
+    else:
+        return None
+    return Pending(
+        request=turn.id,
+        operation=operation.name,
+        stage="offer",
+        arguments=arguments,
+        question=advice.ask or text,
+        asked_in=turn.id,
+    )
 
 
 async def _keep(
@@ -115,7 +167,8 @@ def ticket_arguments(
     fields: Any, advice: Advice, state: SupportState, act: Act, record: RecordView | None
 ) -> dict[str, JsonValue]:
     """Subject, the words whole, the record and the kind of problem, as far as the operation takes them."""
-    body = state["turn"].text
+    said = state["turn"].text
+    body = act.text if said in act.text else said
     given: dict[str, JsonValue] = {
         "subject": advice.subject,
         "body": body,
@@ -189,7 +242,7 @@ async def waiting_of(
             input=act.text,
         )
         _, taken = await context.approvals.withdraw(one.id, context.customer)
-        say = replies.withdrawn if taken else replies.too_late
+        say = replies.taken_back if taken else replies.too_late
         told.append(say(one, _title(context, one)))
     return "\n\n".join(told)
 
@@ -226,17 +279,13 @@ async def _nothing_waits(
         subject=replies.withdrawal_subject(target.label if target is not None else ""),
         ticket=True,
     )
-    return "\n\n".join(
-        [advice.text, await _keep(state, runtime, "withdraw", advice, act, target)]
-    )
+    return "\n\n".join([advice.text, await _keep(state, runtime, "withdraw", advice, act, target)])
 
 
 # --- incidents ----------------------------------------------------------------------------------
 
 
-async def respond_to_incident(
-    state: SupportState, runtime: Runtime[Context]
-) -> dict[str, Any]:
+async def respond_to_incident(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
     """What must not wait: say at once what the domain says, and bring a person."""
     route, context = state.get("route"), runtime.context
     assert route is not None

@@ -101,10 +101,13 @@ def grounded(
     elif grounds.record is not None:
         kept[field] = grounds.record
     if grounds.parts and "items" in parts_of(operation):
-        kept["items"] = [
-            {"product": part.name} | ({"quantity": part.quantity} if part.quantity else {})
-            for part in grounds.parts
-        ]
+        items: list[JsonValue] = []
+        for part in grounds.parts:
+            item: dict[str, JsonValue] = {"product": part.name}
+            if part.quantity is not None:
+                item["quantity"] = part.quantity
+            items.append(item)
+        kept["items"] = items
     return kept
 
 
@@ -378,7 +381,7 @@ async def _narrowed(
     contradiction: str,
 ) -> Next | dict[str, JsonValue]:
     """The arguments with the one record that is meant and allowed; else the question that names them."""
-    able = await _choices(context, operation, arguments)
+    able = await choices_of(context, operation, arguments)
     fitting = {id: one for id, one in able.items() if not among or id in among}
     if contradiction:
         if not able:
@@ -404,7 +407,7 @@ async def _narrowed(
     )
 
 
-async def _choices(
+async def choices_of(
     context: Context, operation: Operation, arguments: dict[str, JsonValue]
 ) -> dict[str, tuple[str, dict[str, JsonValue]]]:
     """The records that the operation could be about: id to label and arguments."""
@@ -415,7 +418,9 @@ async def _choices(
         preview: Preview = await context.backend.preview(
             context.customer, operation, operation.arguments.model_validate(open_)
         )
-    except ValidationError:  # Something else is still to be asked for: every record of the kind could be meant.
+    except (
+        ValidationError
+    ):  # Something else is still to be asked for: every record of the kind could be meant.
         return await _records_of(context, operation, arguments)
     except (OperationFailed, BackendUnavailable):
         return found
@@ -699,6 +704,7 @@ __all__ = [
     "ask",
     "carry_out",
     "check_result",
+    "choices_of",
     "confirm",
     "decline",
     "extract",

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, AnyMessage
 from langgraph.runtime import Runtime
 
 from graphs import replies
@@ -14,12 +14,13 @@ from graphs.context import Context
 from graphs.deciding import by_rule, decided, decision, log
 from graphs.extraction import fields, fits
 from graphs.intents import Intent
+from graphs.nodes.operation import choices_of
 from graphs.nodes.turn import CLARIFY, NOBODY, top
-from graphs.state import Pending, Route, SupportState
+from graphs.state import Pending, Route, SupportState, Turn
 from graphs.understanding import dialogue
-from graphs.understanding.acts import Act, Read, allowed, problem_in, wishes
+from graphs.understanding.acts import MOST_ACTS, Act, Read, allowed, problem_in, wishes
 from graphs.understanding.clauses import conditional, split
-from graphs.understanding.grounding import Grounds, Memory, Said, Which, ground
+from graphs.understanding.grounding import Grounds, Memory, Said, Which, ground, means_all
 from graphs.understanding.words import tokens
 from tools.decisions import Alternative, Decision
 from tools.ports import BackendUnavailable, Choice, PortError
@@ -32,6 +33,7 @@ from tools.values import Lane
 _BEFORE_CHARS = 300
 #: What was wanted before lends a short message its meaning from here on, and by so much.
 _UNSURE, _LENT, _SHORT = 0.5, 0.6, 9
+_POSSIBLE = 0.03
 #: How many alternatives the log keeps.
 _LOGGED = 5
 
@@ -98,6 +100,8 @@ async def _understood(state: SupportState, runtime: Runtime[Context]) -> dict[st
             heard = replace(heard, text=original, spans=spans, whole=whole, parts=(whole,))
         pending = stack[-1] if stack else None
     chosen = await choose(state, heard, pending)
+    if chosen.replaces:
+        stack = stack[:-1]
     await log(runtime, state, *_decisions(heard, chosen))
     _announce(runtime, chosen)
     return {
@@ -108,6 +112,30 @@ async def _understood(state: SupportState, runtime: Runtime[Context]) -> dict[st
         "language": spans.language or state.get("language") or context.language,
         "own": tuple(view.id for view in views),
     }
+
+
+async def understood_alone(
+    context: Context,
+    text: str,
+    *,
+    before: str = "",
+    wanted: str = "",
+    pending: Pending | None = None,
+) -> Route:
+    """The route of a message outside a conversation's graph: for the role alone, for evals."""
+    messages: list[AnyMessage] = [AIMessage(before)] if before else []
+    turn = Turn(id="alone", text=text, at=context.clock.now())
+    state: SupportState = {"messages": messages, "wanted": wanted, "turn": turn}
+    if pending is not None:
+        state = {**state, "pending": (pending,), "last_turn": pending.asked_in}
+    views, _ = await _records(context)
+    memory = Memory(offered=_offered(state, pending))
+    spans = context.reader.read(
+        text, today=context.clock.today(), own_ids=[view.id for view in views]
+    )
+    said = spans.new_text.strip() or text
+    heard = await _heard(state, context, said, spans, views, memory)
+    return await choose(state, heard, pending)
 
 
 # --- what was said ------------------------------------------------------------------------------
@@ -154,6 +182,7 @@ async def _heard(
             said = await _intent(context, clause.text, before if number == 0 else "", degraded)
             parts.append(Read(clause, allowed(_known(said, context), clause.text, context.intents)))
     chances = _lent(_known(choice, context), text, state, context)
+    chances = _of_kind(chances, _said(text, spans), views, context)
     return _Turn(
         context=context,
         text=text,
@@ -184,9 +213,7 @@ async def _intent(context: Context, text: str, before: str, degraded: list[str])
         return _blank(context.intents.names)
 
 
-async def _head(
-    context: Context, head: str, text: str, before: str, degraded: list[str]
-) -> Choice:
+async def _head(context: Context, head: str, text: str, before: str, degraded: list[str]) -> Choice:
     """A head that only colours the turn; without it the turn is as it would be for a calm, single wish."""
     try:
         return await context.encoder.classify(head, text, before=before)
@@ -233,7 +260,7 @@ def _lent(
     wanted = state.get("wanted", "")
     best = max(chances, key=chances.__getitem__)
     if (
-        wanted not in chances
+        chances.get(wanted, 0.0) < _POSSIBLE
         or chances[best] >= _UNSURE
         or len(tokens(text)) > _SHORT
         or context.intents.get(best).role in ("affirm", "deny", "leave", "courtesy")
@@ -242,6 +269,42 @@ def _lent(
     lent = {name: chance * (1 - _LENT) for name, chance in chances.items()}
     lent[wanted] += _LENT
     return lent
+
+
+#: What an intent loses that is about records of another kind than the one that was named, or that is not owned.
+_OTHER_KIND, _NOT_OWNED = 0.1, 0.5
+
+
+def _of_kind(
+    chances: dict[str, float], said: Said, views: Sequence[RecordView], context: Context
+) -> dict[str, float]:
+    """The chances where a record was named: what is about records of other kinds is hardly meant."""
+    if not views:
+        return chances
+    kinds, parents = {v.id: v.kind for v in views}, {v.id: v.parent for v in views}
+    numbers = [number for number in said.numbers if number in kinds]
+    near = {kinds[n] for n in numbers} | {
+        kind
+        for id, kind in kinds.items()
+        if parents[id] in numbers or id in _above(numbers, parents)
+    }
+    owned = set(kinds.values())
+
+    def weight(name: str) -> float:
+        records = set(context.intents.get(name).records)
+        if not records:
+            return 1.0
+        if numbers and not records & near:
+            return _OTHER_KIND
+        return 1.0 if records & owned else _NOT_OWNED
+
+    weighed = {name: chance * weight(name) for name, chance in chances.items()}
+    total = sum(weighed.values())
+    return {name: chance / total for name, chance in weighed.items()} if total > 0 else chances
+
+
+def _above(numbers: Sequence[str], parents: Mapping[str, str | None]) -> set[str | None]:
+    return {parents[number] for number in numbers} - {None}
 
 
 def _said(text: str, spans: Spans) -> Said:
@@ -255,16 +318,21 @@ def _said(text: str, spans: Spans) -> Said:
         return start <= at < end
 
     numbers = [s for s in spans.record_numbers if here(s.start) and s.value]
-    words = tokens(text)
     return Said.of(
         text,
         numbers=tuple(str(s.value) for s in numbers if not s.negated),
         excluded=tuple(str(s.value) for s in numbers if s.negated),
-        foreign=tuple(str(s.value) for s in spans.foreign_numbers if here(s.start) and not s.negated),
-        days=tuple(
-            (s.value.first, s.value.last) for s in spans.dates if here(s.start) and s.value is not None
+        foreign=tuple(
+            str(s.value) for s in spans.foreign_numbers if here(s.start) and not s.negated
         ),
-        amounts=tuple(s.value.value for s in spans.amounts if here(s.start) and s.value is not None),
+        days=tuple(
+            (s.value.first, s.value.last)
+            for s in spans.dates
+            if here(s.start) and s.value is not None
+        ),
+        amounts=tuple(
+            s.value.value for s in spans.amounts if here(s.start) and s.value is not None
+        ),
         which=tuple(
             which
             for s in spans.references
@@ -276,7 +344,6 @@ def _said(text: str, spans: Spans) -> Said:
             for s in spans.quantities
             if here(s.start) and s.value is not None and s.value.count is not None and not s.negated
         ),
-        words=tuple(words),
     )
 
 
@@ -302,10 +369,11 @@ async def choose(state: SupportState, heard: _Turn, pending: Pending | None) -> 
     if (incident := _incident_act(heard)) is not None:
         return _route(heard, (incident,), reason="an incident comes before everything else")
     if pending is not None:
-        answered = _answer(state, heard, pending)
+        case = _case_asked(heard, pending)
+        answered = case if case is not None else _answer(state, heard, pending)
         if answered is not None:
             return answered
-    return _new(heard)
+    return await _new(heard)
 
 
 def _incident_act(heard: _Turn) -> Act | None:
@@ -316,7 +384,9 @@ def _incident_act(heard: _Turn) -> Act | None:
         return None
     chances = {name: heard.whole.chances.get(name, 0.0) for name in names}
     for part in heard.parts:
-        chances = {name: max(chance, part.chances.get(name, 0.0)) for name, chance in chances.items()}
+        chances = {
+            name: max(chance, part.chances.get(name, 0.0)) for name, chance in chances.items()
+        }
     named = context.cases.incident_in(heard.text) if context.cases is not None else None
     best = max(chances, key=chances.__getitem__)
     sure = max(heard.incident, sum(heard.whole.chances.get(name, 0.0) for name in names))
@@ -337,7 +407,11 @@ def _any_record(heard: _Turn) -> Grounds:
     """The one record that a message names, whatever it wants of it."""
     kinds = {view.kind for view in heard.views if view.items and view.parent is None}
     found = ground(
-        heard.said(heard.text), heard.views, kinds, lexicon=heard.context.lexicon, memory=heard.memory
+        heard.said(heard.text),
+        heard.views,
+        kinds,
+        lexicon=heard.context.lexicon,
+        memory=heard.memory,
     )
     return found if found.record is not None else Grounds()
 
@@ -353,7 +427,9 @@ def _answer(state: SupportState, heard: _Turn, pending: Pending) -> Route | None
         shown = set(heard.memory.offered)
         asked = replace(heard, views=tuple(v for v in heard.views if v.id in shown))
     grounds = (
-        ground(heard.said(heard.text), asked.views, kinds, lexicon=context.lexicon, memory=heard.memory)
+        ground(
+            heard.said(heard.text), asked.views, kinds, lexicon=context.lexicon, memory=heard.memory
+        )
         if kinds
         else Grounds()
     )
@@ -373,10 +449,11 @@ def _answer(state: SupportState, heard: _Turn, pending: Pending) -> Route | None
     )
     if meant == "new":
         return None
+    if meant == "continue" and grounds.together and operation in context.operations:
+        act = Act(intent=_serving(context, operation, heard), probability=1.0, text=heard.text)
+        return _route(heard, _one_each(act, grounds)).model_copy(update={"replaces": True})
     best = heard.whole.best
-    act = Act(
-        intent=best, probability=heard.whole.chance, text=heard.text, grounds=grounds
-    )
+    act = Act(intent=best, probability=heard.whole.chance, text=heard.text, grounds=grounds)
     lane: Lane = "agent" if pending.operation == "plan" else "operation"
     if pending.operation == "hand_off":
         lane = "operation"
@@ -396,6 +473,34 @@ def _answer(state: SupportState, heard: _Turn, pending: Pending) -> Route | None
     )
 
 
+def _case_asked(heard: _Turn, pending: Pending) -> Route | None:
+    """The answer to the question which record a problem is about."""
+    context = heard.context
+    intent = str(pending.arguments.get("intent", ""))
+    if pending.stage != "choice" or intent not in context.intents.names:
+        return None
+    shown = set(heard.memory.offered) or {str(v) for c in pending.candidates for v in c.values()}
+    views = tuple(view for view in heard.views if view.id in shown)
+    kinds = {view.kind for view in views}
+    memory = Memory(offered=heard.memory.offered)
+    found = ground(heard.said(heard.text), views, kinds, lexicon=context.lexicon, memory=memory)
+    if found.record is None:
+        return None
+    act = Act(
+        intent=intent,
+        probability=1.0,
+        text=f"{pending.arguments['words']}\n{heard.text}",
+        grounds=found,
+    )
+    return _route(heard, (act,)).model_copy(update={"replaces": True})
+
+
+def _serving(context: Context, operation: str, heard: _Turn) -> str:
+    """The likeliest intent that the operation serves."""
+    able = [i.name for i in context.intents.intents if i.operation == operation]
+    return max(able, key=lambda name: heard.whole.chances.get(name, 0.0), default=heard.whole.best)
+
+
 def _clarified(asked: Pending, heard: _Turn) -> str | None:
     """The intent that was picked from the clarifying question."""
     names = [str(candidate["intent"]) for candidate in asked.candidates]
@@ -410,13 +515,43 @@ def _clarified(asked: Pending, heard: _Turn) -> str | None:
     return likely[0] if len(likely) == 1 else None
 
 
-def _new(heard: _Turn) -> Route:
+async def _new(heard: _Turn) -> Route:
     """The wishes of a message that answers nothing, each with what it is about."""
     context = heard.context
     several = heard.several.probabilities.get("several", 0.0)
     found = wishes(heard.whole, heard.parts, several, context.intents, context.thresholds.several)
-    acts = tuple(act for one in found for act in _acts(heard, one))
-    return _route(heard, acts)
+    acts = [act for one in found for act in _acts(heard, one)]
+    spread = [one for act in acts for one in await _spread(heard, act)]
+    return _route(heard, tuple(spread[:MOST_ACTS]))
+
+
+async def _spread(heard: _Turn, act: Act) -> list[Act]:
+    """A change of "everything that ..." is one act a record that the rules allow it for."""
+    context = heard.context
+    operation = context.operations.get(context.intents.get(act.intent).operation or "")
+    if act.grounds.records or operation is None or not operation.writes:
+        return [act]
+    if not means_all(heard.said(act.text)):
+        return [act]
+    able = await choices_of(context, operation, {})
+    if len(able) < 2:
+        return [act]
+    grounds = Grounds(
+        kind=next(iter(context.intents.get(act.intent).records), ""),
+        records=tuple(able),
+        together=True,
+        how="all",
+    )
+    return list(_one_each(act, grounds))
+
+
+def _one_each(act: Act, grounds: Grounds) -> tuple[Act, ...]:
+    return tuple(
+        act.model_copy(
+            update={"grounds": grounds.model_copy(update={"records": (record,), "together": False})}
+        )
+        for record in grounds.records
+    )
 
 
 def _acts(heard: _Turn, one: Read) -> list[Act]:
@@ -439,14 +574,7 @@ def _acts(heard: _Turn, one: Read) -> list[Act]:
         later=one.clause.later,
         reason=problem_in(heard.whole.chances, context.intents, intent),
     )
-    if not grounds.together:
-        return [act]
-    return [
-        act.model_copy(
-            update={"grounds": grounds.model_copy(update={"records": (record,), "together": False})}
-        )
-        for record in grounds.records
-    ]
+    return list(_one_each(act, grounds)) if grounds.together else [act]
 
 
 def _fitting(heard: _Turn, one: Read) -> str:
@@ -486,9 +614,9 @@ def _route(heard: _Turn, acts: tuple[Act, ...], reason: str = "") -> Route:
     otherwise = ""
     abstained = False
     if len(acts) == 1 and intent.role == "out_of_scope":
-        lane, otherwise = "answer", "out_of_scope"
+        otherwise = "out_of_scope"
     elif len(acts) == 1 and not sure and intent.role != "incident":
-        lane, otherwise = "answer", "clarify"
+        otherwise = "clarify"
         abstained = heard.choice.model == NOBODY
     furious = upset >= context.thresholds.furious
     no_grounds = not first.grounds.records and intent.problem
@@ -519,7 +647,9 @@ def _served(
 ) -> str:
     """Which node serves a single wish, where its lane has several."""
     act = acts[0]
-    if len(acts) > 1 or otherwise or (lane == "escalate" and intent.role != "incident"):
+    if otherwise:
+        return "recall"  # the knowledge is asked before anything is called unclear or not ours
+    if len(acts) > 1 or (lane == "escalate" and intent.role != "incident"):
         return "lane"
     if intent.role == "incident":
         return "respond_to_incident"
@@ -529,7 +659,7 @@ def _served(
     if act.later and operation is not None and operation.writes:
         return "defer"
     if context.cases is None:
-        return "lane"
+        return "recall" if intent.case is not None else "lane"
     if intent.case is not None:
         return "advise"
     owned = act.grounds.how in ("named", "picked") and act.grounds.record is not None
@@ -564,9 +694,7 @@ def _record_field(context: Context, operation: str) -> tuple[str, str] | None:
 
 def _decisions(heard: _Turn, chosen: Route) -> list[Decision]:
     """What the tiers said, what was chosen among which candidates, and which record it is about."""
-    found = decision(
-        "router", heard.choice, abstained=bool(chosen.otherwise), lane=chosen.lane
-    )
+    found = decision("router", heard.choice, abstained=bool(chosen.otherwise), lane=chosen.lane)
     if heard.choice.model == NOBODY:
         why = "; ".join(heard.degraded)
         found = found.model_copy(
@@ -629,4 +757,4 @@ def _announce(runtime: Runtime[Context], chosen: Route) -> None:
         runtime.stream_writer({"event": "ack", "data": {"text": understood}})
 
 
-__all__ = ["choose", "last_reply", "understand"]
+__all__ = ["choose", "last_reply", "understand", "understood_alone"]

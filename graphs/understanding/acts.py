@@ -55,7 +55,9 @@ def wishes(
     whole: Read, parts: Sequence[Read], several: float, intents: Intents, floor: float
 ) -> list[Read]:
     """The wishes of a message: the message as one, or its clauses where it holds several."""
-    if len(parts) < 2 or several < floor:
+    if len(parts) < 2 or (
+        several < floor and not (several >= _HINTED and _distinct(parts, intents))
+    ):
         return [whole]
     kept: list[Read] = []
     for part in parts:
@@ -69,6 +71,19 @@ def wishes(
     concrete = [one for one in kept if intents.get(one.best).role not in _MERELY]
     chosen = concrete or kept
     return chosen[:MOST_ACTS] if len(chosen) > 1 else [whole]
+
+
+#: Clauses that are surely different wishes make a message several where the head for that only hints at it.
+_HINTED, _SURELY = 0.2, 0.6
+
+
+def _distinct(parts: Sequence[Read], intents: Intents) -> bool:
+    sure = {
+        part.best
+        for part in parts
+        if part.chance >= _SURELY and intents.get(part.best).role is None
+    }
+    return len(sure) > 1
 
 
 #: Roles of clauses that go with whatever else a message says.

@@ -15,7 +15,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from graphs.understanding.words import alike, any_found, folded, found, tokens
-from tools.records import Item, RecordView
+from tools.records import Item, Lexicon, RecordView
 
 How = Literal["named", "picked", "focus", "all", "none"]
 Which = Literal["newest", "oldest", "other", "both", "all", "none", "rest", "last"] | int
@@ -72,18 +72,6 @@ class Said:
 
 
 @dataclass(frozen=True)
-class Lexicon:
-    """A domain's own words for what its records are called and how they stand."""
-
-    kinds: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
-    states: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
-    dates: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
-    catalogue: tuple[
-        Item, ...
-    ] = ()  #: Everything the business sells; a thing nobody owns is recognised by it.
-
-
-@dataclass(frozen=True)
 class Memory:
     """What the conversation has in mind: the record talked about, and the list that was shown last."""
 
@@ -93,7 +81,7 @@ class Memory:
 
 # What a sign counts. A number settles it; contents beat dates, dates beat states.
 _NUMBER, _NAME, _OWN_WORD, _CALLED = 20.0, 5.0, 4.0, 2.5
-_DATE, _AMOUNT, _STATE, _WORDS, _FOCUS = 3.0, 3.0, 1.5, 2.5, 0.75
+_DATE, _AMOUNT, _STATE, _WORDS, _FOCUS = 3.0, 2.0, 1.5, 2.5, 0.75
 #: How far the best must be ahead to be meant alone.
 _AHEAD = 0.5
 
@@ -134,7 +122,7 @@ def ground(
     }
     top = max(near.values())
     ids = [id for id, value in near.items() if value >= top - _AHEAD + 1e-9]
-    together = len(ids) > 1 and _plural(said)
+    together = len(ids) > 1 and means_all(said)
     return Grounds(
         kind=kind,
         records=tuple(ids),
@@ -154,7 +142,7 @@ def _by_number(said: Said, able: Sequence[RecordView], views: Sequence[RecordVie
         return list(dict.fromkeys(direct))
     parents = {view.id: view.parent for view in views}
     children = [view.id for view in able if view.parent in said.numbers]
-    above = [p for number in said.numbers if (p := parents.get(number)) in ids and p is not None]
+    above = [p for number in said.numbers if (p := parents.get(number) or "") in ids]
     return list(dict.fromkeys([*children, *above]))
 
 
@@ -212,17 +200,22 @@ def _priced(view: RecordView, amount: Decimal) -> bool:
     return any(item.price == amount for item in view.items)
 
 
-def _item(said: Said, item: Item) -> float:
-    """How clearly the words name an item: its whole name, a word of its own, or what such things are called."""
+def _item(said: Said, item: Item, common: frozenset[str] = frozenset()) -> float:
+    """How clearly the words name an item: its whole name, words of its own, or what such things are called.
+
+    ``common``: words that things of many kinds are called by; they tell no single one."""
     if found(item.name, said.words) is not None:
         return _NAME
-    called = {root for word in item.words for root in tokens(word)}
-    own = [word for word in tokens(item.name) if word not in called and _tells(word)]
-    if any(alike(spoken, word) for spoken in said.words for word in own):
+    called = {word for words in item.words for word in tokens(words)} | common
+    name = [word for word in tokens(item.name) if _tells(word)]
+    own = [word for word in name if word not in called]
+    if any(alike(spoken, word, compounds=False) for spoken in said.words for word in own):
         return _OWN_WORD
-    return max(
+    kind = max(
         (_CALLED + 0.1 * len(tokens(w)) for w in item.words if found(w, said.words)), default=0.0
     )
+    said_of_it = sum(any(alike(spoken, word) for spoken in said.words) for word in name)
+    return kind + 0.5 * max(said_of_it - 1, 0) if kind else 0.0
 
 
 def _tells(word: str) -> bool:
@@ -241,17 +234,27 @@ def _dated(said: Said, view: RecordView, lexicon: Lexicon) -> float:
 def _missing(
     said: Said, able: Sequence[RecordView], evidence: Mapping[str, float], lexicon: Lexicon
 ) -> str:
-    """A product of the catalogue that was named and is in none of the records."""
+    """A product of the catalogue that was named and is in none of the records that hold things."""
     owned = {item.id for view in able for item in view.items}
-    if any(value >= _OWN_WORD for value in evidence.values()):
+    if not owned or any(value >= _OWN_WORD for value in evidence.values()):
         return ""
+    common = _common(lexicon)
     for item in lexicon.catalogue:
-        if item.id not in owned and _item(said, item) >= _OWN_WORD:
+        if item.id not in owned and _item(said, item, common) >= _OWN_WORD:
             return item.name
     if max(evidence.values(), default=0.0) > 0:
         return ""
-    kinds = [item for item in lexicon.catalogue if item.id not in owned and _item(said, item) > 0]
-    return _word_for(said, kinds[0]) if kinds and able else ""
+    kinds = [
+        item for item in lexicon.catalogue if item.id not in owned and _item(said, item, common)
+    ]
+    return _word_for(said, kinds[0]) if kinds else ""
+
+
+def _common(lexicon: Lexicon) -> frozenset[str]:
+    """Every word that things of some kind are called by."""
+    return frozenset(
+        word for item in lexicon.catalogue for words in item.words for word in tokens(words)
+    )
 
 
 def _word_for(said: Said, item: Item) -> str:
@@ -295,7 +298,8 @@ _PLURAL = re.compile(
 )
 
 
-def _plural(said: Said) -> bool:
+def means_all(said: Said) -> bool:
+    """Whether everything is meant, or both."""
     return _PLURAL.search(folded(said.text)) is not None
 
 

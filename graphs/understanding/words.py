@@ -40,13 +40,18 @@ def root(word: str) -> str:
 
 
 @lru_cache(maxsize=65536)
-def alike(said: str, name: str) -> bool:
-    """Whether a written word is meant for a name's word."""
+def alike(said: str, name: str, *, compounds: bool = True) -> bool:
+    """Whether a written word is meant for a name's word; ``compounds``: also as a part of a longer word."""
     if said == name or root(said) == root(name):
         return True
-    if min(len(said), len(name)) < _EXACT_BELOW:
-        return len(name) >= _INSIDE and len(said) >= len(name) + 3 and _in_compound(said, name)
-    return fuzz.ratio(said, name) >= _ALIKE or _in_compound(said, name)
+    if (
+        compounds
+        and len(name) >= _INSIDE
+        and len(said) >= len(name) + 3
+        and _in_compound(said, name)
+    ):
+        return True
+    return min(len(said), len(name)) >= _EXACT_BELOW and fuzz.ratio(said, name) >= _ALIKE
 
 
 def _in_compound(said: str, name: str) -> bool:
