@@ -331,10 +331,11 @@ def _refund_effects(shop: Shop, given: RequestRefund, order: Order, due: _Due) -
             if not_sent:
                 yield f"{number} is cancelled with it and will not be sent."
         case "part":
+            of = f"{pieces} of {number}" if pieces else number
+            most = sum((one.worth for one in due.taken), Decimal(0)) or paid_for(shop, order)
             yield (
-                f"{shown} of what you paid for {pieces or number}{f' of {number}' if pieces else ''} "
-                f"go back to {account}; "
-                f"{'the order is sent as it is' if not_sent else 'you keep the goods'}."
+                f"{shown} for {of} go back to {account}, of the {money(most, order.currency)} paid; "
+                f"{'the order is sent as it is' if not_sent else 'the order stays as it is'}."
             )
         case "cancelled":
             yield (

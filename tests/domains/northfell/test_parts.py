@@ -156,7 +156,7 @@ def test_an_amount_is_a_price_reduction(open_shop: OpenShop) -> None:
     _do(shop, "request_refund", amount="20", reason="damaged")
 
     assert shown.effects[0] == (
-        "20.00 EUR of what you paid for SB-10482 go back to your card; you keep the goods."
+        "20.00 EUR for SB-10482 go back to your card, of the 279.00 EUR paid; the order stays as it is."
     )
     assert not any("label" in effect for effect in shown.effects)
     (one,) = shop.orders()
@@ -173,7 +173,7 @@ def test_an_amount_of_an_item_is_no_more_than_the_item(open_shop: OpenShop) -> N
 
     assert shown.refusal is not None
     assert "At most 34.90 EUR can be refunded for 1 x Foam Mat of SB-10482" in shown.refusal
-    assert less.effects[0].startswith("10.00 EUR of what you paid for 1 x Foam Mat of SB-10482")
+    assert less.effects[0].startswith("10.00 EUR for 1 x Foam Mat of SB-10482 go back")
 
 
 def test_too_much_is_answered_with_the_true_figure(open_shop: OpenShop) -> None:
