@@ -38,7 +38,7 @@ from graphs.keys import action_id, action_key, fingerprint
 from graphs.loop import loop_graph
 from graphs.state import ActionState, Answer, SupportState, Turn
 from graphs.support import support_graph
-from tools.domain import Action, Approval, OperationFailed, Preview, now
+from tools.values import Action, Approval, OperationFailed, Preview, now
 
 WORLD = world_of(Settings())
 

@@ -14,7 +14,7 @@ from pydantic import JsonValue
 
 from graphs.state import Step, SupportState
 from prompts.replies import render
-from tools.domain import Outcome
+from tools.values import Outcome
 
 #: How the ids end of the messages that the graph, and this module, write.
 OURS = (":in", ":out", ":call")

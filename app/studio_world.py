@@ -16,20 +16,15 @@ from app.models.embedded import EmbeddedServer, EmbeddedSmallModel
 from app.models.encoder import OnnxEncoder
 from app.models.large import EmbeddedLargeModel
 from app.models.manifest import ManifestError, base_model, load_manifest
+from domains.northfell.memory import MemoryBackend, demo_world
+from domains.northfell.operations import OPERATIONS
 from graphs.action import ActionGraph
 from graphs.context import Context
 from graphs.intents import load_intents
-from tools.domain import Customer, Reviewer
-from tools.memory import (
-    MemoryApprovals,
-    MemoryBackend,
-    MemoryDecisionLog,
-    MemoryLedger,
-    demo_world,
-)
-from tools.operations import OPERATIONS
+from tools.memory import MemoryApprovals, MemoryDecisionLog, MemoryLedger
 from tools.policy import FilePolicy
 from tools.ports import Knowledge, Passage, PortError
+from tools.values import Customer, Reviewer
 
 log = logging.getLogger(__name__)
 

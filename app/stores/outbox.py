@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection
 from app.stores.audit import SqlAudit
 from app.stores.database import writing
 from app.stores.tables import insert_if_absent, outbox
-from tools.domain import Action, AuditEntry, Clock, Outcome, Record
+from tools.values import Action, AuditEntry, Clock, Outcome, Record
 
 
 class Delivery(Record):

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Engine, Row, and_, delete, select, update
 from app.stores.audit import SqlAudit
 from app.stores.database import reading, writing
 from app.stores.tables import insert_if_absent, threads, turns
-from tools.domain import AuditEntry, Clock, Record
+from tools.values import AuditEntry, Clock, Record
 
 
 @dataclass(frozen=True)

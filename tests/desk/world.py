@@ -10,8 +10,6 @@ import sqlalchemy as sa
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
-from app.demo.shop import rows_of
-from app.stores import shop
 from app.stores.actions import SqlActions
 from app.stores.approvals import SqlApprovals
 from app.stores.database import create_engine, migrate, reading, writing
@@ -19,9 +17,13 @@ from app.stores.decisions import SqlDecisionLog
 from app.stores.ledger import SqlLedger
 from app.stores.outbox import SqlOutbox
 from app.stores.reviews import SqlReviews
-from app.stores.shop import SqlBackend, tickets_of, writing_shop
 from app.stores.turns import SqlThreads, SqlTurns
 from app.support_desk import Stores, SupportDesk
+from domains.northfell import store as shop
+from domains.northfell.data_model import Ticket
+from domains.northfell.demo_accounts import stories
+from domains.northfell.seed import rows_of
+from domains.northfell.store import SqlBackend, tickets_of, writing_shop
 from graphs.action import ActionGraph
 from graphs.context import Context
 from graphs.support import support_graph
@@ -35,10 +37,9 @@ from tests.graphs.world import (
     ScriptedLargeModel,
     ScriptedSmallModel,
 )
-from tools.domain import Customer, Ticket
 from tools.ports import AnswerCache
 from tools.privacy import mask_pii
-from tools.stories import stories
+from tools.values import Customer
 
 
 class Killed(BaseException):

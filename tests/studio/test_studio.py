@@ -9,8 +9,8 @@ import pytest
 from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
 
+from domains.northfell.memory import demo_world
 from tests.studio.server import development_server
-from tools.memory import demo_world
 
 pytestmark = [pytest.mark.studio, pytest.mark.models, pytest.mark.slow]
 
