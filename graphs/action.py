@@ -379,6 +379,8 @@ async def decide(state: ActionState, runtime: Runtime[Context]) -> dict[str, Any
             }
         case "expired":
             return {"approval": approval, "outcome": _outcome(action, "expired")}
+        case "withdrawn":
+            return {"approval": approval, **_blocked(action, replies.withdrawn())}
         case "started" | "executed" | "failed" if approval.action.fingerprint == action.fingerprint:
             # It was begun already; the ledger has what came of it and will say so again.
             return {"approval": approval}
@@ -519,7 +521,11 @@ class ActionGraph:
             if outcome is not None:
                 return outcome.model_copy(update={"replayed": True})
             if known.interrupts:
-                return _outcome(action, "pending")
+                stored = await context.approvals.get(action.id)
+                if stored is None or stored.status != "withdrawn":
+                    return _outcome(action, "pending")
+                # A process died between taking it back and waking the thread.
+                return await self.resume(stored, Answer(decision="reject"), context)
             state = await self.compiled.ainvoke(None, config, context=context)
         else:
             # Ledger and approvals remember what matters; what died before its end is proposed again.
@@ -547,6 +553,17 @@ class ActionGraph:
             durability="sync",
         )
         return outcome_of(state, action)
+
+    async def withdraw(self, action_id: str, context: Context) -> tuple[Approval, bool]:
+        """Take a waiting action back for the customer of this context, and bring its thread to its end.
+
+        The flag is False when it was decided or had expired before: then nothing is changed. Raises KeyError
+        for an unknown id, and for another customer's."""
+        approval, changed = await context.approvals.withdraw(action_id, context.customer)
+        if changed:
+            # The store has decided; the answer only wakes the thread that waits for one.
+            await self.resume(approval, Answer(decision="reject"), context)
+        return approval, changed
 
 
 async def edited(
