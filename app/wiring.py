@@ -41,11 +41,12 @@ from app.tracing import Tracing, tracing
 from domains.northfell.data_model import Ticket
 from domains.northfell.operations import OPERATIONS
 from domains.northfell.store import SqlBackend, SqlShop, customers, tickets_of
-from domains.northfell.words import LEXICON, READER
+from domains.northfell.words import CASES, LEXICON, READER
 from graphs.action import ActionGraph
 from graphs.context import Context, Limits, Thresholds
 from graphs.intents import SPOKEN, Intents, IntentsInvalid, check_intents, load_intents
 from graphs.support import support_graph
+from tools.cases import load_cases
 from tools.policy import FilePolicy
 from tools.ports import BackendUnavailable
 from tools.privacy import mask_pii
@@ -82,13 +83,13 @@ async def wiring(
     from app.knowledge.library import Library
     from app.support_desk import Stores, SupportDesk
 
-    prepare_environment(settings)
+    await asyncio.to_thread(prepare_environment, settings)
     clock = clock or Clock()
     async with AsyncExitStack() as stack:
         releases = await asyncio.to_thread(
             ReleaseWatch.of, Releases(settings.data_dir), lambda: take_up()
         )
-        serving = await stack.enter_async_context(Serving(settings))
+        serving = await stack.enter_async_context(await asyncio.to_thread(Serving, settings))
         models = serving.models
         engine = await asyncio.to_thread(_database, settings, clock, progress)
         stack.callback(engine.dispose)
@@ -127,7 +128,7 @@ async def wiring(
             return SqlShop(connection, customer, today=clock.today(), writing=True)
 
         backend = SqlBackend(engine, clock)
-        policy = FilePolicy(settings.rules, OPERATIONS)
+        policy = await asyncio.to_thread(FilePolicy, settings.rules, OPERATIONS)
         payments = _payments(settings, clock, stack)
         ledger = SqlLedger(
             engine,
@@ -157,6 +158,8 @@ async def wiring(
             else ProcessAnswers(models.encoder, settings.answer_cache)
         )
 
+        cases = await asyncio.to_thread(load_cases, CASES, OPERATIONS)
+
         def context_for(customer: Customer, thread: str) -> Context:
             return Context(
                 customer=customer,
@@ -182,6 +185,7 @@ async def wiring(
                 policy=policy,
                 reader=READER,
                 lexicon=LEXICON,
+                cases=cases,
             )
 
         async def find_customer(customer_id: str) -> Customer | None:

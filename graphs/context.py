@@ -55,15 +55,15 @@ class Thresholds:
     guess: float = 0.4  #: From here on the encoder's guess is taken when no tier is sure.
     frustration: float = 0.5
     furious: float = 0.99  #: So sure must the head be to escalate what is plainly something else.
-    several: float = 0.5
+    several: float = 0.85
     evaluator: float = 0.5
     outcome: float = 0.45  #: The head that reads what a step's result means.
     write: float = (
         0.2  #: The chance of a write from which on an undeclared operation counts as one.
     )
     consequence: float = 0.8  #: From here on the class of such a write is believed.
-    incident: float = 0.5  #: From here on a message is taken for an incident.
-    incident_named: float = 0.1  #: The same where the domain's own words for one are in it.
+    incident: float = 0.6  #: From here on a message is taken for an incident.
+    incident_named: float = 0.3  #: The same where the domain's own words for one are in it.
     #: From here on an intent is believed, by what being wrong costs: a look-up is tried sooner than a write.
     read: float = 0.3
     answer: float = 0.3

@@ -271,7 +271,8 @@ class CaseBook:
         except UndefinedError:
             return None
         text = " ".join(" ".join(each.split()) for each in (*sentences, ask) if each.strip())
-        return text, ask, tuple(name for name, _, _ in offered)
+        # A German date ends with a full stop of its own.
+        return re.sub(r"(?<=\d)\.\.(?!\.)", ".", text), ask, tuple(name for name, _, _ in offered)
 
     def _advice(
         self,
@@ -397,20 +398,25 @@ def facts_of(
     parts: Sequence[Piece],
     customer: Customer,
 ) -> dict[str, Any]:
-    """Everything that may be spoken of: the record's own facts, those of the named item before them, and of
-    each other kind of record the one that belongs to it, under its kind's name (``refund_amount``)."""
+    """Everything that may be spoken of: the record's own facts (also under its kind's name, ``order_state``),
+    those of the named item before them, of each other kind the record that belongs to it (``refund_amount``),
+    and how many of each kind are open (``open_refund``, the newest as ``open_refund_number``)."""
     facts: dict[str, Any] = {"known": record is not None, "segment": customer.segment}
     facts["item_named"] = bool(parts)
     for kind, other in _related(record, others):
         facts |= {f"{kind}_{name}": value for name, value in _own(other).items()}
+    for other in reversed(others):
+        if other.open:
+            facts[f"open_{other.kind}"] = facts.get(f"open_{other.kind}", 0) + 1
+            facts[f"open_{other.kind}_number"] = other.id
     if record is None:
         return facts
-    facts |= _own(record)
+    facts |= _own(record) | {f"{record.kind}_{key}": value for key, value in _own(record).items()}
     facts["item"] = _names([part.name for part in parts] or [item.name for item in record.items])
     meant = [part.id for part in parts] or [item.id for item in record.items]
     each = cast("Mapping[str, Mapping[str, JsonValue]]", record.facts.get("items") or {})
     if len(meant) == 1:
-        facts |= _days_read(each.get(meant[0], {}))
+        facts |= each.get(meant[0], {})
     return facts
 
 
@@ -427,10 +433,6 @@ def _own(view: RecordView) -> dict[str, Any]:
     }
 
 
-def _days_read(facts: Mapping[str, JsonValue]) -> dict[str, Any]:
-    return dict(facts)
-
-
 def _names(names: Sequence[str]) -> str | None:
     return ", ".join(dict.fromkeys(names)) or None
 
@@ -440,16 +442,20 @@ def _related(
 ) -> Iterator[tuple[str, RecordView]]:
     """Of each kind the newest that belongs to the record or that the record belongs to; of kinds that belong
     to nothing (a plan) the newest that is still running, else the newest."""
-    kinds = dict.fromkeys(one.kind for one in others)
-    for kind in kinds:
-        same = [one for one in others if one.kind == kind]
-        if record is None or kind == record.kind:
+    parents = _parents(others)
+    for kind in dict.fromkeys(one.kind for one in others):
+        if record is not None and kind == record.kind:
             continue
-        linked = [one for one in same if one.parent == record.id or one.id == record.parent]
-        free = [one for one in same if one.parent is None and one.kind not in _parents(others)]
+        same = [one for one in others if one.kind == kind]
+        free = [one for one in same if one.parent is None and kind not in parents]
+        linked = [] if record is None else [one for one in same if _belong(one, record)]
         fitting = linked or sorted(free, key=lambda one: not one.open)
         if fitting:
             yield kind, fitting[0]
+
+
+def _belong(one: RecordView, other: RecordView) -> bool:
+    return one.parent == other.id or one.id == other.parent
 
 
 def _parents(others: Sequence[RecordView]) -> set[str]:

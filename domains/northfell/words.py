@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from domains.northfell.demo_accounts import PRODUCTS
 from domains.northfell.operations.naming import words_for
 from tools.reading import ValueReader
@@ -48,3 +50,5 @@ READER = ValueReader(
     record_words=tuple(word for words in LEXICON.kinds.values() for word in words),
     record_forms=("SB-10001", "INV-20001", "SUB-4001", "RF-30001"),
 )
+
+CASES = Path(__file__).parent / "cases.yaml"

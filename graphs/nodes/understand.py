@@ -18,7 +18,7 @@ from graphs.nodes.operation import choices_of
 from graphs.nodes.turn import CLARIFY, NOBODY, top
 from graphs.state import Pending, Route, SupportState, Turn
 from graphs.understanding import dialogue
-from graphs.understanding.acts import MOST_ACTS, Act, Read, allowed, problem_in, wishes
+from graphs.understanding.acts import HINTED, MOST_ACTS, Act, Read, allowed, problem_in, wishes
 from graphs.understanding.clauses import conditional, split
 from graphs.understanding.grounding import Grounds, Memory, Said, Which, ground, means_all
 from graphs.understanding.words import tokens
@@ -176,7 +176,7 @@ async def _heard(
     several = await _head(context, "complexity", text, before, degraded)
     clauses = split(text)
     parts: list[Read] = []
-    likely = several.probabilities.get("several", 0.0) >= context.thresholds.several / 2
+    likely = several.probabilities.get("several", 0.0) >= HINTED
     if len(clauses) > 1 and likely and choice.model != NOBODY:
         for number, clause in enumerate(clauses):
             said = await _intent(context, clause.text, before if number == 0 else "", degraded)

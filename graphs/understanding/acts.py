@@ -56,7 +56,7 @@ def wishes(
 ) -> list[Read]:
     """The wishes of a message: the message as one, or its clauses where it holds several."""
     if len(parts) < 2 or (
-        several < floor and not (several >= _HINTED and _distinct(parts, intents))
+        several < floor and not (several >= HINTED and _distinct(parts, intents))
     ):
         return [whole]
     kept: list[Read] = []
@@ -74,7 +74,7 @@ def wishes(
 
 
 #: Clauses that are surely different wishes make a message several where the head for that only hints at it.
-_HINTED, _SURELY = 0.2, 0.6
+HINTED, _SURELY = 0.4, 0.55
 
 
 def _distinct(parts: Sequence[Read], intents: Intents) -> bool:
