@@ -333,6 +333,7 @@ def thresholds_of(manifest: Manifest, settings: Settings) -> Thresholds:
         several=of("complexity", 0.5),
         evaluator=profiles["evaluator"].threshold,
         outcome=of("outcome", 0.45),
+        incident=of("incident", stock.incident),
         write=manifest.write_line,
         consequence=manifest.class_line,
     )
