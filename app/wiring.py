@@ -475,10 +475,10 @@ def _pruner_of(models: Models) -> Path:
 async def _saver(settings: Settings) -> AsyncGenerator[PostgresCheckpoints | SqliteCheckpoints]:
     """LangGraph's memory: SQLite beside the data, or the PostgreSQL of the stores."""
     if settings.checkpoints.startswith("postgresql://"):
-        from app.stores.postgres_checkpoints import postgres_checkpoints
+        from app.stores.postgres_checkpoints import make_tables, postgres_checkpoints
 
+        await make_tables(settings.checkpoints)
         async with postgres_checkpoints(settings.checkpoints) as postgres:
-            await postgres.setup()
             yield postgres
     else:
         from app.stores.checkpoints import sqlite_checkpoints

@@ -44,7 +44,11 @@ from app.stores.fences import HoldLost
 from app.stores.holds import SqlHolds
 from app.stores.ledger import CHECKPOINTS, OUTSIDE_CHECKPOINTS, SqlLedger
 from app.stores.outbox import Delivery, SqlOutbox
-from app.stores.postgres_checkpoints import PostgresCheckpoints, postgres_checkpoints
+from app.stores.postgres_checkpoints import (
+    PostgresCheckpoints,
+    make_tables,
+    postgres_checkpoints,
+)
 from app.stores.reviews import SqlReviews
 from app.stores.shop import SqlBackend, customers, tickets_of, writing_shop
 from app.stores.turns import Fresh, SqlThreads, SqlTurns
@@ -544,10 +548,13 @@ def _shown(approval: Approval) -> dict[str, Any]:
 def prepare(site: Site) -> None:
     """The saver's tables, made once so that no process has to."""
 
-    async def tables() -> None:
-        async with saver_of(site) as saver:
-            await saver.setup()
-
-    if not site.checkpoints.startswith("postgresql"):
+    if site.checkpoints.startswith("postgresql"):
+        asyncio.run(make_tables(site.checkpoints))
+    else:
         Path(site.checkpoints).parent.mkdir(parents=True, exist_ok=True)
-    asyncio.run(tables())
+
+        async def made() -> None:
+            async with sqlite_checkpoints(site.checkpoints):
+                pass
+
+        asyncio.run(made())

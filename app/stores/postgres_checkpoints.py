@@ -116,6 +116,12 @@ def _unavailable_as_port_error() -> Generator[None]:
         raise BackendUnavailable from error
 
 
+async def make_tables(url: str) -> None:
+    """LangGraph's tables, by its own migrations, which may take their time."""
+    async with AsyncPostgresSaver.from_conn_string(url) as saver:
+        await saver.setup()
+
+
 @asynccontextmanager
 async def postgres_checkpoints(
     url: str, saver: type[PostgresCheckpoints] = PostgresCheckpoints, *, max_size: int = 10

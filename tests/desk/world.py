@@ -18,7 +18,7 @@ from app.stores.decisions import SqlDecisionLog
 from app.stores.holds import SqlHolds
 from app.stores.ledger import SqlLedger
 from app.stores.outbox import SqlOutbox
-from app.stores.postgres_checkpoints import postgres_checkpoints
+from app.stores.postgres_checkpoints import make_tables, postgres_checkpoints
 from app.stores.reviews import SqlReviews
 from app.stores.shop import SqlBackend, tickets_of, writing_shop
 from app.stores.turns import SqlThreads, SqlTurns
@@ -80,13 +80,13 @@ class DeskWorld:
     async def process(self) -> AsyncGenerator[SupportDesk]:
         """One process's desk; another one afterwards finds what this one left."""
         async with AsyncExitStack() as stack:
+            if self.checkpoints.startswith("postgresql://"):
+                await make_tables(self.checkpoints)
             saver: Any = await stack.enter_async_context(
                 postgres_checkpoints(self.checkpoints)
                 if self.checkpoints.startswith("postgresql://")
                 else sqlite_checkpoints(self.checkpoints)
             )
-            if self.checkpoints.startswith("postgresql://"):
-                await saver.setup()
             engine = create_engine(self.url)
             stack.callback(engine.dispose)
             yield self._desk(engine, saver)
