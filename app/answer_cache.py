@@ -15,7 +15,7 @@ from graphs.sameness import normal, shape
 from tools.ports import Encoder, KnownAnswer, Passage, PortError
 
 #: Below this two questions are not the same, whatever words they share. Set on the `tune` half of
-#: evals/cases/answer_cache.yaml; the words decide, the cosine only guards against odd coincidences.
+#: domains/northfell/evals/answer_cache.yaml; the words decide, the cosine only guards against odd coincidences.
 NEAR = 0.85
 CAPACITY = 1000
 

@@ -12,7 +12,7 @@ from itsdangerous import BadData, BadSignature, SignatureExpired, URLSafeTimedSe
 from app.config import Keys
 from app.desk import Desk
 from app.problems import Problem
-from tools.domain import Customer, ReviewerRole
+from tools.values import Customer, ReviewerRole
 
 COOKIE = "signalbox_session"
 

@@ -420,7 +420,7 @@ def _port_must_be_free(settings: Settings) -> None:
 
 
 def _rules_must_be_valid(settings: Settings) -> None:
-    from tools.operations import OPERATIONS
+    from domains.northfell.operations import OPERATIONS
     from tools.policy import FilePolicy, RulesInvalid
 
     try:

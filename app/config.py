@@ -13,8 +13,8 @@ from pydantic import AliasChoices, Field, JsonValue, SecretStr, field_validator,
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.models.profiles import RoleProfile, embedded_profiles
-from tools.domain import ReviewerRole, person_named
 from tools.policy import PACKAGED_RULES
+from tools.values import ReviewerRole, person_named
 
 #: Roles of the large model; the others belong to the small one.
 LARGE_ROLES = frozenset({"planner", "synthesizer", "judge"})
@@ -22,7 +22,7 @@ LARGE_ROLES = frozenset({"planner", "synthesizer", "judge"})
 #: The embedding model that needs nothing installed; every other name is one of sentence-transformers.
 EMBEDDED_MODEL = "all-MiniLM-L6-v2 int8"
 
-PACKAGED_KNOWLEDGE = Path(__file__).parent / "demo" / "knowledge"
+PACKAGED_KNOWLEDGE = Path(__file__).parents[1] / "domains" / "northfell" / "knowledge"
 
 
 def _pairs(value: Any) -> Any:

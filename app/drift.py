@@ -21,7 +21,7 @@ from typing import Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from tools.domain import Record
+from tools.values import Record
 
 #: Numbers a sketch has; enough to keep distances within a tenth (Johnson and Lindenstrauss, 1984).
 SKETCH = 64

@@ -15,7 +15,7 @@ from typing import Protocol, cast
 import numpy as np
 
 from app.drift import FEWEST, SKETCH, Comparison, Traffic, compare
-from tools.domain import Clock, Record
+from tools.values import Clock, Record
 
 log = logging.getLogger(__name__)
 

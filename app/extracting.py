@@ -13,8 +13,8 @@ from graphs.extraction import Read, fields, missing, read_turn, valid
 from graphs.reading.dates import When
 from graphs.reading.dialogue import collect, nested
 from graphs.reading.fields import Field, fields_of
-from tools.domain import Operation
 from tools.ports import Encoder, SmallModel
+from tools.values import Operation
 
 #: Where people write the month before the day; everywhere else the day comes first.
 _MONTH_FIRST = {"US", "PH", "PW", "FM", "MH", "GU"}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tools.domain import Record
+from tools.values import Record
 
 #: Standard normal quantile of a two-sided interval of 95 %.
 Z = 1.959963984540054

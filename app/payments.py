@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from tools.domain import Clock, Payment, PaymentOrder
 from tools.ports import BackendUnavailable, PaymentNotSent, PaymentRefused, PaymentUncertain
+from tools.values import Clock, Payment, PaymentOrder
 
 #: Together shorter than the ledger's lease of an outside effect.
 TIMEOUT = httpx.Timeout(10, connect=3, pool=3)

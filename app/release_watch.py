@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from app.models.manifest import ManifestError
 from app.models.release import ReleaseError, Releases
 from graphs.intents import IntentsInvalid
-from tools.domain import Record
 from tools.ports import PortError
+from tools.values import Record
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from app.models.encoder import OnnxEncoder
 from app.models.release import Releases
 from app.roles import Answer
-from tools.domain import Customer, Decision, Outcome
+from tools.decisions import Decision
 from tools.ports import (
     BackendUnavailable,
     Choice,
@@ -29,6 +29,7 @@ from tools.ports import (
     PortError,
     SmallModel,
 )
+from tools.values import Customer, Outcome
 
 if TYPE_CHECKING:
     from app.config import Settings
@@ -589,10 +590,11 @@ async def _context(
     """The graphs' context with the real models, and a shop without customers."""
     from app.serving import open_models
     from app.wiring import own_thresholds, thresholds_of
+    from domains.northfell.memory import MemoryBackend, MemoryBooks
+    from domains.northfell.operations import OPERATIONS
     from graphs.context import Context
     from graphs.intents import load_intents
-    from tools.memory import MemoryApprovals, MemoryBackend, MemoryBooks, MemoryLedger
-    from tools.operations import OPERATIONS
+    from tools.memory import MemoryApprovals, MemoryLedger
 
     books, approvals = MemoryBooks(), MemoryApprovals()
 

@@ -30,6 +30,8 @@ from app.models.embedded import EmbeddedServer, EmbeddedSmallModel
 from app.models.encoder import OnnxEncoder
 from app.models.large import EmbeddedLargeModel
 from app.models.manifest import base_model, load_manifest
+from domains.northfell.memory import MemoryBackend, demo_world
+from domains.northfell.operations import OPERATIONS
 from graphs.action import ActionGraph, action_graph
 from graphs.context import Actions, Context
 from graphs.intents import Intents, load_intents
@@ -37,15 +39,7 @@ from graphs.keys import action_id, action_key, fingerprint
 from graphs.loop import loop_graph
 from graphs.state import ActionState, SupportState, Turn
 from graphs.support import support_graph
-from tools.domain import Action, Customer, Operation, Reviewer, now
-from tools.memory import (
-    MemoryApprovals,
-    MemoryBackend,
-    MemoryDecisionLog,
-    MemoryLedger,
-    demo_world,
-)
-from tools.operations import OPERATIONS
+from tools.memory import MemoryApprovals, MemoryDecisionLog, MemoryLedger
 from tools.policy import FilePolicy, Policy
 from tools.ports import (
     Approvals,
@@ -58,6 +52,7 @@ from tools.ports import (
     Passage,
     SmallModel,
 )
+from tools.values import Action, Customer, Operation, Reviewer, now
 
 log = logging.getLogger(__name__)
 

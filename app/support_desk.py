@@ -57,25 +57,25 @@ from app.stores.outbox import Delivery, SqlOutbox
 from app.stores.reviews import Item, SqlReviews
 from app.stores.turns import Conflict, Fresh, InFlight, Replay, SqlThreads, SqlTurns, Thread
 from app.tracing import Tracing
+from domains.northfell.data_model import Ticket
+from domains.northfell.operations import OPERATIONS
 from graphs import replies
 from graphs.action import ActionGraph, edited
 from graphs.context import Context
 from graphs.corrections import corrects
 from graphs.state import Answer, SupportState, Turn
-from tools.domain import (
+from tools.decisions import Aftermath
+from tools.ports import PortError
+from tools.values import (
     Action,
-    Aftermath,
     Approval,
     Customer,
     OperationFailed,
     Outcome,
     Preview,
-    Ticket,
     Unsettled,
     accepts,
 )
-from tools.operations import OPERATIONS
-from tools.ports import PortError
 
 log = logging.getLogger(__name__)
 

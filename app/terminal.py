@@ -18,7 +18,7 @@ from rich.text import Text
 from app.config import Settings, load_keys
 from app.desk import AlreadyVoted, ApprovalDecided, ApprovalNotFound, Desk, Event, Message
 from graphs.state import Answer
-from tools.domain import Customer
+from tools.values import Customer
 
 Progress = Callable[[str, int, int], None]
 

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from pydantic import BaseModel, JsonValue
 
 from graphs.context import Actions, Context
-from tools.domain import Action, Attempt, Customer, Operation, Outcome, Preview, Verdict
 from tools.ports import (
     Backend,
     Choice,
@@ -31,6 +30,7 @@ from tools.ports import (
     SmallModel,
     Tracer,
 )
+from tools.values import Action, Attempt, Customer, Operation, Outcome, Preview, Verdict
 
 if TYPE_CHECKING:
     from app.tracing_langfuse import Connection

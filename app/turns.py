@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from app.desk import Desk, Event
 from app.metrics import Metrics
-from tools.domain import Customer
+from tools.values import Customer
 
 log = logging.getLogger(__name__)
 

@@ -37,18 +37,19 @@ from app.stores.holds import SqlHolds
 from app.stores.ledger import SqlLedger
 from app.stores.outbox import SqlOutbox
 from app.stores.reviews import SqlReviews
-from app.stores.shop import SqlBackend, SqlShop, customers, tickets_of
 from app.stores.turns import SqlThreads, SqlTurns
 from app.tracing import Tracing, tracing
+from domains.northfell.data_model import Ticket
+from domains.northfell.operations import OPERATIONS
+from domains.northfell.store import SqlBackend, SqlShop, customers, tickets_of
 from graphs.action import ActionGraph
 from graphs.context import Context, Limits, Thresholds
 from graphs.intents import SPOKEN, Intents, IntentsInvalid, check_intents, load_intents
 from graphs.support import support_graph
-from tools.domain import Clock, Customer, Lane, Ticket
-from tools.operations import OPERATIONS
 from tools.policy import FilePolicy
 from tools.ports import BackendUnavailable
 from tools.privacy import mask_pii
+from tools.values import Clock, Customer, Lane
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -189,7 +190,7 @@ async def wiring(
             return found[0] if found else None
 
         async def demo_customers() -> list[Customer]:
-            from tools.stories import stories
+            from domains.northfell.demo_accounts import stories
 
             ids = [account.customer.id for account in stories(clock.today())]
             return await asyncio.to_thread(_customers, engine, ids)
@@ -413,7 +414,7 @@ def _database(settings: Settings, clock: Clock, progress: Progress) -> sa.Engine
     with reading(engine) as connection:
         empty = connection.execute(sa.select(customers.c.id).limit(1)).first() is None
     if empty:
-        from app.demo.shop import seed
+        from domains.northfell.seed import seed
 
         seed(
             engine,

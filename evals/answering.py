@@ -22,7 +22,7 @@ from evals.world import Folders, Progress, quiet, settings_in
 from graphs.nodes.answer import best_quotes, quotes
 from tools.ports import Encoder, LargeModel, Passage
 
-CASES = Path(__file__).parent / "cases" / "answers.yaml"
+CASES = Path(__file__).parents[1] / "domains" / "northfell" / "evals" / "answers.yaml"
 
 
 class Case(BaseModel):

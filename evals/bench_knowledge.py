@@ -22,8 +22,8 @@ from app.models.encoder import OnnxEncoder
 from tools.ports import Passage
 
 ROOT = Path(__file__).resolve().parents[1]
-CASES = ROOT / "evals" / "cases" / "retrieval.yaml"
-ARTICLES = ROOT / "app" / "demo" / "knowledge"
+CASES = ROOT / "domains" / "northfell" / "evals" / "retrieval.yaml"
+ARTICLES = ROOT / "domains" / "northfell" / "knowledge"
 WAYS: tuple[Way, ...] = ("sparse", "dense", "hybrid")
 
 

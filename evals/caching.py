@@ -15,7 +15,7 @@ from evals.figures import Figure, Report, Table, at_most
 from evals.world import Folders, Progress, quiet
 from graphs.sameness import shape
 
-CASES = Path(__file__).parent / "cases" / "answer_cache.yaml"
+CASES = Path(__file__).parents[1] / "domains" / "northfell" / "evals" / "answer_cache.yaml"
 LINES = (0.75, 0.8, 0.85, 0.9, 0.95)
 
 

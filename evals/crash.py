@@ -72,8 +72,8 @@ async def play(
     progress: Progress = quiet,
 ) -> Run:
     """Kill ``kills`` processes (or for ``seconds``), let everything settle, and compare."""
-    from app.demo.shop import accounts
     from app.stores.database import create_engine
+    from domains.northfell.seed import accounts
     from evals.crash_process import boundaries_of, desk_on, sound
 
     kind = "postgres" if site.database.startswith("postgresql") else "sqlite"
@@ -270,8 +270,8 @@ def postgres_database(url: str) -> Generator[str]:
 @contextmanager
 def a_site(database: str, folder: Path) -> Generator[Any]:
     """A demo shop of its own on ``sqlite`` or ``postgres``."""
-    from app.demo.shop import seed
     from app.stores.database import create_engine, migrate
+    from domains.northfell.seed import seed
     from evals.crash_process import Site, prepare
 
     @contextmanager
@@ -312,7 +312,7 @@ def paying(site: Any, backend: str, folder: Path) -> Generator[Any]:
         return
     import httpx
 
-    command = [sys.executable, "-m", "app.demo.payments", "--faults"]
+    command = [sys.executable, "-m", "domains.northfell.payment_service", "--faults"]
     command += ["--store", str(folder / "payments.db"), f"--{backend}"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as service:
         try:

@@ -13,9 +13,9 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from app.stores.database import reading
-from app.stores.shop import charges, invoices, orders, refunds, tickets
 from app.stores.tables import approvals, ledger, outbox
-from tools.stories import Account
+from domains.northfell.demo_accounts import Account
+from domains.northfell.store import charges, invoices, orders, refunds, tickets
 
 Wish = Literal["approve", "reject", "edit", "ignore"]
 

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from app.stores.database import create_engine
 from app.stores.ledger import CHECKPOINTS, SqlLedger
-from app.stores.shop import SqlShop
+from domains.northfell.store import SqlShop
 from evals.faults import key_of
 from evals.world import database_in, demo_customer, running
 from graphs.context import Context
-from tools.domain import Clock, Customer
+from tools.values import Clock, Customer
 
 
 async def main(folder: Path, point: str, who: str, order: str) -> None:

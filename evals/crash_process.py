@@ -50,18 +50,18 @@ from app.stores.postgres_checkpoints import (
     postgres_checkpoints,
 )
 from app.stores.reviews import SqlReviews
-from app.stores.shop import SqlBackend, customers, tickets_of, writing_shop
 from app.stores.turns import Fresh, SqlThreads, SqlTurns
 from app.support_desk import Stores, SupportDesk
+from domains.northfell.operations import OPERATIONS
+from domains.northfell.store import SqlBackend, customers, tickets_of, writing_shop
 from graphs.action import ActionGraph, thread_of
 from graphs.context import Context
 from graphs.intents import load_intents
 from graphs.state import Answer
 from graphs.support import support_graph
-from tools.domain import Action, Approval, Clock, Customer, Verdict
-from tools.operations import OPERATIONS
 from tools.policy import FilePolicy
 from tools.ports import Choice, Filled, ModelUnavailable, Passage, PortError, SmallModel
+from tools.values import Action, Approval, Clock, Customer, Verdict
 
 INTENTS = load_intents(operations=OPERATIONS)
 

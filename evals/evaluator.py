@@ -16,6 +16,7 @@ from app.config import Settings
 from app.role_answers import EvaluatorInput, evaluated_step
 from app.serving import open_models
 from app.wiring import thresholds_of
+from domains.northfell.operations import OPERATIONS
 from evals.figures import Figure, Report, Table, at_least, percentile
 from evals.scenarios import CASES, Case
 from evals.world import Folders, Progress, quiet
@@ -32,9 +33,8 @@ from graphs.loop import (
     outcome_input,
 )
 from graphs.state import Plan, Step
-from tools.domain import Operation
-from tools.operations import OPERATIONS
 from tools.ports import Choice, Encoder, PortError, SmallModel
+from tools.values import Operation
 
 KEPT_EVERY = 3
 Part = Literal["dev", "kept"]

@@ -17,8 +17,8 @@ from app.desk import ApprovalDecided, Event
 from app.models.large import counting_calls
 from app.stores.database import create_engine, reading
 from app.stores.decisions import Wanted
-from app.stores.shop import SqlShop
 from app.stores.tables import ledger
+from domains.northfell.store import SqlShop
 from evals.figures import Figure, Report, Table, at_least
 from evals.scenarios import (
     End,
@@ -40,7 +40,7 @@ from evals.world import (
     running,
 )
 from graphs.state import Answer
-from tools.domain import Approval, Customer
+from tools.values import Approval, Customer
 
 if TYPE_CHECKING:
     from app.support_desk import SupportDesk

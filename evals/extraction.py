@@ -17,15 +17,15 @@ import yaml
 from app.config import Settings
 from app.extracting import Target, extracted, seen_from, target_of
 from app.serving import open_models
+from domains.northfell.operations import OPERATIONS
 from evals import tau2
 from evals.figures import Figure, NotPossible, Report, Table, at_least, at_most, percentile
 from evals.scenarios import CASES, Case
 from evals.world import Folders, Progress, quiet
 from graphs.extraction import numbers, prompt_for, schema_for
 from graphs.reading.fields import Field
-from tools.domain import now
-from tools.operations import OPERATIONS
 from tools.ports import Encoder, PortError, SmallModel
+from tools.values import now
 
 TODAY = "2026-11-18"
 Part = Literal["dev", "kept"]

@@ -17,7 +17,7 @@ from app.desk import Event, KeyInFlight
 from app.models.large import counting_calls
 from evals.examples import Played, books_of, executed_writes, standing
 from evals.world import LATER_SECONDS, Progress, demo_customer, models_ready, quiet, running
-from tools.domain import Clock, Customer, now
+from tools.values import Clock, Customer, now
 
 if TYPE_CHECKING:
     from app.support_desk import SupportDesk

@@ -13,12 +13,12 @@ import yaml
 from pydantic import field_validator
 
 from app.models.large import counting_calls
+from domains.northfell.demo_accounts import Account, stories
 from evals.examples import Seen, books_of, look_at
 from evals.figures import Figure, Report, Scored, Table, at_least, at_most
 from evals.scenarios import CASES, Case
 from evals.world import Folders, Progress, demo_customer, quiet, running
-from tools.domain import now
-from tools.stories import Account, stories
+from tools.values import now
 
 #: Who speaks when the message names no record: one open order, one plan, so that little is ambiguous.
 SPEAKER = "ana"

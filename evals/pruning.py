@@ -31,7 +31,7 @@ from tools.ports import Passage
 KEPT = 4
 MOST = 0.35  #: Of the tokens of 15 whole chunks.
 BUDGETS = (60, 120, 200, 300, 400, 450, 500, 550, 600, 750, 900, 1200, 2400)
-OWN_CASES = Path(__file__).parent / "cases" / "retrieval.yaml"
+OWN_CASES = Path(__file__).parents[1] / "domains" / "northfell" / "evals" / "retrieval.yaml"
 
 
 @dataclass(frozen=True)

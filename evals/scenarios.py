@@ -10,9 +10,9 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from tools.domain import Lane
+from tools.values import Lane
 
-CASES = Path(__file__).parent / "cases"
+CASES = Path(__file__).parents[1] / "domains" / "northfell" / "evals"
 
 
 class Case(BaseModel):

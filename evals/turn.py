@@ -17,7 +17,7 @@ from evals.examples import books_of
 from evals.figures import Figure, Report, Table, at_most, percentile
 from evals.world import Books, Folders, Progress, demo_customer, quiet, running
 from graphs.context import Context
-from tools.domain import Customer
+from tools.values import Customer
 
 if TYPE_CHECKING:
     from app.support_desk import SupportDesk

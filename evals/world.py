@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.config import Settings, prepare_environment
-from tools.domain import Clock, Customer
+from tools.values import Clock, Customer
 
 if TYPE_CHECKING:
     from app.support_desk import SupportDesk

@@ -26,7 +26,10 @@ from graphs.deciding import by_rule, decided, decision, ms_since, record
 from graphs.extraction import invalid, missing
 from graphs.keys import fingerprint
 from graphs.state import ActionState, Answer
-from tools.domain import (
+from tools.decisions import Decision
+from tools.policy import Ruling, facts_about
+from tools.ports import BackendUnavailable, PortError
+from tools.values import (
     IN_FLIGHT,
     Action,
     Actor,
@@ -35,15 +38,12 @@ from tools.domain import (
     Attempt,
     AuditEntry,
     Consequence,
-    Decision,
     Operation,
     OperationFailed,
     Outcome,
     Preview,
     Verdict,
 )
-from tools.policy import Ruling, facts_about
-from tools.ports import BackendUnavailable, PortError
 
 #: How often, and how far apart, what another process is working on is asked for: longer than any lease.
 IN_FLIGHT_LOOKS, IN_FLIGHT_SECONDS = 280, 0.25

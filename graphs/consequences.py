@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from tools.domain import Consequence, Operation
+from tools.values import Consequence, Operation
 
 #: The head's classes, mildest first.
 CLASSES = tuple(c.value for c in Consequence if c is not Consequence.UNKNOWN)

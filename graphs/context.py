@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from graphs.intents import Intents
-from tools.domain import Action, Clock, Customer, Lane, Operation, Outcome, Reviewer
 from tools.policy import NoRules, Policy
 from tools.ports import (
     AnswerCache,
@@ -22,6 +21,7 @@ from tools.ports import (
     SmallModel,
 )
 from tools.privacy import mask_pii
+from tools.values import Action, Clock, Customer, Lane, Operation, Outcome, Reviewer
 
 
 @dataclass(frozen=True)

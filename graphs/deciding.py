@@ -10,8 +10,9 @@ from langgraph.runtime import Runtime
 
 from graphs.context import Context
 from graphs.state import SupportState
-from tools.domain import Alternative, Decision, Lane
+from tools.decisions import Alternative, Decision
 from tools.ports import Choice
+from tools.values import Lane
 
 Found = TypeVar("Found")
 

@@ -20,9 +20,9 @@ from graphs.reading.own_numbers import newest_of, number_spans, values_of
 from graphs.reading.spans import Span, free, meant
 from graphs.reading.values import part_of_place
 from graphs.state import Pending
-from tools.domain import Operation
 from tools.numbers import means_newest, normalise_number
 from tools.ports import Encoder, Filled, PortError, SmallModel
+from tools.values import Operation
 
 _ORDINALS = {
     "first": 0,

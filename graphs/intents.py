@@ -17,9 +17,9 @@ from pydantic import (
     model_validator,
 )
 
-from tools.domain import Lane
+from tools.values import Lane
 
-CATALOGUE = Path(__file__).resolve().parent.parent / "prompts" / "intents.yaml"
+CATALOGUE = Path(__file__).resolve().parent.parent / "domains" / "northfell" / "intents.yaml"
 
 #: What the conversation itself needs, whatever else customers can want.
 SPOKEN = ("affirm", "deny", "out_of_scope")

@@ -31,8 +31,9 @@ from graphs.nodes.operation import (
 )
 from graphs.nodes.turn import offer_hand_off, top
 from graphs.state import Draft, Pending, Plan, Step, SupportState
-from tools.domain import Decision, Operation, OperationFailed, Outcome, Preview
+from tools.decisions import Decision
 from tools.ports import BackendUnavailable, Choice, Encoder, PortError, SmallModel
+from tools.values import Operation, OperationFailed, Outcome, Preview
 
 #: The step that looks something up in the knowledge base instead of calling an operation.
 ANSWER = "answer"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pydantic import JsonValue
 
 from prompts.replies import names, render
-from tools.domain import Operation, Outcome, Preview
+from tools.values import Operation, Outcome, Preview
 
 if TYPE_CHECKING:
     from graphs.context import Context

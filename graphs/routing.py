@@ -12,8 +12,8 @@ from typing import Literal
 from graphs.context import Thresholds
 from graphs.keys import same_request
 from graphs.state import Pending, Route, SupportState
-from tools.domain import Lane
 from tools.ports import Choice
+from tools.values import Lane
 
 Move = Literal["new", "continue", "confirm", "decline", "repeat"]
 

@@ -11,8 +11,8 @@ from pydantic import JsonValue, model_validator
 from typing_extensions import TypedDict
 
 from graphs.consequences import Judged
-from tools.domain import Action, Approval, Lane, Outcome, Record, ReviewerRole, Verdict
 from tools.ports import Passage
+from tools.values import Action, Approval, Lane, Outcome, Record, ReviewerRole, Verdict
 
 
 class Turn(Record):

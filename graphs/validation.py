@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from graphs.state import Draft, Problem, Validation
-from tools.domain import Customer
 from tools.injection import instructs
 from tools.ports import Passage
 from tools.privacy import find_pii
+from tools.values import Customer
 
 _PROMISES = re.compile(
     r"""

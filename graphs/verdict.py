@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Literal
 
 from graphs.consequences import Judged
-from tools.domain import Attempt, Consequence, Tier, Verdict
 from tools.policy import Ruling
+from tools.values import Attempt, Consequence, Tier, Verdict
 
 Gate = Literal["execute", "approve", "judge", "reconcile", "block"]
 

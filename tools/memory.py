@@ -1,234 +1,45 @@
-"""The in-memory world: every port over plain dicts, for the demo, evals and tests."""
+"""The in-memory world: every port of the engine over plain dicts, for evals and tests."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from copy import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
-from pydantic import BaseModel, JsonValue, ValidationError
+from pydantic import JsonValue, ValidationError
 
-from tools.domain import (
+from tools.decisions import Decision
+from tools.policy import NoRules, Policy, Ruling, facts_about
+from tools.values import (
     Action,
     Approval,
     Attempt,
     AuditEntry,
-    Charge,
     Clock,
     Consequence,
     Customer,
-    Decision,
-    Invoice,
     Operation,
     OperationFailed,
-    Order,
     Outcome,
-    Preview,
-    RecordNotFound,
-    Refund,
     ReviewerRole,
-    Subscription,
-    Ticket,
     Verdict,
     Vote,
     replaced_by,
 )
-from tools.numbers import FIRST_NUMBERS, PREFIXES, number_for
-from tools.operations.views import views_of
-from tools.policy import NoRules, Policy, Ruling, facts_about
-from tools.records import RecordView
-from tools.stories import Account, stories
 
 
-@dataclass
-class MemoryAccount:
-    """One customer's books, keyed by record number."""
+class Books(Protocol):
+    """A business's records in memory; a snapshot stands in for the transaction."""
 
-    customer: Customer
-    orders: dict[str, Order] = field(default_factory=dict[str, Order])
-    invoices: dict[str, Invoice] = field(default_factory=dict[str, Invoice])
-    subscriptions: dict[str, Subscription] = field(default_factory=dict[str, Subscription])
-    refunds: dict[str, Refund] = field(default_factory=dict[str, Refund])
-    charges: dict[str, Charge] = field(default_factory=dict[str, Charge])
-    tickets: dict[str, Ticket] = field(default_factory=dict[str, Ticket])
+    def view(self, customer: Customer, today: date) -> Any:
+        """What operations read and write for one customer."""
+        ...
 
-    def snapshot(self) -> MemoryAccount:
-        """A copy to put back when a write fails halfway; the records themselves never change."""
-        return replace(
-            self,
-            orders=copy(self.orders),
-            invoices=copy(self.invoices),
-            subscriptions=copy(self.subscriptions),
-            refunds=copy(self.refunds),
-            charges=copy(self.charges),
-            tickets=copy(self.tickets),
-        )
-
-
-class MemoryBooks:
-    """Every customer's books."""
-
-    def __init__(self, accounts: Sequence[Account] = ()) -> None:
-        self._accounts: dict[tuple[str, str], MemoryAccount] = {}
-        self._last = {kind: first - 1 for kind, first in FIRST_NUMBERS.items()}
-        for account in accounts:
-            self.add(account)
-
-    def add(self, account: Account) -> None:
-        for kind, records in (
-            ("order", account.orders),
-            ("refund", account.refunds),
-            ("charge", account.charges),
-            ("ticket", account.tickets),
-        ):
-            taken = [int(one.number.removeprefix(f"{PREFIXES[kind]}-")) for one in records]
-            self._last[kind] = max([self._last[kind], *taken])
-        customer = account.customer
-        self._accounts[customer.tenant, customer.id] = MemoryAccount(
-            customer=customer,
-            orders={one.number: one for one in account.orders},
-            invoices={one.number: one for one in account.invoices},
-            subscriptions={one.number: one for one in account.subscriptions},
-            refunds={one.number: one for one in account.refunds},
-            charges={one.number: one for one in account.charges},
-            tickets={one.number: one for one in account.tickets},
-        )
-
-    def customers(self) -> list[Customer]:
-        return [account.customer for account in self._accounts.values()]
-
-    def customer(self, id: str, tenant: str = "northfell") -> Customer:
-        return self._accounts[tenant, id].customer
-
-    def account(self, customer: Customer) -> MemoryAccount:
-        """The customer's books; somebody who never bought anything has empty ones."""
-        key = customer.tenant, customer.id
-        return self._accounts.get(key) or MemoryAccount(customer)
-
-    def restore(self, snapshot: MemoryAccount) -> None:
-        customer = snapshot.customer
-        if (customer.tenant, customer.id) in self._accounts:
-            self._accounts[customer.tenant, customer.id] = snapshot
-
-    def shop(self, customer: Customer, today: date) -> MemoryShop:
-        return MemoryShop(self, customer, today)
-
-    def next_number(self, kind: str) -> str:
-        self._last[kind] += 1
-        return number_for(kind, self._last[kind])
-
-
-class MemoryShop:
-    """One customer's view of the books."""
-
-    def __init__(self, books: MemoryBooks, customer: Customer, today: date) -> None:
-        self._books = books
-        self._account = books.account(customer)
-        self._today = today
-
-    @property
-    def customer(self) -> Customer:
-        return self._account.customer
-
-    @property
-    def today(self) -> date:
-        return self._today
-
-    def orders(self) -> list[Order]:
-        return sorted(self._account.orders.values(), key=_placed, reverse=True)
-
-    def order(self, number: str) -> Order | None:
-        return self._account.orders.get(number)
-
-    def save_order(self, order: Order) -> None:
-        _replace(self._account.orders, order)
-
-    def invoices(self) -> list[Invoice]:
-        return sorted(self._account.invoices.values(), key=_issued, reverse=True)
-
-    def save_invoice(self, invoice: Invoice) -> None:
-        _replace(self._account.invoices, invoice)
-
-    def subscriptions(self) -> list[Subscription]:
-        return sorted(self._account.subscriptions.values(), key=_started, reverse=True)
-
-    def save_subscription(self, subscription: Subscription) -> None:
-        _replace(self._account.subscriptions, subscription)
-
-    def refunds(self) -> list[Refund]:
-        return sorted(self._account.refunds.values(), key=_requested, reverse=True)
-
-    def add_refund(self, refund: Refund) -> Refund:
-        return self._add("refund", self._account.refunds, refund)
-
-    def save_refund(self, refund: Refund) -> None:
-        _replace(self._account.refunds, refund)
-
-    def add_charge(self, charge: Charge) -> Charge:
-        return self._add("charge", self._account.charges, charge)
-
-    def add_ticket(self, ticket: Ticket) -> Ticket:
-        return self._add("ticket", self._account.tickets, ticket)
-
-    def save_contact(self, *, email: str | None = None, phone: str | None = None) -> Customer:
-        given = {"email": email, "phone": phone}
-        changed = {name: value for name, value in given.items() if value is not None}
-        self._account.customer = self._account.customer.model_copy(update=changed)
-        return self._account.customer
-
-    def _add(self, kind: str, records: dict[str, Any], record: Any) -> Any:
-        number = record.number or self._books.next_number(kind)
-        records[number] = record.model_copy(update={"number": number})
-        return records[number]
-
-
-def _replace(records: dict[str, Any], record: Any) -> None:
-    if record.number not in records:
-        raise RecordNotFound
-    records[record.number] = record
-
-
-def _numbered(when: date, number: str) -> tuple[date, int, str]:
-    return when, len(number), number
-
-
-def _placed(order: Order) -> tuple[date, int, str]:
-    return _numbered(order.placed_on, order.number)
-
-
-def _issued(invoice: Invoice) -> tuple[date, int, str]:
-    return _numbered(invoice.issued_on, invoice.number)
-
-
-def _started(subscription: Subscription) -> tuple[date, int, str]:
-    return _numbered(subscription.started_on, subscription.number)
-
-
-def _requested(refund: Refund) -> tuple[date, int, str]:
-    return _numbered(refund.requested_on, refund.number)
-
-
-class MemoryBackend:
-    """Previews and reads on the in-memory books; writes go through the ledger."""
-
-    def __init__(self, books: MemoryBooks, clock: Clock | None = None) -> None:
-        self._books = books
-        self._clock = clock or Clock()
-
-    async def preview(self, customer: Customer, operation: Operation, arguments: Any) -> Preview:
-        return operation.preview(self._books.shop(customer, self._clock.today()), arguments)
-
-    async def read(self, customer: Customer, operation: Operation, arguments: Any) -> BaseModel:
-        if operation.writes:
-            raise ValueError(f"{operation.name} writes: it goes through the ledger")
-        return operation.run(self._books.shop(customer, self._clock.today()), arguments)
-
-    async def records(self, customer: Customer) -> tuple[RecordView, ...]:
-        return views_of(self._books.shop(customer, self._clock.today()))
+    def snapshot(self, customer: Customer) -> Any: ...
+    def restore(self, snapshot: Any) -> None: ...
 
 
 class MemoryApprovals:
@@ -342,7 +153,7 @@ class MemoryLedger:
 
     def __init__(
         self,
-        books: MemoryBooks,
+        books: Books,
         approvals: MemoryApprovals,
         clock: Clock | None = None,
         *,
@@ -391,7 +202,7 @@ class MemoryLedger:
             arguments = operation.arguments.model_validate(action.arguments)
         except ValidationError:
             return _outcome(action, "blocked", reason="Some details of this request are not valid.")
-        shop = self._books.shop(action.customer, self._clock.today())
+        shop = self._books.view(action.customer, self._clock.today())
         ruling = self._ruling(action, operation, arguments, shop)
         if verdict.refusal is not None or ruling.effect == "refuse":
             return _outcome(action, "blocked", reason=verdict.refusal or ruling.reason)
@@ -409,7 +220,7 @@ class MemoryLedger:
             action, needed, "admin" if admin else "agent"
         ):
             return _outcome(action, "blocked", reason="This has not been approved.")
-        before = self._books.account(action.customer).snapshot()
+        before = self._books.snapshot(action.customer)
         try:
             result = operation.run(shop, arguments)
         except OperationFailed as error:
@@ -428,9 +239,7 @@ class MemoryLedger:
         )
         return outcome
 
-    def _ruling(
-        self, action: Action, operation: Operation, arguments: Any, shop: MemoryShop
-    ) -> Ruling:
+    def _ruling(self, action: Action, operation: Operation, arguments: Any, shop: Any) -> Ruling:
         """The business rules' word at the moment of writing."""
         try:
             preview = operation.preview(shop, arguments)
@@ -448,7 +257,7 @@ class MemoryLedger:
         )
 
 
-def _grave_by_now(operation: Operation, shop: MemoryShop, arguments: Any) -> bool:
+def _grave_by_now(operation: Operation, shop: Any, arguments: Any) -> bool:
     """Whether the record has changed since the verdict so that this can no longer be undone."""
     try:
         return operation.preview(shop, arguments).consequence is Consequence.IRREVERSIBLE
@@ -524,8 +333,3 @@ class NullTracer:
         **attributes: JsonValue,
     ) -> AsyncGenerator[NullObservation]:
         yield NullObservation()
-
-
-def demo_world(today: date | None = None) -> MemoryBooks:
-    """The named demo customers with their hand-written orders, dated back from ``today``."""
-    return MemoryBooks(stories(today or Clock().today()))

@@ -25,12 +25,12 @@ from pydantic import (
     model_validator,
 )
 
-from tools.domain import Actor, Consequence, Customer, Operation, Preview, Record, ReviewerRole
+from tools.values import Actor, Consequence, Customer, Operation, Preview, Record, ReviewerRole
 
 log = logging.getLogger(__name__)
 
 #: The demo shop's rules.
-PACKAGED_RULES = Path(__file__).parent / "rules.yaml"
+PACKAGED_RULES = Path(__file__).parents[1] / "domains" / "northfell" / "rules.yaml"
 
 Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 Segment = Literal["consumer", "business"]

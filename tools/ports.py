@@ -9,27 +9,21 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
-from tools.domain import (
+from tools.decisions import Decision
+from tools.records import RecordView
+from tools.values import (
     Action,
     Approval,
     Attempt,
     AuditEntry,
-    Charge,
     Customer,
-    Decision,
-    Invoice,
     Operation,
-    Order,
     Outcome,
     Payment,
     PaymentOrder,
-    Refund,
     ReviewerRole,
-    Subscription,
-    Ticket,
     Verdict,
 )
-from tools.records import RecordView
 
 
 class PortError(Exception):
@@ -227,31 +221,7 @@ class AnswerCache(Protocol):
     ) -> None: ...
 
 
-# --- the shop ----------------------------------------------------------------------------------
-
-
-class Shop(Protocol):
-    """One customer's view of the shop's books, inside one transaction. Synchronous: adapters run it in
-    a worker thread. Nothing here can reach another customer's records."""
-
-    @property
-    def customer(self) -> Customer: ...
-    @property
-    def today(self) -> date: ...
-
-    def orders(self) -> list[Order]: ...  # newest first
-    def order(self, number: str) -> Order | None: ...
-    def save_order(self, order: Order) -> None: ...
-    def invoices(self) -> list[Invoice]: ...  # newest first
-    def save_invoice(self, invoice: Invoice) -> None: ...
-    def subscriptions(self) -> list[Subscription]: ...
-    def save_subscription(self, subscription: Subscription) -> None: ...
-    def refunds(self) -> list[Refund]: ...  # newest first
-    def add_refund(self, refund: Refund) -> Refund: ...  # number "" -> assigned
-    def save_refund(self, refund: Refund) -> None: ...
-    def add_charge(self, charge: Charge) -> Charge: ...
-    def add_ticket(self, ticket: Ticket) -> Ticket: ...
-    def save_contact(self, *, email: str | None = None, phone: str | None = None) -> Customer: ...
+# --- the business ------------------------------------------------------------------------------
 
 
 @runtime_checkable

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tools.domain import Span
+from tools.values import Span
 
 _SEPARATED_DIGITS = r"\d(?:[ -]?\d)"
 _STREET_DE = r"(?:stra(?:ß|ss)e|str\.|weg|gasse|platz|allee|ufer|damm|ring)"

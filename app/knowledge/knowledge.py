@@ -52,8 +52,8 @@ from app.knowledge.ingest import (
 from app.knowledge.manifest import Generation, Manifest, OpenManifest, version_of
 from app.knowledge.pruner import CosinePruner, Pruner, PrunerUnusable
 from app.knowledge.selection import TOKEN_BUDGET, select
-from tools.domain import Clock
 from tools.ports import Encoder, ModelUnavailable, Passage, PortError
+from tools.values import Clock
 
 log = logging.getLogger(__name__)
 

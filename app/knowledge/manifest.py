@@ -26,7 +26,7 @@ from app.stores.tables import (
     knowledge_indexed,
     knowledge_uses,
 )
-from tools.domain import Clock
+from tools.values import Clock
 
 State = Literal["building", "live", "previous"]
 

@@ -12,8 +12,8 @@ from app.knowledge.knowledge import HybridKnowledge
 from app.knowledge.manifest import Manifest
 from app.knowledge.pruner import Pruner
 from app.stores.database import create_engine, migrate
-from tools.domain import Clock
 from tools.ports import Encoder
+from tools.values import Clock
 
 if TYPE_CHECKING:
     from pathlib import Path

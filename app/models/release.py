@@ -24,9 +24,9 @@ from app.models.manifest import (
     load_manifest,
     sha256_of,
 )
+from domains.northfell.operations import OPERATIONS
 from graphs.intents import IntentsInvalid
-from tools.domain import Clock, Record
-from tools.operations import OPERATIONS
+from tools.values import Clock, Record
 
 #: Adapters must stay small enough for version control.
 LARGEST = 6 * 2**20

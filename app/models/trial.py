@@ -10,9 +10,9 @@ from app.models.encoder import OnnxEncoder
 from app.models.manifest import SHIPPED, Key, Manifest, ManifestError, load_manifest
 from app.models.release import ReleaseError, digest_of
 from app.shadow import Candidate, Pruning
+from domains.northfell.operations import OPERATIONS
 from graphs.context import Thresholds
 from graphs.intents import Intents, IntentsInvalid
-from tools.operations import OPERATIONS
 from tools.ports import LargeModel, SmallModel
 
 #: Whose decisions an artefact changes, by kind and role.

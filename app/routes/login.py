@@ -14,7 +14,7 @@ from app.auth import (
 )
 from app.problems import Problem
 from app.wire import DemoCustomer, LoggedIn, LoginRequest, Session
-from tools.domain import Customer
+from tools.values import Customer
 
 router = APIRouter(prefix="/v1", tags=["login"])
 

@@ -33,7 +33,8 @@ from app.wire import (
     storable,
 )
 from graphs.state import Answer
-from tools.domain import Aftermath, Lane, Outcome, Tier
+from tools.decisions import Aftermath
+from tools.values import Lane, Outcome, Tier
 
 router = APIRouter(prefix="/v1", tags=["operator"])
 

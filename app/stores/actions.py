@@ -13,7 +13,7 @@ from sqlalchemy import Engine, select
 
 from app.stores.database import reading
 from app.stores.tables import ledger, outbox
-from tools.domain import Record
+from tools.values import Record
 
 State = Literal["started", "succeeded", "failed", "unknown"]
 

@@ -19,7 +19,7 @@ from app.stores.database import reading, writing
 from app.stores.outbox import SqlOutbox
 from app.stores.tables import approvals, insert_if_absent, votes
 from graphs.keys import normalised
-from tools.domain import (
+from tools.values import (
     Action,
     Approval,
     AuditEntry,

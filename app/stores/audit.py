@@ -17,8 +17,8 @@ from sqlalchemy.engine import Connection
 
 from app.stores.database import reading, writing
 from app.stores.tables import audit
-from tools.domain import AuditEntry, Clock, Record
 from tools.privacy import mask_pii
+from tools.values import AuditEntry, Clock, Record
 
 #: What the first row of a chain follows.
 GENESIS = "0" * 64

@@ -12,7 +12,8 @@ from sqlalchemy import Engine, Row, Select, func, select
 from app.stores.database import reading
 from app.stores.decisions import decision_of
 from app.stores.tables import decisions, reviews
-from tools.domain import Aftermath, Decision, Record
+from tools.decisions import Aftermath, Decision
+from tools.values import Record
 
 
 class Said(Record):

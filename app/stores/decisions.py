@@ -13,8 +13,9 @@ from sqlalchemy import ColumnElement, Engine, Row, delete, insert, or_, select, 
 from app.drift import Traffic
 from app.stores.database import reading, writing
 from app.stores.tables import decisions as table
-from tools.domain import Aftermath, Alternative, Clock, Decision, Lane, Record, Tier
+from tools.decisions import Aftermath, Alternative, Decision
 from tools.ports import PortError
+from tools.values import Clock, Lane, Record, Tier
 
 #: An outcome replaces those of its own line and of the lines before.
 _LINES = (

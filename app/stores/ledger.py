@@ -22,7 +22,16 @@ from app.stores.database import reading, writing
 from app.stores.fences import holds, next_owner
 from app.stores.outbox import SqlOutbox
 from app.stores.tables import insert_if_absent, ledger
-from tools.domain import (
+from domains.northfell.shop import Shop
+from tools.policy import NoRules, Policy, Ruling, facts_about
+from tools.ports import (
+    BackendUnavailable,
+    PaymentNotSent,
+    PaymentRefused,
+    Payments,
+    PaymentUncertain,
+)
+from tools.values import (
     IN_FLIGHT,
     Action,
     Arguments,
@@ -39,15 +48,6 @@ from tools.domain import (
     PaymentOrder,
     Unsettled,
     Verdict,
-)
-from tools.policy import NoRules, Policy, Ruling, facts_about
-from tools.ports import (
-    BackendUnavailable,
-    PaymentNotSent,
-    PaymentRefused,
-    Payments,
-    PaymentUncertain,
-    Shop,
 )
 
 CHECKPOINTS = ("begin_committed", "before_effect", "effect_done", "before_commit", "committed")

@@ -13,7 +13,7 @@ from app.stores.audit import SqlAudit
 from app.stores.database import writing
 from app.stores.fences import next_owner
 from app.stores.tables import insert_if_absent, outbox
-from tools.domain import Action, AuditEntry, Clock, Outcome, Record
+from tools.values import Action, AuditEntry, Clock, Outcome, Record
 
 
 class Delivery(Record):

@@ -14,7 +14,8 @@ from sqlalchemy import Engine, Row, insert, select, update
 from app.stores.database import reading, writing
 from app.stores.decisions import Wanted, conditions
 from app.stores.tables import decisions, reviews
-from tools.domain import Alternative, Clock, Lane, Record, Tier
+from tools.decisions import Alternative
+from tools.values import Clock, Lane, Record, Tier
 
 #: Edges between low, middling and high confidence.
 BANDS = (0.5, 0.9)

@@ -15,7 +15,7 @@ from app.stores.audit import SqlAudit
 from app.stores.database import reading, writing
 from app.stores.fences import next_owner
 from app.stores.tables import insert_if_absent, threads, turns
-from tools.domain import AuditEntry, Clock, Record
+from tools.values import AuditEntry, Clock, Record
 
 
 @dataclass(frozen=True)

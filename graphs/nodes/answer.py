@@ -16,7 +16,7 @@ from graphs.nodes.converse import PRIVATE, may_ask_large, transcript
 from graphs.nodes.turn import in_full, offer_hand_off
 from graphs.sameness import personal, stands_alone
 from graphs.state import Draft, SupportState
-from tools.domain import Alternative, Decision
+from tools.decisions import Alternative, Decision
 from tools.injection import instructs
 from tools.ports import Knowledge, Passage, PortError
 

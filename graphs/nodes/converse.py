@@ -15,7 +15,7 @@ from graphs.context import Context
 from graphs.deciding import by_rule, log, ms_since
 from graphs.nodes.turn import offer_hand_off, top
 from graphs.state import Draft, Extraction, Next, SupportState
-from tools.domain import Decision
+from tools.decisions import Decision
 from tools.ports import PortError
 
 #: How many earlier messages a prompt may show.

@@ -16,10 +16,11 @@ from graphs.keys import action_id, action_key, fingerprint
 from graphs.nodes.turn import hand_off_summary, offer_hand_off, top
 from graphs.reading.dates import When
 from graphs.state import Draft, Extraction, Next, Pending, SupportState
-from tools.domain import Action, Decision, Operation, OperationFailed, Outcome, Preview
+from tools.decisions import Decision
 from tools.numbers import means_newest
 from tools.policy import facts_about
 from tools.ports import BackendUnavailable
+from tools.values import Action, Operation, OperationFailed, Outcome, Preview
 
 
 async def extract(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:

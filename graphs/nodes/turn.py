@@ -19,9 +19,10 @@ from graphs.sameness import refers_back
 from graphs.screening import screen_text
 from graphs.state import Draft, Pending, Route, SupportState
 from graphs.validation import validate_draft
-from tools.domain import Decision, Lane
+from tools.decisions import Decision
 from tools.ports import Choice, ModelOutputInvalid, PortError
 from tools.privacy import find_pii
+from tools.values import Lane
 
 _CITATION = re.compile(r"\[(\d+)\]")
 #: What a tier that did not answer goes by; its guess is none.

@@ -23,6 +23,7 @@ import yaml
 from safetensors.numpy import save_file
 from sklearn.linear_model import LogisticRegression
 
+from domains.northfell.operations import OPERATIONS
 from graphs.consequences import (
     CLASSES,
     Judged,
@@ -37,7 +38,6 @@ from models.train import manifest
 from models.train.data import rows
 from models.train.encoder import Encoder, Vectors
 from models.train.heads import calibration_error
-from tools.operations import OPERATIONS
 
 SAFE, RETRY_SAFE, RETRY_UNSAFE, IRREVERSIBLE = CLASSES
 #: Never seen before the last look: another payment provider, other services of each kind, own traps.
@@ -180,7 +180,13 @@ def _sgd(folder: Path) -> Iterable[Example]:
 
 
 def _written() -> Iterable[Example]:
-    file = Path(__file__).parent / "phrases" / "operations.yaml"
+    file = (
+        Path(__file__).resolve().parents[2]
+        / "domains"
+        / "northfell"
+        / "examples"
+        / "operations.yaml"
+    )
     for group in yaml.safe_load(file.read_text("utf-8")):
         for row in group["operations"]:
             methods = dict.fromkeys((row.get("method"), None))

@@ -19,7 +19,9 @@ from models.train.phrases import Message, fill, follow_ups, held_out, messages, 
 
 #: Messages of each phrase from the middle of a conversation; a phrase stands for hundreds.
 FOLLOW_UPS = 14
-MAPPING = Path(__file__).resolve().parent / "mapping.yaml"
+MAPPING = (
+    Path(__file__).resolve().parents[2] / "domains" / "northfell" / "examples" / "mapping.yaml"
+)
 
 #: What each set is, for the lineage of everything trained on it.
 LICENCES = {

@@ -21,7 +21,7 @@ from graphs.intents import Intents, IntentsInvalid, derived, load_intents
 from models.train import classifier as fitting
 from models.train import manifest
 from models.train.encoder import Encoder, Vectors
-from tools.domain import Lane
+from tools.values import Lane
 
 Progress = Callable[[str, int, int], None]
 

@@ -38,6 +38,7 @@ SETS = {
     "bitext+cucom": ("intent_bitext_support", "dialogues_cucom_ecommerce"),
 }
 ROOT = Path(__file__).resolve().parents[2]
+SHOP = ROOT / "domains" / "northfell"
 
 
 def data_digests(names: Iterable[str], data: Path | None) -> dict[str, str]:
@@ -47,8 +48,8 @@ def data_digests(names: Iterable[str], data: Path | None) -> dict[str, str]:
     for name in names:
         folders = SETS.get(name, (name,))
         if name == "own":
-            files = [*sorted((ROOT / "models" / "train" / "phrases").glob("*.yaml"))]
-            found[name] = _digest_of(ROOT, [*files, ROOT / "prompts" / "intents.yaml"])
+            files = [*sorted((SHOP / "examples").glob("*.yaml"))]
+            found[name] = _digest_of(ROOT, [*files, SHOP / "intents.yaml"])
         elif data is not None and all((data / folder).is_dir() for folder in folders):
             files = [f for folder in folders for f in sorted((data / folder).rglob("*.json*"))]
             found[name] = _digest_of(data, files)

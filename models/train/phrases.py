@@ -15,7 +15,7 @@ import yaml
 
 from graphs.intents import load_intents
 
-FOLDER = Path(__file__).resolve().parent / "phrases"
+FOLDER = Path(__file__).resolve().parents[2] / "domains" / "northfell" / "examples"
 
 Part = Literal["train", "calibration", "test"]
 
@@ -39,7 +39,7 @@ def plain(text: str) -> str:
 
 _KEPT_OUT = frozenset(plain(text) for text in KEPT_OUT)
 #: The eval cases with messages of customers: nothing like them, or like our own conversations, is learnt.
-_CASES = Path(__file__).resolve().parents[2] / "evals" / "cases"
+_CASES = Path(__file__).resolve().parents[2] / "domains" / "northfell" / "evals"
 #: From this share of words in common on, a message of four words or more is like another.
 _ALIKE = 0.75
 

@@ -19,7 +19,9 @@ from tools.ports import Passage
 
 RETRIEVED = 15
 SHORT = 15  #: Letters; a shorter sentence may stand in a span by chance.
-QUESTIONS = Path(__file__).parent / "phrases" / "questions.yaml"
+QUESTIONS = (
+    Path(__file__).resolve().parents[2] / "domains" / "northfell" / "examples" / "questions.yaml"
+)
 Say = Callable[[str, int, int], None]
 
 

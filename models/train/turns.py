@@ -26,8 +26,8 @@ from models.train.phrases import (
     follow_up_templates,
     follow_ups,
 )
-from tools.domain import Lane
 from tools.ports import Choice
+from tools.values import Lane
 
 Progress = Callable[[str, int, int], None]
 Embed = Callable[[Sequence[str]], Vectors]

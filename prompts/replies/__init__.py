@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from datetime import date
 from decimal import Decimal
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined, Template, UndefinedError, pass_context
@@ -20,6 +20,7 @@ from jinja2.runtime import Context
 
 __all__ = ["MissingValue", "ReplyError", "ReplyNotFound", "names", "render", "version"]
 
+_SHOP = Path(__file__).resolve().parents[2] / "domains" / "northfell" / "replies" / "en"
 _HEADING = re.compile(r"^# (\w+)\s*$", re.MULTILINE)
 
 
@@ -78,7 +79,7 @@ def _templates() -> Mapping[str, Template]:
 
 @cache
 def _files() -> Mapping[str, str]:
-    folder = files(__name__)
+    folder = _SHOP
     markdown = [file for file in folder.iterdir() if file.name.endswith(".md")]
     return {file.name.removesuffix(".md"): file.read_text("utf-8") for file in markdown}
 

@@ -29,23 +29,22 @@ from app.release_watch import ReleaseState
 from app.stores.actions import LedgerAction
 from app.stores.decisions import LoggedDecision, Wanted
 from app.stores.reviews import Item, ReviewNotFound
+from domains.northfell.data_model import Ticket
 from graphs.state import Answer
-from tools.domain import (
+from tools.decisions import Alternative, Decision
+from tools.ports import BackendUnavailable
+from tools.values import (
     Action,
-    Alternative,
     Approval,
     Consequence,
     Customer,
-    Decision,
     Outcome,
     PaymentOrder,
-    Ticket,
     Unsettled,
     Verdict,
     Vote,
     accepts,
 )
-from tools.ports import BackendUnavailable
 
 ANA = Customer(id="ana", name="Ana Lindqvist", email="ana@mail.example", since=date(2021, 3, 2))
 BEN = Customer(id="ben", name="Ben Okafor", email="ben@mail.example", since=date(2023, 9, 14))

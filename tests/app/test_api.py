@@ -14,7 +14,7 @@ from app.auth import Sessions
 from app.config import Keys, Settings
 from app.main import create_app
 from app.stores.decisions import Wanted
-from tools.domain import Aftermath
+from tools.decisions import Aftermath
 
 from .conftest import OPERATOR_KEY, log_in, over
 from .fake_desk import FakeDesk

@@ -12,7 +12,7 @@ from app import drift_watch
 from app.drift import Traffic, compare, holm, sketch_of
 from app.drift_watch import DriftWatch, ReferenceUnusable, read_reference, write_reference
 from app.metrics import Metrics
-from tools.domain import Clock
+from tools.values import Clock
 
 INTENTS, NEW = 12, 3
 _rng = np.random.default_rng(3)

@@ -20,7 +20,7 @@ from app.drift import sketch_of
 from app.stores.database import create_engine, migrate
 from app.stores.decisions import SqlDecisionLog
 from app.stores.reviews import SqlReviews
-from tools.domain import Aftermath, Alternative, Decision
+from tools.decisions import Aftermath, Alternative, Decision
 
 INTENTS = ("order_status", "ask_hours", "greeting")
 

@@ -21,7 +21,7 @@ from graphs.nodes.turn import route
 from graphs.state import Answer, Turn
 from tests.desk.world import Killed
 from tests.graphs.world import INTENTS, a_choice
-from tools.domain import Aftermath
+from tools.decisions import Aftermath
 from tools.ports import BackendUnavailable
 
 APPROVE = Answer(decision="approve", reviewer="olga")

@@ -17,8 +17,8 @@ from pydantic import BaseModel
 from app.answer_cache import ProcessAnswers
 from app.stores.decisions import LoggedDecision, Wanted
 from tests.desk.world import DeskWorld
-from tools.domain import Consequence, Preview
 from tools.ports import BackendUnavailable, Choice, ModelUnavailable
+from tools.values import Consequence, Preview
 
 PHONE = "+49 171 5550123"
 ASKED = "how long does standard delivery take?"

@@ -8,8 +8,8 @@ import sqlalchemy as sa
 
 from app.config import Settings
 from app.main import create_app
-from app.stores import shop
 from app.stores.database import create_engine, writing
+from domains.northfell import store as shop
 from tests.app.conftest import over
 
 KEYS = {"olga": "olga's own key 1", "sven": "sven's own key 2", "quirin:admin": "quirin's key 3"}

@@ -8,8 +8,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from app.demo.shop import rows_of
-from app.stores import shop
 from app.stores.actions import SqlActions
 from app.stores.approvals import SqlApprovals
 from app.stores.checkpoints import sqlite_checkpoints
@@ -20,9 +18,13 @@ from app.stores.ledger import SqlLedger
 from app.stores.outbox import SqlOutbox
 from app.stores.postgres_checkpoints import make_tables, postgres_checkpoints
 from app.stores.reviews import SqlReviews
-from app.stores.shop import SqlBackend, tickets_of, writing_shop
 from app.stores.turns import SqlThreads, SqlTurns
 from app.support_desk import Stores, SupportDesk
+from domains.northfell import store as shop
+from domains.northfell.data_model import Ticket
+from domains.northfell.demo_accounts import stories
+from domains.northfell.seed import rows_of
+from domains.northfell.store import SqlBackend, tickets_of, writing_shop
 from graphs.action import ActionGraph
 from graphs.context import Context
 from graphs.support import support_graph
@@ -36,10 +38,9 @@ from tests.graphs.world import (
     ScriptedLargeModel,
     ScriptedSmallModel,
 )
-from tools.domain import Customer, Ticket
 from tools.ports import AnswerCache
 from tools.privacy import mask_pii
-from tools.stories import stories
+from tools.values import Customer
 
 
 class Killed(BaseException):

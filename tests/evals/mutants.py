@@ -8,7 +8,7 @@ import uuid
 from app.stores.database import writing
 from app.stores.ledger import SqlLedger
 from app.stores.outbox import SqlOutbox
-from app.stores.shop import writing_shop
+from domains.northfell.store import writing_shop
 from evals.crash_process import Parts, sound
 
 

@@ -12,11 +12,11 @@ from typing import Any, cast
 import pytest
 import yaml
 
-from tools.domain import now
-from tools.stories import stories
+from domains.northfell.demo_accounts import stories
+from tools.values import now
 
 ROOT = Path(__file__).parents[2]
-CASES = ROOT / "evals" / "cases"
+CASES = ROOT / "domains" / "northfell" / "evals"
 SETS = sorted(file.stem for file in CASES.glob("*.yaml"))
 
 
@@ -29,7 +29,7 @@ def front_matter(file: Path) -> Any:
 
 
 CATALOGUE: list[dict[str, Any]] = yaml.safe_load(
-    (ROOT / "prompts" / "intents.yaml").read_text("utf-8")
+    (ROOT / "domains" / "northfell" / "intents.yaml").read_text("utf-8")
 )["intents"]
 LANES = {intent["name"]: intent["lane"] for intent in CATALOGUE}
 OPERATIONS = {intent.get("operation") for intent in CATALOGUE}
@@ -76,8 +76,8 @@ def test_a_messages_lanes_are_those_of_its_intents(case: dict[str, Any]) -> None
 def test_the_mix_is_held_out() -> None:
     """No message of three or more words of the mix is a phrase the models were trained or built from."""
     files = [
-        ROOT / "prompts" / "intents.yaml",
-        *(ROOT / "models" / "train" / "phrases").glob("*.yaml"),
+        ROOT / "domains" / "northfell" / "intents.yaml",
+        *(ROOT / "domains" / "northfell" / "examples").glob("*.yaml"),
     ]
     known = {
         _plain(text) for file in files for text in _strings(yaml.safe_load(file.read_text("utf-8")))
@@ -104,7 +104,7 @@ def test_every_answering_article_is_current_and_public() -> None:
     """A question's articles are ones a customer may be shown."""
     for case in cases("retrieval")["answerable"]:
         for slug in case["articles"]:
-            article = front_matter(ROOT / "app" / "demo" / "knowledge" / f"{slug}.md")
+            article = front_matter(ROOT / "domains" / "northfell" / "knowledge" / f"{slug}.md")
             assert article["audience"] == "public", case["id"]
             assert article["status"] == "current", case["id"]
 

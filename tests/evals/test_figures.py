@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from domains.northfell.demo_accounts import stories
 from evals import bitext, mix, startup, turn
 from evals.__main__ import app
 from evals.bitext import Read
@@ -26,8 +27,7 @@ from evals.figures import (
     shown,
 )
 from evals.mix import Message, Went
-from tools.domain import now
-from tools.stories import stories
+from tools.values import now
 
 
 @pytest.mark.parametrize(

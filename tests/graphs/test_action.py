@@ -8,11 +8,12 @@ import pytest
 from langgraph.types import Command
 from pydantic import ValidationError
 
+from domains.northfell.data_model import OrderStatus
 from graphs.action import edited, question, thread_of
 from graphs.state import Answer
 from tests.graphs.world import OPERATIONS, Slow, World
-from tools.domain import Consequence, OrderStatus
 from tools.ports import BackendUnavailable, ModelOutputInvalid, ModelUnavailable
+from tools.values import Consequence
 
 APPROVE = Answer(decision="approve", reviewer="olga")
 

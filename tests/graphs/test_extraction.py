@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from domains.northfell.operations import OPERATIONS
 from graphs import extraction
 from graphs.extraction import by_rules, checked, fields, fits, invalid, missing, picked, quantity
 from graphs.reading.dates import When
 from graphs.state import Pending
-from tools.operations import OPERATIONS
 
 WEDNESDAY = When(datetime.fromisoformat("2026-11-18T12:00"))
 TWO = ({"order_number": "SB-10496"}, {"order_number": "SB-10479"})

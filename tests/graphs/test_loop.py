@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import pytest
 
+from domains.northfell.data_model import OrderStatus
 from graphs.context import Limits
 from graphs.loop import evaluator_input, guard, judged, next_step, outcome_input
 from graphs.state import Plan, Step
 from tests.graphs.world import OPERATIONS, Slow, World
-from tools.domain import Attempt, OrderStatus, Outcome
 from tools.ports import BackendUnavailable, ModelOutputInvalid, ModelUnavailable
+from tools.values import Attempt, Outcome
 
 THREE = "cancel SB-10482, refund it to my card and tell me how long the refund takes"
 FAILURES = [ModelUnavailable(), ModelOutputInvalid(), Slow()]

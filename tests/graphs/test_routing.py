@@ -19,8 +19,8 @@ from graphs.state import (
     Validation,
 )
 from tests.graphs.world import ARTICLES, INTENTS, NOON, a_choice
-from tools.domain import Outcome
 from tools.ports import Choice
+from tools.values import Outcome
 
 SURE, UNSURE = 0.97, 0.4
 ASKED, LATER = True, False

@@ -7,7 +7,7 @@ import pytest
 from graphs.screening import screen_text
 from graphs.state import Turn
 from tests.graphs.world import NOON
-from tools.domain import Outcome
+from tools.values import Outcome
 
 
 def screened(text, *, handed_off=False, **more):

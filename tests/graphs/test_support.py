@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from app.answer_cache import ProcessAnswers
+from domains.northfell.data_model import OrderStatus
 from graphs.context import Limits
 from graphs.sameness import refers_back
 from tests.graphs.world import INTENTS, Slow, World
-from tools.domain import OrderStatus
 from tools.ports import BackendUnavailable, ModelOutputInvalid, ModelUnavailable, Passage
 
 #: Ways a model can fail its caller.
@@ -178,7 +178,7 @@ async def test_a_yes_to_something_that_changed_asks_again(ana):
     await ana.say("my new phone is +49 171 5550123", "update_contact")
     ana.small.enqueue("extractor", {"phone": "+49 171 5550123"})
     await ana.say("+49 171 5550123", "update_contact")
-    ana.books.shop(ana.customer, ana.hands.clock.today()).save_contact(phone="+49 30 111222")
+    ana.books.view(ana.customer, ana.hands.clock.today()).save_contact(phone="+49 30 111222")
     again = await ana.say("yes", "affirm")
     assert "+49 30 111222" in again.reply
     assert ana.customer.phone == "+49 30 111222"

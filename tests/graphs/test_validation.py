@@ -8,8 +8,8 @@ import pytest
 
 from graphs.state import Draft
 from graphs.validation import validate_draft
-from tools.domain import Customer
 from tools.ports import Passage
+from tools.values import Customer
 
 ANA = Customer(id="ana", name="Ana Keller", email="ana@example.com", since=date(2024, 1, 1))
 SOURCES = (

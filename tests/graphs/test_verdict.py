@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from graphs.consequences import settle
 from graphs.verdict import decide, gate, raise_to, tightened
-from tools.domain import Attempt, Consequence
 from tools.policy import Ruling
+from tools.values import Attempt, Consequence
 
 SAFE, RETRY_SAFE, RETRY_UNSAFE, IRREVERSIBLE, UNKNOWN = Consequence
 ORDER = [SAFE, RETRY_SAFE, RETRY_UNSAFE, IRREVERSIBLE]

@@ -21,23 +21,17 @@ from typing import Any
 
 from langgraph.checkpoint.memory import InMemorySaver
 
+from domains.northfell.memory import MemoryBackend, MemoryBooks, demo_world
+from domains.northfell.operations import OPERATIONS
 from graphs.action import ActionGraph
 from graphs.context import Context, Limits, Thresholds
 from graphs.intents import load_intents
 from graphs.keys import action_id, action_key, fingerprint
 from graphs.state import Answer, Turn
 from graphs.support import support_graph
-from tools.domain import Action, Clock, Customer, Operation, Outcome
-from tools.memory import (
-    MemoryApprovals,
-    MemoryBackend,
-    MemoryBooks,
-    MemoryDecisionLog,
-    MemoryLedger,
-    demo_world,
-)
-from tools.operations import OPERATIONS
+from tools.memory import MemoryApprovals, MemoryDecisionLog, MemoryLedger
 from tools.ports import AnswerCache, Choice, Filled, ModelUnavailable, Passage
+from tools.values import Action, Clock, Customer, Operation, Outcome
 
 TODAY = date(2026, 11, 20)
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)

@@ -21,9 +21,9 @@ from app.stores.turns import SqlThreads
 from tests.interlock.world import ROOT
 from tests.stores.world import GRAVE, SEIZE, Till, an_action, effects
 from tests.stores.world import World as Stores
-from tools.domain import AuditEntry
 from tools.memory import MemoryAudit
 from tools.ports import Audit
+from tools.values import AuditEntry
 
 
 @pytest.fixture

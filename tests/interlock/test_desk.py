@@ -10,13 +10,13 @@ from dataclasses import replace
 import httpx
 import pytest
 
-from app.demo.shop import seed
 from app.desk import EffectNotFound, EffectSettled
 from app.stores.database import create_engine, migrate
+from domains.northfell.seed import seed
 from evals.crash_process import Site, desk_on, prepare
 from graphs.keys import action_id, action_key, fingerprint
 from graphs.state import Answer
-from tools.domain import Action, Clock
+from tools.values import Action, Clock
 
 YES = Answer(decision="approve", reviewer="olga", role="admin")
 

@@ -13,10 +13,10 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from app.demo.shop import seed
-from app.stores import shop
 from app.stores.database import create_engine, migrate, reading
 from app.stores.tables import ledger
+from domains.northfell import store as shop
+from domains.northfell.seed import seed
 from evals.crash_process import Site, prepare
 from tests.interlock.world import ROOT
 from tests.stores.world import NOON

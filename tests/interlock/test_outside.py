@@ -14,8 +14,8 @@ import pytest
 
 from app.payments import HttpPayments
 from app.stores.ledger import DECLINED, IN_FLIGHT, NOT_PAID, OUTSIDE_CHECKPOINTS, Settled
+from domains.northfell.operations import OPERATIONS
 from tests.interlock.world import CHARGE, GRAVE, REFUND, ROOT, World, a_charge, a_refund
-from tools.operations import OPERATIONS
 from tools.ports import PaymentNotSent, Payments
 
 

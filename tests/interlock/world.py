@@ -15,26 +15,18 @@ import httpx
 import sqlalchemy as sa
 
 from app.payments import HttpPayments
-from app.stores import shop
 from app.stores.approvals import SqlApprovals
 from app.stores.audit import SqlAudit
 from app.stores.database import create_engine, migrate, reading, writing
 from app.stores.ledger import SqlLedger
 from app.stores.outbox import SqlOutbox
-from app.stores.shop import SqlShop
+from domains.northfell import store as shop
+from domains.northfell.data_model import Invoice, Order, OrderLine, OrderStatus
+from domains.northfell.operations import OPERATIONS
+from domains.northfell.store import SqlShop
 from graphs.keys import action_id, action_key, fingerprint
 from tests.stores.world import ADA, NOON, Hands
-from tools.domain import (
-    Action,
-    Consequence,
-    Invoice,
-    Order,
-    OrderLine,
-    OrderStatus,
-    Outcome,
-    Verdict,
-)
-from tools.operations import OPERATIONS
+from tools.values import Action, Consequence, Outcome, Verdict
 
 ROOT = Path(__file__).parents[2]
 REFUND = OPERATIONS["request_refund"]
@@ -71,7 +63,15 @@ def payment_service(store: Path, *, keys: bool) -> Generator[str]:
     """The real service in a process of its own; its address."""
     honour = "--keys" if keys else "--no-keys"
     process = subprocess.Popen(
-        [sys.executable, "-m", "app.demo.payments", "--faults", "--store", str(store), honour],
+        [
+            sys.executable,
+            "-m",
+            "domains.northfell.payment_service",
+            "--faults",
+            "--store",
+            str(store),
+            honour,
+        ],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,

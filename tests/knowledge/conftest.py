@@ -14,7 +14,7 @@ from app.knowledge.index import EdgeIndexes, Indexes, QdrantIndexes
 from app.knowledge.knowledge import HybridKnowledge
 from app.knowledge.manifest import Manifest
 from app.models.encoder import OnnxEncoder
-from tools.domain import Clock
+from tools.values import Clock
 
 RETURNS = """---
 title: Returning goods

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-FOLDER = Path(__file__).parents[2] / "app" / "demo" / "knowledge"
+FOLDER = Path(__file__).parents[2] / "domains" / "northfell" / "knowledge"
 FILES = sorted(FOLDER.glob("*.md"))
 
 

@@ -20,7 +20,7 @@ from app.models.encoder import OnnxEncoder
 from app.models.manifest import packaged_file
 from tools.ports import ModelUnavailable
 
-DEMO = Path(__file__).parents[2] / "app" / "demo" / "knowledge"
+DEMO = Path(__file__).parents[2] / "domains" / "northfell" / "knowledge"
 
 
 class Counting(EmbeddedMiniLM):

@@ -23,8 +23,8 @@ from app.knowledge.pruner import (
 )
 from app.knowledge.selection import Scored, select, with_neighbours
 from app.models.encoder import OnnxEncoder
-from tools.domain import Clock
 from tools.ports import Passage
+from tools.values import Clock
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
 RETURNS = ("Unused goods can be sent back within 30 days.", "A label costs 3.95 EUR.")
@@ -295,7 +295,7 @@ def demo(
     """The demo shop's articles under the shipped cross-encoder."""
     folder = tmp_path_factory.mktemp("demo")
     knowledge = HybridKnowledge.open(folder, encoder, load_pruner=lambda: pruner)
-    shop = Path(__file__).resolve().parents[2] / "app" / "demo" / "knowledge"
+    shop = Path(__file__).resolve().parents[2] / "domains" / "northfell" / "knowledge"
     asyncio.run(knowledge.ingest([shop]))
     asyncio.run(knowledge.pruner_ready())
     yield knowledge

@@ -8,7 +8,7 @@ import pytest
 
 from app.knowledge.knowledge import HybridKnowledge
 from app.knowledge.report import as_json, at_odds, report_on, words_of
-from tools.domain import Clock
+from tools.values import Clock
 
 
 @pytest.mark.parametrize(

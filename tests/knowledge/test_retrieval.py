@@ -9,7 +9,7 @@ import pytest
 
 from app.knowledge.knowledge import HybridKnowledge
 from app.knowledge.report import report_on
-from tools.domain import Clock
+from tools.values import Clock
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,6 @@ from typing import Any
 import sqlalchemy as sa
 from langgraph.checkpoint.memory import InMemorySaver
 
-from app.demo.shop import rows_of
-from app.stores import shop
 from app.stores.actions import SqlActions
 from app.stores.approvals import SqlApprovals
 from app.stores.database import create_engine, migrate, reading, writing
@@ -20,17 +18,19 @@ from app.stores.outbox import SqlOutbox
 from app.stores.reviews import SqlReviews
 from app.stores.turns import SqlThreads, SqlTurns
 from app.support_desk import Stores, SupportDesk
+from domains.northfell import store as shop
+from domains.northfell.demo_accounts import stories
+from domains.northfell.operations import OPERATIONS
+from domains.northfell.seed import rows_of
 from graphs.action import ActionGraph, thread_of
 from graphs.context import Context
 from graphs.keys import fingerprint
 from graphs.state import Answer
 from graphs.support import support_graph
 from tests.graphs.world import TODAY, World
-from tools.domain import Action, Consequence, Outcome, Reviewer, Verdict
 from tools.memory import MemoryLedger
-from tools.operations import OPERATIONS
 from tools.policy import FilePolicy
-from tools.stories import stories
+from tools.values import Action, Consequence, Outcome, Reviewer, Verdict
 
 RULES = """
 rules:

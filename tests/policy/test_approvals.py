@@ -14,10 +14,10 @@ from app.desk import (
     RoleNotAccepted,
 )
 from app.wire import shown_approval
+from domains.northfell.operations import OPERATIONS
 from graphs.action import thread_of
 from graphs.nodes.operation import what_next
 from graphs.state import Answer
-from tools.operations import OPERATIONS
 
 # --- several persons ------------------------------------------------------------------------------
 

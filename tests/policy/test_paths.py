@@ -6,10 +6,10 @@ import pytest
 from langgraph.types import Command
 from pydantic import ValidationError
 
+from domains.northfell.operations import OPERATIONS
 from graphs.action import thread_of
 from graphs.state import Answer
 from tests.policy.gate import LENIENT, RULES
-from tools.operations import OPERATIONS
 
 REFUND = OPERATIONS["request_refund"]
 

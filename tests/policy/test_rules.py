@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools.domain import Consequence
-from tools.operations import OPERATIONS
+from domains.northfell.operations import OPERATIONS
 from tools.policy import (
     PACKAGED_RULES,
     Facts,
@@ -22,6 +21,7 @@ from tools.policy import (
     Ruling,
     read_rules,
 )
+from tools.values import Consequence
 
 FRIDAY_NOON = datetime(2026, 11, 20, 11, tzinfo=UTC)  # 12:00 in Berlin
 SUNDAY_NOON = datetime(2026, 11, 22, 11, tzinfo=UTC)

@@ -6,6 +6,7 @@ import pytest
 
 from app.models.encoder import OnnxEncoder
 from app.models.manifest import load_manifest
+from domains.northfell.operations import OPERATIONS
 from graphs.consequences import (
     CLASSES,
     Judged,
@@ -16,8 +17,7 @@ from graphs.consequences import (
     signs,
     words,
 )
-from tools.domain import Consequence
-from tools.operations import OPERATIONS
+from tools.values import Consequence
 
 SAFE, RETRY_SAFE, RETRY_UNSAFE, IRREVERSIBLE, UNKNOWN = Consequence
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
+from domains.northfell.operations import OPERATIONS
 from graphs.context import Limits
 from graphs.verdict import at_least
 from tests.graphs.world import ScriptedEncoder, World, a_choice
-from tools.domain import Arguments, Consequence, Operation, Preview
-from tools.operations import OPERATIONS
 from tools.ports import Choice, ModelUnavailable
+from tools.values import Arguments, Consequence, Operation, Preview
 
 SAFE, RETRY_SAFE, RETRY_UNSAFE, IRREVERSIBLE, UNKNOWN = Consequence
 CLASSES = [c.value for c in Consequence if c is not UNKNOWN]

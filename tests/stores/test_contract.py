@@ -9,16 +9,17 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from app.stores import shop
 from app.stores.approvals import SqlApprovals
 from app.stores.database import create_engine, migrate, reading, writing
 from app.stores.ledger import SqlLedger
+from domains.northfell import store as shop
+from domains.northfell.demo_accounts import Account
+from domains.northfell.memory import MemoryBooks
+from domains.northfell.operations import OPERATIONS
 from graphs.keys import action_id, action_key, fingerprint
 from tests.stores.world import ADA, BEN, NOON, Hands
-from tools.domain import Action, Consequence, NotAllowed, Preview, Verdict
-from tools.memory import MemoryApprovals, MemoryBooks, MemoryLedger
-from tools.operations import OPERATIONS
-from tools.stories import Account
+from tools.memory import MemoryApprovals, MemoryLedger
+from tools.values import Action, Consequence, NotAllowed, Preview, Verdict
 
 TICKET = OPERATIONS["create_ticket"]
 

@@ -8,7 +8,7 @@ import pytest
 
 from app.drift import Traffic
 from app.stores.decisions import SqlDecisionLog, Wanted
-from tools.domain import Aftermath, Alternative, Decision
+from tools.decisions import Aftermath, Alternative, Decision
 from tools.ports import DecisionLog, ModelUnavailable
 from tools.privacy import mask_pii
 

@@ -28,8 +28,8 @@ from tests.stores.world import (
     an_action,
     operation,
 )
-from tools.domain import Consequence, Preview, Verdict
 from tools.ports import BackendUnavailable, Ledger
+from tools.values import Consequence, Preview, Verdict
 
 ROOT = Path(__file__).parents[2]
 

@@ -29,8 +29,8 @@ from tests.stores.world import (
     World,
     an_action,
 )
-from tools.domain import NotAllowed, OutsideEffect, Payment, PaymentOrder
 from tools.ports import BackendUnavailable, PaymentNotSent, PaymentRefused, PaymentUncertain
+from tools.values import NotAllowed, OutsideEffect, Payment, PaymentOrder
 
 REQUESTS = st.sampled_from(["r1", "r2"])
 AMOUNTS = st.sampled_from([5, 6, 13, 99])

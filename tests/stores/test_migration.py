@@ -6,8 +6,9 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from app.stores import shop, tables
+from app.stores import tables
 from app.stores.database import create_engine, metadata, migrate
+from domains.northfell import store as shop
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])

@@ -11,7 +11,7 @@ from app.intervals import paired_difference, weighted, wilson
 from app.stores.comparisons import SqlComparisons
 from app.stores.decisions import SqlDecisionLog
 from app.stores.reviews import ReviewNotFound, SqlReviews, allotted
-from tools.domain import Decision
+from tools.decisions import Decision
 
 RARE = ("chargeback", "small", 0.4)
 USUAL = ("order_status", "encoder", 0.97)

@@ -13,7 +13,7 @@ from app.stores.ledger import SqlLedger
 from app.stores.outbox import SqlOutbox
 from app.stores.tables import ALL, fencing_tokens, ledger, outbox
 from graphs.keys import action_id, action_key, fingerprint
-from tools.domain import (
+from tools.values import (
     Action,
     Arguments,
     Clock,

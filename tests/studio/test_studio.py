@@ -18,7 +18,7 @@ import pytest
 from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
 
-from tools.memory import demo_world
+from domains.northfell.memory import demo_world
 
 pytestmark = [pytest.mark.studio, pytest.mark.models, pytest.mark.slow]
 

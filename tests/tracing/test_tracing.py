@@ -28,8 +28,9 @@ from app.tracing import (
     Tracing,
     tracing,
 )
+from domains.northfell.memory import MemoryBooks
 from tests.tracing.receiver import Receiver, receiving
-from tools.memory import MemoryApprovals, MemoryBooks, MemoryLedger
+from tools.memory import MemoryApprovals, MemoryLedger
 from tools.ports import Choice, Filled, LargeModel, Ledger, SmallModel
 
 MESSAGE = "refund me please, mail ana@customer.example or call +49 170 1234567"

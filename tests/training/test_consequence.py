@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from domains.northfell.operations import OPERATIONS
 from graphs.consequences import CLASSES, described, signs
 from models.train import consequence
 from models.train.consequence import Example, Table
 from models.train.data import DataMissing
-from tools.operations import OPERATIONS
 
 
 def a_rest_row(method: str, operation: str, summary: str) -> dict[str, str]:

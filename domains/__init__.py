@@ -1,0 +1,1 @@
+"""Businesses: one folder each."""

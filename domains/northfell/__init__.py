@@ -1,0 +1,1 @@
+"""The demo shop: an outdoor outfitter with orders, invoices, plans and refunds."""

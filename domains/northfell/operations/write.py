@@ -1,0 +1,637 @@
+"""Operations that change the books without moving money; a key makes their retry harmless."""
+
+from __future__ import annotations
+
+import calendar
+import re
+from datetime import date
+from decimal import Decimal
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from domains.northfell.data_model import Invoice, Order, OrderStatus, Subscription, Ticket
+from domains.northfell.labels import (
+    PAYMENT_TITLES,
+    PLAN_TITLES,
+    contents,
+    day,
+    invoice_label,
+    money,
+    order_label,
+    subscription_label,
+)
+from domains.northfell.operations.picking import (
+    Match,
+    Plan,
+    choose,
+    copied_field,
+    from_record_field,
+    is_open,
+    named,
+    number_field,
+    writing_operation,
+)
+from domains.northfell.operations.read import (
+    NO_ORDERS,
+    NO_PLAN,
+    WHICH_INVOICE,
+    WHICH_ORDER,
+    WHICH_PLAN,
+    InvoiceNumber,
+    OrderNumber,
+    SubscriptionNumber,
+    match_invoice,
+)
+from domains.northfell.shop import Shop
+from tools.values import Arguments, Consequence, NotAllowed, Operation, Preview, Record
+
+NOT_SENT = {OrderStatus.PENDING, OrderStatus.PAID, OrderStatus.PACKED}
+
+
+def match_unsent(shop: Shop, order_number: str | None) -> Match[Order]:
+    """The named order, else those not sent yet, else the open one, whose plan says why not."""
+    if order_number is not None:
+        return named("order", order_number, shop.orders())
+    newest = shop.orders()[:1]
+    found = choose(shop.orders(), lambda order: order.status in NOT_SENT, is_open, none=NO_ORDERS)
+    # With nothing open there is nothing to choose: the newest order's refusal tells why.
+    return (
+        found if any(is_open(order) for order in found.records) else Match(tuple(newest), NO_ORDERS)
+    )
+
+
+def paid_for(shop: Shop, order: Order) -> Decimal:
+    """What the books say was paid for the order."""
+    billed = (one for one in shop.invoices() if one.order_number == order.number and one.paid)
+    return sum((invoice.total for invoice in billed), Decimal(0))
+
+
+# --- change_delivery_address -------------------------------------------------------------------
+
+
+def _deliverable(address: str) -> str:
+    if not re.search(r"\d", address) or not re.search(r"[^\W\d]{3}", address):
+        raise PydanticCustomError(
+            "address", "An address needs a street with its number and a town."
+        )
+    return address
+
+
+class ChangeDeliveryAddress(Arguments):
+    order_number: OrderNumber = number_field("order", WHICH_ORDER)
+    address: Annotated[
+        str,
+        StringConstraints(strip_whitespace=True, min_length=8, max_length=400),
+        AfterValidator(_deliverable),
+    ] = copied_field(
+        "Which address should we deliver to? Please give street, number, postcode and town.",
+        default=...,
+    )
+
+
+class AddressChanged(Record):
+    order_number: str
+    address: str
+    previous: str
+
+
+def _plan_address(shop: Shop, given: ChangeDeliveryAddress, order: Order) -> Plan:
+    number = order.number
+    if order.status in NOT_SENT:
+        same = order.delivery_address == given.address
+        change = f"{number} will be delivered to: {given.address}"
+        return Plan(
+            effects=(f"{number} already goes to this address; nothing changes.",)
+            if same
+            else (change, f"The old address was: {order.delivery_address}")
+        )
+    if order.status is OrderStatus.SHIPPED:
+        return Plan(
+            refusal=f"{number} is already on its way, so its delivery address can no longer be "
+            "changed. If it does not reach you, tell me and I will open a ticket."
+        )
+    return Plan(
+        refusal=f"{number} is {order.status.value}, so there is no delivery left to redirect."
+    )
+
+
+def _change_address(shop: Shop, given: ChangeDeliveryAddress, order: Order) -> AddressChanged:
+    shop.save_order(order.model_copy(update={"delivery_address": given.address}))
+    return AddressChanged(
+        order_number=order.number, address=given.address, previous=order.delivery_address
+    )
+
+
+change_delivery_address = writing_operation(
+    name="change_delivery_address",
+    title="Change the delivery address",
+    summary="Send an order that has not left yet to another address.",
+    example="Please deliver SB-10482 to Lindenweg 4, 50674 Köln instead.",
+    arguments=ChangeDeliveryAddress,
+    result=AddressChanged,
+    consequence=Consequence.RETRY_SAFE,
+    field="order_number",
+    match=lambda shop, given: match_unsent(shop, given.order_number),
+    label=order_label,
+    plan=_plan_address,
+    carry_out=_change_address,
+)
+
+# --- update_contact ----------------------------------------------------------------------------
+
+
+def _blank_to_none(value: Any) -> Any:
+    return (value.strip() or None) if isinstance(value, str) else value
+
+
+def _plain_email(value: str | None) -> str | None:
+    if value is not None and not re.fullmatch(r"[^@\s,;<>]+@[^@\s,;<>]+\.[^@\s.,;<>]{2,}", value):
+        raise PydanticCustomError("email", "This does not look like an email address.")
+    return value
+
+
+def _plain_phone(value: str | None) -> str | None:
+    if value is not None and not re.fullmatch(r"\+?[\d\s()/.\-]{5,25}", value):
+        raise PydanticCustomError("phone", "This does not look like a phone number.")
+    return value
+
+
+class UpdateContact(Arguments):
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        json_schema_extra={"x-any-of": ["email", "phone"]}
+    )
+
+    email: Annotated[str | None, BeforeValidator(_blank_to_none), AfterValidator(_plain_email)] = (
+        copied_field(
+            "Which email address or phone number should we use from now on?", max_length=320
+        )
+    )
+    phone: Annotated[str | None, BeforeValidator(_blank_to_none), AfterValidator(_plain_phone)] = (
+        copied_field("Which phone number should we use from now on?")
+    )
+
+    @model_validator(mode="after")
+    def says_something(self) -> UpdateContact:
+        if self.email is None and self.phone is None:
+            raise PydanticCustomError("missing", "An email address or a phone number is needed.")
+        return self
+
+
+class ContactUpdated(Record):
+    email: str
+    phone: str | None
+
+
+def _preview_contact(shop: Shop, given: UpdateContact) -> Preview:
+    known = shop.customer
+    effects: list[str] = []
+    if given.email is not None:
+        effects.append(f"Your email address changes from {known.email} to {given.email}.")
+    if given.phone is not None:
+        before = f"from {known.phone} " if known.phone else ""
+        effects.append(f"Your phone number changes {before}to {given.phone}.")
+    return Preview(
+        candidates=("your contact details",),
+        candidate_arguments=(given.model_dump(mode="json", exclude_none=True),),
+        record="your contact details",
+        arguments=given.model_dump(mode="json", exclude_none=True),
+        consequence=Consequence.RETRY_SAFE,
+        effects=tuple(effects),
+    )
+
+
+def _update_contact(shop: Shop, given: UpdateContact) -> ContactUpdated:
+    customer = shop.save_contact(email=given.email, phone=given.phone)
+    return ContactUpdated(email=customer.email, phone=customer.phone)
+
+
+update_contact = Operation(
+    name="update_contact",
+    title="Change your contact details",
+    summary="Change the email address or the phone number on the account.",
+    arguments=UpdateContact,
+    result=ContactUpdated,
+    consequence=Consequence.RETRY_SAFE,
+    preview=_preview_contact,
+    run=_update_contact,
+    example="My new email is ana.neu@example.com.",
+    confirm=True,
+)
+
+# --- pause_subscription ------------------------------------------------------------------------
+
+_MONTH_WORDS = {"one": 1, "two": 2, "three": 3, "couple": 2}
+
+
+def months_in(value: Any) -> Any:
+    """The number in "2", "two months" or "a month"; anything else is left for the model to refuse."""
+    if not isinstance(value, str):
+        return value
+    text = value.lower()
+    if re.search(r"\b(day|week|year|quarter)", text):
+        return value
+    digits = re.findall(r"\d+", text)
+    if len(digits) == 1:
+        return int(digits[0])
+    words = [_MONTH_WORDS[word] for word in re.findall(r"[a-z]+", text) if word in _MONTH_WORDS]
+    if re.search(r"\ban? month", text):
+        words.append(1)
+    return words[0] if len(words) == 1 and not digits else value
+
+
+def months_later(start: date, months: int) -> date:
+    """The same day ``months`` on, or the month's last day where it is shorter."""
+    year, month = divmod(start.year * 12 + start.month - 1 + months, 12)
+    last = calendar.monthrange(year, month + 1)[1]
+    return date(year, month + 1, min(start.day, last))
+
+
+class PauseSubscription(Arguments):
+    subscription_number: SubscriptionNumber = number_field("subscription", WHICH_PLAN)
+    months: Annotated[int, BeforeValidator(months_in), Field(ge=1, le=3)] = copied_field(
+        "For how many months should the plan pause: one, two or three?", default=...
+    )
+
+
+class SubscriptionPaused(Record):
+    subscription_number: str
+    plan: str
+    months: int
+    paused_until: date
+    renews_on: date | None
+
+
+def _match_active(shop: Shop, number: str | None) -> Match[Subscription]:
+    if number is not None:
+        return named("subscription", number, shop.subscriptions())
+    return choose(
+        shop.subscriptions(),
+        lambda one: one.status == "active",
+        lambda one: one.status == "paused",
+        none=NO_PLAN,
+    )
+
+
+def _plan_pause(shop: Shop, given: PauseSubscription, plan: Subscription) -> Plan:
+    title = f"{PLAN_TITLES[plan.plan]} plan {plan.number}"
+    if plan.status == "cancelled":
+        return Plan(refusal=f"Your {title} is cancelled, so it cannot be paused.")
+    if plan.status == "paused":
+        until = f" until {day(plan.paused_until, shop.today)}" if plan.paused_until else ""
+        return Plan(refusal=f"Your {title} is already paused{until}.")
+    until = months_later(shop.today, given.months)
+    effects = [f"Your {title} pauses until {day(until, shop.today)}."]
+    if plan.renews_on is not None:
+        renews = day(months_later(plan.renews_on, given.months), shop.today)
+        effects.append(f"It renews on {renews} instead of {day(plan.renews_on, shop.today)}.")
+    return Plan(effects=tuple(effects))
+
+
+def _pause(shop: Shop, given: PauseSubscription, plan: Subscription) -> SubscriptionPaused:
+    until = months_later(shop.today, given.months)
+    renews = None if plan.renews_on is None else months_later(plan.renews_on, given.months)
+    shop.save_subscription(
+        plan.model_copy(update={"status": "paused", "paused_until": until, "renews_on": renews})
+    )
+    return SubscriptionPaused(
+        subscription_number=plan.number,
+        plan=PLAN_TITLES[plan.plan],
+        months=given.months,
+        paused_until=until,
+        renews_on=renews,
+    )
+
+
+pause_subscription = writing_operation(
+    name="pause_subscription",
+    title="Pause your plan",
+    summary="Pause a maintenance plan for one to three months.",
+    example="Pause my Care plan for two months.",
+    arguments=PauseSubscription,
+    result=SubscriptionPaused,
+    consequence=Consequence.RETRY_SAFE,
+    field="subscription_number",
+    match=lambda shop, given: _match_active(shop, given.subscription_number),
+    label=subscription_label,
+    plan=_plan_pause,
+    carry_out=_pause,
+)
+
+# --- resend_invoice ----------------------------------------------------------------------------
+
+
+class ResendInvoice(Arguments):
+    invoice_number: InvoiceNumber = number_field("invoice", WHICH_INVOICE)
+    order_number: OrderNumber = number_field("order", WHICH_ORDER)
+
+
+class InvoiceResent(Record):
+    invoice_number: str
+    sent_to: str
+    times_sent: int
+
+
+def _plan_resend(shop: Shop, given: ResendInvoice, invoice: Invoice) -> Plan:
+    return Plan(effects=(f"Invoice {invoice.number} is sent again to {shop.customer.email}.",))
+
+
+def _resend(shop: Shop, given: ResendInvoice, invoice: Invoice) -> InvoiceResent:
+    times = invoice.times_sent + 1
+    sent_to = shop.customer.email
+    shop.save_invoice(invoice.model_copy(update={"times_sent": times, "sent_to": sent_to}))
+    return InvoiceResent(invoice_number=invoice.number, sent_to=sent_to, times_sent=times)
+
+
+resend_invoice = writing_operation(
+    name="resend_invoice",
+    title="Send an invoice again",
+    summary="Send an invoice once more to the account's email address.",
+    example="Send me invoice INV-20931 again.",
+    arguments=ResendInvoice,
+    result=InvoiceResent,
+    consequence=Consequence.RETRY_SAFE,
+    field="invoice_number",
+    match=lambda shop, given: match_invoice(shop, given.invoice_number, given.order_number),
+    label=invoice_label,
+    plan=_plan_resend,
+    carry_out=_resend,
+)
+
+# --- cancel_order ------------------------------------------------------------------------------
+
+
+class CancelOrder(Arguments):
+    order_number: OrderNumber = number_field("order", WHICH_ORDER)
+    reason: str | None = copied_field("Why would you like to cancel it?", max_length=400)
+    seen_status: Literal["pending", "paid", "packed"] | None = from_record_field(
+        "The order's status when the cancellation was previewed."
+    )
+
+
+class OrderCancelled(Record):
+    order_number: str
+    was: OrderStatus
+    paid: Decimal  #: Already paid and not refunded by cancelling.
+    currency: str
+    payment: str
+
+
+def _plan_cancel(shop: Shop, given: CancelOrder, order: Order) -> Plan:
+    number = order.number
+    match order.status:
+        case OrderStatus.SHIPPED:
+            return Plan(
+                refusal=f"{number} has already been shipped, so it can no longer be cancelled. "
+                "You can return it within 30 days once it has arrived."
+            )
+        case OrderStatus.DELIVERED:
+            return Plan(
+                refusal=f"{number} has already been delivered, so it can no longer be cancelled. "
+                "Unused items can be returned within 30 days."
+            )
+        case OrderStatus.CANCELLED | OrderStatus.RETURNED | OrderStatus.REFUNDED:
+            return Plan(
+                refusal=f"{number} is already {order.status.value}; nothing is left to cancel."
+            )
+        case OrderStatus.PENDING | OrderStatus.PAID | OrderStatus.PACKED:
+            packed = order.status is OrderStatus.PACKED
+    if packed and given.seen_status not in {None, "packed"}:
+        return Plan(
+            refusal=f"{number} has been packed in the meantime; please ask for it once more."
+        )
+    what = f"{contents(order)}, {money(order.total, order.currency)}"
+    effects = [f"{number} ({what}) is cancelled and will not be sent."]
+    if packed:
+        effects.append(
+            "It is already packed: the warehouse has to unpack it, which cannot be undone."
+        )
+    paid = paid_for(shop, order) - order.refunded
+    if paid > 0:
+        effects.append(
+            f"Cancelling does not pay back the {money(paid, order.currency)}: the refund is a separate step."
+        )
+    else:
+        effects.append("Nothing has been paid for it.")
+    return Plan(
+        effects=tuple(effects),
+        completed={"seen_status": order.status.value},
+        consequence=Consequence.IRREVERSIBLE if packed else None,
+    )
+
+
+def _cancel_order(shop: Shop, given: CancelOrder, order: Order) -> OrderCancelled:
+    if order.status is OrderStatus.PACKED and given.seen_status != "packed":
+        # Whoever agreed to this never learnt that it cannot be undone.
+        raise NotAllowed(f"{order.number} is packed; please ask for it once more.")
+    shop.save_order(order.model_copy(update={"status": OrderStatus.CANCELLED, "expected_on": None}))
+    return OrderCancelled(
+        order_number=order.number,
+        was=order.status,
+        paid=paid_for(shop, order) - order.refunded,
+        currency=order.currency,
+        payment=PAYMENT_TITLES[order.payment],
+    )
+
+
+cancel_order = writing_operation(
+    name="cancel_order",
+    title="Cancel an order",
+    summary="Cancel an order that has not been sent; a packed one cannot be un-cancelled.",
+    example="Please cancel order SB-10482, I ordered it twice.",
+    arguments=CancelOrder,
+    result=OrderCancelled,
+    consequence=Consequence.RETRY_SAFE,
+    field="order_number",
+    match=lambda shop, given: match_unsent(shop, given.order_number),
+    label=order_label,
+    plan=_plan_cancel,
+    carry_out=_cancel_order,
+)
+
+# --- cancel_subscription -----------------------------------------------------------------------
+
+
+class CancelSubscription(Arguments):
+    subscription_number: SubscriptionNumber = number_field("subscription", WHICH_PLAN)
+    reason: str | None = copied_field("Why would you like to cancel the plan?", max_length=400)
+
+
+class SubscriptionCancelled(Record):
+    subscription_number: str
+    plan: str
+    ends_on: date
+
+
+def _last_day(shop: Shop, plan: Subscription) -> date:
+    """Cancelled plans run to the end of the paid month."""
+    return shop.today if plan.status == "paused" else plan.renews_on or shop.today
+
+
+def _plan_cancel_plan(shop: Shop, given: CancelSubscription, plan: Subscription) -> Plan:
+    title = f"{PLAN_TITLES[plan.plan]} plan {plan.number}"
+    if plan.status == "cancelled":
+        verb = "ended" if plan.ends_on and plan.ends_on < shop.today else "ends"
+        ends = f"; it {verb} on {day(plan.ends_on, shop.today)}" if plan.ends_on else ""
+        return Plan(refusal=f"Your {title} is already cancelled{ends}.")
+    ends_on = day(_last_day(shop, plan), shop.today)
+    end = (
+        "today, as it is paused"
+        if plan.status == "paused"
+        else f"on {ends_on}, the end of the paid month"
+    )
+    price = money(plan.price, plan.currency)
+    return Plan(
+        effects=(
+            f"Your {title} ends {end}.",
+            f"It does not renew after that, and the {price} a month is no longer charged.",
+        )
+    )
+
+
+def _cancel_plan(
+    shop: Shop, given: CancelSubscription, plan: Subscription
+) -> SubscriptionCancelled:
+    ends_on = _last_day(shop, plan)
+    shop.save_subscription(
+        plan.model_copy(
+            update={
+                "status": "cancelled",
+                "renews_on": None,
+                "paused_until": None,
+                "ends_on": ends_on,
+                "cancel_reason": given.reason,
+            }
+        )
+    )
+    return SubscriptionCancelled(
+        subscription_number=plan.number, plan=PLAN_TITLES[plan.plan], ends_on=ends_on
+    )
+
+
+def _match_running(shop: Shop, number: str | None) -> Match[Subscription]:
+    if number is not None:
+        return named("subscription", number, shop.subscriptions())
+    running = choose(shop.subscriptions(), lambda one: one.status != "cancelled", none=NO_PLAN)
+    if any(one.status != "cancelled" for one in running.records):
+        return running
+    return Match(running.records[:1], NO_PLAN)
+
+
+cancel_subscription = writing_operation(
+    name="cancel_subscription",
+    title="Cancel your plan",
+    summary="End a maintenance plan at the end of the paid month.",
+    example="I want to cancel my subscription.",
+    arguments=CancelSubscription,
+    result=SubscriptionCancelled,
+    consequence=Consequence.RETRY_SAFE,
+    field="subscription_number",
+    match=lambda shop, given: _match_running(shop, given.subscription_number),
+    label=subscription_label,
+    plan=_plan_cancel_plan,
+    carry_out=_cancel_plan,
+)
+
+# --- tickets -----------------------------------------------------------------------------------
+
+
+class CreateTicket(Arguments):
+    subject: Annotated[
+        str, StringConstraints(strip_whitespace=True, min_length=3, max_length=400)
+    ] = copied_field("What is the ticket about, in a few words?", default=...)
+    body: str | None = copied_field("What should our colleagues know about it?", max_length=4000)
+
+
+class TicketOpened(Record):
+    ticket_number: str
+    subject: str
+
+
+def _preview_ticket(shop: Shop, given: CreateTicket) -> Preview:
+    return Preview(
+        arguments=given.model_dump(mode="json", exclude_none=True),
+        consequence=Consequence.RETRY_SAFE,
+        effects=(f"A ticket is opened: {given.subject}",),
+    )
+
+
+def _create_ticket(shop: Shop, given: CreateTicket) -> TicketOpened:
+    ticket = shop.add_ticket(
+        Ticket(number="", subject=given.subject, body=given.body or "", opened_on=shop.today)
+    )
+    return TicketOpened(ticket_number=ticket.number, subject=ticket.subject)
+
+
+create_ticket = Operation(
+    name="create_ticket",
+    title="Open a ticket",
+    summary="Leave a written request for the support team.",
+    arguments=CreateTicket,
+    result=TicketOpened,
+    consequence=Consequence.RETRY_SAFE,
+    preview=_preview_ticket,
+    run=_create_ticket,
+    example="Open a ticket: the zip of my tent jams.",
+)
+
+
+class HandOff(Arguments):
+    reason: str | None = copied_field("What is it about?", max_length=4000)
+
+
+class HandedOff(Record):
+    ticket_number: str
+
+
+def _preview_hand_off(shop: Shop, given: HandOff) -> Preview:
+    return Preview(
+        arguments=given.model_dump(mode="json", exclude_none=True),
+        consequence=Consequence.RETRY_SAFE,
+        effects=("A colleague takes over this conversation.",),
+    )
+
+
+def _hand_off(shop: Shop, given: HandOff) -> HandedOff:
+    ticket = shop.add_ticket(
+        Ticket(
+            number="",
+            subject="Conversation handed over",
+            body=given.reason or "",
+            opened_on=shop.today,
+            kind="hand_off",
+        )
+    )
+    return HandedOff(ticket_number=ticket.number)
+
+
+hand_off = Operation(
+    name="hand_off",
+    title="Talk to a person",
+    summary="Hand the conversation to a colleague.",
+    arguments=HandOff,
+    result=HandedOff,
+    consequence=Consequence.RETRY_SAFE,
+    preview=_preview_hand_off,
+    run=_hand_off,
+    example="I want to talk to a human.",
+)
+
+WRITES = (
+    change_delivery_address,
+    update_contact,
+    pause_subscription,
+    resend_invoice,
+    cancel_order,
+    cancel_subscription,
+    create_ticket,
+    hand_off,
+)

@@ -1,0 +1,170 @@
+"""Every reply template renders for everything it may be asked to say."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from domains.northfell.memory import demo_world
+from domains.northfell.operations import OPERATIONS
+from prompts import replies
+from tests.domains.northfell.accounts import TODAY
+
+COMMON: dict[str, dict[str, Any]] = {
+    "greeting": {"name": "Ana"},
+    "thanks": {},
+    "goodbye": {},
+    "bot_question": {},
+    "smalltalk": {},
+    "out_of_scope": {},
+    "ask_hours": {},
+    "ask_contact": {},
+    "ask_payment_methods": {},
+    "clarify": {"candidates": ["SB-1, tent", "SB-2, stove"]},
+    "not_that_record": {"candidates": ["SB-1, tent"]},
+    "changed_since": {"effects": ["SB-1 is cancelled."]},
+    "unclear": {},
+    "dont_know": {},
+    "handed_off": {"ticket_number": "T-70013"},
+    "upset": {},
+    "apology_fallback": {},
+    "backend_down": {},
+    "input_too_long": {"limit": 4000},
+    "empty_input": {},
+    "injection_refused": {},
+    "still_pending": {"label": "SB-10482"},
+    "cancelled_by_customer": {"title": "Cancel an order"},
+    "resume_offer": {"title": "Cancel an order"},
+    "nothing_to_confirm": {},
+    "outcome_executed": {"text": "Done."},
+    "outcome_rejected": {"label": "SB-10482", "note": None},
+    "outcome_expired": {"label": "SB-10482"},
+    "outcome_failed": {"label": "SB-10482", "reason": "It is packed."},
+    "outcome_blocked": {"label": "SB-10482", "reason": "It has not been approved."},
+    "outcome_unknown": {"label": "SB-10482"},
+    "outcome_replayed": {"text": "Done."},
+    "no_words": {},
+    "hand_off_offer": {},
+    "unknown": {},
+    "clarify_intent": {"question": "Is it about an order?"},
+    "clarify_intents": {"questions": ["Cancel an order?", "Refund an order?"]},
+    "not_approved": {},
+    "unknown_operation": {},
+    "could_not_finish": {},
+    "refused_value": {"field": "address"},
+    "plan_confirm": {"steps": ["cancel SB-10482", "refund it"]},
+    "plan_waiting": {"steps": "refund it"},
+    "dropped": {"title": "Cancel an order"},
+    "upset_sentences": {"since": TODAY},
+    "ack_operation": {"title": "Cancel an order"},
+    "ack_answer": {},
+    "ack_agent": {},
+    "ack_escalate": {},
+}
+
+
+@pytest.mark.parametrize(("name", "values"), COMMON.items())
+def test_common_replies_render(name: str, values: Mapping[str, Any]) -> None:
+    """Each common reply needs exactly the values listed here, and shows them."""
+    text = replies.render(name, **values)
+
+    assert text
+    assert not re.search(r"[{}%]", text)
+    for name_, value in values.items():
+        if isinstance(value, str) and name_ != "title":
+            assert value in text
+    for left_out in values:
+        with pytest.raises(replies.MissingValue, match=left_out):
+            replies.render(name, **{k: v for k, v in values.items() if k != left_out})
+
+
+def test_every_reply_is_known() -> None:
+    """The files hold the common replies and, for each operation, a reply for each outcome."""
+    expected = set(COMMON)
+    for operation in OPERATIONS.values():
+        outcomes = ["done", "refused", *(["confirm", "pending"] if operation.writes else [])]
+        expected |= {f"{operation.name}.{outcome}" for outcome in outcomes}
+
+    assert expected == replies.names(), "list a new common reply with its values in COMMON"
+
+
+def test_an_unknown_reply_is_an_error() -> None:
+    """A misspelt name does not become an empty message."""
+    with pytest.raises(replies.ReplyNotFound, match="greting"):
+        replies.render("greting")
+
+
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "change_delivery_address": {"address": "Lindenweg 4, 50674 Köln"},
+    "update_contact": {"email": "new@example.com"},
+    "pause_subscription": {"months": 2},
+    "resend_invoice": {"order_number": "last"},
+    "charge_replacement": {"product": "boots"},
+    "create_ticket": {"subject": "Zip jams"},
+}
+
+
+@pytest.mark.parametrize("name", [name for name, one in OPERATIONS.items() if one.writes])
+def test_a_write_is_told_from_question_to_result(name: str) -> None:
+    """What is asked, what waits and what was done name the record and every effect."""
+    world = demo_world(TODAY)
+    shop = world.view(world.customer("ana"), TODAY)
+    operation = OPERATIONS[name]
+    preview = operation.preview(shop, operation.arguments(**ARGUMENTS.get(name, {})))
+    values = {
+        "label": preview.record or "",
+        "effects": preview.effects,
+        "arguments": preview.arguments,
+    }
+    asked = replies.render(f"{name}.confirm", today=TODAY, **values)
+    waits = replies.render(f"{name}.pending", today=TODAY, **values)
+    result = operation.run(shop, operation.arguments.model_validate(preview.arguments))
+    done = replies.render(f"{name}.done", today=TODAY, result=result.model_dump(mode="json"))
+
+    assert preview.refusal is None
+    assert preview.effects
+    for effect in preview.effects:
+        assert f"- {effect}" in asked
+        assert f"- {effect}" in waits
+    assert asked.endswith("Please answer yes or no.")
+    for text in (asked, waits, done):
+        assert not re.search(r"[{}%]|None|\n\n\n", text)
+
+
+@pytest.mark.parametrize("name", [name for name, one in OPERATIONS.items() if not one.writes])
+@pytest.mark.parametrize("customer", ["ana", "ben", "carla", "dev", "eva", "finn"])
+def test_reads_are_told_for_every_story(name: str, customer: str) -> None:
+    """Each record of the demo customers can be put into words, with nothing left unset."""
+    world = demo_world(TODAY)
+    shop = world.view(world.customer(customer), TODAY)
+    operation = OPERATIONS[name]
+    preview = operation.preview(shop, operation.arguments())
+    if preview.refusal is not None:
+        assert preview.refusal == replies.render(f"{name}.refused", reason=preview.refusal)
+        return
+
+    for arguments in preview.candidate_arguments or ({},):
+        result = operation.run(shop, operation.arguments.model_validate(arguments))
+        text = replies.render(f"{name}.done", today=TODAY, result=result.model_dump(mode="json"))
+        assert re.search(r"\d", text)
+        assert not re.search(r"[{}%]|None|\n\n\n", text)
+
+
+def test_dates_carry_their_year_when_it_is_not_this_one() -> None:
+    """A date of last year cannot be mistaken for one of this year."""
+    world = demo_world(TODAY)
+    shop = world.view(world.customer("ana"), TODAY)
+    result = OPERATIONS["list_orders"].run(shop, OPERATIONS["list_orders"].arguments())
+    text = replies.render("list_orders.done", today=TODAY, result=result.model_dump(mode="json"))
+
+    assert "20 Nov," in text
+    assert "8 Oct 2025," in text
+
+
+def test_the_version_names_the_wording() -> None:
+    """The wording has a version, the same one every time."""
+    assert re.fullmatch(r"[0-9a-f]{12}", replies.version())
+    assert replies.version() == replies.version()
