@@ -25,6 +25,7 @@ from typing import Any
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import StateSnapshot
+from pydantic import JsonValue
 
 from app.desk import (
     AlreadyVoted,
@@ -367,7 +368,7 @@ class SupportDesk:
         """Store what a retry would get. The thread has the answer already, so nothing here may deny it."""
         try:
             if claim is not None:
-                answer = [event.model_dump(mode="json") for event in events]
+                answer: list[JsonValue] = [event.model_dump(mode="json") for event in events]
                 await asyncio.shield(self.stores.turns.finish(claim, answer))
             if not asked.title and asked.text.strip():
                 title = " ".join(asked.text.split())[:60]

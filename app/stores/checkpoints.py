@@ -130,7 +130,7 @@ class SqliteCheckpoints(SqliteSaver):
 
 def must_hold(config: RunnableConfig) -> None:
     """A programming error otherwise: whoever plays on a thread holds it."""
-    name = str(config["configurable"]["thread_id"])
+    name = str(config.get("configurable", {}).get("thread_id"))
     if not holds(name):
         raise RuntimeError(f"nobody holds {name}, so nothing can be written on it")
 

@@ -13,8 +13,8 @@ from sqlalchemy import ColumnElement, Engine, and_, delete, select, update
 from app.stores.database import writing
 from app.stores.fences import Hold, kept, next_token, with_hold
 from app.stores.tables import holds, insert_if_absent
-from tools.domain import Clock
 from tools.ports import PortError
+from tools.values import Clock
 
 #: After how long a thread that another process plays on is asked for again, and the longest such pause:
 #: each look is a write, and whoever died over the thread holds it for seconds.

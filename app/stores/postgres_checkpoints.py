@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Sequence
+from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -59,7 +59,7 @@ class PostgresCheckpoints(AsyncPostgresSaver):
         """There is nobody to tell: the hold's row is asked with every write."""
 
     @asynccontextmanager
-    async def _cursor(self, *, pipeline: bool = False) -> AsyncIterator[Any]:  # type: ignore[override]
+    async def _cursor(self, *, pipeline: bool = False) -> AsyncGenerator[Any]:
         # Not behind the saver's one lock: each use has a connection of its own.
         if not pipeline:  # Reading, or making the tables.
             with _unavailable_as_port_error():
