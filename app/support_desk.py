@@ -268,7 +268,11 @@ class SupportDesk:
         try:
             if previous is not None and corrects(turn.text):
                 await decisions.outcome(previous, Aftermath.CORRECTED, turn.text)
-            if (aftermath := aftermath_of(seen)) is not None:
+            lost = unanswered(seen, context)
+            if lost is not None:
+                # What the turn was taken for is not what it was answered with: no success of anybody's.
+                await decisions.outcome(turn.id, Aftermath.FAILED, lost)
+            elif (aftermath := aftermath_of(seen)) is not None:
                 await decisions.settle(context.thread, aftermath)
         except PortError as error:
             log.warning("what came of turn %s is not in the decision log: %s", turn.id, error)
@@ -724,6 +728,18 @@ def aftermath_of(events: Sequence[Event]) -> Aftermath | None:
         return None
     sorry = "failed" in results or last.data.get("apology") is True
     return Aftermath.FAILED if sorry else Aftermath.RESOLVED
+
+
+def unanswered(events: Sequence[Event], context: Context) -> str | None:
+    """What the customer surely asked for and was not answered, where the turn went on with something else."""
+    routes = [event.data for event in events if event.event == "route"]
+    if not routes or routes[-1].get("abstained"):
+        return None
+    intent, went = str(routes[-1].get("intent")), routes[-1].get("operation")
+    if went is None or intent not in context.intents.names:
+        return None
+    asked = context.intents.get(intent).operation
+    return f"asked for {asked}, answered {went}" if asked not in (None, went) else None
 
 
 def _said_since(turn: Turn, values: Mapping[str, Any]) -> AIMessage | None:
