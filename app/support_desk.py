@@ -45,6 +45,7 @@ from app.desk import (
 )
 from app.drift_watch import Drift, DriftWatch
 from app.knowledge.library import Library
+from app.models.metering import Meter
 from app.release_watch import ReleaseState, ReleaseWatch
 from app.shadow import Shadow
 from app.stores.actions import LedgerAction, SqlActions
@@ -55,6 +56,7 @@ from app.stores.ledger import Settled, SqlLedger
 from app.stores.outbox import Delivery, SqlOutbox
 from app.stores.reviews import Item, SqlReviews
 from app.stores.turns import Conflict, Fresh, InFlight, Replay, SqlThreads, SqlTurns
+from app.stores.waiting import SqlWaiting, Waiting
 from app.tracing import Tracing
 from domains.northfell.data_model import Ticket
 from domains.northfell.operations import OPERATIONS
@@ -104,6 +106,7 @@ class Stores:
     outbox: SqlOutbox
     turns: SqlTurns
     threads: SqlThreads
+    waiting: SqlWaiting
 
 
 @dataclass
@@ -121,6 +124,7 @@ class SupportDesk:
     describe: Callable[[], Mapping[str, Any]]
     find_tickets: Callable[[str, str | None], Awaitable[list[Ticket]]]
     tracing: Tracing = field(default_factory=Tracing)
+    meter: Meter = field(default_factory=Meter)
     intent_names: Callable[[], list[str]] = list
     drift: DriftWatch | None = None
     shadow: Shadow | None = None
@@ -551,6 +555,9 @@ class SupportDesk:
 
     def release_state(self) -> ReleaseState:
         return ReleaseState() if self.releases is None else self.releases.state
+
+    async def waiting(self) -> Waiting:
+        return await self.stores.waiting.now()
 
     def counts(self) -> Mapping[str, int]:
         return {} if self.shadow is None else self.shadow.counts
