@@ -84,6 +84,7 @@ class Address:
     town: str = ""
     state: str = ""
     country: str = ""  #: ISO code where the country was said.
+    country_said: str = ""  #: As it was said.
     extra: tuple[str, ...] = ()  #: Name, company, "c/o", floor: the lines beside the street.
 
     @property
@@ -144,7 +145,7 @@ def _postcode_last() -> re.Pattern[str]:
     town = _TOWN
     return re.compile(
         rf"(?<![\w]){town}(?:,?\s+(?P<state>[A-Z]{{2}}))?\s*,?\s+(?P<code>{spelled})(?!\w)|"
-        rf"(?<![\w]){town.replace('?P<town>', '?P<town2>')},?\s+(?P<state2>[A-Z]{{2}})\s+(?P<code2>{_CODES['US']})(?![\w-])"
+        rf"(?<![\w]){town.replace('?P<town>', '?P<town2>')}(?:,?\s+(?P<state2>[A-Z]{{2}})|,\s+(?P<state3>[A-Z][a-z]+(?:\s[A-Z][a-z]+)?)),?\s+(?P<code2>{_CODES['US']})(?![\w-])"
     )
 
 
@@ -152,7 +153,7 @@ def _around(text: str, m: re.Match[str], languages: Sequence[str]) -> Iterator[S
     groups = m.groupdict()
     code = groups.get("code") or groups.get("code2") or ""
     town = (groups.get("town") or groups.get("town2") or "").rstrip(" ,.-")
-    state = groups.get("state") or groups.get("state2") or ""
+    state = groups.get("state") or groups.get("state2") or groups.get("state3") or ""
     anchor_start = m.start()
     street = _street_before(text, anchor_start)
     capital = town[:1].isupper()
@@ -166,7 +167,7 @@ def _around(text: str, m: re.Match[str], languages: Sequence[str]) -> Iterator[S
     )
     town_at = m.start("town") if groups.get("town") else m.start("town2")
     end = max(code_end, town_at + len(town))
-    country, end = _country_behind(text, end, languages)
+    country, said, end = _country_behind(text, end, languages)
     start = street.start if street else anchor_start
     extra, start = _lines_before(text, start)
     between = tuple(
@@ -174,7 +175,14 @@ def _around(text: str, m: re.Match[str], languages: Sequence[str]) -> Iterator[S
     ) if street else ()  # fmt: skip
     whole = _one_line(text[start:end])
     value = Address(
-        whole, street.text if street else "", code, town, state, country, (*extra, *between)
+        whole=whole,
+        street=street.text if street else "",
+        postcode=code,
+        town=town,
+        state=state,
+        country=country,
+        country_said=said,
+        extra=(*extra, *between),
     )
     yield _span(text, start, end, value)
 
@@ -322,18 +330,18 @@ def _name_behind_lead(part: str) -> int | None:
     return m.start("name") if m else None
 
 
-def _country_behind(text: str, end: int, languages: Sequence[str]) -> tuple[str, int]:
-    """The country said behind the town, as its ISO code, and where it ends."""
+def _country_behind(text: str, end: int, languages: Sequence[str]) -> tuple[str, str, int]:
+    """The country behind the town as its ISO code, as it was said, and where it ends."""
     m = re.match(r"[ \t]*(?:,|\n|\(|-)[ \t]*(?P<name>[^\W\d_][\w.'’ -]{1,30})", text[end:])
     if m is None:
-        return "", end
+        return "", "", end
     names = _countries(tuple(languages))
     words = m["name"].split(" ")
     for count in range(len(words), 0, -1):
         said = " ".join(words[:count]).rstrip(" .,-")
         if (code := names.get(folded(said))) is not None:
-            return code, end + m.start("name") + len(said)
-    return "", end
+            return code, said, end + m.start("name") + len(said)
+    return "", "", end
 
 
 @lru_cache
