@@ -352,6 +352,7 @@ def _countries(languages: tuple[str, ...]) -> dict[str, str]:
         "scotland": "GB",
         "wales": "GB",
         "usa": "US",
+        "us": "US",
         "holland": "NL",
     }
     for language in dict.fromkeys((*languages, "en")):
@@ -360,6 +361,22 @@ def _countries(languages: tuple[str, ...]) -> dict[str, str]:
         except (UnknownLocaleError, ValueError):
             continue
         found |= {folded(name): code for code, name in territories.items() if code.isalpha()}
+    return found
+
+
+def countries_in(text: str, languages: Sequence[str]) -> list[Span[str]]:
+    """The countries a text names with a capital, as ISO codes; the longest name of a place wins."""
+    names = _countries(tuple(languages))
+    found: list[Span[str]] = []
+    for m in re.finditer(
+        r"(?<!\w)[A-ZÄÖÜÉÎØ][\w.'’-]*(?: (?:of |and |der )?[A-Z][\w.'’-]*){0,3}", text
+    ):
+        words = m[0].split(" ")
+        for count in range(len(words), 0, -1):
+            said = " ".join(words[:count]).rstrip(".,")
+            if len(said) > 1 and (code := names.get(folded(said))) is not None and len(code) == 2:
+                found.append(Span(m.start(), m.start() + len(said), said, "country", code))
+                break
     return found
 
 

@@ -13,7 +13,7 @@ from tools.reading.spans import AnySpan, Span, outside
 
 #: What people put between the parts of a number, or leave out.
 _GAP = r"[\s\-_#.:/\u2010-\u2015]{0,3}"
-_INNER = r"[ \-.\u00a0\u202f]?"
+_INNER = r"[ \-\u00a0\u202f]?"
 _PARTS = re.compile(r"[^\W\d_]+|\d+")
 #: Digits of fewer places are counts and sizes, unless the whole number is said.
 _FEWEST = 3
