@@ -245,8 +245,21 @@ def _worth_asking(one: Field, text: str, asked: frozenset[str]) -> bool:
         return True
     if _is_town(one) or _SENTENCES.search(one.name):
         return one.copied and _ABOUT.search(text) is not None
-    # A free string that need not be given is read where the customer speaks of it.
+    return _spoken_of(one, text) or re.search(r"(?<=\w )[A-ZÄÖÜ]\w", text) is not None
+
+
+def _spoken_of(one: Field, text: str) -> bool:
+    """Does the customer say what the field is called?"""
     return bool(one.cues & stems(text))
+
+
+def _any_odd_word(one: Field, value: JsonValue, text: str, asked: frozenset[str]) -> bool:
+    """A free string that need not be given, was not asked for and is not spoken of: only a name may be one."""
+    return (
+        one.copied
+        and not (one.required or one.name in asked or _spoken_of(one, text))
+        and not str(value)[:1].isupper()
+    )
 
 
 # --- reading one message ------------------------------------------------------------------------
@@ -298,6 +311,14 @@ async def read_turn(
             names = {f.name for f in open_fields}
             proposed = {k: v for k, v in filled.values.items() if k in names}
             accepted, why = supported(open_fields, proposed, text, found.claimed)
+            if not trained:
+                odd = [
+                    f.name
+                    for f in open_fields
+                    if f.name in accepted and _any_odd_word(f, accepted[f.name], text, asked)
+                ]
+                why |= {name: "was not spoken of" for name in odd}
+                accepted = {name: value for name, value in accepted.items() if name not in odd}
             taken, refused = {**accepted, **taken}, {**why, **refused}
     nearest: dict[str, float] = {}
     if encoder is not None:

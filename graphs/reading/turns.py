@@ -147,6 +147,8 @@ def cued(one: Field, span: Span, text: str) -> int:
     near = {stem(w) for w in re.findall(r"[\w']+", before)[-4:]}
     near |= {stem(w) for w in re.findall(r"[\w%']+", re.split(r"[.,;!?\n]", after)[0])[:2]}
     score = 2 * min(len(one.cues & near), 2)
+    # Of "line L1 of account A2" each word speaks for the code right behind it.
+    score += any(stem(w) in one.cues for w in re.findall(r"[\w']+", before)[-1:])
     side = "from" if _BEGINS.search(before) else "to" if _ENDS.search(before) else ""
     if one.side and side:
         score += 5 if side == one.side else -5
@@ -324,6 +326,8 @@ def _read_numbers(
             continue
         loose = [s for s in plain if free([s], ((m.start, m.end) for m in money))]
         with_unit = [s for s in [*loose, *_one_of_unit(one, text)] if _unit_of(one, s, text)]
+        if not with_unit and len(group) == len(loose) == 1 and not _foreign(one, loose[0], text):
+            with_unit = [s for s in loose if cued(one, s, text) > 0]
         if with_unit:
             _settle(found, one, with_unit, text)
             continue
@@ -398,6 +402,9 @@ def _read_choices(
             _settle(found, same[0], spans, text)
 
 
+#: Letters with digits, long runs of digits, or capitals: no word and no count.
+_CODE_LIKE = re.compile(r"(?=.*\d)(?=.*[A-Za-z])[\w./-]{2,}|\d{4,}|[A-Z]{5,}")
+
 # --- free text ----------------------------------------------------------------------------------
 
 
@@ -406,6 +413,11 @@ def _labelled(one: Field, text: str) -> Span | None:
     title = re.escape(one.title).replace(r"\ ", r"[\s_-]")
     if one.question or not one.title:
         return None  # The shop's own free text has commas; the model copies it.
+    for m in re.finditer(
+        rf"\b{title}\s+(?:(?:number|no\.?|id|is|#)\s*)*(?P<value>[\w./-]*\w)", text, re.I
+    ):
+        if _CODE_LIKE.fullmatch(m["value"]):
+            return Span(m["value"], m.start("value"), m.end("value"))
     m = re.search(
         rf"\b{title}\s*(?:(?:is|should be|to)\b|[:=])\s*(?P<value>[^\s,.;!?\n][^,.;!?\n]*?)(?=\s*(?:$|[,;!?\n]|\.(?:\s|$)|\band\b))",
         text,

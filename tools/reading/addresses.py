@@ -111,7 +111,7 @@ def addresses(
 def _with_postcode(
     text: str, languages: Sequence[str], region: str | None
 ) -> Iterator[Span[Address]]:
-    for pattern in (_postcode_first(region), _postcode_last()):
+    for pattern in (_postcode_first(region), *_POSTCODE_LAST):
         for m in pattern.finditer(text):
             yield from _around(text, m, languages)
 
@@ -133,40 +133,36 @@ def _postcode_first(region: str | None) -> re.Pattern[str]:
             ]
         )
     )
-    return re.compile(
-        rf"(?<![\w#-]){_PREFIX}(?P<code>{codes})(?![\w-])[ \t]*,?[ \t]*\n?[ \t]*{_TOWN}"
-    )
+    return re.compile(rf"(?<![\w#-]){_PREFIX}(?P<code>{codes})(?![\w-])[ \t]*\n?[ \t]*{_TOWN}")
 
 
-@lru_cache
-def _postcode_last() -> re.Pattern[str]:
-    """ "London SW1A 2AA", "Springfield, IL 62704"."""
-    spelled = "|".join((_CODES["GB"], _CODES["CA"]))
-    town = _TOWN
-    return re.compile(
-        rf"(?<![\w]){town}(?:,?\s+(?P<state>[A-Z]{{2}}))?\s*,?\s+(?P<code>{spelled})(?!\w)|"
-        rf"(?<![\w]){town.replace('?P<town>', '?P<town2>')}(?:,?\s+(?P<state2>[A-Z]{{2}})|,\s+(?P<state3>[A-Z][a-z]+(?:\s[A-Z][a-z]+)?)),?\s+(?P<code2>{_CODES['US']})(?![\w-])"
+#: "London SW1A 2AA", "Springfield, IL 62704", "Springfield, Illinois 62704", "New York, 10001".
+_POSTCODE_LAST = tuple(
+    re.compile(rf"{before}{_TOWN}{state},?\s+(?P<code>{code})(?![\w-])")
+    for before, state, code in (
+        (r"(?<![\w])", r"(?:,?\s+(?P<state>[A-Z]{2}))?\s*", f"{_CODES['GB']}|{_CODES['CA']}"),
+        (r"(?<![\w])", r",?\s+(?P<state>[A-Z]{2})", _CODES["US"]),
+        (r"(?<=[,\n]\s)", r",\s+(?P<state>[A-Z][a-z]+(?:\s[A-Z][a-z]+)?)", _CODES["US"]),
+        (r"(?<=[,\n]\s)", r"(?P<state>),", _CODES["US"]),
     )
+)
 
 
 def _around(text: str, m: re.Match[str], languages: Sequence[str]) -> Iterator[Span[Address]]:
+    """The address whose postcode and town ``m`` has found, unless they are something else."""
     groups = m.groupdict()
-    code = groups.get("code") or groups.get("code2") or ""
-    town = (groups.get("town") or groups.get("town2") or "").rstrip(" ,.-")
-    state = groups.get("state") or groups.get("state2") or groups.get("state3") or ""
-    anchor_start = m.start()
+    code, state, anchor_start = groups["code"], groups.get("state") or "", m.start()
+    town = groups["town"].rstrip(" ,.-")
     street = _street_before(text, anchor_start)
     capital = town[:1].isupper()
     if street is None and not (capital and len(code) > 4 and _led_to(text, m)):
         return
     if re.fullmatch(r"(?:19|20)\d\d", code) and not re.search(r"[,\n]\s*$", text[:anchor_start]):
         return  # a year
+    if folded(town) in _countries(tuple(languages)):
+        return
     town = town.split(" ")[0] if not capital else _without_sentence(town)
-    code_end = max(
-        m.end("code") if groups.get("code") else -1, m.end("code2") if groups.get("code2") else -1
-    )
-    town_at = m.start("town") if groups.get("town") else m.start("town2")
-    end = max(code_end, town_at + len(town))
+    end = max(m.end("code"), m.start("town") + len(town))
     country, said, end = _country_behind(text, end, languages)
     start = street.start if street else anchor_start
     extra, start = _lines_before(text, start)
