@@ -74,74 +74,14 @@ class Field:
 
 # --- words --------------------------------------------------------------------------------------
 
-_STOP = frozenset(
-    [
-        "the",
-        "a",
-        "an",
-        "of",
-        "or",
-        "to",
-        "for",
-        "in",
-        "on",
-        "at",
-        "is",
-        "be",
-        "it",
-        "its",
-        "this",
-        "that",
-        "which",
-        "what",
-        "who",
-        "whom",
-        "with",
-        "and",
-        "by",
-        "as",
-        "such",
-        "from",
-        "will",
-        "are",
-        "was",
-        "if",
-        "not",
-        "no",
-        "any",
-        "whether",
-        "customer",
-        "customers",
-        "user",
-        "value",
-        "string",
-        "id",
-        "ids",
-        "number",
-        "please",
-        "should",
-        "must",
-        "has",
-        "have",
-        "e",
-        "g",
-        "eg",
-        "there",
-        "beginning",
-        "careful",
-        "new",
-        "current",
-        "optional",
-        "given",
-        "first",
-        "last",
-        "symbol",
-        "day",
-        "date",
-        "time",
-        "name",
-    ]
-)
+#: Words of names and descriptions that point to no field.
+_SAY_LITTLE = """
+a an and any are as at be beginning by careful current customer customers date day e eg first for
+from g given has have id ids if in is it its last must name new no not number of on optional or
+please should string such symbol that the there this time to user value was what whether which who
+whom will with
+"""
+_STOP = frozenset(_SAY_LITTLE.split())
 #: Words that ask for or name the same thing.
 _FAMILIES = (
     {"guest", "people", "person", "adult", "party", "pax", "size", "seat"},
