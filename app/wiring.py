@@ -81,13 +81,13 @@ async def wiring(
     from app.knowledge.library import Library
     from app.support_desk import Stores, SupportDesk
 
-    prepare_environment(settings)
+    await asyncio.to_thread(prepare_environment, settings)
     clock = clock or Clock()
     async with AsyncExitStack() as stack:
         releases = await asyncio.to_thread(
             ReleaseWatch.of, Releases(settings.data_dir), lambda: take_up()
         )
-        serving = await stack.enter_async_context(Serving(settings))
+        serving = await stack.enter_async_context(await asyncio.to_thread(Serving, settings))
         models = serving.models
         engine = await asyncio.to_thread(_database, settings, clock, progress)
         stack.callback(engine.dispose)
@@ -126,7 +126,7 @@ async def wiring(
             return SqlShop(connection, customer, today=clock.today(), writing=True)
 
         backend = SqlBackend(engine, clock)
-        policy = FilePolicy(settings.rules, OPERATIONS)
+        policy = await asyncio.to_thread(FilePolicy, settings.rules, OPERATIONS)
         payments = _payments(settings, clock, stack)
         ledger = SqlLedger(
             engine,

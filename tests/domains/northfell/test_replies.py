@@ -66,6 +66,7 @@ COMMON: dict[str, dict[str, Any]] = {
     "ack_answer": {},
     "ack_agent": {},
     "ack_escalate": {},
+    "attachments_refused": {},
 }
 
 
