@@ -38,6 +38,7 @@ from app.stores.ledger import SqlLedger
 from app.stores.outbox import SqlOutbox
 from app.stores.reviews import SqlReviews
 from app.stores.turns import SqlThreads, SqlTurns
+from app.stores.waiting import SqlWaiting
 from app.tracing import Tracing, tracing
 from domains.northfell.data_model import Ticket
 from domains.northfell.operations import OPERATIONS
@@ -84,13 +85,13 @@ async def wiring(
     from app.knowledge.library import Library
     from app.support_desk import Stores, SupportDesk
 
-    prepare_environment(settings)
+    await asyncio.to_thread(prepare_environment, settings)
     clock = clock or Clock()
     async with AsyncExitStack() as stack:
         releases = await asyncio.to_thread(
             ReleaseWatch.of, Releases(settings.data_dir), lambda: take_up()
         )
-        serving = await stack.enter_async_context(Serving(settings))
+        serving = await stack.enter_async_context(await asyncio.to_thread(Serving, settings))
         models = serving.models
         engine = await asyncio.to_thread(_database, settings, clock, progress)
         stack.callback(engine.dispose)
@@ -124,13 +125,14 @@ async def wiring(
             turns=SqlTurns(engine, clock, retention=timedelta(hours=settings.turn_key_hours)),
             holds=SqlHolds(engine, clock, admit=saver.admit),
             threads=SqlThreads(engine, clock, audit=audit),
+            waiting=SqlWaiting(engine, clock),
         )
 
         def shop_for(connection: sa.Connection, customer: Customer) -> SqlShop:
             return SqlShop(connection, customer, today=clock.today(), writing=True)
 
         backend = SqlBackend(engine, clock)
-        policy = FilePolicy(settings.rules, OPERATIONS)
+        policy = await asyncio.to_thread(FilePolicy, settings.rules, OPERATIONS)
         payments = _payments(settings, clock, stack)
         ledger = SqlLedger(
             engine,
@@ -239,6 +241,7 @@ async def wiring(
             ),
             describe=lambda: _info(settings, live.models, knowledge, traces),
             find_tickets=find_tickets,
+            meter=serving.meter,
             library=library,
             tracing=traces,
             intent_names=lambda: sorted(live.intents.names),

@@ -51,6 +51,7 @@ from app.stores.postgres_checkpoints import (
 )
 from app.stores.reviews import SqlReviews
 from app.stores.turns import Fresh, SqlThreads, SqlTurns
+from app.stores.waiting import SqlWaiting
 from app.support_desk import Stores, SupportDesk
 from domains.northfell.operations import OPERATIONS
 from domains.northfell.store import SqlBackend, customers, tickets_of, writing_shop
@@ -223,6 +224,7 @@ def sound(site: Site, engine: sa.Engine, clock: Clock, reached: Reached) -> Part
             turns=turns,
             holds=SqlHolds(engine, clock, lease=lease, beat=0.5),
             threads=SqlThreads(engine, clock),
+            waiting=SqlWaiting(engine, clock),
         ),
         SqlLedger(
             engine,

@@ -19,6 +19,7 @@ from app.stores.outbox import SqlOutbox
 from app.stores.postgres_checkpoints import make_tables, postgres_checkpoints
 from app.stores.reviews import SqlReviews
 from app.stores.turns import SqlThreads, SqlTurns
+from app.stores.waiting import SqlWaiting
 from app.support_desk import Stores, SupportDesk
 from domains.northfell import store as shop
 from domains.northfell.data_model import Ticket
@@ -113,6 +114,7 @@ class DeskWorld:
             turns=SqlTurns(engine, clock),
             holds=SqlHolds(engine, clock, admit=saver.admit),
             threads=SqlThreads(engine, clock),
+            waiting=SqlWaiting(engine, clock),
         )
         actions = ActionGraph(saver, stores.holds.holding)
         backend = SqlBackend(engine, clock)

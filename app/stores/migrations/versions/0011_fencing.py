@@ -5,8 +5,8 @@ from alembic import op
 
 from app.stores.tables import Instant
 
-revision = "0009"
-down_revision = "0008"
+revision = "0011"
+down_revision = "0010"
 
 
 def upgrade() -> None:
