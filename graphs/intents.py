@@ -76,6 +76,9 @@ class Intent(BaseModel):
         False  #: It is wanted because something went wrong, so the problem is its reason.
     )
     records: tuple[Text, ...] = ()  #: Kinds of records that it is about.
+    first: tuple[
+        Text, ...
+    ] = ()  #: States in which a record is meant without being named, where only one is in them.
     #: Which case answers it where it is about one record of the customer's, and not about the rules in general.
     about_record: Text | None = None
     verbs: tuple[

@@ -38,6 +38,7 @@ LEXICON = Lexicon(
         "delivered_on": ("delivered", "arrived", "came", "received", "geliefert", "angekommen"),
         "issued_on": ("invoice", "bill", "rechnung"),
     },
+    common=("group", "hiking", "pairs", "trekking", "emergency", "first", "water", "light", "rescue", "power", "blanket"),
     catalogue=tuple(
         Item(id=one.sku, name=one.name, price=one.price, words=words_for(one.sku)) for one in PRODUCTS
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,9 +20,9 @@ from graphs.nodes.turn import CLARIFY, NOBODY, top
 from graphs.state import Pending, Route, SupportState, Turn
 from graphs.understanding import dialogue
 from graphs.understanding.acts import HINTED, MOST_ACTS, Act, Read, allowed, problem_in, wishes
-from graphs.understanding.clauses import conditional, split
+from graphs.understanding.clauses import conditional, mentions, split
 from graphs.understanding.grounding import Grounds, Memory, Said, Which, ground, means_all
-from graphs.understanding.words import tokens
+from graphs.understanding.words import folded, tokens
 from tools.decisions import Alternative, Decision
 from tools.ports import BackendUnavailable, Choice, PortError
 from tools.privacy import find_pii
@@ -62,14 +63,19 @@ class _Turn:
 
     def said(self, text: str) -> Said:
         """One clause with the values that stand in it."""
-        return _said(text, self.spans)
+        return said_in(text, self.spans)
 
     def grounds(self, intent: str, text: str) -> Grounds:
-        kinds = self.context.intents.get(intent).records
-        if not kinds:
+        known = self.context.intents.get(intent)
+        if not known.records:
             return Grounds()
         return ground(
-            self.said(text), self.views, kinds, lexicon=self.context.lexicon, memory=self.memory
+            self.said(text),
+            self.views,
+            known.records,
+            lexicon=self.context.lexicon,
+            memory=self.memory,
+            first=known.first,
         )
 
 
@@ -182,7 +188,8 @@ async def _heard(
             said = await _intent(context, clause.text, before if number == 0 else "", degraded)
             parts.append(Read(clause, allowed(_known(said, context), clause.text, context.intents)))
     chances = _lent(_known(choice, context), text, state, context)
-    chances = _of_kind(chances, _said(text, spans), views, context)
+    chances = _named(chances, text, context)
+    chances = _of_kind(chances, said_in(text, spans), views, context)
     return _Turn(
         context=context,
         text=text,
@@ -256,9 +263,12 @@ def _known(choice: Choice, context: Context) -> dict[str, float]:
 def _lent(
     chances: dict[str, float], text: str, state: SupportState, context: Context
 ) -> dict[str, float]:
-    """A short message that says little for itself goes on with what was wanted before it."""
+    """A short message that says little for itself goes on with what was wanted before it; so does one that puts
+    another thing in the place of what was talked about."""
     wanted = state.get("wanted", "")
     best = max(chances, key=chances.__getitem__)
+    if wanted in chances and chances[best] < _SURELY and _corrects(text):
+        return _mixed(chances, wanted, _CORRECTED)
     if (
         chances.get(wanted, 0.0) < _POSSIBLE
         or chances[best] >= _UNSURE
@@ -266,9 +276,44 @@ def _lent(
         or context.intents.get(best).role in ("affirm", "deny", "leave", "courtesy")
     ):
         return chances
-    lent = {name: chance * (1 - _LENT) for name, chance in chances.items()}
-    lent[wanted] += _LENT
+    return _mixed(chances, wanted, _LENT)
+
+
+def _mixed(chances: Mapping[str, float], wanted: str, share: float) -> dict[str, float]:
+    lent = {name: chance * (1 - share) for name, chance in chances.items()}
+    lent[wanted] += share
     return lent
+
+
+#: A correction goes on with what was wanted, unless it surely wants something else.
+_CORRECTED, _SURELY = 0.8, 0.7
+_CORRECTION = re.compile(
+    r"^(?:(?:no|nope|hm+|wait|sorry|oh|actually|ok|nein|ne|moment|doch|non|pas|attends|espera|aspetta|nee|wacht)[, .!]+)*"
+    r"(?:(?:no|not|wait|i mean|i meant|sorry|actually|rather|the other|instead|nein|nicht|ich meine|ich meinte|doch|non|pas|"
+    r"je veux dire|digo|quiero decir|intendo|nee|ik bedoel)\b|the other one|die andere)"
+)
+
+
+def _corrects(text: str) -> bool:
+    """Whether a short message only puts one thing in the place of another."""
+    return len(tokens(text)) <= _SHORT and _CORRECTION.match(folded(text).strip()) is not None
+
+
+#: What a write gains whose own word is said, and not forbidden or asked about.
+_VERB = 2.5
+
+
+def _named(chances: dict[str, float], text: str, context: Context) -> dict[str, float]:
+    """The chances where the customer says the word itself: "refund 10455 pls"."""
+    if dialogue.asks(text):
+        return chances
+    said = tokens(text)
+    weighed = {
+        name: chance * (_VERB if mentions(said, context.intents.get(name).verbs) else 1.0)
+        for name, chance in chances.items()
+    }
+    total = sum(weighed.values())
+    return {name: chance / total for name, chance in weighed.items()} if total > 0 else chances
 
 
 #: What an intent loses that is about records of another kind than the one that was named, or that is not owned.
@@ -307,7 +352,7 @@ def _above(numbers: Sequence[str], parents: Mapping[str, str | None]) -> set[str
     return {parents[number] for number in numbers} - {None}
 
 
-def _said(text: str, spans: Spans) -> Said:
+def said_in(text: str, spans: Spans) -> Said:
     """The values that stand in a clause. A clause's text is a stretch of the message, or two joined."""
     whole = spans.new_text
     start = whole.find(text)
@@ -373,7 +418,12 @@ async def choose(state: SupportState, heard: _Turn, pending: Pending | None) -> 
         answered = case if case is not None else _answer(state, heard, pending)
         if answered is not None:
             return answered
-    return await _new(heard)
+        if pending.arguments.get("intent") is not None:
+            # Which record a problem is about is not asked again once the customer speaks of something else.
+            return (await _new(heard, state.get("wanted", ""))).model_copy(
+                update={"replaces": True}
+            )
+    return await _new(heard, state.get("wanted", ""))
 
 
 def _incident_act(heard: _Turn) -> Act | None:
@@ -483,7 +533,11 @@ def _case_asked(heard: _Turn, pending: Pending) -> Route | None:
     views = tuple(view for view in heard.views if view.id in shown)
     kinds = {view.kind for view in views}
     memory = Memory(offered=heard.memory.offered)
-    found = ground(heard.said(heard.text), views, kinds, lexicon=context.lexicon, memory=memory)
+    said, lexicon = heard.said(heard.text), context.lexicon
+    found = ground(said, views, kinds, lexicon=lexicon, memory=memory)
+    if found.record is None:  # Not of those that were shown, but theirs all the same.
+        every = [view for view in heard.views if view.kind in kinds]
+        found = ground(said, every, kinds, lexicon=lexicon, memory=Memory())
     if found.record is None:
         return None
     act = Act(
@@ -515,14 +569,27 @@ def _clarified(asked: Pending, heard: _Turn) -> str | None:
     return likely[0] if len(likely) == 1 else None
 
 
-async def _new(heard: _Turn) -> Route:
+async def _new(heard: _Turn, wanted: str = "") -> Route:
     """The wishes of a message that answers nothing, each with what it is about."""
     context = heard.context
+    if (again := _agreed_to(heard, wanted)) is not None:
+        return _route(heard, (again,), reason="a yes to what a case was said to")
     several = heard.several.probabilities.get("several", 0.0)
     found = wishes(heard.whole, heard.parts, several, context.intents, context.thresholds.several)
     acts = [act for one in found for act in _acts(heard, one)]
     spread = [one for act in acts for one in await _spread(heard, act)]
     return _route(heard, tuple(spread[:MOST_ACTS]))
+
+
+def _agreed_to(heard: _Turn, wanted: str) -> Act | None:
+    """A yes that answers no question after a case was told: the case is what it is about."""
+    intents = heard.context.intents
+    if wanted not in intents.names or intents.get(wanted).case is None:
+        return None
+    if intents.get(heard.whole.best).role != "affirm":
+        return None
+    grounds = heard.grounds(wanted, heard.text)
+    return Act(intent=wanted, probability=heard.whole.chance, text=heard.text, grounds=grounds)
 
 
 async def _spread(heard: _Turn, act: Act) -> list[Act]:
@@ -757,4 +824,4 @@ def _announce(runtime: Runtime[Context], chosen: Route) -> None:
         runtime.stream_writer({"event": "ack", "data": {"text": understood}})
 
 
-__all__ = ["choose", "last_reply", "understand", "understood_alone"]
+__all__ = ["choose", "last_reply", "said_in", "understand", "understood_alone"]

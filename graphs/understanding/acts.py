@@ -47,6 +47,8 @@ class Read:
 
 #: A clause says a wish of its own from here on; below, it belongs to the one before.
 _OWN_WISH = 0.45
+#: A question beside a problem is one of its own from here on.
+_OWN_QUESTION = 0.75
 #: So many wishes are dealt with in one turn; what is beyond is named as open.
 MOST_ACTS = 4
 
@@ -69,7 +71,18 @@ def wishes(
         elif all(part.best != one.best for one in kept) or _names_another(part, kept):
             kept.append(part)
     concrete = [one for one in kept if intents.get(one.best).role not in _MERELY]
-    chosen = concrete or kept
+    told = any(intents.get(one.best).case is not None for one in concrete)
+    # What to do and what it costs is part of what is said to a problem.
+    clear = [
+        one
+        for one in concrete
+        if not (
+            told
+            and intents.get(one.best).lane in ("answer", "direct")
+            and one.chance < _OWN_QUESTION
+        )
+    ]
+    chosen = clear or concrete or kept
     return chosen[:MOST_ACTS] if len(chosen) > 1 else [whole]
 
 

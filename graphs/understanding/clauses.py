@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from graphs.understanding.words import folded, tokens
@@ -71,6 +72,16 @@ def _clause(text: str) -> Clause:
 def conditional(text: str) -> Clause:
     """The whole message as one clause."""
     return _clause(text)
+
+
+def mentions(said: Sequence[str], verbs: Sequence[str]) -> bool:
+    """Whether one of the words that name a change is among the said words."""
+    for verb in verbs:
+        wanted = tokens(verb)
+        for at in range(len(said) - len(wanted) + 1):
+            if all(said[at + n].startswith(word) for n, word in enumerate(wanted)):
+                return True
+    return False
 
 
 def forbids(text: str, verbs: tuple[str, ...]) -> bool:

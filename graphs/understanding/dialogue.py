@@ -54,7 +54,7 @@ def move(pending: Pending, heard: Heard, intents: Intents, operation: str) -> Mo
     if pending.stage == "confirm":
         return _at_confirmation(heard, yes, no, leaves, chance, substantive, names, same)
     if pending.stage == "offer":
-        if yes >= YES:
+        if yes >= YES and not asks(heard.text):
             return "confirm" if heard.asked_last else "repeat"
         if max(no, leaves) >= YES or (max(no, leaves) > chance and not substantive):
             return "decline"
@@ -69,7 +69,7 @@ def move(pending: Pending, heard: Heard, intents: Intents, operation: str) -> Mo
         return "decline" if heard.asked_last else "new"
     if same:
         return "continue"
-    if substantive and chance >= ANOTHER:
+    if (substantive and chance >= ANOTHER) or asks(heard.text):
         return "new"
     return "repeat"
 
@@ -90,7 +90,7 @@ def _at_confirmation(
     names: bool,
     same: bool,
 ) -> Move:
-    more = restricts(heard.text)
+    more = restricts(heard.text) or asks(heard.text)
     if yes >= YES and not more:
         return "confirm" if heard.asked_last else "repeat"
     if same or (heard.fits and not substantive):
@@ -101,11 +101,22 @@ def _at_confirmation(
         return "leave" if leaves > no else "decline"
     if substantive and chance >= ANOTHER:
         return "new"
-    if yes >= YES:
-        return "repeat"
-    if names:
-        return "correct"
-    return "repeat"
+    if asks(heard.text):
+        return "new"
+    return "correct" if names and yes < YES else "repeat"
+
+
+_ASKS = re.compile(
+    r"^(?:(?:ok(?:ay)?|fine|well|so|and|but|gut|na gut|und|also)[, ]+)*(?:who|what|when|where|why|how|which|do i|does|is it|is that|"
+    r"are|can|could|will|would|wer|was|wann|wo|warum|wieso|wie|welche|ist|kann|qui|que|quoi|quand|comment|pourquoi|quien|"
+    r"cuando|como|chi|quando|come|perche|wie|wanneer|hoe|waarom)\b"
+)
+
+
+def asks(text: str) -> bool:
+    """Whether the words are a question: nobody agrees by asking."""
+    plain = folded(text).strip()
+    return plain.endswith("?") or _ASKS.match(plain) is not None
 
 
 def restricts(text: str) -> bool:

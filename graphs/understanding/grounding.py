@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from graphs.understanding.words import alike, any_found, folded, found, tokens
 from tools.records import Item, Lexicon, RecordView
 
-How = Literal["named", "picked", "focus", "all", "none"]
+How = Literal["named", "picked", "focus", "only", "all", "none"]
 Which = Literal["newest", "oldest", "other", "both", "all", "none", "rest", "last"] | int
 
 
@@ -93,8 +93,10 @@ def ground(
     *,
     lexicon: Lexicon,
     memory: Memory,
+    first: Collection[str] = (),
 ) -> Grounds:
-    """What ``said`` points to among the records of these kinds."""
+    """What ``said`` points to among the records of these kinds. ``first``: the states in which a record may be
+    meant without being named."""
     able = [view for view in views if view.kind in kinds]
     kind = able[0].kind if able else next(iter(kinds), "")
     if said.numbers and (ids := _by_number(said, able, views)):
@@ -114,7 +116,8 @@ def ground(
     missing = _missing(said, able, evidence, lexicon)
     best = max(evidence.values(), default=0.0)
     if best <= 0:
-        return _from_focus(kind, able, views, memory, said, missing, lexicon)
+        found = _from_focus(kind, able, views, memory, said, missing, lexicon)
+        return found if found.records or missing or said.foreign else _only(kind, able, first)
     near = {
         id: value + (_FOCUS if _is_focus(id, views, memory) else 0.0)
         for id, value in evidence.items()
@@ -122,6 +125,8 @@ def ground(
     }
     top = max(near.values())
     ids = [id for id, value in near.items() if value >= top - _AHEAD + 1e-9]
+    likely = [view.id for view in able if view.id in ids and view.state in first]
+    ids = likely if likely and not means_all(said) else ids
     together = len(ids) > 1 and means_all(said)
     return Grounds(
         kind=kind,
@@ -182,18 +187,36 @@ def _names_something(said: Said, able: Sequence[RecordView]) -> bool:
 
 
 def _evidence(said: Said, view: RecordView, able: Sequence[RecordView], lexicon: Lexicon) -> float:
-    """How much of what is said fits the record; below zero where something contradicts it."""
-    value = max((_item(said, item) for item in view.items), default=0.0)
-    named = {item.id for item in view.items if _item(said, item) > 0}
+    """How much of what is said fits the record; nothing where only things that are to stay were named."""
+    common = frozenset(lexicon.common)
+    told = {item.id: _item(said, item, common) for item in view.items}
+    kept = {item.id for item in view.items if told[item.id] > 0 and _is_kept(said, item)}
+    if (
+        kept
+        and all(value == 0 or id in kept for id, value in told.items())
+        and _says_more(said, view, able, common)
+    ):
+        return 0.0
+    value = max(told.values(), default=0.0)
+    named = [id for id, item in told.items() if item > 0]
     value += 0.4 * max(len(named) - 1, 0)
-    if any_found(view.words, said.words):
+    if any_found(view.words, said.words, slips=False):
         value += _WORDS
     if any(view.amount == amount or _priced(view, amount) for amount in said.amounts):
         value += _AMOUNT
-    value += _dated(said, view, lexicon)
+    # A thing that was named beats a day on which something else happened.
+    elsewhere = not named and any(_item(said, i, common) > 0 for v in able for i in v.items)
+    value += _dated(said, view, lexicon, anyhow=not elsewhere)
     if len(able) > 1 and any_found(lexicon.states.get(view.state, ()), said.words):
         value += _STATE
     return value
+
+
+def _says_more(
+    said: Said, view: RecordView, able: Sequence[RecordView], common: frozenset[str]
+) -> bool:
+    """Whether another record's thing was named too: "only the jacket, not the boots"."""
+    return any(_item(said, item, common) > 0 for v in able if v.id != view.id for item in v.items)
 
 
 def _priced(view: RecordView, amount: Decimal) -> bool:
@@ -208,7 +231,7 @@ def _item(said: Said, item: Item, common: frozenset[str] = frozenset()) -> float
         return _NAME
     called = {word for words in item.words for word in tokens(words)} | common
     name = [word for word in tokens(item.name) if _tells(word)]
-    own = [word for word in name if word not in called]
+    own = [word for word in name if word not in called and len(word) >= _TELLS_ALONE]
     if any(alike(spoken, word, compounds=False) for spoken in said.words for word in own):
         return _OWN_WORD
     kind = max(
@@ -218,14 +241,20 @@ def _item(said: Said, item: Item, common: frozenset[str] = frozenset()) -> float
     return kind + 0.5 * max(said_of_it - 1, 0) if kind else 0.0
 
 
+#: A word of a name tells the thing by itself from so many letters on; shorter ones only beside another.
+_TELLS_ALONE = 5
+
+
 def _tells(word: str) -> bool:
-    """A word of a product's name that says which one it is."""
+    """A word of a thing's name that says which one it is."""
     return len(word) >= 3 or (len(word) == 2 and any(char.isdigit() for char in word))
 
 
-def _dated(said: Said, view: RecordView, lexicon: Lexicon) -> float:
-    """Whether a day of the record lies in a stretch of time that was said."""
+def _dated(said: Said, view: RecordView, lexicon: Lexicon, *, anyhow: bool) -> float:
+    """Whether a day of the record lies in a stretch of time that was said; ``anyhow``: even if nothing says of what."""
     asked = [name for name, words in lexicon.dates.items() if any_found(words, said.words)]
+    if not asked and not anyhow:
+        return 0.0
     names = [name for name in view.dates if name in asked] or list(view.dates)
     days = [view.dates[name] for name in names]
     return _DATE if any(a <= day <= b for a, b in said.days for day in days) else 0.0
@@ -238,7 +267,7 @@ def _missing(
     owned = {item.id for view in able for item in view.items}
     if not owned or any(value >= _OWN_WORD for value in evidence.values()):
         return ""
-    common = _common(lexicon)
+    common = _common(lexicon) | frozenset(lexicon.common)
     for item in lexicon.catalogue:
         if item.id not in owned and _item(said, item, common) >= _OWN_WORD:
             return item.name
@@ -290,6 +319,16 @@ def _from_focus(
         how="focus",
         parts=_parts(said, able, near[:1], lexicon),
         foreign=said.foreign,
+    )
+
+
+def _only(kind: str, able: Sequence[RecordView], first: Collection[str]) -> Grounds:
+    """The one record that stands so that it can be meant."""
+    fitting = [view.id for view in able if view.state in first]
+    return (
+        Grounds(kind=kind, records=tuple(fitting), how="only")
+        if len(fitting) == 1
+        else Grounds(kind=kind)
     )
 
 

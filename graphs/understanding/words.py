@@ -59,16 +59,22 @@ def _in_compound(said: str, name: str) -> bool:
     return len(said) > len(name) + 2 and (said.startswith(name) or said.endswith(name))
 
 
-def found(name: str, said: Sequence[str]) -> tuple[int, int] | None:
+def found(name: str, said: Sequence[str], *, slips: bool = True) -> tuple[int, int] | None:
     """Where the words of ``name`` stand in a row among the said words: first and past the last."""
     wanted = tokens(name)
     if not wanted:
         return None
+    same = alike if slips else _equal
     for start in range(len(said) - len(wanted) + 1):
-        if all(alike(said[start + n], word) for n, word in enumerate(wanted)):
+        if all(same(said[start + n], word) for n, word in enumerate(wanted)):
             return start, start + len(wanted)
     return None
 
 
-def any_found(names: Iterable[str], said: Sequence[str]) -> bool:
-    return any(found(name, said) is not None for name in names)
+def _equal(said: str, name: str) -> bool:
+    return said == name
+
+
+def any_found(names: Iterable[str], said: Sequence[str], *, slips: bool = True) -> bool:
+    """Whether one of the names is said; ``slips``: also with another ending or a typing slip."""
+    return any(found(name, said, slips=slips) is not None for name in names)
