@@ -188,6 +188,7 @@ async def wiring(
                 limits=limits,
                 thresholds=live.thresholds,
                 second_opinion=live.second_opinion,
+                large_decides=settings.hosted_llm,
                 policy=policy,
                 reader=READER,
                 lexicon=LEXICON,

@@ -156,6 +156,8 @@ class Context:
     reviewer: Reviewer | None = None
     #: False where the small model was trained on other intents than these.
     second_opinion: bool = True
+    #: True where a real large model is configured: it chooses where the small tiers are not sure.
+    large_decides: bool = False
     reader: ValueReader = field(default_factory=ValueReader)  #: Values from words.
     lexicon: Lexicon = field(default_factory=Lexicon)  #: What the business calls its records.
     cases: Cases | None = None  #: Problems, and what its rules allow; None: it declares none.

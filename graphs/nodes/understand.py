@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,9 +11,10 @@ from typing import Any
 from langchain_core.messages import AIMessage, AnyMessage
 from langgraph.runtime import Runtime
 
+import prompts
 from graphs import replies
 from graphs.context import Context
-from graphs.deciding import by_rule, decided, decision, log
+from graphs.deciding import by_rule, decided, decision, log, ms_since
 from graphs.extraction import fields, fits
 from graphs.intents import Intent
 from graphs.nodes.operation import choices_of
@@ -24,7 +26,7 @@ from graphs.understanding.clauses import conditional, mentions, split
 from graphs.understanding.grounding import Grounds, Memory, Said, Which, ground, means_all
 from graphs.understanding.words import folded, tokens
 from tools.decisions import Alternative, Decision
-from tools.ports import BackendUnavailable, Choice, PortError
+from tools.ports import BackendUnavailable, Choice, ModelOutputInvalid, PortError
 from tools.privacy import find_pii
 from tools.reading import Spans
 from tools.records import RecordView
@@ -56,6 +58,7 @@ class _Turn:
     whole: Read
     parts: tuple[Read, ...]
     choice: Choice
+    asked: Choice | None  #: What a dearer tier chose, where the heads were not sure.
     several: Choice
     upset: Choice
     incident: float
@@ -190,6 +193,7 @@ async def _heard(
     chances = _lent(_known(choice, context), text, state, context)
     chances = _named(chances, text, context)
     chances = _of_kind(chances, said_in(text, spans), views, context)
+    chances, asked = await _next_tier(state, context, text, chances, degraded)
     return _Turn(
         context=context,
         text=text,
@@ -199,10 +203,84 @@ async def _heard(
         whole=Read(conditional(text), allowed(chances, text, context.intents)),
         parts=tuple(parts),
         choice=choice,
+        asked=asked,
         several=several,
         upset=await _head(context, "frustration", text, "", degraded),
         incident=await _incident(context, text, degraded),
         degraded=tuple(degraded),
+    )
+
+
+async def _next_tier(
+    state: SupportState,
+    context: Context,
+    text: str,
+    chances: dict[str, float],
+    degraded: list[str],
+) -> tuple[dict[str, float], Choice | None]:
+    """Where the heads are not sure, a dearer model chooses among the same candidates."""
+    best = max(chances, key=chances.__getitem__)
+    if chances[best] >= context.thresholds.floor(context.intents.get(best), context.operations):
+        return chances, None
+    options = _ranked(chances, _CANDIDATES)
+    found: Choice | None = None
+    try:
+        if context.second_opinion:
+            found = await context.small.choose("router", text, options)
+            if found.option not in options:
+                raise ModelOutputInvalid(f"router answered {found.option!r}")
+    except PortError as error:
+        degraded.append(f"router: {error}")
+        found = None
+    sure = found is not None and found.probabilities[found.option] >= context.thresholds.small
+    if not sure and context.large_decides and _may_ask_large(text, context):
+        try:
+            found = await _large_choice(state, context, text, options)
+            sure = True
+        except PortError as error:
+            degraded.append(f"understanding: {error}")
+    if found is None or not sure:
+        return chances, found
+    return {**dict.fromkeys(chances, 0.0), found.option: found.probabilities[found.option]}, found
+
+
+#: So many candidates are put before a dearer tier.
+_CANDIDATES = 8
+
+
+def _may_ask_large(text: str, context: Context) -> bool:
+    """Personal data stays here where the large model is somebody else's."""
+    return context.limits.personal_to_large or not find_pii(text)
+
+
+async def _large_choice(
+    state: SupportState, context: Context, text: str, options: Sequence[str]
+) -> Choice:
+    """The large model's choice among the candidates, by their descriptions; it can name nothing else."""
+    asking, started = prompts.load("understand"), time.perf_counter()
+    described = [f"- {name}: {context.intents.get(name).description}" for name in options]
+    messages = asking.messages(
+        candidates="\n".join(described), history=last_reply(state), message=context.for_large(text)
+    )
+    schema: dict[str, Any] = {
+        "type": "object",
+        "properties": {"intent": {"enum": list(options)}},
+        "required": ["intent"],
+        "additionalProperties": False,
+    }
+    filled = await context.large.fill(
+        "understand", messages.system, messages.user, schema, bare=text
+    )
+    option = str(filled.values.get("intent"))
+    if option not in options:
+        raise ModelOutputInvalid(f"the large model answered {option!r}")
+    return Choice(
+        option=option,
+        probabilities={option: 1.0},
+        model=filled.model,
+        version=asking.version,
+        tier="large",
+        ms=ms_since(started),
     )
 
 
@@ -703,7 +781,7 @@ def _route(heard: _Turn, acts: tuple[Act, ...], reason: str = "") -> Route:
         sensitivity=_sensitivity(heard),
         abstained=abstained,
         reason=reason or intent.description,
-        tier=heard.choice.tier,
+        tier=heard.asked.tier if heard.asked is not None else heard.choice.tier,
         acts=acts,
         otherwise=otherwise,  # type: ignore[arg-type]
     )
@@ -779,8 +857,16 @@ def _decisions(heard: _Turn, chosen: Route) -> list[Decision]:
                 "reason": chosen.reason,
             }
         )
+    dearer: list[Decision] = []
+    if heard.asked is not None:
+        dearer = [decision("router", heard.asked, lane=chosen.lane)]
+    elif failed := "; ".join(
+        w for w in heard.degraded if w.startswith(("router: ", "understanding: "))
+    ):
+        # The next tier was asked and did not answer; the heads' guess is all there is.
+        dearer = [by_rule("router", "nothing", failed, abstained=True)]
     rest = [decision("frustration", heard.upset), decision("complexity", heard.several)]
-    return [found, *(each for each in rest if each.model != NOBODY), *_grounded(chosen)]
+    return [found, *dearer, *(each for each in rest if each.model != NOBODY), *_grounded(chosen)]
 
 
 def _grounded(chosen: Route) -> list[Decision]:
