@@ -37,6 +37,7 @@ from app.stores.ledger import SqlLedger
 from app.stores.outbox import SqlOutbox
 from app.stores.reviews import SqlReviews
 from app.stores.turns import SqlThreads, SqlTurns
+from app.stores.waiting import SqlWaiting
 from app.tracing import Tracing, tracing
 from domains.northfell.data_model import Ticket
 from domains.northfell.operations import OPERATIONS
@@ -120,6 +121,7 @@ async def wiring(
             outbox=outbox,
             turns=SqlTurns(engine, clock, retention=timedelta(hours=settings.turn_key_hours)),
             threads=SqlThreads(engine, clock, audit=audit),
+            waiting=SqlWaiting(engine, clock),
         )
 
         def shop_for(connection: sa.Connection, customer: Customer) -> SqlShop:
@@ -235,6 +237,7 @@ async def wiring(
             ),
             describe=lambda: _info(settings, live.models, knowledge, traces),
             find_tickets=find_tickets,
+            meter=serving.meter,
             library=library,
             tracing=traces,
             intent_names=lambda: sorted(live.intents.names),
