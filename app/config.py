@@ -124,6 +124,9 @@ class Settings(BaseSettings):
     drift_days: float = Field(default=7, gt=0)
     drift_alpha: float = Field(default=0.01, gt=0, lt=0.5)
 
+    # What `langgraph dev` runs on: the demo world in memory, or what `signalbox serve` runs on.
+    studio: Literal["demo", "real"] = "demo"
+
     # Traces
     langfuse_public_key: str | None = Field(
         default=None, validation_alias=AliasChoices("LANGFUSE_PUBLIC_KEY", "langfuse_public_key")

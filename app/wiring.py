@@ -76,14 +76,14 @@ async def wiring(
     from app.knowledge.library import Library
     from app.support_desk import Stores, SupportDesk
 
-    prepare_environment(settings)
+    await asyncio.to_thread(prepare_environment, settings)
     clock = clock or Clock()
-    domain = domain_of(settings)
+    domain = await asyncio.to_thread(domain_of, settings)
     async with AsyncExitStack() as stack:
         releases = await asyncio.to_thread(
             ReleaseWatch.of, Releases(settings.data_dir, domain), lambda: take_up()
         )
-        serving = await stack.enter_async_context(Serving(settings))
+        serving = await stack.enter_async_context(await asyncio.to_thread(Serving, settings))
         models = serving.models
         engine = await asyncio.to_thread(_database, settings, progress)
         stack.callback(engine.dispose)
@@ -119,7 +119,7 @@ async def wiring(
             threads=SqlThreads(engine, clock, audit=audit),
         )
 
-        policy = FilePolicy(settings.rules, domain.operations)
+        policy = await asyncio.to_thread(FilePolicy, settings.rules, domain.operations)
         payments = _payments(settings, clock, stack)
         ledger = SqlLedger(
             engine,

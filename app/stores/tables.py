@@ -118,9 +118,18 @@ approvals = Table(
     # Of an edited action: the one in its place, until that one has been to the gate.
     Column("successor", JSON(none_as_null=True)),
     _one_of(
-        "status", "pending", "approved", "rejected", "expired", "started", "executed", "failed"
+        "status",
+        "pending",
+        "approved",
+        "rejected",
+        "expired",
+        "started",
+        "executed",
+        "failed",
+        "withdrawn",
     ),
     Index("approvals_status", "status", "expires_at"),
+    Index("approvals_customer", "tenant", "customer_id", "status"),
     Index("approvals_requested", "requested_at"),
     Index(
         "approvals_successor",

@@ -269,7 +269,7 @@ def _fields(
     for name, declared in properties.items():
         shape = _plain(declared, root)
         needed = required_here and name in required
-        if shape.get("x-from-record"):
+        if shape.get("x-from-record") or shape.get("x-part"):
             continue
         nested = shape.get("type") == "object" and shape.get("properties")
         if nested and prefix.count(".") < _DEEPEST:
