@@ -38,6 +38,7 @@ from app.stores.ledger import SqlLedger
 from app.stores.outbox import SqlOutbox
 from app.stores.reviews import SqlReviews
 from app.stores.turns import SqlThreads, SqlTurns
+from app.stores.waiting import SqlWaiting
 from app.tracing import Tracing, tracing
 from graphs.action import ActionGraph
 from graphs.context import Context, Limits, Thresholds
@@ -117,6 +118,7 @@ async def wiring(
             outbox=outbox,
             turns=SqlTurns(engine, clock, retention=timedelta(hours=settings.turn_key_hours)),
             threads=SqlThreads(engine, clock, audit=audit),
+            waiting=SqlWaiting(engine, clock),
         )
 
         policy = await asyncio.to_thread(FilePolicy, settings.rules, domain.operations)
@@ -214,6 +216,7 @@ async def wiring(
                 engine, saver, live.models, knowledge, traces, policy, payments, releases.state
             ),
             describe=lambda: _info(settings, live.models, knowledge, traces),
+            meter=serving.meter,
             library=library,
             tracing=traces,
             intent_names=lambda: sorted(live.intents.names),

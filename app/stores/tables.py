@@ -256,7 +256,22 @@ threads = Table(
     Column("created_at", Instant, nullable=False),
     Column("title", FreeText, nullable=False),
     Column("handed_off", Boolean, nullable=False),
+    Column("handed_off_at", Instant),
+    Column("claimed_by", FreeText),
     Index("threads_customer", "tenant", "customer_id", "created_at"),
+)
+
+# What operators write down about a thread, for each other: the customer never sees it.
+thread_notes = Table(
+    "thread_notes",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("tenant", String(64), nullable=False),
+    Column("thread", String(200), nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("author", FreeText, nullable=False),
+    Column("text", FreeText, nullable=False),
+    Index("thread_notes_thread", "thread", "at"),
 )
 
 # One chain a tenant; triggers (in the migration) refuse to change or delete a row.
@@ -357,7 +372,19 @@ KNOWLEDGE = (
     knowledge_collections,
 )
 
-ALL = (ledger, approvals, votes, outbox, decisions, reviews, turns, threads, audit, *KNOWLEDGE)
+ALL = (
+    ledger,
+    approvals,
+    votes,
+    outbox,
+    decisions,
+    reviews,
+    turns,
+    threads,
+    thread_notes,
+    audit,
+    *KNOWLEDGE,
+)
 
 
 def insert_if_absent(conn: Connection, table: Table, values: Mapping[str, Any]) -> bool:
