@@ -16,7 +16,6 @@ from graphs import replies
 from graphs.context import Context
 from graphs.deciding import by_rule, decided, decision, log, ms_since
 from graphs.extraction import fields, fits
-from graphs.intents import Intent
 from graphs.nodes.operation import choices_of
 from graphs.nodes.turn import CLARIFY, NOBODY, top
 from graphs.state import Pending, Route, SupportState, Turn
@@ -26,6 +25,7 @@ from graphs.understanding.clauses import conditional, mentions, split
 from graphs.understanding.grounding import Grounds, Memory, Said, Which, ground, means_all
 from graphs.understanding.words import folded, tokens
 from tools.decisions import Alternative, Decision
+from tools.intents import Intent
 from tools.ports import BackendUnavailable, Choice, ModelOutputInvalid, PortError
 from tools.privacy import find_pii
 from tools.reading import Spans
@@ -656,7 +656,8 @@ async def _new(heard: _Turn, wanted: str = "") -> Route:
     found = wishes(heard.whole, heard.parts, several, context.intents, context.thresholds.several)
     acts = [act for one in found for act in _acts(heard, one)]
     spread = [one for act in acts for one in await _spread(heard, act)]
-    return _route(heard, tuple(spread[:MOST_ACTS]))
+    route = _route(heard, tuple(spread[:MOST_ACTS]))
+    return _within_case(heard, route, wanted)
 
 
 def _agreed_to(heard: _Turn, wanted: str) -> Act | None:
@@ -668,6 +669,22 @@ def _agreed_to(heard: _Turn, wanted: str) -> Act | None:
         return None
     grounds = heard.grounds(wanted, heard.text)
     return Act(intent=wanted, probability=heard.whole.chance, text=heard.text, grounds=grounds)
+
+
+def _within_case(heard: _Turn, route: Route, wanted: str) -> Route:
+    """What stays unclear right after a case was told is still about it: the articles are asked, then the case."""
+    intents = heard.context.intents
+    if route.otherwise != "clarify" or wanted not in intents.names:
+        return route
+    if intents.get(wanted).case is None or intents.get(route.intent).role is not None:
+        return route
+    act = Act(
+        intent=wanted,
+        probability=route.probability,
+        text=heard.text,
+        grounds=heard.grounds(wanted, heard.text),
+    )
+    return route.model_copy(update={"acts": (act,), "otherwise": "advise"})
 
 
 async def _spread(heard: _Turn, act: Act) -> list[Act]:
@@ -755,7 +772,7 @@ def _route(heard: _Turn, acts: tuple[Act, ...], reason: str = "") -> Route:
     intent = context.intents.get(first.intent)
     upset = heard.upset.probabilities.get("frustrated", 0.0)
     lane: Lane = "agent" if len(acts) > 1 else intent.lane
-    sure = first.probability >= context.thresholds.floor(intent, context.operations)
+    sure = first.probability >= _floor(heard, first, intent)
     otherwise = ""
     abstained = False
     if len(acts) == 1 and intent.role == "out_of_scope":
@@ -785,6 +802,20 @@ def _route(heard: _Turn, acts: tuple[Act, ...], reason: str = "") -> Route:
         acts=acts,
         otherwise=otherwise,  # type: ignore[arg-type]
     )
+
+
+#: With the record named, or its own word said, less will do: what would be changed is shown before it is.
+_GROUNDED, _SAID = 0.65, 0.6
+
+
+def _floor(heard: _Turn, act: Act, intent: Intent) -> float:
+    """From where on the act is believed: the surer the ground, the sooner."""
+    floor = heard.context.thresholds.floor(intent, heard.context.operations)
+    if act.grounds.how in ("named", "picked") and act.grounds.record is not None:
+        floor *= _GROUNDED
+    if mentions(tokens(act.text), intent.verbs) and not dialogue.asks(act.text):
+        floor *= _SAID
+    return floor
 
 
 def _served(

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from graphs.intents import Intents
 from graphs.state import Pending
 from graphs.understanding.grounding import Grounds
 from graphs.understanding.words import folded, tokens
+from tools.intents import Intents
 
 Move = Literal["new", "continue", "confirm", "decline", "repeat", "correct", "leave"]
 
