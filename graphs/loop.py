@@ -285,7 +285,11 @@ async def prepare(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
         completed = following.arguments or arguments
         shared |= {k: v for k, v in completed.items() if k.endswith("_number") and v}
         steps[index] = step.model_copy(
-            update={"arguments": completed, "label": following.label or step.label}
+            update={
+                "arguments": completed,
+                "label": following.label or step.label,
+                "effects": following.effects,
+            }
         )
     current = current.model_copy(update={"steps": tuple(steps)})
     first = question[0] if question is not None else None

@@ -79,6 +79,8 @@ class Intent(BaseModel):
     ] = ()  #: States in which a record is meant without being named, where only one is in them.
     #: Which case answers it where it is about one record of the customer's, and not about the rules in general.
     about_record: Text | None = None
+    #: Kinds of values that it takes: a message that holds one is likelier meant for it.
+    values: tuple[Literal["address", "email", "phone"], ...] = ()
     verbs: tuple[
         Text, ...
     ] = ()  #: Beginnings of the words that name it, by which a "don't" is recognised.

@@ -101,8 +101,8 @@ def grounded(
     elif grounds.record is not None:
         kept[field] = grounds.record
     product = next((f.name for f in extraction.fields(operation) if f.name == "product"), None)
-    if product is not None and product not in kept and len(grounds.parts) == 1:
-        kept[product] = grounds.parts[0].name
+    if product is not None and (len(grounds.parts) == 1 or grounds.item):
+        kept[product] = grounds.parts[0].name if grounds.parts else grounds.item
     if grounds.parts and "items" in parts_of(operation):
         items: list[JsonValue] = []
         for part in grounds.parts:
