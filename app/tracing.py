@@ -30,7 +30,7 @@ from tools.ports import (
     SmallModel,
     Tracer,
 )
-from tools.values import Action, Attempt, Customer, Operation, Outcome, Preview, Verdict
+from tools.values import Action, Approval, Attempt, Customer, Operation, Outcome, Preview, Verdict
 
 if TYPE_CHECKING:
     from app.tracing_langfuse import Connection
@@ -470,6 +470,9 @@ class TracedActions:
 
     inner: Actions
     tracer: Tracer
+
+    async def withdraw(self, action_id: str, context: Context) -> tuple[Approval, bool]:
+        return await self.inner.withdraw(action_id, context)
 
     async def propose(self, action: Action, context: Context) -> Outcome:
         async with self.tracer.span(

@@ -241,7 +241,7 @@ async def waiting_of(
             by_rule("withdrawal", one.id, "the customer takes it back"),
             input=act.text,
         )
-        _, taken = await context.approvals.withdraw(one.id, context.customer)
+        _, taken = await context.actions.withdraw(one.id, context)
         say = replies.taken_back if taken else replies.too_late
         told.append(say(one, _title(context, one)))
     return "\n\n".join(told)
