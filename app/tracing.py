@@ -30,6 +30,7 @@ from tools.ports import (
     SmallModel,
     Tracer,
 )
+from tools.records import RecordView
 from tools.values import Action, Approval, Attempt, Customer, Operation, Outcome, Preview, Verdict
 
 if TYPE_CHECKING:
@@ -426,6 +427,13 @@ class TracedBackend:
             result = await self.inner.read(customer, operation, arguments)
             seen.update(output=_json(result))
             return result
+
+    async def records(self, customer: Customer) -> tuple[RecordView, ...]:
+        async with self.tracer.span("records", "tool") as seen:
+            views = await self.inner.records(customer)
+            # How many and what kinds: their contents are the customer's own.
+            seen.update(output=f"{len(views)} records")
+            return views
 
 
 @dataclass(frozen=True)
