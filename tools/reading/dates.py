@@ -19,7 +19,7 @@ from dateutil.relativedelta import relativedelta
 
 from tools.reading.calendars import LANGUAGES, Unit, Words, words_of
 from tools.reading.numbers import number_word
-from tools.reading.spans import Span, folded, longest
+from tools.reading.spans import Span, behind, folded, longest
 
 Toward = Literal["past", "future"]
 
@@ -262,15 +262,15 @@ class _Reader:
             for m in pattern.finditer(plain):
                 yield self._of_month(text, m, m.end(), seen)
         for m in self.first_of_range.finditer(plain):
-            behind = self.day_month.match(plain, m.end())
-            if behind is not None:
-                month = self.all_months[behind["month"]]
+            last = self.day_month.match(plain, m.end())
+            if last is not None:
+                month = self.all_months[last["month"]]
                 end = m.end("d")
                 yield _span(
                     text,
                     m.start(),
                     end,
-                    lambda m=m, month=month, y=behind["y"]: dated(int(m["d"]), month, y, seen),
+                    lambda m=m, month=month, y=last["y"]: dated(int(m["d"]), month, y, seen),
                 )
 
     def _of_month(self, text: str, m: re.Match[str], end: int, seen: Seen) -> DateSpan:
@@ -374,7 +374,7 @@ class _Reader:
 
     def _moved_on(self, one: DateSpan, text: str, plain: str) -> DateSpan:
         """ "a week from Monday": the day that lies so far behind the one that is named."""
-        m = self.offset.search(plain[: one.start]) if self.offset else None
+        m = behind(self.offset, plain, one.start) if self.offset else None
         if m is None or one.value is None or one.value.day is None:
             return one
         steps = self._count(text, m)
@@ -397,7 +397,7 @@ class _Reader:
         if one.value is None:
             return one
         whole = one.value.grain in ("month", "year") and one.value.day is None
-        if whole and (edge := self.edge.search(plain[: one.start])):
+        if whole and (edge := behind(self.edge, plain, one.start)):
             moved = Span(edge.start(), one.end, text[edge.start() : one.end], "date", one.value)
             return self._edged(moved, edge[0].strip())
         return one
@@ -423,7 +423,7 @@ class _Reader:
         return (
             bool(guard)
             and said in ("morgen", "manana")
-            and bool(re.search(rf"(?<![\w])(?:{guard})\s+$", plain[: one.start]))
+            and behind(re.compile(rf"(?<![\w])(?:{guard})\s+$"), plain, one.start) is not None
         )
 
 
@@ -529,7 +529,7 @@ def _merged(
         before = made[-1] if made else None
         if before and before.value and one.value and before.value.first <= one.value.last:
             joint = reader.to.fullmatch(plain[before.end : one.start])
-            opened = reader.between.search(plain[: before.start])
+            opened = behind(reader.between, plain, before.start)
             listed = plain[before.end : one.start].strip() in ("and", "und", "et", "y", "e", "en")
             if joint and (opened or not listed):
                 start = opened.start() if opened else before.start
@@ -543,7 +543,7 @@ def _merged(
 def _since(one: DateSpan, text: str, plain: str, reader: _Reader, seen: Seen) -> DateSpan:
     if one.value is None or reader.since is None or one.value.first > seen.today:
         return one
-    if (m := reader.since.search(plain[: one.start])) is None:
+    if (m := behind(reader.since, plain, one.start)) is None:
         return one
     value = Period(one.value.first, max(seen.today, one.value.last))
     return Span(m.start(), one.end, text[m.start() : one.end], "date", value)

@@ -11,7 +11,7 @@ from typing import Protocol, cast
 import text_to_num
 from price_parser.parser import parse_number
 
-from tools.reading.spans import AnySpan, Span, folded, outside
+from tools.reading.spans import AnySpan, Span, behind, folded, outside
 
 #: The languages that the number words are known of.
 WORDED = ("en", "de", "fr", "es", "it", "nl", "pt")
@@ -123,13 +123,14 @@ def numbers(text: str, languages: Sequence[str]) -> list[Span[Decimal]]:
 
 def _stands_for_a_thing(one: AnySpan, text: str) -> bool:
     """ "the red one", "ein Zelt": a pronoun or an article, unless something is counted with it."""
-    said, plain = folded(one.text), folded(text)
+    said = folded(one.text)
     if said not in _ARTICLES:
         return False
-    if _OF.match(plain, one.end) or _ONLY.search(plain[: one.start]):
+    plain = folded(text)
+    if _OF.match(plain, one.end) or behind(_ONLY, plain, one.start):
         return False
     counted = said == "one" and _COUNTED.match(plain, one.end)
-    return not counted or _DETERMINER.search(plain[: one.start]) is not None
+    return not counted or behind(_DETERMINER, plain, one.start) is not None
 
 
 #: "just one", "nur eins": with these it is a number whatever follows.
@@ -192,8 +193,8 @@ def quantities(
             if follow is not None and follow.start == m.end() and follow.value is not None:
                 of, end, noun_at = int(follow.value), follow.end, follow.end
                 skip.add(place + 1)
-        behind = _NOUN.match(text, noun_at)
-        noun = behind[1] or "" if behind else ""
+        named = _NOUN.match(text, noun_at)
+        noun = named[1] or "" if named else ""
         value = Quantity(count, of, noun=noun)
         found.append(Span(one.start, end, text[one.start : end], "quantity", value))
     return sorted(found, key=lambda s: s.start)
@@ -207,7 +208,7 @@ def _wholes(text: str, plain: str) -> Iterator[Span[Quantity]]:
     taken: list[AnySpan] = []
     for name in ("both", "rest", "half", "all"):
         for m in _WHOLES[name].finditer(plain):
-            if _NO_WHOLE.match(plain, m.start()) or _BEFORE_NO_WHOLE.search(plain[: m.start()]):
+            if _NO_WHOLE.match(plain, m.start()) or behind(_BEFORE_NO_WHOLE, plain, m.start()):
                 continue
             one = Span(
                 m.start(),

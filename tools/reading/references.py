@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tools.reading.numbers import worded
-from tools.reading.spans import AnySpan, Span, folded, outside
+from tools.reading.spans import AnySpan, Span, behind, folded, outside
 
 ReferenceKind = Literal[
     "ordinal", "last", "newest", "oldest", "other", "both", "all", "neither", "same"
@@ -68,6 +68,7 @@ _NO_PLACE = re.compile(
 _NO_PLACE_BEHIND = re.compile(
     r"\s*(?:of all|time|name|place|mal\b|hand|thing|things|class|aid|floor|half|once\b|ly\b)"
 )
+_FROM_THE_END = re.compile(r"\s+(?:to last|from the (?:end|bottom)|last)\b")
 #: Words that are an ordinal and, far oftener, something else.
 _NEVER = frozenset({"erst", "half", "halb", "meio", "quarter", "quarto"})
 _NOUN = re.compile(r"\s+(?P<noun>[^\W\d_]+(?:-[^\W\d_]+)*)")
@@ -100,16 +101,15 @@ def references(
 
 def _ordinals(text: str, plain: str, languages: Sequence[str]) -> Iterator[Span[Reference]]:
     for one in worded(text, languages, ordinal=True):
-        before, behind = plain[: one.start], plain[one.end :]
         said = folded(one.text)
-        if said in _NEVER or _NO_PLACE.search(before) or _NO_PLACE_BEHIND.match(behind):
+        if (
+            said in _NEVER
+            or behind(_NO_PLACE, plain, one.start)
+            or _NO_PLACE_BEHIND.match(plain, one.end)
+        ):
             continue
         if one.value is not None and 0 < one.value < 100:
-            place = (
-                -one.value
-                if re.match(r"\s+(?:to last|from the (?:end|bottom)|last)\b", behind)
-                else one.value
-            )
+            place = -one.value if _FROM_THE_END.match(plain, one.end) else one.value
             yield _reference(text, one.start, one.end, "ordinal", place)
     for pattern in (_FIGURE, _OPTION):
         for m in pattern.finditer(plain):

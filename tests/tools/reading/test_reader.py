@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from datetime import date
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.tools.reading.messages import MESSAGES
 from tools.reading import Spans, ValueReader, read
@@ -250,6 +253,28 @@ def test_a_telephone_number_is_whole_in_its_country(text: str, number: str) -> N
 def test_a_fragment_of_a_telephone_number_is_none() -> None:
     """ "0251 12" would replace a number that works by one that does not."""
     assert said("my new number is 0251 12").phones == ()
+
+
+@pytest.mark.parametrize(
+    "part",
+    ["12345 Berlin ", "a'", "1 2 3 4 5 ", "a@b ", "Hauptstr. 5, ", "zwei der ", "am 3. bis ", ".", "> x\n", "1", "Hauptstr. 5\n48157 Ort\n"],
+)  # fmt: skip
+def test_no_message_keeps_the_reader_busy(part: str) -> None:
+    """As long as a message may be, of what makes readers go back and forth."""
+    READER.read("warm", today=TODAY, own_ids=OWN)
+    started = time.process_time()
+    READER.read((part * 4000)[:4000], today=TODAY, own_ids=OWN)
+
+    # Generous for a busy machine: the slowest takes a third of a second.
+    assert time.process_time() - started < 3
+
+
+@given(st.text(max_size=120))
+def test_whatever_is_written_every_place_is_where_its_words_stand(text: str) -> None:
+    """No text breaks the reader, and a span's text is a run of the customer's own words."""
+    found = said(text)
+
+    assert all(found.new_text[one.start : one.end] == one.text for one in found.all())
 
 
 # --- mail and language --------------------------------------------------------------------------
