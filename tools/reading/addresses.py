@@ -75,6 +75,12 @@ _EXTRA_LINE = re.compile(
 )  # fmt: skip
 
 
+#: "20457 Hamburg, c/o Velox GmbH": said at last, and part of it all the same.
+_EXTRA_BEHIND = re.compile(
+    r"[ \t]*[,;\n][ \t]*(?P<extra>(?i:c/o|postnummer|attn\.?|z\.?\s?hd\.?)\s+[A-ZÄÖÜ\d][^,;\n.!?\s]*(?: [A-ZÄÖÜ&\d][^,;\n.!?\s]*){0,3})"
+)
+
+
 @dataclass(frozen=True)
 class Address:
     """A postal address and its parts; ``missing`` names what a letter could not do without."""
@@ -134,7 +140,7 @@ def _postcode_first(region: str | None) -> re.Pattern[str]:
             ]
         )
     )
-    return re.compile(rf"(?<![\w#-]){_PREFIX}(?P<code>{codes})(?![\w-])[ \t]*\n?[ \t]*{_TOWN}")
+    return re.compile(rf"(?<![\w#-]){_PREFIX}(?P<code>{codes})(?![\w-])[ \t]+{_TOWN}")
 
 
 #: "London SW1A 2AA", "Springfield, IL 62704", "Springfield, Illinois 62704", "New York, 10001".
@@ -160,11 +166,14 @@ def _around(text: str, m: re.Match[str], languages: Sequence[str]) -> Iterator[S
         return
     if re.fullmatch(r"(?:19|20)\d\d", code) and not re.search(r"[,\n]\s*$", text[:anchor_start]):
         return  # a year
-    if folded(town) in _countries(tuple(languages)):
+    if folded(town) in _countries(tuple(languages)) or _SENTENCE_WORDS.fullmatch(town):
         return
     town = town.split(" ")[0] if not capital else _without_sentence(town)
     end = max(m.end("code"), m.start("town") + len(town))
     country, said, end = _country_behind(text, end, languages)
+    behind_it = _EXTRA_BEHIND.match(text, end)
+    if behind_it is not None:
+        end = behind_it.end()
     start = street.start if street else anchor_start
     extra, start = _lines_before(text, start)
     between = tuple(
@@ -179,7 +188,7 @@ def _around(text: str, m: re.Match[str], languages: Sequence[str]) -> Iterator[S
         state=state,
         country=country,
         country_said=said,
-        extra=(*extra, *between),
+        extra=(*extra, *between, *((behind_it["extra"].strip(),) if behind_it else ())),
     )
     yield _span(text, start, end, value)
 

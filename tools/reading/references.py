@@ -55,7 +55,7 @@ _FIGURE = re.compile(
     r"(?<![\w.,])(?P<n>\d{1,2})(?:st|nd|rd|th|ste|de|eme|ere|er|º|ª|°|e|\.(?=\s+[^\W\d]|$))(?![\w])"
 )
 _OPTION = re.compile(
-    r"(?<![\w])(?:option|number|no\.?|nr\.?|nummer|numero|punkt|position|choice|#)\s?(?P<n>\d{1,2})(?![\w.,]?\d)"
+    r"(?<![\w])(?:option|number|no\.|nr\.?|nummer|numero|punkt|position|choice|#)\s?(?P<n>\d{1,2})(?![\w.,]?\d)"
 )
 _ALONE = re.compile(r"\s*#?(?P<n>\d{1,2})\s*[.)]?\s*")
 _PAIR = re.compile(
@@ -113,8 +113,9 @@ def _ordinals(text: str, plain: str, languages: Sequence[str]) -> Iterator[Span[
             yield _reference(text, one.start, one.end, "ordinal", place)
     for pattern in (_FIGURE, _OPTION):
         for m in pattern.finditer(plain):
-            if int(m["n"]) > 0:
-                yield _reference(text, m.start(), m.end(), "ordinal", int(m["n"]))
+            group = "de" if m.groupdict().get("de") else "n"
+            if int(m[group]) > 0:
+                yield _reference(text, m.start(group), m.end(), "ordinal", int(m[group]))
 
 
 def _reference(

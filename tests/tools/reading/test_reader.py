@@ -292,6 +292,8 @@ def test_whatever_is_written_every_place_is_where_its_words_stand(text: str) -> 
         ("Ja.\n\n-----Ursprüngliche Nachricht-----\nVon: Desk\nAn: anna\nBetreff: Re: SB-1\n\nHallo", "Ja.", "Hallo"),
         ("Merci\n\nLe lun. 23 nov. 2026 à 10:12, Desk <a@b.fr> a écrit :\n> bonjour", "Merci", "bonjour"),
         ("Vale\n\nEl lun, 23 nov 2026 a las 10:12, Desk (<a@b.es>) escribió:\n> hola", "Vale", "hola"),
+        ("Any news?\n\nBest\nDev Anand\nHighland Guides\nGewerbepark 21\n87527 Sonthofen", "Any news?", ""),
+        ("New address please. Thanks\n\nHauptstr. 5\n48157 Münster", "New address please. Thanks\n\nHauptstr. 5\n48157 Münster", ""),
         ("hi\n> cited\nmy answer", "hi\nmy answer", "cited"),
         ("cancel > keep\nno quote here", "cancel > keep\nno quote here", ""),
         ("Ship it to:\nAnna Müller\nHauptstr. 5\n48157 Münster", "Ship it to:\nAnna Müller\nHauptstr. 5\n48157 Münster", ""),
@@ -322,7 +324,8 @@ def test_short_messages_are_told_apart_or_left_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["ok", "no", "48157", "SB-10482", "hi", "Anna Müller", "a@b.de", "👍", ""]
+    "text",
+    ["ok", "no", "48157", "SB-10482", "hi", "Anna Müller", "pls cancel 10482", "a@b.de", "👍", ""],
 )
 def test_what_is_of_no_language_keeps_the_threads(text: str) -> None:
     """Names, numbers and words that several languages share change no thread's language."""
