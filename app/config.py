@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AliasChoices, Field, JsonValue, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from app.models.metering import PACKAGED_PRICES, read_prices
 from app.models.profiles import RoleProfile, embedded_profiles
 from tools.policy import PACKAGED_RULES
 from tools.values import ReviewerRole, person_named
@@ -85,6 +86,7 @@ class Settings(BaseSettings):
     llm_base_url: str | None = None
     llm_api_key: SecretStr | None = None
     llm_model: str | None = None
+    prices: Path = PACKAGED_PRICES
 
     # The payment service
     payments_url: str | None = None
@@ -139,6 +141,12 @@ class Settings(BaseSettings):
         if folder is not None and not (folder / "manifest.json").is_file():
             raise ValueError(f"{folder} has no manifest.json: name a folder that training wrote")
         return folder
+
+    @field_validator("prices")
+    @classmethod
+    def _prices_can_be_read(cls, path: Path) -> Path:
+        read_prices(path)
+        return path
 
     @field_validator("operators")
     @classmethod

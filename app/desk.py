@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from pydantic import JsonValue
 
 from app.drift_watch import Drift
+from app.models.metering import Meter
 from app.release_watch import ReleaseState
 from app.stores.actions import LedgerAction
 from app.stores.actions import State as LedgerState
 from app.stores.decisions import LoggedDecision, Wanted
 from app.stores.reviews import Item
+from app.stores.waiting import Waiting
 from domains.northfell.data_model import Ticket
 from graphs.state import Answer
 from tools.values import Approval, Customer, Outcome, Record, Unsettled
@@ -104,7 +106,7 @@ class KeyConflict(Exception):
 
 
 class KeyInFlight(Exception):
-    """A turn with this Idempotency-Key is still running."""
+    """Your message is still being worked on. Please ask for the answer again in a moment."""
 
 
 class Desk(Protocol):
@@ -124,7 +126,8 @@ class Desk(Protocol):
     ) -> AsyncIterator[Event]:
         """Play one turn. The last event is always ``final`` or ``error``.
 
-        With the same ``key`` again, the stored events are replayed without running anything.
+        With the same ``key`` again, the stored events are replayed without running anything; while it is
+        being played, here or in another process, its answer is waited for.
         Raises ThreadNotFound, KeyConflict or KeyInFlight before the first event."""
         ...
 
@@ -207,6 +210,15 @@ class Desk(Protocol):
 
     def release_state(self) -> ReleaseState:
         """Which release decides in this process, and why a newer one does not."""
+        ...
+
+    async def waiting(self) -> Waiting:
+        """What waits for people, and since when."""
+        ...
+
+    @property
+    def meter(self) -> Meter:
+        """What the large model's calls of this process used."""
         ...
 
     def counts(self) -> Mapping[str, int]:

@@ -12,10 +12,12 @@ from app.stores.actions import SqlActions
 from app.stores.approvals import SqlApprovals
 from app.stores.database import create_engine, migrate, reading, writing
 from app.stores.decisions import SqlDecisionLog
+from app.stores.holds import SqlHolds
 from app.stores.ledger import SqlLedger
 from app.stores.outbox import SqlOutbox
 from app.stores.reviews import SqlReviews
 from app.stores.turns import SqlThreads, SqlTurns
+from app.stores.waiting import SqlWaiting
 from app.support_desk import Stores, SupportDesk
 from domains.northfell import store as shop
 from domains.northfell.demo_accounts import stories
@@ -89,7 +91,9 @@ class Gate:
                     reviews=SqlReviews(self.engine, clock),
                     outbox=outbox,
                     turns=SqlTurns(self.engine, clock),
+                    holds=SqlHolds(self.engine, clock),
                     threads=SqlThreads(self.engine, clock),
+                    waiting=SqlWaiting(self.engine, clock),
                 ),
                 ledger=self.ledger,
                 context_for=lambda customer, thread: self.context,

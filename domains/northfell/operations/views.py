@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 
 from pydantic import JsonValue
@@ -42,7 +42,7 @@ def _orders(shop: Shop) -> Iterator[RecordView]:
             label=order_label(order, shop.today),
             state=order.status.value,
             open=is_open(order),
-            items=tuple(_item(line) for line in order.lines),
+            items=tuple(_item(line) for line in order.kept or order.lines),
             dates=_days(
                 placed_on=order.placed_on,
                 expected_on=order.expected_on,
@@ -76,6 +76,7 @@ def _order_facts(shop: Shop, order: Order) -> dict[str, JsonValue]:
         "tracking": order.tracking,
         "carrier": order.carrier,
         "address": order.delivery_address,
+        "items": {line.sku: _item_facts(shop, order, line) for line in order.kept},
         "total": str(order.total),
         "currency": order.currency,
     }
@@ -84,12 +85,23 @@ def _order_facts(shop: Shop, order: Order) -> dict[str, JsonValue]:
         facts["late"] = order.status.value == "shipped" and order.expected_on < today
     if order.delivered_on is not None:
         since = (today - order.delivered_on).days
+        ends = max(warranty_ends(order, line) for line in order.lines)
         facts |= {
             "days_since_delivery": since,
             "return_days_left": RETURN_DAYS - since,
-            "in_warranty": max(warranty_ends(order, line) for line in order.lines) >= today,
+            "return_until": str(order.delivered_on + timedelta(days=RETURN_DAYS)),
+            "warranty_until": str(ends),
+            "in_warranty": ends >= today,
         }
     return facts
+
+
+def _item_facts(shop: Shop, order: Order, line: OrderLine) -> dict[str, JsonValue]:
+    """What may be said of one line beyond what holds for the order."""
+    if order.delivered_on is None:
+        return {}
+    ends = warranty_ends(order, line)
+    return {"warranty_until": str(ends), "in_warranty": ends >= shop.today}
 
 
 def _invoices(shop: Shop) -> Iterator[RecordView]:
@@ -106,12 +118,13 @@ def _invoices(shop: Shop) -> Iterator[RecordView]:
             amount=one.total,
             currency=one.currency,
             parent=one.order_number,
-            facts=_invoice_facts(one),
+            facts=_invoice_facts(one, shop.today),
         )
 
 
-def _invoice_facts(one: Invoice) -> dict[str, JsonValue]:
+def _invoice_facts(one: Invoice, today: date) -> dict[str, JsonValue]:
     return {
+        "days_since_issued": (today - one.issued_on).days,
         "paid": one.paid,
         "total": str(one.total),
         "currency": one.currency,
@@ -172,12 +185,13 @@ def _refunds(shop: Shop) -> Iterator[RecordView]:
             amount=one.amount,
             currency=one.currency,
             parent=one.order_number,
-            facts=_refund_facts(one),
+            facts=_refund_facts(one, shop.today),
         )
 
 
-def _refund_facts(one: Refund) -> dict[str, JsonValue]:
+def _refund_facts(one: Refund, today: date) -> dict[str, JsonValue]:
     return {
+        "days_since_requested": (today - one.requested_on).days,
         "status": one.status,
         "amount": str(one.amount),
         "currency": one.currency,
