@@ -121,6 +121,7 @@ class Step(Record):
     writes: bool = False
     arguments: dict[str, JsonValue] = {}
     label: str = ""
+    open: bool = False  #: Something about it is still to be asked, so it cannot run yet.
     effects: tuple[str, ...] = ()  #: What the gate was told it would do.
     status: Literal["waiting", "pending", "done", "failed", "skipped"] = "waiting"
     note: str = ""  #: What to tell the customer about it.
