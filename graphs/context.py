@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Protocol
 
-from graphs.intents import Intent, Intents
 from graphs.understanding.grounding import Part
 from tools.cases import Advice
+from tools.intents import Intent, Intents
 from tools.policy import NoRules, Policy
 from tools.ports import (
     AnswerCache,

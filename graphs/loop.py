@@ -292,6 +292,7 @@ async def prepare(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
                 "arguments": completed,
                 "label": following.label or step.label,
                 "open": False,
+                "effects": following.effects,
             }
         )
     current = current.model_copy(update={"steps": tuple(steps)})

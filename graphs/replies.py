@@ -239,7 +239,8 @@ def plan_confirmation(plan: Plan, operations: Mapping[str, Operation]) -> str:
         if step.status != "waiting":
             continue
         title = operations[step.name].title if step.name in operations else "Answer your question"
-        lines.append(f"{title}: {step.label}" if step.label else title)
+        told = f"{title}: {step.label}" if step.label else title
+        lines.append(". ".join([told, " ".join(step.effects)]) if step.effects else told)
     return render("plan_confirm", steps=lines)
 
 

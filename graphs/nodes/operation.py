@@ -100,6 +100,9 @@ def grounded(
         kept[field] = grounds.foreign[0]  # the operation says that it is nobody's here
     elif grounds.record is not None:
         kept[field] = grounds.record
+    product = next((f.name for f in extraction.fields(operation) if f.name == "product"), None)
+    if product is not None and (len(grounds.parts) == 1 or grounds.item):
+        kept[product] = grounds.parts[0].name if grounds.parts else grounds.item
     if grounds.parts and "items" in parts_of(operation):
         items: list[JsonValue] = []
         for part in grounds.parts:

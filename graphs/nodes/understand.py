@@ -16,16 +16,24 @@ from graphs import replies
 from graphs.context import Context
 from graphs.deciding import by_rule, decided, decision, log, ms_since
 from graphs.extraction import fields, fits
-from graphs.intents import Intent
 from graphs.nodes.operation import choices_of
 from graphs.nodes.turn import CLARIFY, NOBODY, top
 from graphs.state import Pending, Route, SupportState, Turn
 from graphs.understanding import dialogue
 from graphs.understanding.acts import HINTED, MOST_ACTS, Act, Read, allowed, problem_in, wishes
 from graphs.understanding.clauses import conditional, mentions, split
-from graphs.understanding.grounding import Grounds, Memory, Said, Which, ground, means_all
+from graphs.understanding.grounding import (
+    Grounds,
+    Memory,
+    Said,
+    Which,
+    ground,
+    means_all,
+    with_item,
+)
 from graphs.understanding.words import folded, tokens
 from tools.decisions import Alternative, Decision
+from tools.intents import Intent
 from tools.ports import BackendUnavailable, Choice, ModelOutputInvalid, PortError
 from tools.privacy import find_pii
 from tools.reading import Spans
@@ -192,6 +200,7 @@ async def _heard(
             parts.append(Read(clause, allowed(_known(said, context), clause.text, context.intents)))
     chances = _lent(_known(choice, context), text, state, context)
     chances = _named(chances, text, context)
+    chances = _holding(chances, spans, context)
     chances = _of_kind(chances, said_in(text, spans), views, context)
     chances, asked = await _next_tier(state, context, text, chances, degraded)
     return _Turn(
@@ -394,6 +403,31 @@ def _named(chances: dict[str, float], text: str, context: Context) -> dict[str, 
     return {name: chance / total for name, chance in weighed.items()} if total > 0 else chances
 
 
+#: What an intent gains that takes a value of a kind the message holds.
+_VALUE = 4.0
+
+
+def _holding(chances: dict[str, float], spans: Spans, context: Context) -> dict[str, float]:
+    """The chances where the message holds an address, a mail address or a telephone number to take."""
+    held = {
+        kind
+        for kind, found in (
+            ("address", spans.addresses),
+            ("email", spans.emails),
+            ("phone", spans.phones),
+        )
+        if found
+    }
+    if not held:
+        return chances
+    weighed = {
+        name: chance * (_VALUE if held & set(context.intents.get(name).values) else 1.0)
+        for name, chance in chances.items()
+    }
+    total = sum(weighed.values())
+    return {name: chance / total for name, chance in weighed.items()} if total > 0 else chances
+
+
 #: What an intent loses that is about records of another kind than the one that was named, or that is not owned.
 _OTHER_KIND, _NOT_OWNED = 0.1, 0.5
 
@@ -496,7 +530,9 @@ async def choose(state: SupportState, heard: _Turn, pending: Pending | None) -> 
         answered = case if case is not None else _answer(state, heard, pending)
         if answered is not None:
             return answered
-        if pending.arguments.get("intent") is not None:
+        if pending.arguments.get("intent") is not None or (
+            pending.stage == "confirm" and dialogue.says_no(heard.text)
+        ):
             # Which record a problem is about is not asked again once the customer speaks of something else.
             return (await _new(heard, state.get("wanted", ""))).model_copy(
                 update={"replaces": True}
@@ -571,11 +607,13 @@ def _answer(state: SupportState, heard: _Turn, pending: Pending) -> Route | None
             grounds=grounds,
             fits=fits(pending, heard.text, context.operations),
             asked_last=pending.asked_in == state.get("last_turn"),
+            another=_another(pending, grounds),
         ),
         context.intents,
         operation,
     )
     if meant == "new":
+        # Who begins with a no and speaks of something else has dropped what was asked.
         return None
     if meant == "continue" and grounds.together and operation in context.operations:
         act = Act(intent=_serving(context, operation, heard), probability=1.0, text=heard.text)
@@ -598,6 +636,17 @@ def _answer(state: SupportState, heard: _Turn, pending: Pending) -> Route | None
         reason=f"the customer was asked about {pending.operation}",
         tier=heard.choice.tier,
         acts=(act,),
+    )
+
+
+def _another(pending: Pending, grounds: Grounds) -> bool:
+    """Whether a record was named that the question is not about."""
+    record = grounds.record
+    return (
+        record is not None
+        and grounds.how in ("named", "picked")
+        and pending.stage == "confirm"
+        and record not in [str(value) for value in pending.arguments.values()]
     )
 
 
@@ -654,9 +703,10 @@ async def _new(heard: _Turn, wanted: str = "") -> Route:
         return _route(heard, (again,), reason="a yes to what a case was said to")
     several = heard.several.probabilities.get("several", 0.0)
     found = wishes(heard.whole, heard.parts, several, context.intents, context.thresholds.several)
-    acts = [act for one in found for act in _acts(heard, one)]
+    acts = [act for one in found for act in _acts(heard, one, wanted)]
     spread = [one for act in acts for one in await _spread(heard, act)]
-    return _route(heard, tuple(spread[:MOST_ACTS]))
+    route = _route(heard, tuple(spread[:MOST_ACTS]))
+    return _within_case(heard, route, wanted)
 
 
 def _agreed_to(heard: _Turn, wanted: str) -> Act | None:
@@ -668,6 +718,22 @@ def _agreed_to(heard: _Turn, wanted: str) -> Act | None:
         return None
     grounds = heard.grounds(wanted, heard.text)
     return Act(intent=wanted, probability=heard.whole.chance, text=heard.text, grounds=grounds)
+
+
+def _within_case(heard: _Turn, route: Route, wanted: str) -> Route:
+    """What stays unclear right after a case was told is still about it: the articles are asked, then the case."""
+    intents = heard.context.intents
+    if route.otherwise != "clarify" or wanted not in intents.names:
+        return route
+    if intents.get(wanted).case is None or intents.get(route.intent).role is not None:
+        return route
+    act = Act(
+        intent=wanted,
+        probability=route.probability,
+        text=heard.text,
+        grounds=heard.grounds(wanted, heard.text),
+    )
+    return route.model_copy(update={"acts": (act,), "otherwise": "advise"})
 
 
 async def _spread(heard: _Turn, act: Act) -> list[Act]:
@@ -699,7 +765,14 @@ def _one_each(act: Act, grounds: Grounds) -> tuple[Act, ...]:
     )
 
 
-def _acts(heard: _Turn, one: Read) -> list[Act]:
+def _told_before(wanted: str, intent: str, context: Context) -> str:
+    """The problem that was talked about when its remedy is asked for now."""
+    intents = context.intents
+    told = wanted in intents.names and intents.get(wanted).problem
+    return wanted if told and intents.get(intent).remedy else ""
+
+
+def _acts(heard: _Turn, one: Read, wanted: str) -> list[Act]:
     """The act of one wish; one each where it is about several records."""
     context = heard.context
     intent = _fitting(heard, one)
@@ -710,6 +783,7 @@ def _acts(heard: _Turn, one: Read) -> list[Act]:
         grounds = heard.grounds(intent, heard.text)
     if one.clause.later and (problem := problem_in(heard.whole.chances, context.intents, intent)):
         intent = problem  # "if it isn't here by tomorrow I want my money back": today it is late
+    grounds = with_item(grounds, heard.views)
     act = Act(
         intent=intent,
         probability=max(one.chances.get(intent, 0.0), one.chance if one.clause.later else 0.0),
@@ -717,7 +791,8 @@ def _acts(heard: _Turn, one: Read) -> list[Act]:
         grounds=grounds,
         conditional=one.clause.conditional,
         later=one.clause.later,
-        reason=problem_in(heard.whole.chances, context.intents, intent),
+        reason=problem_in(heard.whole.chances, context.intents, intent)
+        or _told_before(wanted, intent, context),
     )
     return list(_one_each(act, grounds)) if grounds.together else [act]
 
@@ -755,7 +830,7 @@ def _route(heard: _Turn, acts: tuple[Act, ...], reason: str = "") -> Route:
     intent = context.intents.get(first.intent)
     upset = heard.upset.probabilities.get("frustrated", 0.0)
     lane: Lane = "agent" if len(acts) > 1 else intent.lane
-    sure = first.probability >= context.thresholds.floor(intent, context.operations)
+    sure = first.probability >= _floor(heard, first, intent)
     otherwise = ""
     abstained = False
     if len(acts) == 1 and intent.role == "out_of_scope":
@@ -785,6 +860,20 @@ def _route(heard: _Turn, acts: tuple[Act, ...], reason: str = "") -> Route:
         acts=acts,
         otherwise=otherwise,  # type: ignore[arg-type]
     )
+
+
+#: With the record named, or its own word said, less will do: what would be changed is shown before it is.
+_GROUNDED, _SAID = 0.65, 0.6
+
+
+def _floor(heard: _Turn, act: Act, intent: Intent) -> float:
+    """From where on the act is believed: the surer the ground, the sooner."""
+    floor = heard.context.thresholds.floor(intent, heard.context.operations)
+    if act.grounds.how in ("named", "picked") and act.grounds.record is not None:
+        floor *= _GROUNDED
+    if mentions(tokens(act.text), intent.verbs) and not dialogue.asks(act.text):
+        floor *= _SAID
+    return floor
 
 
 def _served(

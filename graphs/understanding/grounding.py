@@ -41,6 +41,7 @@ class Grounds(BaseModel):
     together: bool = False  #: All of them are meant ("both", two numbers).
     how: How = "none"
     parts: tuple[Part, ...] = ()  #: Empty: the whole record, or no part was named.
+    item: str = ""  #: The only thing in the record, where it holds one.
     missing: str = ""  #: What was named and is in none of them.
     foreign: tuple[str, ...] = ()  #: Numbers that are not this customer's.
 
@@ -139,6 +140,14 @@ def ground(
     )
 
 
+def with_item(grounds: Grounds, views: Sequence[RecordView]) -> Grounds:
+    """The grounds with the name of the only thing in the record."""
+    view = next((view for view in views if view.id == grounds.record), None)
+    if view is None or len(view.items) != 1:
+        return grounds
+    return grounds.model_copy(update={"item": view.items[0].name})
+
+
 def _by_number(said: Said, able: Sequence[RecordView], views: Sequence[RecordView]) -> list[str]:
     """The records whose number was said, or that belong to one whose number was said."""
     ids = {view.id for view in able}
@@ -207,9 +216,25 @@ def _evidence(said: Said, view: RecordView, able: Sequence[RecordView], lexicon:
     # A thing that was named beats a day on which something else happened.
     elsewhere = not named and any(_item(said, i, common) > 0 for v in able for i in v.items)
     value += _dated(said, view, lexicon, anyhow=not elsewhere)
-    if len(able) > 1 and any_found(lexicon.states.get(view.state, ()), said.words):
+    state = lexicon.states.get(view.state, ())
+    if len(able) > 1 and any_found(state, said.words) and not _negated(state, said):
         value += _STATE
     return value
+
+
+_NOT = frozenset(
+    ("not", "never", "nicht", "noch", "pas", "no", "non", "niet", "hasn", "haven", "isn")
+)
+
+
+def _negated(names: Sequence[str], said: Said) -> bool:
+    """Whether the words for a state are said to be not so: "everything that has not shipped"."""
+    for name in names:
+        at = found(name, said.words)
+        if at is not None:
+            before = said.words[max(at[0] - 3, 0) : at[0]]
+            return any(word in _NOT or word.endswith(("n't", "nt")) for word in before)
+    return False
 
 
 def _says_more(

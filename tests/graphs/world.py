@@ -23,22 +23,20 @@ from langgraph.checkpoint.memory import InMemorySaver
 
 from domains.northfell.memory import MemoryBackend, MemoryBooks, demo_world
 from domains.northfell.operations import OPERATIONS
-from domains.northfell.words import CASES, LEXICON, READER
 from graphs.action import ActionGraph
 from graphs.context import Context, Limits, Thresholds
-from graphs.intents import load_intents
 from graphs.keys import action_id, action_key, fingerprint
 from graphs.state import Answer, Turn
 from graphs.support import support_graph
-from tools.cases import CaseBook, load_cases
+from tests.northfell import NORTHFELL
+from tools.cases import CaseBook
 from tools.memory import MemoryApprovals, MemoryDecisionLog, MemoryLedger
 from tools.ports import AnswerCache, Choice, Filled, ModelUnavailable, Passage
 from tools.values import Action, Clock, Customer, Operation, Outcome
 
 TODAY = date(2026, 11, 20)
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
-INTENTS = load_intents(operations=OPERATIONS)
-SHOP_CASES = load_cases(CASES, OPERATIONS)
+INTENTS = NORTHFELL.intents
 
 #: Answers for a port's method: a value, an exception to raise, or a function of what was asked.
 Script = Any
@@ -326,7 +324,7 @@ class World:
     operations: dict[str, Operation] = field(default_factory=lambda: dict(OPERATIONS))
     saver: InMemorySaver = field(default_factory=InMemorySaver)
     answers: AnswerCache | None = None
-    cases: CaseBook | None = field(default_factory=lambda: SHOP_CASES)
+    cases: CaseBook | None = NORTHFELL.advice
     large_decides: bool = False
 
     def __post_init__(self) -> None:
@@ -368,8 +366,8 @@ class World:
             clock=self.hands.clock,
             limits=self.limits,
             thresholds=Thresholds(),
-            reader=READER,
-            lexicon=LEXICON,
+            reader=NORTHFELL.reader,
+            lexicon=NORTHFELL.lexicon,
             cases=self.cases,
             large_decides=self.large_decides,
         )
