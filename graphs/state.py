@@ -73,6 +73,7 @@ class Pending(Record):
     operation: str  #: Operation name, or ``plan``.
     stage: Literal["field", "choice", "confirm", "offer"]
     arguments: dict[str, JsonValue] = {}
+    said: tuple[str, ...] = ()  #: At a confirmation: the arguments that the books did not fill in.
     field: str | None = None
     step: int | None = None  #: For a plan: the step whose field or record is asked for.
     about: str | None = None  #: And its operation.
