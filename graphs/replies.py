@@ -36,25 +36,27 @@ def refusal(verdict: str, limit: int) -> str:
 
 def acknowledgement(route: Route, context: Context) -> str | None:
     """What was understood, said before any slow part begins; nothing when nothing was."""
-    if route.abstained or route.move == "repeat" or route.lane == "direct":
+    if route.abstained or route.otherwise or route.move == "repeat" or route.lane == "direct":
         return None
     if (operation := context.operations.get(route.operation or "")) is not None:
         return render("ack_operation", title=operation.title)
     return None if route.lane == "operation" else render(f"ack_{route.lane}")
 
 
-def likely_intents(route: Route) -> list[str]:
+#: Roles of what nobody is asked about: a courtesy, a yes, or what is none of our business.
+_NOT_ASKED = frozenset({"courtesy", "affirm", "deny", "leave", "help", "out_of_scope"})
+
+
+def likely_intents(route: Route, context: Context) -> list[str]:
     """What the message may have meant, likeliest first; nothing where only small talk is likely."""
-    if route.intent in ("affirm", "deny"):
+    if context.intents.get(route.intent).role in ("affirm", "deny"):
         return []
-    return [
-        n for n in route.candidates if n not in ("out_of_scope", "affirm", "deny", "smalltalk")
-    ][:3]
+    return [n for n in route.candidates if context.intents.get(n).role not in _NOT_ASKED][:3]
 
 
 def clarification(route: Route, likely: Sequence[str], context: Context) -> str:
     """A question made of the likeliest intents."""
-    if route.intent in ("affirm", "deny"):
+    if context.intents.get(route.intent).role in ("affirm", "deny"):
         return render("nothing_to_confirm")
     questions = [context.intents.get(name).question for name in likely]
     if not questions:

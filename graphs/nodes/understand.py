@@ -99,7 +99,7 @@ async def _understood(state: SupportState, runtime: Runtime[Context]) -> dict[st
         turn.text,
         today=context.clock.today(),
         own_ids=[view.id for view in views],
-        offered=len(memory.offered),
+        offered=_shown(pending, memory),
     )
     text = spans.new_text.strip() or turn.text
     heard = await _heard(state, context, text, spans, views, memory)
@@ -177,6 +177,13 @@ def _offered(state: SupportState, pending: Pending | None) -> tuple[str, ...]:
         if any(shown):
             return tuple(shown)
     return state.get("offered", ())
+
+
+def _shown(pending: Pending | None, memory: Memory) -> int:
+    """How many things a bare "2" may point at: the meanings that were offered, else the records."""
+    if pending is not None and pending.operation == CLARIFY:
+        return len(pending.candidates)
+    return len(memory.offered)
 
 
 async def _heard(
@@ -839,9 +846,13 @@ def _route(heard: _Turn, acts: tuple[Act, ...], reason: str = "") -> Route:
         otherwise = "clarify"
         abstained = heard.choice.model == NOBODY
     furious = upset >= context.thresholds.furious
-    no_grounds = not first.grounds.records and intent.problem
-    if len(acts) == 1 and upset >= context.thresholds.frustration and (no_grounds and furious):
-        lane = "escalate"
+    unplaced = not first.grounds.records and (intent.problem or intent.remedy)
+    if len(acts) == 1 and furious and unplaced:
+        lane, otherwise, abstained = (
+            "escalate",
+            "",
+            False,
+        )  # a person is offered sooner than a question
     served = _served(context, intent, acts, lane, otherwise)
     return Route(
         intent=intent.name,
@@ -928,13 +939,16 @@ def _record_field(context: Context, operation: str) -> tuple[str, str] | None:
 
 def _decisions(heard: _Turn, chosen: Route) -> list[Decision]:
     """What the tiers said, what was chosen among which candidates, and which record it is about."""
-    found = decision("router", heard.choice, abstained=bool(chosen.otherwise), lane=chosen.lane)
+    unsure = chosen.otherwise in ("clarify", "advise")
+    found = decision(
+        "router", heard.choice, abstained=unsure or heard.asked is not None, lane=chosen.lane
+    )
     if heard.choice.model == NOBODY:
         why = "; ".join(heard.degraded)
         found = found.model_copy(
             update={"abstained": True, "tier": "rule", "model": "rules", "reason": why}
         )
-    else:
+    elif heard.asked is None:  # Else the heads' own word stands beside what the dearer tier said.
         found = found.model_copy(
             update={
                 "chosen": chosen.intent,
@@ -948,7 +962,7 @@ def _decisions(heard: _Turn, chosen: Route) -> list[Decision]:
         )
     dearer: list[Decision] = []
     if heard.asked is not None:
-        dearer = [decision("router", heard.asked, lane=chosen.lane)]
+        dearer = [decision("router", heard.asked, abstained=unsure, lane=chosen.lane)]
     elif failed := "; ".join(
         w for w in heard.degraded if w.startswith(("router: ", "understanding: "))
     ):
@@ -991,7 +1005,7 @@ def _announce(runtime: Runtime[Context], chosen: Route) -> None:
                 "operation": chosen.operation,
                 "probability": round(chosen.probability, 4),
                 "tier": chosen.tier,
-                "abstained": chosen.abstained,
+                "abstained": chosen.abstained or chosen.otherwise == "clarify",
             },
         }
     )
