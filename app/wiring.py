@@ -510,6 +510,23 @@ async def _tracing(settings: Settings) -> AsyncGenerator[Tracing]:
 # --- what others ask about it -------------------------------------------------------------------
 
 
+def unknown_customer(
+    settings: Settings, customer_id: str, progress: Progress = _quiet
+) -> str | None:
+    """Why nobody can be this customer, known before any model is loaded; None where somebody can."""
+    from domains.northfell.demo_accounts import stories
+
+    clock = Clock()
+    engine = _database(settings, clock, progress)
+    try:
+        if _customers(engine, [customer_id]):
+            return None
+        known = ", ".join(account.customer.id for account in stories(clock.today()))
+        return f"There is no customer {customer_id}. Demo customers: {known}."
+    finally:
+        engine.dispose()
+
+
 def _customers(engine: sa.Engine, ids: list[str]) -> list[Customer]:
     with reading(engine) as connection:
         rows = connection.execute(sa.select(customers).where(customers.c.id.in_(ids))).mappings()
