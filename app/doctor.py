@@ -73,11 +73,17 @@ def _unknown(_: Settings) -> Iterator[Finding]:
 
 def _rules(settings: Settings) -> Iterator[Finding]:
     """What `signalbox serve` would refuse to start with."""
-    from domains.northfell.operations import OPERATIONS
+    from app.domains import DomainInvalid, domain_of
     from tools.policy import FilePolicy, RulesInvalid
 
     try:
-        policy = FilePolicy(settings.rules, OPERATIONS)
+        domain = domain_of(settings)
+    except DomainInvalid as error:
+        yield Finding("bad", "domain", str(error), "Check SIGNALBOX_DOMAIN; serve will not start.")
+        return
+    yield Finding("ok", "domain", f"{domain.name}, {domain.folder}")
+    try:
+        policy = FilePolicy(settings.rules, domain.operations)
     except (RulesInvalid, OSError) as error:
         yield Finding("bad", "rules", str(error), "Check SIGNALBOX_RULES; serve will not start.")
         return
@@ -108,12 +114,13 @@ def _installed(name: str) -> bool:
 
 
 def _models(settings: Settings) -> Iterator[Finding]:
+    from app.domains import domain_of
     from app.models.manifest import ManifestError, base_model
     from app.models.release import Releases
 
     try:
         base = base_model()
-        manifest = Releases(settings.data_dir).manifest(base=base)
+        manifest = Releases(settings.data_dir, domain_of(settings)).manifest(base=base)
     except (ManifestError, OSError) as error:
         yield Finding("bad", "models", str(error), "Restore models/ as it was released.")
         return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import getpass
 import json
 import re
@@ -127,7 +126,7 @@ async def _asked(request: Any) -> Any:
 async def _local(settings: Settings, customer_id: str, progress: Progress) -> AsyncGenerator[Line]:
     from app.wiring import unknown_customer, wiring
 
-    why = await asyncio.to_thread(unknown_customer, settings, customer_id, progress)
+    why = await unknown_customer(settings, customer_id, progress)
     if why is not None:
         raise Refused(why)
     progress("Loading the models", 0, 0)
