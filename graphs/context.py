@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from prompts.replies import Replies
 from tools.intents import Intents
 from tools.policy import NoRules, Policy
 from tools.ports import (
@@ -106,6 +107,10 @@ class Context:
     #: Which model and prompt write answers; an answer of another is not given again.
     writer: str = ""
     clock: Clock = field(default_factory=Clock)
+    replies: Replies = field(
+        default_factory=Replies
+    )  #: What is said without a model, in every language.
+    language: str = "en"  #: Where a customer's own cannot be told.
     limits: Limits = field(default_factory=Limits)
     thresholds: Thresholds = field(default_factory=Thresholds)
     policy: Policy = field(default_factory=NoRules)
