@@ -35,6 +35,7 @@ COMMON: dict[str, dict[str, Any]] = {
     "handed_off": {"ticket_number": "T-70013"},
     "upset": {},
     "apology_fallback": {},
+    "elsewhere": {},
     "backend_down": {},
     "input_too_long": {"limit": 4000},
     "empty_input": {},
