@@ -547,6 +547,9 @@ class _NoLargeModel:
 class _NoActions:
     """A role alone carries nothing out."""
 
+    async def withdraw(self, action_id: str, context: Any) -> Any:
+        raise BackendUnavailable("A role that is used alone runs no action.")
+
     async def propose(self, action: Any, context: Any) -> Outcome:
         raise BackendUnavailable("A role that is used alone runs no action.")
 

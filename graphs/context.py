@@ -26,7 +26,7 @@ from tools.ports import (
 from tools.privacy import mask_pii
 from tools.reading import ValueReader
 from tools.records import Lexicon, RecordView
-from tools.values import Action, Clock, Customer, Lane, Operation, Outcome, Reviewer
+from tools.values import Action, Approval, Clock, Customer, Lane, Operation, Outcome, Reviewer
 
 
 @dataclass(frozen=True)
@@ -112,6 +112,7 @@ class Actions(Protocol):
     """The way into the action graph; nothing else may run a write."""
 
     async def propose(self, action: Action, context: Context) -> Outcome: ...
+    async def withdraw(self, action_id: str, context: Context) -> tuple[Approval, bool]: ...
 
 
 #: A decision on an input it holds, to be made in another runtime.

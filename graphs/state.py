@@ -13,7 +13,16 @@ from typing_extensions import TypedDict
 from graphs.consequences import Judged
 from graphs.understanding.acts import Act
 from tools.ports import Passage
-from tools.values import Action, Approval, Lane, Outcome, Record, ReviewerRole, Verdict
+from tools.values import (
+    Action,
+    Approval,
+    Instead,
+    Lane,
+    Outcome,
+    Record,
+    ReviewerRole,
+    Verdict,
+)
 
 
 class Turn(Record):
@@ -108,6 +117,7 @@ class Next(Record):
     label: str = ""
     arguments: dict[str, JsonValue] = {}  #: Completed from the record.
     effects: tuple[str, ...] = ()
+    instead: Instead | None = None  #: What the refusal's sentence offers.
     labels: tuple[str, ...] = ()  #: The records to choose from, for people.
     candidates: tuple[dict[str, JsonValue], ...] = ()
 

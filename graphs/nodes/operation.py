@@ -361,7 +361,7 @@ async def what_next(
     except BackendUnavailable:
         return Next(step="refuse", question=replies.backend_down())
     if preview.refusal is not None:
-        return Next(step="refuse", question=preview.refusal)
+        return Next(step="refuse", question=preview.refusal, instead=preview.instead)
     if len(preview.candidates) > 1:
         return Next(
             step="choose",
@@ -521,14 +521,23 @@ async def confirm(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
 
 
 async def decline(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
-    """The shop's rules or books say no: tell why, and forget the request."""
+    """The business's rules or books say no: tell why, and forget the request, or offer what is possible instead."""
     following, extracted = state.get("next"), state.get("extraction")
     assert following is not None
     assert extracted is not None
-    return {
-        "pending": _without(state, extracted),
-        "draft": Draft(text=replies.declined(following.question)),
-    }
+    left = _without(state, extracted)
+    draft = Draft(text=replies.declined(following.question))
+    if following.instead is None or not following.question.rstrip().endswith("?"):
+        return {"pending": left, "draft": draft}
+    offer = Pending(
+        request=state["turn"].id,
+        operation=following.instead.operation,
+        stage="offer",
+        arguments=dict(following.instead.arguments),
+        question=following.question,
+        asked_in=state["turn"].id,
+    )
+    return {"pending": (*left, offer), "draft": draft.model_copy(update={"asks": True})}
 
 
 async def act(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from graphs.nodes.turn import CLARIFY, NOBODY, top
 from graphs.state import Pending, Route, SupportState, Turn
 from graphs.understanding import dialogue
 from graphs.understanding.acts import HINTED, MOST_ACTS, Act, Read, allowed, problem_in, wishes
-from graphs.understanding.clauses import conditional, mentions, split
+from graphs.understanding.clauses import conditional, forbids, mentions, split
 from graphs.understanding.grounding import (
     Grounds,
     Memory,
@@ -200,12 +200,17 @@ async def _heard(
     several = await _head(context, "complexity", text, before, degraded)
     clauses = split(text)
     parts: list[Read] = []
-    likely = several.probabilities.get("several", 0.0) >= HINTED
+    top = max(choice.probabilities, key=choice.probabilities.__getitem__)
+    forbidden = top in context.intents.names and forbids(text, context.intents.get(top).verbs)
+    likely = forbidden or several.probabilities.get("several", 0.0) >= HINTED
     if len(clauses) > 1 and likely and choice.model != NOBODY:
         for number, clause in enumerate(clauses):
             said = await _intent(context, clause.text, before if number == 0 else "", degraded)
             parts.append(Read(clause, allowed(_known(said, context), clause.text, context.intents)))
-    chances = _lent(_known(choice, context), text, state, context)
+    chances = _lent(_known(choice, context), text, state, context, said_in(text, spans).which)
+    if forbidden and parts:
+        # "I do NOT want to cancel; I only want to know ...": what is wanted stands in another clause.
+        chances = dict(_wanted_part(parts, top, context).chances)
     chances = _named(chances, text, context)
     chances = _holding(chances, spans, context)
     chances = _of_kind(chances, said_in(text, spans), views, context)
@@ -300,15 +305,38 @@ async def _large_choice(
     )
 
 
+def _wanted_part(parts: Sequence[Read], forbidden: str, context: Context) -> Read:
+    """The clause that surely wants something, of those that do not speak of what is forbidden."""
+    verbs = context.intents.get(forbidden).verbs
+    free = [part for part in parts if not mentions(tokens(part.clause.text), verbs)] or list(parts)
+    told = [part for part in free if context.intents.get(part.best).role != "courtesy"] or free
+    return max(told, key=lambda part: part.chance)
+
+
 def last_reply(state: SupportState) -> str:
     """The end of what the agent said last."""
     said = [m.text for m in state.get("messages", []) if isinstance(m, AIMessage)]
     return said[-1][-_BEFORE_CHARS:] if said else ""
 
 
+_FILLERS = re.compile(
+    r"\b(?:btw|pls|plz|lol|jk|tho|thx|hey|hi|hello|hallo|moin|sorry|ok|okay|just|well|so)\b[,.!]*\s*",
+    re.IGNORECASE,
+)
+
+
+def _plain(text: str) -> str:
+    """The message without words that carry nothing, where others are left."""
+    plain = _FILLERS.sub("", text).strip()
+    return plain if len(tokens(plain)) >= _PLAINLY else text
+
+
+_PLAINLY = 3
+
+
 async def _intent(context: Context, text: str, before: str, degraded: list[str]) -> Choice:
     try:
-        return await context.encoder.classify("intent", text, before=before)
+        return await context.encoder.classify("intent", _plain(text), before=before)
     except PortError as error:
         degraded.append(f"encoder: {error}")
         return _blank(context.intents.names)
@@ -355,13 +383,18 @@ def _known(choice: Choice, context: Context) -> dict[str, float]:
 
 
 def _lent(
-    chances: dict[str, float], text: str, state: SupportState, context: Context
+    chances: dict[str, float],
+    text: str,
+    state: SupportState,
+    context: Context,
+    references: Sequence[object] = (),
 ) -> dict[str, float]:
     """A short message that says little for itself goes on with what was wanted before it; so does one that puts
     another thing in the place of what was talked about."""
     wanted = state.get("wanted", "")
     best = max(chances, key=chances.__getitem__)
-    if wanted in chances and chances[best] < _SURELY and _corrects(text):
+    points = len(tokens(text)) <= _SHORT and bool(references)
+    if wanted in chances and chances[best] < _SURELY and (points or _corrects(text)):
         return _mixed(chances, wanted, _CORRECTED)
     if (
         chances.get(wanted, 0.0) < _POSSIBLE
@@ -410,18 +443,24 @@ def _named(chances: dict[str, float], text: str, context: Context) -> dict[str, 
     return {name: chance / total for name, chance in weighed.items()} if total > 0 else chances
 
 
+def _bare(contact: str) -> str:
+    """A mail address or telephone number without what people write differently."""
+    return re.sub(r"[^\w@.]", "", contact.casefold()).removeprefix("00")
+
+
 #: What an intent gains that takes a value of a kind the message holds.
 _VALUE = 4.0
 
 
 def _holding(chances: dict[str, float], spans: Spans, context: Context) -> dict[str, float]:
     """The chances where the message holds an address, a mail address or a telephone number to take."""
+    known = {_bare(context.customer.email), _bare(context.customer.phone or "")}
     held = {
         kind
         for kind, found in (
             ("address", spans.addresses),
-            ("email", spans.emails),
-            ("phone", spans.phones),
+            ("email", [s for s in spans.emails if _bare(s.text) not in known]),
+            ("phone", [s for s in spans.phones if _bare(s.text) not in known]),
         )
         if found
     }
@@ -606,6 +645,10 @@ def _answer(state: SupportState, heard: _Turn, pending: Pending) -> Route | None
     )
     if grounds.how == "focus":
         grounds = Grounds()
+    plan = state.get("plan")
+    planned = frozenset(
+        step.name for step in (plan.steps if plan is not None else ()) if step.status == "waiting"
+    )
     meant = dialogue.move(
         pending,
         dialogue.Heard(
@@ -617,7 +660,7 @@ def _answer(state: SupportState, heard: _Turn, pending: Pending) -> Route | None
             another=_another(pending, grounds),
         ),
         context.intents,
-        operation,
+        planned if pending.operation == "plan" else frozenset({operation}),
     )
     if meant == "new":
         # Who begins with a no and speaks of something else has dropped what was asked.

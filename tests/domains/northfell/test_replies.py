@@ -68,6 +68,7 @@ COMMON: dict[str, dict[str, Any]] = {
     "ack_agent": {},
     "ack_escalate": {},
     "attachments_refused": {},
+    "with_a_colleague": {},
 }
 
 
