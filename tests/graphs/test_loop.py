@@ -54,8 +54,10 @@ async def test_three_steps_one_confirmation_one_llm_call(ana):
     assert ana.account.refunds == {}
     assert "is cancelled" in played.reply
     assert "I have asked for the refund of 323.90 EUR" in played.reply
-    assert "A refund is paid within 5-7 working days after approval." in asked.reply  # told at once
-    assert "A refund is paid within" not in played.reply
+    assert asked.reply.startswith(
+        "Standard delivery takes 3-5 working days."
+    )  # what the articles say, at once
+    assert "Standard delivery" not in played.reply
     assert ana.large.roles == ["planner"]
     assert ana.logged("evaluator")
     assert played.kinds == ["route", "ack", "tool", "tool", "approval_required", "final"]
@@ -366,7 +368,7 @@ async def test_news_while_a_new_plan_waits_for_its_yes(ana):
     assert "Shall I go ahead" in again.reply
     (waiting,) = await ana.approvals.pending()
     told = await ana.tell(await ana.decide(waiting.id))
-    assert "approved it" in told.reply
+    assert "is approved" in told.reply
     assert "Shall I go ahead" in told.reply
     assert ana.account.subscriptions["SUB-4021"].status == "active"
     assert ana.account.tickets == {}

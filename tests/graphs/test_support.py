@@ -350,9 +350,11 @@ async def test_what_was_meant_may_be_personal():
     world = World("ana", limits=Limits(personal_to_large=False))
     world.small.always["router"] = ("smalltalk", 0.2)
     text = "standard delivery to eve@mail.example"
+    world.knowledge.broken = BackendUnavailable()  # so that it is asked what was meant
     asked = await world.say(text, "ask_delivery", 0.2)
     place = next(n for n, c in enumerate(asked.state["pending"][-1].candidates, 1)
                  if c["intent"] == "ask_delivery")  # fmt: skip
+    world.knowledge.broken = None
     played = await world.say(str(place), "out_of_scope")
     assert "3-5 working days" in played.reply
     assert world.large.calls == []
