@@ -97,7 +97,7 @@ async def test_leave_drops_what_is_open(ana: World) -> None:
     await ana.say("cancel my order", "cancel_order")
     left = await ana.say("oh, leave it then", "leave")
 
-    assert left.state["pending"] == ()
+    assert not left.state["pending"]
     assert "nothing open" in (await ana.say("yes", "affirm")).reply
     assert ana.ledger.calls == []
 
