@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from app.answer_cache import ProcessAnswers
 from app.config import LARGE_ROLES, Settings, prepare_environment
 from app.desk import Desk
-from app.domains import domain_of
+from app.domains import domain_of, replies_of
 from app.drift import sketch_of
 from app.drift_watch import DriftWatch
 from app.models.encoder import OnnxEncoder
@@ -138,6 +138,7 @@ async def wiring(
             payments=payments,
             policy=policy,
         )
+        replies = await asyncio.to_thread(replies_of, domain)
         actions = ActionGraph(saver, stores.holds.holding)
         own = await asyncio.to_thread(_own_router, settings)
         limits = Limits(
@@ -160,6 +161,8 @@ async def wiring(
                 customer=customer,
                 operations=domain.operations,
                 intents=live.intents,
+                replies=replies,
+                language=domain.profile.languages[0],
                 encoder=live.models.encoder,
                 small=live.models.small,
                 large=live.models.large,
@@ -182,7 +185,6 @@ async def wiring(
                 reader=domain.reader,
                 lexicon=domain.lexicon,
                 cases=domain.advice,
-                language=domain.profile.languages[0],
             )
 
         shadow = None

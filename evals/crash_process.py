@@ -33,6 +33,7 @@ from app.desk import (
     KeyInFlight,
     RoleNotAccepted,
 )
+from app.domains import replies_of
 from app.payments import HttpPayments
 from app.stores.actions import SqlActions
 from app.stores.approvals import SqlApprovals
@@ -380,6 +381,7 @@ def _desk(
         customer=nobody,
         operations=DOMAIN.operations,
         intents=INTENTS,
+        replies=replies_of(DOMAIN),
         encoder=model,
         small=_as_small(model),
         large=NoLargeModel(),
@@ -406,7 +408,6 @@ def _desk(
         books=sql_books(engine, clock),
         check_health=health,
         describe=dict,
-        keep_seconds=0.5,
         wait_seconds=1.0,
     )
 
