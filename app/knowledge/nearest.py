@@ -32,6 +32,8 @@ MOST = 50_000
 PAGE = 256
 #: So many sentences weigh as much as what all questions have in common: few have no mean of their own.
 FEW = 30
+#: Sentences whose mean stands in for that of questions where no head brings it.
+SAMPLE = 64
 
 
 class SentenceModel(Protocol):
@@ -114,6 +116,11 @@ class NearestSentences:
             read[start : start + len(part)] = await self.embedder.embed(worded)
         if self._mean is None:
             self._mean = await asyncio.to_thread(self._questions)
+        if self._mean is None and lines:
+            # Sentences read as if they were asked have in common what questions have.
+            sample = lines[:: max(1, len(lines) // SAMPLE)]
+            asked = [await self.embedder.embed_query(texts[c][place]) for c, place in sample]
+            self._mean = np.asarray(asked, np.float32).mean(0)
         self.shelf = Shelf(version, chunks, texts, lines, self._centred(read).astype(np.float16))
         log.info("%d sentences to search in %.1f s", len(lines), time.perf_counter() - started)
 
