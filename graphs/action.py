@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 from functools import cache, wraps
@@ -25,6 +25,7 @@ from graphs.context import Context
 from graphs.deciding import by_rule, decided, decision, ms_since, record
 from graphs.extraction import invalid, missing
 from graphs.keys import fingerprint
+from graphs.speaking import SpeakingGraph
 from graphs.state import ActionState, Answer
 from tools.decisions import Decision
 from tools.policy import Ruling, facts_about
@@ -63,7 +64,7 @@ def action_graph(
     input_schema: type[Any] = ActionState,
 ) -> StateGraph[ActionState, Context, Any, ActionState]:
     """``classify -> (judge) -> execute | approve -> decide -> execute``, and every other way ends in a block."""
-    graph = StateGraph(ActionState, context_schema=Context, input_schema=input_schema)
+    graph = SpeakingGraph(ActionState, context_schema=Context, input_schema=input_schema)
     graph.add_node(classify)
     graph.add_node(judge)
     graph.add_node(request_approval)
@@ -603,6 +604,8 @@ async def edited(
     for name in record_fields(operation):
         if getattr(parsed, name) != getattr(before, name):
             return f"{name}: the customer confirmed another record; that needs a request of its own"
+    if other := _other_items(before, parsed):
+        return f"items: the customer did not confirm {other}; that needs a request of its own"
     try:
         preview: Preview = await context.backend.preview(action.customer, operation, parsed)
     except OperationFailed as error:
@@ -625,6 +628,18 @@ async def edited(
             "actor": actor,
         }
     )
+
+
+def _other_items(before: Arguments, after: Arguments) -> str:
+    """The items of an edit that the customer did not name, where they named any: an edit may only lessen."""
+    confirmed: Sequence[Any] = getattr(before, "items", None) or ()
+    edited_: Sequence[Any] = getattr(after, "items", None) or ()
+    if not confirmed:
+        return ""
+    if not edited_:
+        return "the whole of it"
+    known = {str(item.product).casefold() for item in confirmed}
+    return ", ".join(str(i.product) for i in edited_ if str(i.product).casefold() not in known)
 
 
 def outcome_of(state: Any, action: Action) -> Outcome:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Protocol
 
-from graphs.intents import Intent, Intents
 from graphs.understanding.grounding import Part
+from prompts.replies import Replies
 from tools.cases import Advice
+from tools.intents import Intent, Intents
 from tools.policy import NoRules, Policy
 from tools.ports import (
     AnswerCache,
@@ -26,7 +27,7 @@ from tools.ports import (
 from tools.privacy import mask_pii
 from tools.reading import ValueReader
 from tools.records import Lexicon, RecordView
-from tools.values import Action, Clock, Customer, Lane, Operation, Outcome, Reviewer
+from tools.values import Action, Approval, Clock, Customer, Lane, Operation, Outcome, Reviewer
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,7 @@ class Actions(Protocol):
     """The way into the action graph; nothing else may run a write."""
 
     async def propose(self, action: Action, context: Context) -> Outcome: ...
+    async def withdraw(self, action_id: str, context: Context) -> tuple[Approval, bool]: ...
 
 
 #: A decision on an input it holds, to be made in another runtime.
@@ -149,6 +151,9 @@ class Context:
     #: Which model and prompt write answers; an answer of another is not given again.
     writer: str = ""
     clock: Clock = field(default_factory=Clock)
+    replies: Replies = field(
+        default_factory=Replies
+    )  #: What is said without a model, in every language.
     limits: Limits = field(default_factory=Limits)
     thresholds: Thresholds = field(default_factory=Thresholds)
     policy: Policy = field(default_factory=NoRules)

@@ -230,13 +230,13 @@ def after_recall(state: SupportState) -> Literal["retrieve", "validate"]:
 
 def after_prune(
     state: SupportState,
-) -> Literal["synthesize", "admit", "clarify", "converse"]:
+) -> Literal["synthesize", "admit", "clarify", "converse", "advise"]:
     """Nothing found: a question is admitted to be open; what was none is asked about, or is not our business."""
     if state.get("passages"):
         return "synthesize"
     otherwise = _route(state).otherwise
-    if otherwise == "clarify":
-        return "clarify"
+    if otherwise in ("clarify", "advise"):
+        return otherwise
     return "converse" if otherwise == "out_of_scope" else "admit"
 
 

@@ -13,7 +13,16 @@ from typing_extensions import TypedDict
 from graphs.consequences import Judged
 from graphs.understanding.acts import Act
 from tools.ports import Passage
-from tools.values import Action, Approval, Lane, Outcome, Record, ReviewerRole, Verdict
+from tools.values import (
+    Action,
+    Approval,
+    Instead,
+    Lane,
+    Outcome,
+    Record,
+    ReviewerRole,
+    Verdict,
+)
 
 
 class Turn(Record):
@@ -53,7 +62,7 @@ class Route(Record):
         Act, ...
     ] = ()  #: What the turn asks for, one act a wish; the first is the intent's.
     #: What is said instead where the knowledge holds nothing: the message may not be a question at all.
-    otherwise: Literal["", "clarify", "out_of_scope"] = ""
+    otherwise: Literal["", "clarify", "out_of_scope", "advise"] = ""
 
     replaces: bool = False  #: The open question is dealt with by it, and is no longer asked.
     #: Which node serves it, where that does not follow from the lane alone.
@@ -73,6 +82,7 @@ class Pending(Record):
     operation: str  #: Operation name, or ``plan``.
     stage: Literal["field", "choice", "confirm", "offer"]
     arguments: dict[str, JsonValue] = {}
+    said: tuple[str, ...] = ()  #: At a confirmation: the arguments that the books did not fill in.
     field: str | None = None
     step: int | None = None  #: For a plan: the step whose field or record is asked for.
     about: str | None = None  #: And its operation.
@@ -107,6 +117,7 @@ class Next(Record):
     label: str = ""
     arguments: dict[str, JsonValue] = {}  #: Completed from the record.
     effects: tuple[str, ...] = ()
+    instead: Instead | None = None  #: What the refusal's sentence offers.
     labels: tuple[str, ...] = ()  #: The records to choose from, for people.
     candidates: tuple[dict[str, JsonValue], ...] = ()
 
@@ -121,6 +132,7 @@ class Step(Record):
     writes: bool = False
     arguments: dict[str, JsonValue] = {}
     label: str = ""
+    open: bool = False  #: Something about it is still to be asked, so it cannot run yet.
     effects: tuple[str, ...] = ()  #: What the gate was told it would do.
     status: Literal["waiting", "pending", "done", "failed", "skipped"] = "waiting"
     note: str = ""  #: What to tell the customer about it.

@@ -55,7 +55,10 @@ class Lexicon:
     kinds: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     states: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     dates: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
-    common: tuple[str, ...] = ()  #: Words in names of things that everybody uses: they tell no thing.
+    forms: tuple[str, ...] = ()  #: An example number of each kind of record.
+    common: tuple[
+        str, ...
+    ] = ()  #: Words in names of things that everybody uses: they tell no thing.
     catalogue: tuple[
         Item, ...
     ] = ()  #: Everything the business sells; a thing nobody owns is recognised by it.

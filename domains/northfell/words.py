@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from domains.northfell.demo_accounts import PRODUCTS
 from domains.northfell.operations.naming import words_for
-from tools.reading import ValueReader
 from tools.records import Item, Lexicon
 
 LEXICON = Lexicon(
@@ -38,18 +35,9 @@ LEXICON = Lexicon(
         "delivered_on": ("delivered", "arrived", "came", "received", "geliefert", "angekommen"),
         "issued_on": ("invoice", "bill", "rechnung"),
     },
+    forms=("SB-10001", "INV-20001", "SUB-4001", "RF-30001"),
     common=("group", "hiking", "pairs", "trekking", "emergency", "first", "water", "light", "rescue", "power", "blanket"),
     catalogue=tuple(
         Item(id=one.sku, name=one.name, price=one.price, words=words_for(one.sku)) for one in PRODUCTS
     ),
 )  # fmt: skip
-
-READER = ValueReader(
-    languages=("en", "de"),
-    region="DE",
-    currency="EUR",
-    record_words=tuple(word for words in LEXICON.kinds.values() for word in words),
-    record_forms=("SB-10001", "INV-20001", "SUB-4001", "RF-30001"),
-)
-
-CASES = Path(__file__).parent / "cases.yaml"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
 from langgraph.runtime import Runtime
@@ -37,8 +37,7 @@ async def extract(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
     operation = context.operations[route.operation]
     # What the books filled in belongs to the record it was read from, not to a corrected one.
     own = {f.name for f in extraction.fields(operation)} | set(parts_of(operation))
-    kept = pending.arguments if continues and pending is not None else {}
-    before = {name: value for name, value in kept.items() if name in own}
+    before = carried_over(operation, pending, own) if continues and pending is not None else {}
     act = route.act
     grounds = act.grounds if act is not None else Grounds()
     request = pending.request if continues and pending is not None else turn.id
@@ -73,6 +72,19 @@ async def extract(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
     }
 
 
+def carried_over(
+    operation: Operation, pending: Pending, own: Collection[str]
+) -> dict[str, JsonValue]:
+    """What stays of an open request when it is answered or corrected: what was said, and its record."""
+    records = {field.name for field in extraction.fields(operation) if field.record}
+    asked = pending.stage == "confirm"
+    return {
+        name: value
+        for name, value in pending.arguments.items()
+        if name in own and (not asked or name in pending.said or name in records)
+    }
+
+
 def record_of(operation: Operation, kind: str) -> str | None:
     """The argument that names a record of this kind."""
     return next((f.name for f in extraction.fields(operation) if f.record == kind), None)
@@ -100,6 +112,9 @@ def grounded(
         kept[field] = grounds.foreign[0]  # the operation says that it is nobody's here
     elif grounds.record is not None:
         kept[field] = grounds.record
+    product = next((f.name for f in extraction.fields(operation) if f.name == "product"), None)
+    if product is not None and (len(grounds.parts) == 1 or grounds.item):
+        kept[product] = grounds.parts[0].name if grounds.parts else grounds.item
     if grounds.parts and "items" in parts_of(operation):
         items: list[JsonValue] = []
         for part in grounds.parts:
@@ -346,7 +361,7 @@ async def what_next(
     except BackendUnavailable:
         return Next(step="refuse", question=replies.backend_down())
     if preview.refusal is not None:
-        return Next(step="refuse", question=preview.refusal)
+        return Next(step="refuse", question=preview.refusal, instead=preview.instead)
     if len(preview.candidates) > 1:
         return Next(
             step="choose",
@@ -494,6 +509,7 @@ async def confirm(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
         operation=extracted.operation,
         stage="confirm",
         arguments=following.arguments,
+        said=tuple(extracted.arguments),
         effects=following.effects,
         question=following.question,
         asked_in=state["turn"].id,
@@ -505,14 +521,23 @@ async def confirm(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
 
 
 async def decline(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
-    """The shop's rules or books say no: tell why, and forget the request."""
+    """The business's rules or books say no: tell why, and forget the request, or offer what is possible instead."""
     following, extracted = state.get("next"), state.get("extraction")
     assert following is not None
     assert extracted is not None
-    return {
-        "pending": _without(state, extracted),
-        "draft": Draft(text=replies.declined(following.question)),
-    }
+    left = _without(state, extracted)
+    draft = Draft(text=replies.declined(following.question))
+    if following.instead is None or not following.question.rstrip().endswith("?"):
+        return {"pending": left, "draft": draft}
+    offer = Pending(
+        request=state["turn"].id,
+        operation=following.instead.operation,
+        stage="offer",
+        arguments=dict(following.instead.arguments),
+        question=following.question,
+        asked_in=state["turn"].id,
+    )
+    return {"pending": (*left, offer), "draft": draft.model_copy(update={"asks": True})}
 
 
 async def act(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:

@@ -16,16 +16,24 @@ from graphs import replies
 from graphs.context import Context
 from graphs.deciding import by_rule, decided, decision, log, ms_since
 from graphs.extraction import fields, fits
-from graphs.intents import Intent
 from graphs.nodes.operation import choices_of
 from graphs.nodes.turn import CLARIFY, NOBODY, top
 from graphs.state import Pending, Route, SupportState, Turn
 from graphs.understanding import dialogue
 from graphs.understanding.acts import HINTED, MOST_ACTS, Act, Read, allowed, problem_in, wishes
-from graphs.understanding.clauses import conditional, mentions, split
-from graphs.understanding.grounding import Grounds, Memory, Said, Which, ground, means_all
+from graphs.understanding.clauses import conditional, forbids, mentions, split
+from graphs.understanding.grounding import (
+    Grounds,
+    Memory,
+    Said,
+    Which,
+    ground,
+    means_all,
+    with_item,
+)
 from graphs.understanding.words import folded, tokens
 from tools.decisions import Alternative, Decision
+from tools.intents import Intent
 from tools.ports import BackendUnavailable, Choice, ModelOutputInvalid, PortError
 from tools.privacy import find_pii
 from tools.reading import Spans
@@ -91,7 +99,7 @@ async def _understood(state: SupportState, runtime: Runtime[Context]) -> dict[st
         turn.text,
         today=context.clock.today(),
         own_ids=[view.id for view in views],
-        offered=len(memory.offered),
+        offered=_shown(pending, memory),
     )
     text = spans.new_text.strip() or turn.text
     heard = await _heard(state, context, text, spans, views, memory)
@@ -171,6 +179,13 @@ def _offered(state: SupportState, pending: Pending | None) -> tuple[str, ...]:
     return state.get("offered", ())
 
 
+def _shown(pending: Pending | None, memory: Memory) -> int:
+    """How many things a bare "2" may point at: the meanings that were offered, else the records."""
+    if pending is not None and pending.operation == CLARIFY:
+        return len(pending.candidates)
+    return len(memory.offered)
+
+
 async def _heard(
     state: SupportState,
     context: Context,
@@ -185,13 +200,19 @@ async def _heard(
     several = await _head(context, "complexity", text, before, degraded)
     clauses = split(text)
     parts: list[Read] = []
-    likely = several.probabilities.get("several", 0.0) >= HINTED
+    top = max(choice.probabilities, key=choice.probabilities.__getitem__)
+    forbidden = top in context.intents.names and forbids(text, context.intents.get(top).verbs)
+    likely = forbidden or several.probabilities.get("several", 0.0) >= HINTED
     if len(clauses) > 1 and likely and choice.model != NOBODY:
         for number, clause in enumerate(clauses):
             said = await _intent(context, clause.text, before if number == 0 else "", degraded)
             parts.append(Read(clause, allowed(_known(said, context), clause.text, context.intents)))
-    chances = _lent(_known(choice, context), text, state, context)
+    chances = _lent(_known(choice, context), text, state, context, said_in(text, spans).which)
+    if forbidden and parts:
+        # "I do NOT want to cancel; I only want to know ...": what is wanted stands in another clause.
+        chances = dict(_wanted_part(parts, top, context).chances)
     chances = _named(chances, text, context)
+    chances = _holding(chances, spans, context)
     chances = _of_kind(chances, said_in(text, spans), views, context)
     chances, asked = await _next_tier(state, context, text, chances, degraded)
     return _Turn(
@@ -284,15 +305,38 @@ async def _large_choice(
     )
 
 
+def _wanted_part(parts: Sequence[Read], forbidden: str, context: Context) -> Read:
+    """The clause that surely wants something, of those that do not speak of what is forbidden."""
+    verbs = context.intents.get(forbidden).verbs
+    free = [part for part in parts if not mentions(tokens(part.clause.text), verbs)] or list(parts)
+    told = [part for part in free if context.intents.get(part.best).role != "courtesy"] or free
+    return max(told, key=lambda part: part.chance)
+
+
 def last_reply(state: SupportState) -> str:
     """The end of what the agent said last."""
     said = [m.text for m in state.get("messages", []) if isinstance(m, AIMessage)]
     return said[-1][-_BEFORE_CHARS:] if said else ""
 
 
+_FILLERS = re.compile(
+    r"\b(?:btw|pls|plz|lol|jk|tho|thx|hey|hi|hello|hallo|moin|sorry|ok|okay|just|well|so)\b[,.!]*\s*",
+    re.IGNORECASE,
+)
+
+
+def _plain(text: str) -> str:
+    """The message without words that carry nothing, where others are left."""
+    plain = _FILLERS.sub("", text).strip()
+    return plain if len(tokens(plain)) >= _PLAINLY else text
+
+
+_PLAINLY = 3
+
+
 async def _intent(context: Context, text: str, before: str, degraded: list[str]) -> Choice:
     try:
-        return await context.encoder.classify("intent", text, before=before)
+        return await context.encoder.classify("intent", _plain(text), before=before)
     except PortError as error:
         degraded.append(f"encoder: {error}")
         return _blank(context.intents.names)
@@ -339,13 +383,18 @@ def _known(choice: Choice, context: Context) -> dict[str, float]:
 
 
 def _lent(
-    chances: dict[str, float], text: str, state: SupportState, context: Context
+    chances: dict[str, float],
+    text: str,
+    state: SupportState,
+    context: Context,
+    references: Sequence[object] = (),
 ) -> dict[str, float]:
     """A short message that says little for itself goes on with what was wanted before it; so does one that puts
     another thing in the place of what was talked about."""
     wanted = state.get("wanted", "")
     best = max(chances, key=chances.__getitem__)
-    if wanted in chances and chances[best] < _SURELY and _corrects(text):
+    points = len(tokens(text)) <= _SHORT and bool(references)
+    if wanted in chances and chances[best] < _SURELY and (points or _corrects(text)):
         return _mixed(chances, wanted, _CORRECTED)
     if (
         chances.get(wanted, 0.0) < _POSSIBLE
@@ -388,6 +437,37 @@ def _named(chances: dict[str, float], text: str, context: Context) -> dict[str, 
     said = tokens(text)
     weighed = {
         name: chance * (_VERB if mentions(said, context.intents.get(name).verbs) else 1.0)
+        for name, chance in chances.items()
+    }
+    total = sum(weighed.values())
+    return {name: chance / total for name, chance in weighed.items()} if total > 0 else chances
+
+
+def _bare(contact: str) -> str:
+    """A mail address or telephone number without what people write differently."""
+    return re.sub(r"[^\w@.]", "", contact.casefold()).removeprefix("00")
+
+
+#: What an intent gains that takes a value of a kind the message holds.
+_VALUE = 4.0
+
+
+def _holding(chances: dict[str, float], spans: Spans, context: Context) -> dict[str, float]:
+    """The chances where the message holds an address, a mail address or a telephone number to take."""
+    known = {_bare(context.customer.email), _bare(context.customer.phone or "")}
+    held = {
+        kind
+        for kind, found in (
+            ("address", spans.addresses),
+            ("email", [s for s in spans.emails if _bare(s.text) not in known]),
+            ("phone", [s for s in spans.phones if _bare(s.text) not in known]),
+        )
+        if found
+    }
+    if not held:
+        return chances
+    weighed = {
+        name: chance * (_VALUE if held & set(context.intents.get(name).values) else 1.0)
         for name, chance in chances.items()
     }
     total = sum(weighed.values())
@@ -496,7 +576,9 @@ async def choose(state: SupportState, heard: _Turn, pending: Pending | None) -> 
         answered = case if case is not None else _answer(state, heard, pending)
         if answered is not None:
             return answered
-        if pending.arguments.get("intent") is not None:
+        if pending.arguments.get("intent") is not None or (
+            pending.stage == "confirm" and dialogue.says_no(heard.text)
+        ):
             # Which record a problem is about is not asked again once the customer speaks of something else.
             return (await _new(heard, state.get("wanted", ""))).model_copy(
                 update={"replaces": True}
@@ -563,6 +645,10 @@ def _answer(state: SupportState, heard: _Turn, pending: Pending) -> Route | None
     )
     if grounds.how == "focus":
         grounds = Grounds()
+    plan = state.get("plan")
+    planned = frozenset(
+        step.name for step in (plan.steps if plan is not None else ()) if step.status == "waiting"
+    )
     meant = dialogue.move(
         pending,
         dialogue.Heard(
@@ -571,11 +657,13 @@ def _answer(state: SupportState, heard: _Turn, pending: Pending) -> Route | None
             grounds=grounds,
             fits=fits(pending, heard.text, context.operations),
             asked_last=pending.asked_in == state.get("last_turn"),
+            another=_another(pending, grounds),
         ),
         context.intents,
-        operation,
+        planned if pending.operation == "plan" else frozenset({operation}),
     )
     if meant == "new":
+        # Who begins with a no and speaks of something else has dropped what was asked.
         return None
     if meant == "continue" and grounds.together and operation in context.operations:
         act = Act(intent=_serving(context, operation, heard), probability=1.0, text=heard.text)
@@ -598,6 +686,17 @@ def _answer(state: SupportState, heard: _Turn, pending: Pending) -> Route | None
         reason=f"the customer was asked about {pending.operation}",
         tier=heard.choice.tier,
         acts=(act,),
+    )
+
+
+def _another(pending: Pending, grounds: Grounds) -> bool:
+    """Whether a record was named that the question is not about."""
+    record = grounds.record
+    return (
+        record is not None
+        and grounds.how in ("named", "picked")
+        and pending.stage == "confirm"
+        and record not in [str(value) for value in pending.arguments.values()]
     )
 
 
@@ -654,9 +753,10 @@ async def _new(heard: _Turn, wanted: str = "") -> Route:
         return _route(heard, (again,), reason="a yes to what a case was said to")
     several = heard.several.probabilities.get("several", 0.0)
     found = wishes(heard.whole, heard.parts, several, context.intents, context.thresholds.several)
-    acts = [act for one in found for act in _acts(heard, one)]
+    acts = [act for one in found for act in _acts(heard, one, wanted)]
     spread = [one for act in acts for one in await _spread(heard, act)]
-    return _route(heard, tuple(spread[:MOST_ACTS]))
+    route = _route(heard, tuple(spread[:MOST_ACTS]))
+    return _within_case(heard, route, wanted)
 
 
 def _agreed_to(heard: _Turn, wanted: str) -> Act | None:
@@ -668,6 +768,22 @@ def _agreed_to(heard: _Turn, wanted: str) -> Act | None:
         return None
     grounds = heard.grounds(wanted, heard.text)
     return Act(intent=wanted, probability=heard.whole.chance, text=heard.text, grounds=grounds)
+
+
+def _within_case(heard: _Turn, route: Route, wanted: str) -> Route:
+    """What stays unclear right after a case was told is still about it: the articles are asked, then the case."""
+    intents = heard.context.intents
+    if route.otherwise != "clarify" or wanted not in intents.names:
+        return route
+    if intents.get(wanted).case is None or intents.get(route.intent).role is not None:
+        return route
+    act = Act(
+        intent=wanted,
+        probability=route.probability,
+        text=heard.text,
+        grounds=heard.grounds(wanted, heard.text),
+    )
+    return route.model_copy(update={"acts": (act,), "otherwise": "advise"})
 
 
 async def _spread(heard: _Turn, act: Act) -> list[Act]:
@@ -699,7 +815,14 @@ def _one_each(act: Act, grounds: Grounds) -> tuple[Act, ...]:
     )
 
 
-def _acts(heard: _Turn, one: Read) -> list[Act]:
+def _told_before(wanted: str, intent: str, context: Context) -> str:
+    """The problem that was talked about when its remedy is asked for now."""
+    intents = context.intents
+    told = wanted in intents.names and intents.get(wanted).problem
+    return wanted if told and intents.get(intent).remedy else ""
+
+
+def _acts(heard: _Turn, one: Read, wanted: str) -> list[Act]:
     """The act of one wish; one each where it is about several records."""
     context = heard.context
     intent = _fitting(heard, one)
@@ -710,6 +833,7 @@ def _acts(heard: _Turn, one: Read) -> list[Act]:
         grounds = heard.grounds(intent, heard.text)
     if one.clause.later and (problem := problem_in(heard.whole.chances, context.intents, intent)):
         intent = problem  # "if it isn't here by tomorrow I want my money back": today it is late
+    grounds = with_item(grounds, heard.views)
     act = Act(
         intent=intent,
         probability=max(one.chances.get(intent, 0.0), one.chance if one.clause.later else 0.0),
@@ -717,7 +841,8 @@ def _acts(heard: _Turn, one: Read) -> list[Act]:
         grounds=grounds,
         conditional=one.clause.conditional,
         later=one.clause.later,
-        reason=problem_in(heard.whole.chances, context.intents, intent),
+        reason=problem_in(heard.whole.chances, context.intents, intent)
+        or _told_before(wanted, intent, context),
     )
     return list(_one_each(act, grounds)) if grounds.together else [act]
 
@@ -755,7 +880,7 @@ def _route(heard: _Turn, acts: tuple[Act, ...], reason: str = "") -> Route:
     intent = context.intents.get(first.intent)
     upset = heard.upset.probabilities.get("frustrated", 0.0)
     lane: Lane = "agent" if len(acts) > 1 else intent.lane
-    sure = first.probability >= context.thresholds.floor(intent, context.operations)
+    sure = first.probability >= _floor(heard, first, intent)
     otherwise = ""
     abstained = False
     if len(acts) == 1 and intent.role == "out_of_scope":
@@ -764,9 +889,13 @@ def _route(heard: _Turn, acts: tuple[Act, ...], reason: str = "") -> Route:
         otherwise = "clarify"
         abstained = heard.choice.model == NOBODY
     furious = upset >= context.thresholds.furious
-    no_grounds = not first.grounds.records and intent.problem
-    if len(acts) == 1 and upset >= context.thresholds.frustration and (no_grounds and furious):
-        lane = "escalate"
+    unplaced = not first.grounds.records and (intent.problem or intent.remedy)
+    if len(acts) == 1 and furious and unplaced:
+        lane, otherwise, abstained = (
+            "escalate",
+            "",
+            False,
+        )  # a person is offered sooner than a question
     served = _served(context, intent, acts, lane, otherwise)
     return Route(
         intent=intent.name,
@@ -785,6 +914,20 @@ def _route(heard: _Turn, acts: tuple[Act, ...], reason: str = "") -> Route:
         acts=acts,
         otherwise=otherwise,  # type: ignore[arg-type]
     )
+
+
+#: With the record named, or its own word said, less will do: what would be changed is shown before it is.
+_GROUNDED, _SAID = 0.65, 0.6
+
+
+def _floor(heard: _Turn, act: Act, intent: Intent) -> float:
+    """From where on the act is believed: the surer the ground, the sooner."""
+    floor = heard.context.thresholds.floor(intent, heard.context.operations)
+    if act.grounds.how in ("named", "picked") and act.grounds.record is not None:
+        floor *= _GROUNDED
+    if mentions(tokens(act.text), intent.verbs) and not dialogue.asks(act.text):
+        floor *= _SAID
+    return floor
 
 
 def _served(
@@ -839,13 +982,16 @@ def _record_field(context: Context, operation: str) -> tuple[str, str] | None:
 
 def _decisions(heard: _Turn, chosen: Route) -> list[Decision]:
     """What the tiers said, what was chosen among which candidates, and which record it is about."""
-    found = decision("router", heard.choice, abstained=bool(chosen.otherwise), lane=chosen.lane)
+    unsure = chosen.otherwise in ("clarify", "advise")
+    found = decision(
+        "router", heard.choice, abstained=unsure or heard.asked is not None, lane=chosen.lane
+    )
     if heard.choice.model == NOBODY:
         why = "; ".join(heard.degraded)
         found = found.model_copy(
             update={"abstained": True, "tier": "rule", "model": "rules", "reason": why}
         )
-    else:
+    elif heard.asked is None:  # Else the heads' own word stands beside what the dearer tier said.
         found = found.model_copy(
             update={
                 "chosen": chosen.intent,
@@ -859,7 +1005,7 @@ def _decisions(heard: _Turn, chosen: Route) -> list[Decision]:
         )
     dearer: list[Decision] = []
     if heard.asked is not None:
-        dearer = [decision("router", heard.asked, lane=chosen.lane)]
+        dearer = [decision("router", heard.asked, abstained=unsure, lane=chosen.lane)]
     elif failed := "; ".join(
         w for w in heard.degraded if w.startswith(("router: ", "understanding: "))
     ):
@@ -902,7 +1048,7 @@ def _announce(runtime: Runtime[Context], chosen: Route) -> None:
                 "operation": chosen.operation,
                 "probability": round(chosen.probability, 4),
                 "tier": chosen.tier,
-                "abstained": chosen.abstained,
+                "abstained": chosen.abstained or chosen.otherwise == "clarify",
             },
         }
     )

@@ -8,9 +8,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from graphs.intents import Intent, Intents
 from graphs.understanding.clauses import Clause, forbids
 from graphs.understanding.grounding import Grounds
+from tools.intents import Intent, Intents
 
 Kind = Literal["operation", "case", "answer", "direct", "person", "waiting", "withdraw"]
 
@@ -109,9 +109,7 @@ def _belong_together(one: Read, other: Read, intents: Intents) -> bool:
     first, second = intents.get(one.best), intents.get(other.best)
     if first.name == second.name:
         return not _counts(one, other)
-    return (first.case is not None) != (second.case is not None) and (
-        _solves(first, second) or _solves(second, first)
-    )
+    return _solves(first, second) or _solves(second, first)
 
 
 def _solves(wish: Intent, problem: Intent) -> bool:

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from graphs.intents import Intents
 from graphs.state import Pending
 from graphs.understanding.grounding import Grounds
 from graphs.understanding.words import folded, tokens
+from tools.intents import Intents
 
 Move = Literal["new", "continue", "confirm", "decline", "repeat", "correct", "leave"]
 
@@ -37,20 +37,23 @@ class Heard:
     grounds: Grounds  #: Among the records that the question is about.
     fits: bool  #: It holds a value for what was asked.
     asked_last: bool  #: The question was the last thing the agent said.
+    another: bool = False  #: The words point to another record than the one asked about.
 
     def chance(self, intents: Intents, role: str) -> float:
         return sum(p for name, p in self.chances.items() if intents.get(name).role == role)
 
 
-def move(pending: Pending, heard: Heard, intents: Intents, operation: str) -> Move:
-    """What the customer does to ``pending``; ``operation`` is what it would carry out."""
+def move(pending: Pending, heard: Heard, intents: Intents, operations: frozenset[str]) -> Move:
+    """What the customer does to ``pending``; ``operations`` are what it would carry out."""
     yes, no = heard.chance(intents, "affirm"), heard.chance(intents, "deny")
+    if pending.stage == "confirm":  # What was not carried out yet is not withdrawn, it is declined.
+        no += heard.chance(intents, "withdraw")
     leaves = heard.chance(intents, "leave")
     best = max(heard.chances, key=heard.chances.__getitem__)
     intent, chance = intents.get(best), heard.chances[best]
     substantive = intent.role is None or intent.role in _SUBSTANTIVE
     names = heard.grounds.how in ("named", "picked", "all") and bool(heard.grounds.records)
-    same = intent.operation is not None and intent.operation == operation
+    same = intent.operation in operations
     if pending.stage == "confirm":
         return _at_confirmation(heard, yes, no, leaves, chance, substantive, names, same)
     if pending.stage == "offer":
@@ -76,7 +79,7 @@ def move(pending: Pending, heard: Heard, intents: Intents, operation: str) -> Mo
 
 #: Roles of wishes that are something of their own although no operation stands behind them.
 _SUBSTANTIVE = frozenset(
-    {"person", "complaint", "incident", "waiting", "withdraw", "other_person", "bot", "help"}
+    {"person", "complaint", "incident", "waiting", "other_person", "bot", "help"}
 )
 
 
@@ -90,20 +93,43 @@ def _at_confirmation(
     names: bool,
     same: bool,
 ) -> Move:
+    refuses = says_no(heard.text) or no + leaves >= ANOTHER
+    if heard.another and (same or not substantive or refuses):
+        return "correct"  # "no, keep it; cancel the jacket one instead"
+    if refuses and not heard.fits and not (substantive and chance >= 0.8 and not same):
+        return "leave" if leaves > no else "decline"
     more = restricts(heard.text) or asks(heard.text)
-    if yes >= YES and not more:
+    if (yes >= YES or (says_yes(heard.text) and (same or not substantive))) and not more:
         return "confirm" if heard.asked_last else "repeat"
     if same or (heard.fits and not substantive):
-        return "correct"
-    if names and (yes >= ANOTHER or no + leaves >= ANOTHER) and not substantive:
-        return "correct" if more or no + leaves >= ANOTHER else "confirm"
-    if max(no, leaves) >= ANOTHER and not substantive:
-        return "leave" if leaves > no else "decline"
+        return "new" if asks(heard.text) else "correct"
     if substantive and chance >= ANOTHER:
         return "new"
     if asks(heard.text):
         return "new"
     return "correct" if names and yes < YES else "repeat"
+
+
+_YES = re.compile(
+    r"^(?:yes|yep|yeah|yup|sure|please do|go ahead|correct|right|ja|jo|jawohl|klar|gerne|genau|oui|d'accord|si|claro|certo|"
+    r"va bene)\b"
+)
+
+
+def says_yes(text: str) -> bool:
+    """Whether the message begins with a yes."""
+    return _YES.match(folded(text).strip()) is not None
+
+
+_NO = re.compile(
+    r"^(?:(?:h+m+|oh|ok|well|ach|na|aeh|uh)[, .!]+)*(?:no|nope|nah|stop|don'?t|do not|wait no|nein|nee|ne|nicht|stopp|halt|non|"
+    r"pas|ne le faites|no lo haga|fermo)\b(?! (?:problem|worries|hurry|idea|matter))"
+)
+
+
+def says_no(text: str) -> bool:
+    """Whether the message begins with a no."""
+    return _NO.match(folded(text).strip()) is not None
 
 
 _ASKS = re.compile(

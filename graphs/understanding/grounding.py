@@ -41,6 +41,7 @@ class Grounds(BaseModel):
     together: bool = False  #: All of them are meant ("both", two numbers).
     how: How = "none"
     parts: tuple[Part, ...] = ()  #: Empty: the whole record, or no part was named.
+    item: str = ""  #: The only thing in the record, where it holds one.
     missing: str = ""  #: What was named and is in none of them.
     foreign: tuple[str, ...] = ()  #: Numbers that are not this customer's.
 
@@ -65,6 +66,10 @@ class Said:
         tuple[int, int], ...
     ] = ()  #: A number of pieces, and the index of the word it stands before.
     words: tuple[str, ...] = field(default=())
+
+    def days_of(self, lexicon: Lexicon) -> bool:
+        """Whether a day was said of something that a record has a day for: "ordered last week"."""
+        return any(any_found(words, self.words) for words in lexicon.dates.values())
 
     @staticmethod
     def of(text: str, **read: object) -> Said:
@@ -118,6 +123,11 @@ def ground(
     if best <= 0:
         found = _from_focus(kind, able, views, memory, said, missing, lexicon)
         return found if found.records or missing or said.foreign else _only(kind, able, first)
+    if best <= _DATE and first and not said.days_of(lexicon):
+        # A day alone, said of something else ("since friday"), picks nothing where a state would.
+        alone = _only(kind, able, first)
+        if alone.records:
+            return alone
     near = {
         id: value + (_FOCUS if _is_focus(id, views, memory) else 0.0)
         for id, value in evidence.items()
@@ -137,6 +147,14 @@ def ground(
         missing=missing,
         foreign=said.foreign,
     )
+
+
+def with_item(grounds: Grounds, views: Sequence[RecordView]) -> Grounds:
+    """The grounds with the name of the only thing in the record."""
+    view = next((view for view in views if view.id == grounds.record), None)
+    if view is None or len(view.items) != 1:
+        return grounds
+    return grounds.model_copy(update={"item": view.items[0].name})
 
 
 def _by_number(said: Said, able: Sequence[RecordView], views: Sequence[RecordView]) -> list[str]:
@@ -207,9 +225,25 @@ def _evidence(said: Said, view: RecordView, able: Sequence[RecordView], lexicon:
     # A thing that was named beats a day on which something else happened.
     elsewhere = not named and any(_item(said, i, common) > 0 for v in able for i in v.items)
     value += _dated(said, view, lexicon, anyhow=not elsewhere)
-    if len(able) > 1 and any_found(lexicon.states.get(view.state, ()), said.words):
+    state = lexicon.states.get(view.state, ())
+    if len(able) > 1 and any_found(state, said.words) and not _negated(state, said):
         value += _STATE
     return value
+
+
+_NOT = frozenset(
+    ("not", "never", "nicht", "noch", "pas", "no", "non", "niet", "hasn", "haven", "isn")
+)
+
+
+def _negated(names: Sequence[str], said: Said) -> bool:
+    """Whether the words for a state are said to be not so: "everything that has not shipped"."""
+    for name in names:
+        at = found(name, said.words)
+        if at is not None:
+            before = said.words[max(at[0] - 3, 0) : at[0]]
+            return any(word in _NOT or word.endswith(("n't", "nt")) for word in before)
+    return False
 
 
 def _says_more(
@@ -323,13 +357,13 @@ def _from_focus(
 
 
 def _only(kind: str, able: Sequence[RecordView], first: Collection[str]) -> Grounds:
-    """The one record that stands so that it can be meant."""
-    fitting = [view.id for view in able if view.state in first]
-    return (
-        Grounds(kind=kind, records=tuple(fitting), how="only")
-        if len(fitting) == 1
-        else Grounds(kind=kind)
-    )
+    """The one record in the likeliest state that any of them is in."""
+    for state in first:
+        fitting = [view.id for view in able if view.state == state]
+        if fitting:
+            ids = tuple(fitting) if len(fitting) == 1 else ()
+            return Grounds(kind=kind, records=ids, how="only" if ids else "none")
+    return Grounds(kind=kind)
 
 
 _PLURAL = re.compile(

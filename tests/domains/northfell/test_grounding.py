@@ -6,9 +6,11 @@ from datetime import UTC, datetime
 
 import pytest
 
+from app.config import ROOT
+from app.domains import load_domain
 from domains.northfell.demo_accounts import stories
 from domains.northfell.memory import MemoryBackend, MemoryBooks
-from domains.northfell.words import LEXICON, READER
+from domains.northfell.words import LEXICON
 from graphs.nodes.understand import said_in
 from graphs.understanding.grounding import Grounds, Memory, ground
 from tools.values import Clock
@@ -27,7 +29,7 @@ async def _ground(
     backend = MemoryBackend(MemoryBooks(list(accounts.values())), Clock(lambda: NOW))
     views = await backend.records(accounts[who].customer)
     memory = memory or Memory()
-    spans = READER.read(
+    spans = load_domain(ROOT / "domains" / "northfell").reader.read(
         text, today=NOW.date(), own_ids=[view.id for view in views], offered=len(memory.offered)
     )
     said = said_in(spans.new_text, spans)

@@ -20,8 +20,6 @@ from pydantic import (
 
 from tools.values import Lane
 
-CATALOGUE = Path(__file__).resolve().parent.parent / "domains" / "northfell" / "intents.yaml"
-
 #: What an intent may do to the conversation itself.
 Role = Literal[
     "affirm",
@@ -81,6 +79,8 @@ class Intent(BaseModel):
     ] = ()  #: States in which a record is meant without being named, where only one is in them.
     #: Which case answers it where it is about one record of the customer's, and not about the rules in general.
     about_record: Text | None = None
+    #: Kinds of values that it takes: a message that holds one is likelier meant for it.
+    values: tuple[Literal["address", "email", "phone"], ...] = ()
     verbs: tuple[
         Text, ...
     ] = ()  #: Beginnings of the words that name it, by which a "don't" is recognised.
@@ -203,9 +203,8 @@ def derived(examples: Iterable[tuple[str, str]]) -> Intents:
         raise IntentsInvalid(f"the examples: {error}") from error
 
 
-def load_intents(path: Path | None = None, *, operations: Collection[str] | None = None) -> Intents:
+def load_intents(source: Path, *, operations: Collection[str] | None = None) -> Intents:
     """Read and check the catalogue; with ``operations`` every named one must be among them."""
-    source = path or CATALOGUE
     try:
         intents = Intents.model_validate(yaml.safe_load(source.read_text("utf-8")))
     except (OSError, yaml.YAMLError, ValidationError) as error:
