@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,16 +15,27 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.models.metering import PACKAGED_PRICES, read_prices
 from app.models.profiles import RoleProfile, embedded_profiles
-from tools.policy import PACKAGED_RULES
 from tools.values import ReviewerRole, person_named
 
 #: Roles of the large model; the others belong to the small one.
 LARGE_ROLES = frozenset({"planner", "synthesizer", "judge"})
 
+#: Read by the tests, the evals and the image, not by the settings.
+TESTING = frozenset(
+    {"SIGNALBOX_REQUIRE", "SIGNALBOX_TEST_POSTGRES", "SIGNALBOX_TEST_REDIS", "SIGNALBOX_DATA"}
+)
+
 #: The embedding model that needs nothing installed; every other name is one of sentence-transformers.
 EMBEDDED_MODEL = "all-MiniLM-L6-v2 int8"
 
-PACKAGED_KNOWLEDGE = Path(__file__).parents[1] / "domains" / "northfell" / "knowledge"
+#: Where this repository is, or was installed to.
+ROOT = Path(__file__).resolve().parents[1]
+DEMO = ROOT / "domains" / "northfell"
+
+
+def _of_the_domain(name: str) -> Callable[[dict[str, Any]], Path]:
+    """What a domain's folder holds under this name, unless a setting says otherwise."""
+    return lambda given: given.get("domain", DEMO) / name
 
 
 def _pairs(value: Any) -> Any:
@@ -60,10 +72,13 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     shutdown_seconds: int = Field(default=20, ge=1, le=300)
 
+    #: The business: a folder, found from here or from where Signalbox was installed.
+    domain: Path = DEMO
+
     # Where things are kept
     data_dir: Path = Path("data")
     database_url: str = ""
-    knowledge_dir: Path = PACKAGED_KNOWLEDGE
+    knowledge_dir: Path = Field(default_factory=_of_the_domain("knowledge"))
     qdrant_url: str | None = None
     qdrant_api_key: SecretStr | None = None
     embedding_model: str = EMBEDDED_MODEL
@@ -72,7 +87,7 @@ class Settings(BaseSettings):
     answer_cache: Literal["off", "exact", "semantic"] = "semantic"
 
     # The business rules
-    rules: Path = PACKAGED_RULES
+    rules: Path = Field(default_factory=_of_the_domain("rules.yaml"))
 
     # Small models
     small_server: Literal["auto", "embedded", "ollama"] = "auto"
@@ -134,6 +149,14 @@ class Settings(BaseSettings):
     _split_pairs = field_validator("ollama_models", "operators", "operator_tenants", mode="before")(
         _pairs
     )
+
+    @field_validator("domain")
+    @classmethod
+    def _domain_is_there(cls, folder: Path) -> Path:
+        found = [one for one in (folder, ROOT / folder) if one.is_dir()]
+        if not found:
+            raise ValueError(f"{folder} is no folder: name the folder of a business")
+        return found[0].resolve()
 
     @field_validator("shadow")
     @classmethod
@@ -294,6 +317,25 @@ def _kept(path: Path, prefix: str = "", *, entropy: int) -> str:
     finally:
         draft.unlink()
     return path.read_text(encoding="utf-8").strip()
+
+
+def unknown_settings(env_file: Path = Path(".env")) -> list[tuple[str, str | None]]:
+    """What is set under our prefix and nobody reads, each with the setting that was probably meant."""
+    import difflib
+
+    from dotenv import dotenv_values
+
+    known = {f"SIGNALBOX_{name.upper()}" for name in Settings.model_fields}
+    given = {*os.environ, *(dotenv_values(env_file) if env_file.is_file() else ())}
+    unknown = {name for name in given if name.startswith("SIGNALBOX_")} - known - TESTING
+
+    def near(name: str) -> str | None:
+        # Without the prefix, which would make everything alike.
+        bare = [each.removeprefix("SIGNALBOX_") for each in known]
+        found = difflib.get_close_matches(name.removeprefix("SIGNALBOX_"), bare, 1)
+        return f"SIGNALBOX_{found[0]}" if found else None
+
+    return [(name, near(name)) for name in sorted(unknown)]
 
 
 def server_at(settings: Settings) -> Path:

@@ -1,4 +1,4 @@
-"""What the graphs of `langgraph dev` run on: the demo world in memory, or the real wiring."""
+"""What the graphs of `langgraph dev` run on: books of their own, or the real wiring."""
 
 from __future__ import annotations
 
@@ -12,19 +12,22 @@ from typing import Any, Protocol, cast
 from langgraph.checkpoint.memory import InMemorySaver
 
 from app.config import Settings, prepare_environment
+from app.domains import domain_of
 from app.models.embedded import EmbeddedServer, EmbeddedSmallModel
 from app.models.encoder import OnnxEncoder
 from app.models.large import EmbeddedLargeModel
 from app.models.manifest import ManifestError, base_model, load_manifest
-from domains.northfell.memory import MemoryBackend, demo_world
-from domains.northfell.operations import OPERATIONS
+from app.stores.approvals import SqlApprovals
+from app.stores.database import create_engine, migrate
+from app.stores.ledger import SqlLedger
+from app.warming import warm_reading
 from graphs.action import ActionGraph
 from graphs.context import Context
-from graphs.intents import load_intents
-from tools.memory import MemoryApprovals, MemoryDecisionLog, MemoryLedger
+from tools.domain import Books, Opening
+from tools.memory import MemoryDecisionLog
 from tools.policy import FilePolicy
 from tools.ports import Knowledge, Passage, PortError
-from tools.values import Customer, Reviewer
+from tools.values import Clock, Customer, Reviewer
 
 log = logging.getLogger(__name__)
 
@@ -122,12 +125,13 @@ def _patient(role: str) -> float:
 
 
 class DemoWorld:
-    """One shop in memory for all of Studio's runs, and the embedded models."""
+    """Fresh books for all of Studio's runs, and the embedded models."""
 
     def __init__(self, settings: Settings) -> None:
         prepare_environment(settings)
         base = base_model()
         manifest = load_manifest(base=base)
+        self._domain, self._settings = domain_of(settings), settings
         self._folder = settings.data_dir / "studio"
         self._articles = settings.knowledge_dir
         self._server = EmbeddedServer(base, manifest.adapter_paths())
@@ -135,32 +139,48 @@ class DemoWorld:
         self._encoder = OnnxEncoder(manifest)
         self._knowledge = LateKnowledge(self._open_knowledge)
         self._closing = AsyncExitStack()
-        self.books = demo_world()
-        approvals, policy = MemoryApprovals(), FilePolicy(settings.rules, OPERATIONS)
-        self._common = Context(
-            customer=self.books.customer(CUSTOMER),
-            operations=OPERATIONS,
-            intents=load_intents(operations=OPERATIONS),
-            encoder=self._encoder,
-            small=EmbeddedSmallModel(self._server, manifest, timeout_for=_patient),
-            large=self._large,
-            knowledge=self._knowledge,
-            backend=MemoryBackend(self.books),
-            ledger=MemoryLedger(self.books, approvals, policy=policy),
-            approvals=approvals,
-            decisions=MemoryDecisionLog(),
-            actions=ActionGraph(InMemorySaver()),
-            policy=policy,
-        )
+        self._small = EmbeddedSmallModel(self._server, manifest, timeout_for=_patient)
+        self._actions = ActionGraph(InMemorySaver())
+        self._books: Books
+        self._common: Context
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
         """The models and the knowledge base, for as long as the server runs."""
         async with self._server, self._closing:
+            await asyncio.to_thread(warm_reading)
+            await self._open_books()
             self._closing.push_async_callback(self._large.aclose)
             self._closing.push_async_callback(self._knowledge.close)
             self._knowledge.begin()
             yield
+
+    async def _open_books(self) -> None:
+        file, clock = self._folder.absolute() / "books.db", Clock()
+        await asyncio.to_thread(file.unlink, missing_ok=True)
+        await asyncio.to_thread(migrate, f"sqlite:///{file}")
+        engine = await asyncio.to_thread(create_engine, f"sqlite:///{file}")
+        self._closing.callback(engine.dispose)
+        opening = Opening(engine, clock, lambda what, done, total: None)
+        self._books = await self._closing.enter_async_context(self._domain.open_books(opening))
+        operations = self._domain.operations
+        policy = await asyncio.to_thread(FilePolicy, self._settings.rules, operations)
+        approvals = SqlApprovals(engine, clock)
+        self._common = Context(
+            customer=(await self._books.customers.demo())[0],
+            operations=operations,
+            intents=self._domain.intents,
+            encoder=self._encoder,
+            small=self._small,
+            large=self._large,
+            knowledge=self._knowledge,
+            backend=self._books.backend,
+            ledger=SqlLedger(engine, self._books.transaction, clock, approvals, policy=policy),
+            approvals=approvals,
+            decisions=MemoryDecisionLog(),
+            actions=self._actions,
+            policy=policy,
+        )
 
     async def _open_knowledge(self) -> Knowledge:
         from app.knowledge.knowledge import HybridKnowledge
@@ -177,12 +197,11 @@ class DemoWorld:
         return knowledge
 
     async def context(self, customer: str, reviewer: str, thread: str) -> Context:
-        known = {each.id: each for each in self.books.customers()}
-        if customer not in known:
-            raise NoSuchCustomer(f"There is no customer {customer}: {', '.join(sorted(known))}.")
-        return replace(
-            self._common, customer=known[customer], thread=thread, reviewer=_person(reviewer)
-        )
+        found = await self._books.customers.find(customer)
+        if found is None:
+            known = sorted(each.id for each in await self._books.customers.demo())
+            raise NoSuchCustomer(f"There is no customer {customer}: {', '.join(known)}.")
+        return replace(self._common, customer=found, thread=thread, reviewer=_person(reviewer))
 
 
 class Wired(Protocol):
@@ -204,6 +223,7 @@ class RealWorld:
     async def running(self) -> AsyncGenerator[None]:
         from app.wiring import wiring
 
+        await asyncio.to_thread(warm_reading)
         async with wiring(self._settings) as desk:
             self._desk = cast(Any, desk)
             yield

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.commands.shared import console, me, opened_database, read_settings, stop
+from app.commands.shared import Json, console, me, opened_database, read_settings, show, stop
 
 if TYPE_CHECKING:
     from app.stores.comparisons import Both, Pair, Said
@@ -31,11 +31,14 @@ def promote(
 ) -> None:
     """Make a folder of artefacts live: verified, copied to the data folder, used from the next turn on."""
     settings = read_settings()
+    from app.domains import domain_of
     from app.models.manifest import ManifestError, base_model
     from app.models.release import ReleaseError, Releases
 
     try:
-        change = Releases(settings.data_dir).promote(folder, by=me(), note=note, base=base_model())
+        change = Releases(settings.data_dir, domain_of(settings)).promote(
+            folder, by=me(), note=note, base=base_model()
+        )
     except (ReleaseError, ManifestError) as error:
         stop(f"Not promoted: {error}")
     except OSError as error:
@@ -46,10 +49,11 @@ def promote(
 def rollback(note: Note = "") -> None:
     """Make live again what was before the last promotion; in the end, what is shipped."""
     settings = read_settings()
+    from app.domains import domain_of
     from app.models.release import ReleaseError, Releases
 
     try:
-        change = Releases(settings.data_dir).rollback(by=me(), note=note)
+        change = Releases(settings.data_dir, domain_of(settings)).rollback(by=me(), note=note)
     except ReleaseError as error:
         stop(str(error))
     except OSError as error:
@@ -58,17 +62,21 @@ def rollback(note: Note = "") -> None:
     console.print(f"Live: {live}. {FOLLOWS}", markup=False)
 
 
-def releases() -> None:
+def releases(json: Json = False) -> None:
     """Every promotion and rollback, and what is live."""
     settings = read_settings()
     from rich.table import Table
 
+    from app.domains import domain_of
     from app.models.release import ReleaseError, Releases
 
     try:
-        changes = Releases(settings.data_dir).history()
+        changes = Releases(settings.data_dir, domain_of(settings)).history()
     except ReleaseError as error:
         stop(str(error))
+    if json:
+        show(changes)
+        return
     table = Table(box=None, pad_edge=False)
     for column in ("when", "what", "live from then on", "by", "from", "note"):
         table.add_column(column, overflow="fold")
@@ -84,6 +92,7 @@ def report(
     digest: Annotated[
         str | None, typer.Option(help="The candidate, by the beginning; without it, the latest.")
     ] = None,
+    json: Json = False,
 ) -> None:
     """What the candidate would have done otherwise, with 95 % intervals."""
     from app.stores.comparisons import SqlComparisons
@@ -99,6 +108,9 @@ def report(
         made = asyncio.run(kept.roles(found[0]))
     if not pairs and not made:
         stop(f"Candidate {found[0][:12]} has not settled a message yet.")
+    if json:
+        show({"candidate": found[0], "messages": pairs, "roles": made})
+        return
     if pairs:
         _compare(found[0], pairs)
     for role in sorted({each.role for each in made}):

@@ -22,7 +22,6 @@ from app.stores.database import reading, writing
 from app.stores.fences import holds, next_owner
 from app.stores.outbox import SqlOutbox
 from app.stores.tables import insert_if_absent, ledger
-from domains.northfell.shop import Shop
 from tools.policy import NoRules, Policy, Ruling, facts_about
 from tools.ports import (
     BackendUnavailable,
@@ -138,7 +137,7 @@ class SqlLedger:
     def __init__(
         self,
         engine: Engine,
-        shop_for: Callable[[Connection, Customer], Shop],
+        books_for: Callable[[Connection, Customer], Any],
         clock: Clock,
         approvals: SqlApprovals,
         *,
@@ -151,7 +150,7 @@ class SqlLedger:
         checkpoint: Callable[[str], None] = _pass,
     ) -> None:
         self._engine = engine
-        self._shop_for = shop_for
+        self._books_for = books_for
         self._clock = clock
         self._approvals = approvals
         self._lease = lease
@@ -318,8 +317,8 @@ class SqlLedger:
             )
             if held.rowcount != 1:
                 return _outcome(action, "blocked", IN_FLIGHT)
-            shop = self._shop_for(conn, action.customer)
-            why = self._forbidden(conn, action, operation, verdict, shop, arguments)
+            books = self._books_for(conn, action.customer)
+            why = self._forbidden(conn, action, operation, verdict, books, arguments)
             if why is not None:
                 # Nothing ran, so the key stays free for the day the approval is there.
                 conn.execute(_DELETE_HELD, holder)
@@ -327,7 +326,7 @@ class SqlLedger:
             self._checkpoint("before_effect")
             try:
                 with conn.begin_nested():
-                    result = operation.run(shop, arguments)
+                    result = operation.run(books, arguments)
             except OperationFailed as error:
                 outcome = _outcome(action, "failed", str(error))
             else:
@@ -348,13 +347,13 @@ class SqlLedger:
         action: Action,
         operation: Operation,
         verdict: Verdict,
-        shop: Shop,
+        books: Any,
         arguments: Arguments,
     ) -> str | None:
         """Why it may not run now, by its class, its record and the business rules of this moment; None
         when it may. An approval that is needed is spent by the question."""
         try:
-            preview = operation.preview(shop, arguments)
+            preview = operation.preview(books, arguments)
         except OperationFailed:
             # It will not run either, and says why.
             preview, ruling = None, Ruling()
@@ -442,14 +441,14 @@ class SqlLedger:
             held = conn.execute(_UPDATE_HELD, holder | {"lease_until": at + OUTSIDE_LEASE})
             if held.rowcount != 1:
                 return _outcome(action, "blocked", IN_FLIGHT)
-            shop = self._shop_for(conn, action.customer)
-            why = self._forbidden(conn, action, operation, verdict, shop, arguments)
+            books = self._books_for(conn, action.customer)
+            why = self._forbidden(conn, action, operation, verdict, books, arguments)
             if why is not None:
                 conn.execute(_DELETE_HELD, holder)
                 return _outcome(action, "blocked", why)
             try:
                 with conn.begin_nested():
-                    order = effect.begin(shop, arguments, action.id)
+                    order = effect.begin(books, arguments, action.id)
             except OperationFailed as error:
                 outcome = _outcome(action, "failed", str(error))
                 conn.execute(_UPDATE_HELD, holder | self._columns(outcome))
@@ -479,7 +478,9 @@ class SqlLedger:
                 return self._settled_elsewhere(action)
             try:
                 with conn.begin_nested():
-                    result = asked.effect.finish(self._shop_for(conn, action.customer), asked.order)
+                    result = asked.effect.finish(
+                        self._books_for(conn, action.customer), asked.order
+                    )
             except OperationFailed as error:
                 problem = f"{payment.number} is paid, and cannot be booked: {error}"
             else:
@@ -510,7 +511,7 @@ class SqlLedger:
             changed = conn.execute(_SETTLE_HELD, asked.holder | self._columns(outcome))
             if changed.rowcount != 1:
                 return self._settled_elsewhere(asked.action)
-            asked.effect.undo(self._shop_for(conn, asked.action.customer), asked.order)
+            asked.effect.undo(self._books_for(conn, asked.action.customer), asked.order)
             self._approvals.settle(conn, asked.action, executed=False)
             self._outbox.add(conn, asked.action, outcome)
             self._audit.append(conn, _recorded(kind, asked.action, outcome, **facts))
@@ -540,7 +541,7 @@ class SqlLedger:
         with writing(self._engine, fenced=False) as conn:
             if conn.execute(_DELETE_HELD, asked.holder).rowcount != 1:
                 return
-            asked.effect.undo(self._shop_for(conn, action.customer), asked.order)
+            asked.effect.undo(self._books_for(conn, action.customer), asked.order)
             self._approvals.restore(conn, action)
             outcome = _outcome(action, "failed", "Nothing was sent; it may be tried again.")
             self._audit.append(conn, _recorded("effect", action, outcome))

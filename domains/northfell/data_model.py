@@ -96,13 +96,3 @@ class Charge(Record):
     amount: Decimal
     currency: str = "EUR"
     charged_on: date
-
-
-class Ticket(Record):
-    number: str  #: ``T-70013``
-    subject: str
-    body: str
-    opened_on: date
-    kind: Literal["ticket", "hand_off"] = "ticket"
-    record: str | None = None  #: Number of what it is about.
-    case: str | None = None  #: The problem, as the domain's cases name it.

@@ -31,7 +31,6 @@ from app.stores.actions import LedgerAction
 from app.stores.decisions import LoggedDecision, Wanted
 from app.stores.reviews import Item, ReviewNotFound
 from app.stores.waiting import Waiting
-from domains.northfell.data_model import Ticket
 from graphs.state import Answer
 from tools.decisions import Alternative, Decision
 from tools.ports import BackendUnavailable
@@ -42,6 +41,7 @@ from tools.values import (
     Customer,
     Outcome,
     PaymentOrder,
+    Ticket,
     Unsettled,
     Verdict,
     Vote,

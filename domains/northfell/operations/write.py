@@ -19,14 +19,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from domains.northfell.data_model import (
-    Invoice,
-    Order,
-    OrderLine,
-    OrderStatus,
-    Subscription,
-    Ticket,
-)
+from domains.northfell.data_model import Invoice, Order, OrderLine, OrderStatus, Subscription
 from domains.northfell.demo_accounts import FREE_SHIPPING_FROM
 from domains.northfell.labels import (
     PAYMENT_TITLES,
@@ -84,6 +77,7 @@ from tools.values import (
     Preview,
     Record,
     RecordNotFound,
+    Ticket,
 )
 
 NOT_SENT = {OrderStatus.PENDING, OrderStatus.PAID, OrderStatus.PACKED}
