@@ -416,7 +416,6 @@ def _desk(
         books=sql_books(engine, clock),
         check_health=health,
         describe=dict,
-        keep_seconds=0.5,
         wait_seconds=1.0,
     )
 

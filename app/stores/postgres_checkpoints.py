@@ -52,7 +52,8 @@ class _Batch:
         mine = held()
         confirm = (len(mine), [hold.name for hold in mine], [hold.token for hold in mine])
         async with psycopg.AsyncClientCursor(conn) as cursor:
-            script = [cursor.mogrify(*each) for each in ((_CONFIRM, confirm), *self._statements)]
+            statements: list[tuple[Any, Any]] = [(_CONFIRM, confirm), *self._statements]
+            script = [cursor.mogrify(*each) for each in statements]
             try:
                 await cursor.execute(";".join(script).encode())
             except psycopg.errors.DivisionByZero:
