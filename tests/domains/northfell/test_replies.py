@@ -73,7 +73,6 @@ COMMON: dict[str, dict[str, Any]] = {
     "ack_escalate": {},
     "attachments_refused": {},
     "your_question": {},
-    "elsewhere": {},
 }
 
 
