@@ -73,6 +73,21 @@ COMMON: dict[str, dict[str, Any]] = {
     "ack_escalate": {},
     "attachments_refused": {},
     "your_question": {},
+    "help": {},
+    "left": {},
+    "other_person": {},
+    "not_owned": {"named": "SB-1", "candidates": ["SB-2, tent"]},
+    "which_record": {"candidates": ["SB-1, tent"]},
+    "person_on_request": {},
+    "still_waiting": {"title": "Cancel an order", "label": "SB-10482"},
+    "taken_back": {"title": "Cancel an order", "label": "SB-10482"},
+    "too_late_to_withdraw": {"title": "Cancel an order", "label": "SB-10482"},
+    "in_the_books": {"candidates": ["SB-1, tent"]},
+    "nothing_waits": {},
+    "cannot_stop": {"candidates": ["SB-1, tent"]},
+    "withdrawal_subject": {"label": "SB-10482"},
+    "not_now": {"label": "SB-10482"},
+    "with_a_colleague": {},
 }
 
 
