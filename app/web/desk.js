@@ -85,15 +85,19 @@ async function refresh() {
 /** Adds what is new and removes what is gone; what is there keeps the note being written in it. */
 function keyed(list, items, name, draw) {
   const wanted = new Map(items.map((item) => [String(name(item)), item]));
-  for (const node of [...list.children]) {
-    if (!wanted.has(node.dataset.key)) node.remove();
+  const gone = [];
+  for (const node of list.children) {
+    if (!wanted.has(node.dataset.key)) gone.push(node);
     else wanted.delete(node.dataset.key);
   }
-  for (const [id, item] of wanted) {
+  // Drawn before the old ones go, so that what is drawn anew can see where the cursor was.
+  const fresh = [...wanted].map(([id, item]) => {
     const node = draw(item);
     node.dataset.key = id;
-    list.append(node);
-  }
+    return node;
+  });
+  for (const node of gone) node.remove();
+  list.append(...fresh);
 }
 
 function count(name, number) {
@@ -297,7 +301,7 @@ function draftField(thread) {
   const before = document.activeElement;
   if (before?.dataset?.thread === thread) {
     const [start, end] = [before.selectionStart, before.selectionEnd];
-    queueMicrotask(() => {
+    setTimeout(() => {
       words.focus();
       words.setSelectionRange(start, end);
     });
