@@ -35,7 +35,7 @@ async def log_in(
     """A signed, expiring session; also set as a cookie for the page."""
     customer = await desk.customer(body.customer)
     if customer is None:
-        raise unauthorized("There is no such customer in the demo shop.")
+        raise unauthorized("There is no such demo customer.")
     token = sessions.sign(customer.id)
     response.set_cookie(
         COOKIE, token, max_age=sessions.seconds, httponly=True, samesite="strict", path="/"
