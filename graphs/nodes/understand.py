@@ -52,7 +52,9 @@ _LOGGED = 5
 
 async def understand(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
     """What is wanted, of which record, and what it does to the open question; logged before it takes effect."""
-    return await decided(runtime, "router", lambda who: _understood(state, who))
+    # Read once, outside what a listening candidate makes again: it may not reach the books.
+    known = await _records(runtime.context)
+    return await decided(runtime, "router", lambda who: _understood(state, who, known))
 
 
 @dataclass(frozen=True)
@@ -91,9 +93,11 @@ class _Turn:
         )
 
 
-async def _understood(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
+async def _understood(
+    state: SupportState, runtime: Runtime[Context], known: tuple[tuple[RecordView, ...], str]
+) -> dict[str, Any]:
     context, turn = runtime.context, state["turn"]
-    views, unreachable = await _records(context)
+    views, unreachable = known
     pending, stack = top(state), state.get("pending", ())
     memory = Memory(focus=state.get("focus"), offered=_offered(state, pending))
     spans = context.reader.read(
