@@ -18,6 +18,8 @@ PRUNED = 0.2
 #: A question the pruner found an answer to is refused below this nearness all the same, and one it found none
 #: to is answered from the upper line on.
 DOUBTED, CERTAIN = 0.22, 0.40
+#: A best sentence that scores below this is about another thing than the question's.
+BESIDE = 0.20
 #: The same in a language that only the nearness reads.
 FOREIGN = 0.30
 #: What it counts that a sentence is about what the question names, or about something else that is sold.
@@ -61,6 +63,17 @@ def parts_of(question: str) -> list[str]:
     return found[:PARTS] if len(found) > 1 else [question]
 
 
+def worded(question: str, lexicon: Lexicon) -> str:
+    """The question with the kind of what it names: articles speak of tents, customers of "the Ridgeline"."""
+    named = _things(question, lexicon)
+    said = {_bare(word) for word in _WORD.findall(question)}
+    kinds = [item.words for item in lexicon.catalogue if item.id in named and item.words]
+    if not kinds or any(_bare(word) in said for words in kinds for word in words):
+        return question
+    first = {words[0] for words in kinds}
+    return f"{question} ({first.pop()})" if len(first) == 1 else question
+
+
 def together(
     kept: Sequence[Passage],
     near: Sequence[Passage],
@@ -86,7 +99,7 @@ def _known(best: float, nearest: float, *, pruned: bool, english: bool) -> bool:
     """Whether what was found answers the question, rather than "I do not know"."""
     if not english:
         return best >= FOREIGN
-    return nearest >= DOUBTED if pruned else best >= CERTAIN
+    return (nearest >= DOUBTED and best >= BESIDE) if pruned else best >= CERTAIN
 
 
 def _weighed(
@@ -115,7 +128,10 @@ def _needed(passage: Passage, place: int) -> str:
 def _about(line: Line, asked: frozenset[str], lexicon: Lexicon) -> Line:
     if not asked or line.score <= 0:
         return line
-    said = _things(line.text, lexicon) or _things(line.passage.title, lexicon)
+    said = _things(line.text, lexicon)
+    titled = _things(line.passage.title, lexicon)
+    # "The jacket" of an article on down jackets is a down jacket.
+    said = (said & titled) or said or titled
     if not said:
         return line
     return replace(line, score=line.score + (SAME_THING if said & asked else OTHER_THING))

@@ -10,7 +10,7 @@ from langgraph.runtime import Runtime
 
 import prompts
 from graphs import replies
-from graphs.answering import ENGLISH, SHARE, chosen, of_parts, parts_of, together
+from graphs.answering import ENGLISH, SHARE, chosen, of_parts, parts_of, together, worded
 from graphs.context import Context
 from graphs.deciding import by_rule, decided, log, ms_since
 from graphs.nodes.converse import PRIVATE, may_ask_large, transcript
@@ -90,8 +90,8 @@ async def answering(
 ) -> tuple[Passage, ...]:
     """The passages that a question is answered from, part by part; ``found``: what was retrieved for it as a
     whole. Raises PortError."""
-    parts = parts_of(question)
-    if len(parts) == 1:
+    parts = [worded(part, runtime.context.lexicon) for part in parts_of(question)]
+    if parts == [question]:
         whole = found if found is not None else await _retrieved(question, runtime.context)
         return await _answering(state, runtime, question, whole, keep)
     by_part = [
