@@ -107,7 +107,7 @@ def _at_confirmation(
         return "new"
     if asks(heard.text):
         return "new"
-    return "correct" if names and yes < YES else "repeat"
+    return "correct" if names else "repeat"
 
 
 _YES = re.compile(

@@ -179,7 +179,7 @@ def _by_place(said: Said, able: Sequence[RecordView], memory: Memory) -> Grounds
                 return Grounds(records=(shown[which - 1],), how="picked")
             case "last" if shown and not _means_time(said):
                 return Grounds(records=(shown[-1],), how="picked")
-            case "both" | "all" if len(shown) > 1:
+            case "both" | "all" if len(shown) == 2 or (which == "all" and shown):
                 return Grounds(records=tuple(shown), together=True, how="all")
             case "other":
                 others = [id for id in (shown or ids) if id != memory.focus]
