@@ -141,6 +141,18 @@ async def _run(folder: Path, progress: Progress, with_model: bool) -> Report:
     return report
 
 
+async def in_german(knowledge: HybridKnowledge, cases: Sequence[Case]) -> Way:
+    """The same questions as German customers ask them."""
+    asked = yaml.safe_load(CASES_DE.read_text("utf-8"))
+    by_id = {case.id: case for case in cases}
+    way = Way("in German")
+    for row in asked["answers"]:
+        near = await knowledge.nearest(row["question"], limit=NEAREST)
+        found = together((), near, row["question"], LEXICON, english=False)
+        way.take(by_id[row["id"]], best_quotes(found))
+    return way
+
+
 async def nearest(encoder: Encoder, question: str, sentences: Sequence[str]) -> list[str]:
     """Sentences by their cosine with the question."""
     if not sentences:

@@ -108,6 +108,7 @@ async def test_a_second_start_reads_nothing(
     tmp_path: Path, articles: Path, encoder: OnnxEncoder, model: Counting, clock: Clock
 ) -> None:
     """The vectors are kept beside the index, by model and text."""
+    before = 0
     for _ in range(2):
         knowledge = opened(tmp_path / "data", encoder, model, clock)
         await knowledge.ingest([articles])
