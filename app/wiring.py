@@ -67,6 +67,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds after the index is open until the cross-encoder is loaded behind it.
 PRUNER_WAITS = 2.0
+#: The same for the sentences that are read one by one, behind the pruner.
+SENTENCES_WAIT = 6.0
 
 
 def _quiet(what: str, done: int, total: int) -> None:
@@ -412,7 +414,7 @@ async def _knowledge(
     clock: Clock,
     progress: Progress,
 ) -> AsyncGenerator[HybridKnowledge]:
-    from app.knowledge.opening import open_knowledge
+    from app.knowledge.opening import open_knowledge, sentence_search
 
     started = threading.Event()
 
@@ -422,7 +424,13 @@ async def _knowledge(
         return _opened_pruner(settings, manifest.folder_of("cross-encoder-lora", "pruner"))
 
     knowledge = await asyncio.to_thread(
-        lambda: open_knowledge(settings, encoder, load_pruner=load_pruner, clock=clock)
+        lambda: open_knowledge(
+            settings,
+            encoder,
+            load_pruner=load_pruner,
+            clock=clock,
+            sentences=sentence_search(encoder.multilingual, manifest),
+        )
     )
     try:
         report = await knowledge.ingest([settings.knowledge_dir], progress=progress)
@@ -434,7 +442,9 @@ async def _knowledge(
                 "`signalbox knowledge reindex`",
                 knowledge.outdated,
             )
-        asyncio.get_running_loop().call_later(PRUNER_WAITS, started.set)
+        loop = asyncio.get_running_loop()
+        loop.call_later(PRUNER_WAITS, started.set)
+        loop.call_later(SENTENCES_WAIT, knowledge.shelve)
         yield knowledge
     finally:
         started.set()
