@@ -67,8 +67,11 @@ class CallRequest(EffectRequest):
     system: str  #: Which of the domain's systems.
     operation: str  #: Our operation, by whose declaration it is sent and looked up.
     arguments: dict[str, JsonValue]  #: As they were confirmed.
+    values: dict[str, JsonValue]  #: As they are sent, by the system's own names.
     customer: dict[str, JsonValue]  #: Whom it is for, with the facts it is sent and looked up by.
     record: dict[str, JsonValue] | None = None  #: The record as it was just before.
+    label: str = ""  #: The record, for people.
+    language: str = ""
     answer: JsonValue = None
 
 

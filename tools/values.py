@@ -44,10 +44,12 @@ class Customer(Record):
     id: str
     tenant: str = "northfell"
     name: str
-    email: str
+    email: str = ""
     phone: str | None = None
     segment: Literal["consumer", "business"] = "consumer"
-    since: date
+    since: date = date(1970, 1, 1)  #: Where nobody says, somebody whom the business has long known.
+    #: What else the domain's login or its customer operation says; rules and templates may ask about it.
+    facts: dict[str, JsonValue] = {}
 
 
 # --- operations --------------------------------------------------------------------------------
