@@ -144,9 +144,9 @@ def train(
 
 
 def _train_router(intents: Path | None, examples: Path | None, out: Path, seed: int) -> None:
-    from graphs.intents import IntentsInvalid
     from models.train.intents import ExamplesInvalid
     from models.train.intents import train as train_router
+    from tools.intents import IntentsInvalid
 
     try:
         with progress_bars() as progress:
@@ -204,7 +204,7 @@ def role(
     settings = read_settings()
     from app.knowledge.pruner import PrunerUnusable
     from app.models.manifest import ManifestError
-    from graphs.intents import IntentsInvalid
+    from tools.intents import IntentsInvalid
 
     source, sink = sys.stdin.buffer, sys.stdout.buffer
 
@@ -420,11 +420,13 @@ def _port_must_be_free(settings: Settings) -> None:
 
 
 def _rules_must_be_valid(settings: Settings) -> None:
-    from domains.northfell.operations import OPERATIONS
+    from app.domains import DomainInvalid, domain_of
     from tools.policy import FilePolicy, RulesInvalid
 
     try:
-        FilePolicy(settings.rules, OPERATIONS)
+        FilePolicy(settings.rules, domain_of(settings).operations)
+    except DomainInvalid as error:
+        stop(f"The domain cannot be used: {error}")
     except RulesInvalid as error:
         stop(f"The business rules cannot be used: {error}")
     except OSError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,7 +14,6 @@ from pydantic import AliasChoices, Field, JsonValue, SecretStr, field_validator,
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.models.profiles import RoleProfile, embedded_profiles
-from tools.policy import PACKAGED_RULES
 from tools.values import ReviewerRole, person_named
 
 #: Roles of the large model; the others belong to the small one.
@@ -22,7 +22,14 @@ LARGE_ROLES = frozenset({"planner", "synthesizer", "judge"})
 #: The embedding model that needs nothing installed; every other name is one of sentence-transformers.
 EMBEDDED_MODEL = "all-MiniLM-L6-v2 int8"
 
-PACKAGED_KNOWLEDGE = Path(__file__).parents[1] / "domains" / "northfell" / "knowledge"
+#: Where this repository is, or was installed to.
+ROOT = Path(__file__).resolve().parents[1]
+DEMO = ROOT / "domains" / "northfell"
+
+
+def _of_the_domain(name: str) -> Callable[[dict[str, Any]], Path]:
+    """What a domain's folder holds under this name, unless a setting says otherwise."""
+    return lambda given: given.get("domain", DEMO) / name
 
 
 def _pairs(value: Any) -> Any:
@@ -59,10 +66,13 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     shutdown_seconds: int = Field(default=20, ge=1, le=300)
 
+    #: The business: a folder, found from here or from where Signalbox was installed.
+    domain: Path = DEMO
+
     # Where things are kept
     data_dir: Path = Path("data")
     database_url: str = ""
-    knowledge_dir: Path = PACKAGED_KNOWLEDGE
+    knowledge_dir: Path = Field(default_factory=_of_the_domain("knowledge"))
     qdrant_url: str | None = None
     qdrant_api_key: SecretStr | None = None
     embedding_model: str = EMBEDDED_MODEL
@@ -71,7 +81,7 @@ class Settings(BaseSettings):
     answer_cache: Literal["off", "exact", "semantic"] = "semantic"
 
     # The business rules
-    rules: Path = PACKAGED_RULES
+    rules: Path = Field(default_factory=_of_the_domain("rules.yaml"))
 
     # Small models
     small_server: Literal["auto", "embedded", "ollama"] = "auto"
@@ -129,6 +139,14 @@ class Settings(BaseSettings):
     _split_pairs = field_validator("ollama_models", "operators", "operator_tenants", mode="before")(
         _pairs
     )
+
+    @field_validator("domain")
+    @classmethod
+    def _domain_is_there(cls, folder: Path) -> Path:
+        found = [one for one in (folder, ROOT / folder) if one.is_dir()]
+        if not found:
+            raise ValueError(f"{folder} is no folder: name the folder of a business")
+        return found[0].resolve()
 
     @field_validator("shadow")
     @classmethod

@@ -14,9 +14,8 @@ from app.stores.actions import LedgerAction
 from app.stores.actions import State as LedgerState
 from app.stores.decisions import LoggedDecision, Wanted
 from app.stores.reviews import Item
-from domains.northfell.data_model import Ticket
 from graphs.state import Answer
-from tools.values import Approval, Customer, Outcome, Record, Unsettled
+from tools.values import Approval, Customer, Outcome, Record, Ticket, Unsettled
 
 if TYPE_CHECKING:
     from app.knowledge.library import Library

@@ -73,12 +73,13 @@ def _installed(name: str) -> bool:
 
 
 def _models(settings: Settings) -> Iterator[Finding]:
+    from app.domains import domain_of
     from app.models.manifest import ManifestError, base_model
     from app.models.release import Releases
 
     try:
         base = base_model()
-        manifest = Releases(settings.data_dir).manifest(base=base)
+        manifest = Releases(settings.data_dir, domain_of(settings)).manifest(base=base)
     except (ManifestError, OSError) as error:
         yield Finding("bad", "models", str(error), "Restore models/ as it was released.")
         return

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from app.models.manifest import ManifestError
 from app.models.release import ReleaseError, Releases
-from graphs.intents import IntentsInvalid
+from tools.intents import IntentsInvalid
 from tools.ports import PortError
 from tools.values import Record
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from app.domains import domain_of
 from app.models.encoder import OnnxEncoder
 from app.models.release import Releases
 from app.roles import Answer
@@ -90,7 +91,7 @@ class ConsequenceInput(_Input):
 async def consequence(settings: Settings) -> AsyncGenerator[Answer]:
     from graphs.consequences import described, settle
 
-    manifest = await asyncio.to_thread(Releases(settings.data_dir).manifest)
+    manifest = await asyncio.to_thread(Releases(settings.data_dir, domain_of(settings)).manifest)
     encoder = OnnxEncoder(manifest)
     line, believed = manifest.write_line, manifest.class_line
 
@@ -471,7 +472,7 @@ async def pruner(settings: Settings) -> AsyncGenerator[Answer]:
     from graphs.context import Limits
     from tools.injection import instructs
 
-    manifest = await asyncio.to_thread(Releases(settings.data_dir).manifest)
+    manifest = await asyncio.to_thread(Releases(settings.data_dir, domain_of(settings)).manifest)
     cross = await asyncio.to_thread(
         open_pruner,
         settings.pruner,
@@ -587,16 +588,13 @@ class _NoSmallModel:
 async def _context(
     settings: Settings, *, own: Router | None = None, small: bool = True
 ) -> AsyncGenerator[Context]:
-    """The graphs' context with the real models, and a shop without customers."""
+    """The graphs' context with the real models, and a business without customers."""
     from app.serving import open_models
     from app.wiring import own_thresholds, thresholds_of
-    from domains.northfell.memory import MemoryBackend, MemoryBooks
-    from domains.northfell.operations import OPERATIONS
     from graphs.context import Context
-    from graphs.intents import load_intents
-    from tools.memory import MemoryApprovals, MemoryLedger
+    from tools.memory import MemoryApprovals, MemoryLedger, NoRecords
 
-    books, approvals = MemoryBooks(), MemoryApprovals()
+    books, approvals, domain = NoRecords(), MemoryApprovals(), domain_of(settings)
 
     def made(encoder: OnnxEncoder, model: SmallModel, large: LargeModel) -> Context:
         thresholds = thresholds_of(manifest, settings)
@@ -605,15 +603,13 @@ async def _context(
             thresholds = own_thresholds(thresholds, own)
         return Context(
             customer=_NOBODY,
-            operations=OPERATIONS,
-            intents=own.intents
-            if own is not None
-            else manifest.catalogue(OPERATIONS) or load_intents(operations=OPERATIONS),
+            operations=domain.operations,
+            intents=own.intents if own is not None else manifest.catalogue(domain),
             encoder=encoder,
             small=model,
             large=large,
             knowledge=_NoKnowledge(),
-            backend=MemoryBackend(books),
+            backend=books,
             ledger=MemoryLedger(books, approvals),
             approvals=approvals,
             decisions=_Unlogged(),
@@ -622,7 +618,9 @@ async def _context(
         )
 
     if not small:
-        manifest = await asyncio.to_thread(Releases(settings.data_dir).manifest)
+        manifest = await asyncio.to_thread(
+            Releases(settings.data_dir, domain_of(settings)).manifest
+        )
         yield made(OnnxEncoder(manifest), _NoSmallModel(), cast("LargeModel", _NoLargeModel()))
         return
     async with open_models(settings) as models:

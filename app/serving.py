@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from app.config import Settings
+from app.domains import domain_of
 from app.models.embedded import EmbeddedServer, EmbeddedSmallModel
 from app.models.encoder import OnnxEncoder
 from app.models.large import ChatLargeModel, EmbeddedLargeModel
@@ -44,7 +45,8 @@ class Serving:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.releases = Releases(settings.data_dir)
+        self.domain = domain_of(settings)
+        self.releases = Releases(settings.data_dir, self.domain)
         self.models: Models
         self._base = base_model()
         self._stack, self._server_stack = AsyncExitStack(), AsyncExitStack()
@@ -182,7 +184,7 @@ class Serving:
         settings = self.settings
         if settings.shadow is None:
             return None
-        trial = Trial.of(settings.shadow, live, self._base)
+        trial = Trial.of(settings.shadow, live, self._base, self.domain)
         if trial.problem is None and trial.adapters and settings.small_models == "ollama":
             trial = replace(
                 trial,

@@ -16,8 +16,8 @@ from langgraph.runtime import Runtime
 
 from app.stores.decisions import SqlDecisionLog
 from graphs.context import Actions, Again, Context, Overheard, Thresholds
-from graphs.intents import Intents
 from tools.decisions import Decision
+from tools.intents import Intents
 from tools.ports import Approvals, Backend, Encoder, Ledger, PortError, SmallModel
 from tools.ports import Knowledge as KnowledgePort
 from tools.ports import LargeModel as LargeModelPort

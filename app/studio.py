@@ -1,4 +1,4 @@
-"""The three graphs as `langgraph dev` opens them: on the in-memory demo world, without a saver of ours.
+"""The three graphs as `langgraph dev` opens them: on books of their own, without a saver of ours.
 
 Studio sends plain JSON, and no signed session. So each graph begins with a node that turns what was typed
 into the values the graph works with, and the customer is a demo customer.
@@ -26,20 +26,23 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 from starlette.applications import Starlette
 
 from app.config import Settings, prepare_environment
+from app.domains import domain_of
 from app.models.embedded import EmbeddedServer, EmbeddedSmallModel
 from app.models.encoder import OnnxEncoder
 from app.models.large import EmbeddedLargeModel
 from app.models.manifest import base_model, load_manifest
-from domains.northfell.memory import MemoryBackend, demo_world
-from domains.northfell.operations import OPERATIONS
+from app.stores.approvals import SqlApprovals
+from app.stores.database import create_engine, migrate
+from app.stores.ledger import SqlLedger
 from graphs.action import ActionGraph, action_graph
 from graphs.context import Actions, Context
-from graphs.intents import Intents, load_intents
 from graphs.keys import action_id, action_key, fingerprint
 from graphs.loop import loop_graph
 from graphs.state import ActionState, SupportState, Turn
 from graphs.support import support_graph
-from tools.memory import MemoryApprovals, MemoryDecisionLog, MemoryLedger
+from tools.domain import Opening
+from tools.intents import Intents
+from tools.memory import MemoryDecisionLog
 from tools.policy import FilePolicy, Policy
 from tools.ports import (
     Approvals,
@@ -52,7 +55,7 @@ from tools.ports import (
     Passage,
     SmallModel,
 )
-from tools.values import Action, Customer, Operation, Reviewer, now
+from tools.values import Action, Clock, Customer, Operation, Reviewer, now
 
 log = logging.getLogger(__name__)
 
@@ -99,11 +102,12 @@ class LateKnowledge:
 
 
 class World:
-    """One shop in memory for all of Studio's runs, and the embedded models."""
+    """The business's books in a folder of their own for all of Studio's runs, and the embedded models."""
 
     def __init__(self, settings: Settings) -> None:
         prepare_environment(settings)
         base = base_model()
+        self.domain = domain_of(settings)
         manifest = load_manifest(base=base)
         self.folder = settings.data_dir / "studio"
         self.articles = settings.knowledge_dir
@@ -112,24 +116,36 @@ class World:
         self.small = EmbeddedSmallModel(self.server, manifest, timeout_for=settings_timeout)
         self.large = EmbeddedLargeModel(self.server, timeout_for=settings_timeout)
         self.knowledge = LateKnowledge()
-        self.books = demo_world()
-        self.backend = MemoryBackend(self.books)
-        self.approvals = MemoryApprovals()
-        self.policy = FilePolicy(settings.rules, OPERATIONS)
-        self.ledger = MemoryLedger(self.books, self.approvals, policy=self.policy)
+        self.policy = FilePolicy(settings.rules, self.domain.operations)
         self.decisions = MemoryDecisionLog()
-        self.intents = load_intents(operations=OPERATIONS)
         self.actions = ActionGraph(InMemorySaver())
+        self.customer: Customer
+        self.backend: Backend
+        self.approvals: Approvals
+        self.ledger: Ledger
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
         """The models and the knowledge base, for as long as the server runs."""
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self.server)
+            await self._open_books(stack)
             stack.push_async_callback(self.large.aclose)
             self.knowledge.opened = asyncio.create_task(self._open_knowledge(stack))
             stack.callback(self.knowledge.opened.cancel)
             yield
+
+    async def _open_books(self, stack: AsyncExitStack) -> None:
+        url, clock = f"sqlite:///{self.folder.absolute() / 'books.db'}", Clock()
+        await asyncio.to_thread(migrate, url)
+        engine = create_engine(url)
+        stack.callback(engine.dispose)
+        opening = Opening(engine, clock, lambda what, done, total: None)
+        books = await stack.enter_async_context(self.domain.open_books(opening))
+        approvals = SqlApprovals(engine, clock)
+        self.customer = (await books.customers.demo())[0]
+        self.backend, self.approvals = books.backend, approvals
+        self.ledger = SqlLedger(engine, books.transaction, clock, approvals, policy=self.policy)
 
     async def _open_knowledge(self, stack: AsyncExitStack) -> Knowledge:
         from app.knowledge.knowledge import HybridKnowledge
@@ -152,9 +168,9 @@ WORLD = World(Settings())
 class StudioContext(Context):
     """The context with a default for everything, so that Studio need not send one."""
 
-    customer: Customer = field(default_factory=lambda: WORLD.books.customer("ana"))
-    operations: Mapping[str, Operation] = field(default_factory=lambda: OPERATIONS)
-    intents: Intents = field(default_factory=lambda: WORLD.intents)
+    customer: Customer = field(default_factory=lambda: WORLD.customer)
+    operations: Mapping[str, Operation] = field(default_factory=lambda: WORLD.domain.operations)
+    intents: Intents = field(default_factory=lambda: WORLD.domain.intents)
     encoder: Encoder = field(default_factory=lambda: WORLD.encoder)
     small: SmallModel = field(default_factory=lambda: WORLD.small)
     large: LargeModel = field(default_factory=lambda: WORLD.large)

@@ -56,14 +56,13 @@ from app.stores.outbox import Delivery, SqlOutbox
 from app.stores.reviews import Item, SqlReviews
 from app.stores.turns import Conflict, Fresh, InFlight, Replay, SqlThreads, SqlTurns
 from app.tracing import Tracing
-from domains.northfell.data_model import Ticket
-from domains.northfell.operations import OPERATIONS
 from graphs import replies
 from graphs.action import ActionGraph, edited
 from graphs.context import Context
 from graphs.corrections import corrects
 from graphs.state import Answer, SupportState, Turn
 from tools.decisions import Aftermath
+from tools.domain import Books, Domain
 from tools.ports import PortError
 from tools.values import (
     Action,
@@ -72,6 +71,7 @@ from tools.values import (
     OperationFailed,
     Outcome,
     Preview,
+    Ticket,
     Unsettled,
     accepts,
 )
@@ -115,11 +115,10 @@ class SupportDesk:
     stores: Stores
     ledger: SqlLedger
     context_for: Callable[[Customer, str], Context]
-    find_customer: Callable[[str], Awaitable[Customer | None]]
-    demo: Callable[[], Awaitable[list[Customer]]]
+    domain: Domain
+    books: Books
     check_health: Callable[[], Awaitable[Mapping[str, Any]]]
     describe: Callable[[], Mapping[str, Any]]
-    find_tickets: Callable[[str, str | None], Awaitable[list[Ticket]]]
     tracing: Tracing = field(default_factory=Tracing)
     intent_names: Callable[[], list[str]] = list
     drift: DriftWatch | None = None
@@ -134,10 +133,10 @@ class SupportDesk:
     # --- customers and threads -------------------------------------------------------------------
 
     async def customer(self, customer_id: str) -> Customer | None:
-        return await self.find_customer(customer_id)
+        return await self.books.customers.find(customer_id)
 
     async def demo_customers(self) -> list[Customer]:
-        return await self.demo()
+        return list(await self.books.customers.demo())
 
     async def open_thread(self, customer: Customer, *, key: str | None = None) -> str:
         # Nobody can guess the id without the secret part of the session: it is checked for its owner.
@@ -445,7 +444,7 @@ class SupportDesk:
         left = timedelta(seconds=COURIER_SECONDS)
         decided = await self.stores.approvals.left_undone(left)
         await _each(self._go_on, {each.id: (each, successor) for each, successor in decided})
-        settled = await self.ledger.settle_due(OPERATIONS)
+        settled = await self.ledger.settle_due(self.domain.operations)
         await _each(self._tell, {action.id: (action, outcome) for action, outcome in settled})
         due = await self.stores.outbox.due()
         await _each(self._deliver, {each.action_id: (each,) for each in due})
@@ -459,7 +458,7 @@ class SupportDesk:
             await self._carry_out(approval, answer)
 
     async def _deliver(self, delivery: Delivery) -> None:
-        customer = await self.find_customer(delivery.customer_id)
+        customer = await self.books.customers.find(delivery.customer_id)
         if customer is None:
             return
         context = self.tracing.wrap(self.context_for(customer, delivery.thread))
@@ -485,7 +484,7 @@ class SupportDesk:
         try:
             action, outcome = await self.ledger.vouch(
                 action_id,
-                OPERATIONS,
+                self.domain.operations,
                 happened=happened,
                 operator=operator,
                 note=note,
@@ -514,7 +513,7 @@ class SupportDesk:
         )
 
     async def tickets(self, customer_id: str, *, tenant: str | None = None) -> list[Ticket]:
-        return await self.find_tickets(customer_id, tenant)
+        return await self.books.tickets(customer_id, tenant)
 
     async def decisions(
         self, wanted: Wanted, *, limit: int = 50, before: int | None = None
@@ -582,7 +581,7 @@ class SupportDesk:
         found = await self.stores.threads.find(thread)
         if found is None or tenant not in (None, found.tenant):
             raise ThreadNotFound
-        customer = await self.find_customer(found.customer)
+        customer = await self.books.customers.find(found.customer)
         assert customer is not None
         at = self.context_for(customer, thread).clock.now()
         said: list[AnyMessage] = []

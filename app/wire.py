@@ -11,11 +11,10 @@ from app.desk import Event, Message, ThreadSummary
 from app.stores.actions import LedgerAction
 from app.stores.decisions import LoggedDecision
 from app.stores.reviews import Item
-from domains.northfell.data_model import Ticket
 from graphs.action import question
 from graphs.state import in_our_words
 from tools.decisions import Aftermath, Decision
-from tools.values import Approval, Customer, Unsettled
+from tools.values import Approval, Customer, Ticket, Unsettled
 
 
 def storable(text: str) -> str:

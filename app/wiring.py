@@ -7,7 +7,7 @@ import logging
 import sqlite3
 import sys
 import threading
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from app.answer_cache import ProcessAnswers
 from app.config import LARGE_ROLES, Settings, prepare_environment
 from app.desk import Desk
+from app.domains import domain_of
 from app.drift import sketch_of
 from app.drift_watch import DriftWatch
 from app.models.encoder import OnnxEncoder
@@ -38,13 +39,11 @@ from app.stores.outbox import SqlOutbox
 from app.stores.reviews import SqlReviews
 from app.stores.turns import SqlThreads, SqlTurns
 from app.tracing import Tracing, tracing
-from domains.northfell.data_model import Ticket
-from domains.northfell.operations import OPERATIONS
-from domains.northfell.store import SqlBackend, SqlShop, customers, tickets_of
 from graphs.action import ActionGraph
 from graphs.context import Context, Limits, Thresholds
-from graphs.intents import SPOKEN, Intents, IntentsInvalid, check_intents, load_intents
 from graphs.support import support_graph
+from tools.domain import Opening, Progress
+from tools.intents import SPOKEN, Intents, IntentsInvalid, check_intents
 from tools.policy import FilePolicy
 from tools.ports import BackendUnavailable
 from tools.privacy import mask_pii
@@ -60,10 +59,6 @@ if TYPE_CHECKING:
     from app.support_desk import Support
 
 log = logging.getLogger(__name__)
-
-#: What is being prepared, how much of it is done, and how much there is (0: not known).
-Progress = Callable[[str, int, int], None]
-
 
 #: Seconds after the index is open until the cross-encoder is loaded behind it.
 PRUNER_WAITS = 2.0
@@ -83,14 +78,16 @@ async def wiring(
 
     prepare_environment(settings)
     clock = clock or Clock()
+    domain = domain_of(settings)
     async with AsyncExitStack() as stack:
         releases = await asyncio.to_thread(
-            ReleaseWatch.of, Releases(settings.data_dir), lambda: take_up()
+            ReleaseWatch.of, Releases(settings.data_dir, domain), lambda: take_up()
         )
         serving = await stack.enter_async_context(Serving(settings))
         models = serving.models
-        engine = await asyncio.to_thread(_database, settings, clock, progress)
+        engine = await asyncio.to_thread(_database, settings, progress)
         stack.callback(engine.dispose)
+        books = await stack.enter_async_context(domain.open_books(Opening(engine, clock, progress)))
         knowledge = await stack.enter_async_context(
             _knowledge(settings, models.encoder, models.manifest, clock, progress)
         )
@@ -122,15 +119,11 @@ async def wiring(
             threads=SqlThreads(engine, clock, audit=audit),
         )
 
-        def shop_for(connection: sa.Connection, customer: Customer) -> SqlShop:
-            return SqlShop(connection, customer, today=clock.today(), writing=True)
-
-        backend = SqlBackend(engine, clock)
-        policy = FilePolicy(settings.rules, OPERATIONS)
+        policy = FilePolicy(settings.rules, domain.operations)
         payments = _payments(settings, clock, stack)
         ledger = SqlLedger(
             engine,
-            shop_for,
+            books.transaction,
             clock,
             approvals,
             retention=timedelta(days=settings.action_key_days),
@@ -159,13 +152,13 @@ async def wiring(
         def context_for(customer: Customer, thread: str) -> Context:
             return Context(
                 customer=customer,
-                operations=OPERATIONS,
+                operations=domain.operations,
                 intents=live.intents,
                 encoder=live.models.encoder,
                 small=live.models.small,
                 large=live.models.large,
                 knowledge=knowledge,
-                backend=backend,
+                backend=books.backend,
                 ledger=ledger,
                 approvals=approvals,
                 decisions=stores.decisions,
@@ -180,19 +173,6 @@ async def wiring(
                 second_opinion=live.second_opinion,
                 policy=policy,
             )
-
-        async def find_customer(customer_id: str) -> Customer | None:
-            found = await asyncio.to_thread(_customers, engine, [customer_id])
-            return found[0] if found else None
-
-        async def demo_customers() -> list[Customer]:
-            from domains.northfell.demo_accounts import stories
-
-            ids = [account.customer.id for account in stories(clock.today())]
-            return await asyncio.to_thread(_customers, engine, ids)
-
-        async def find_tickets(customer_id: str, tenant: str | None) -> list[Ticket]:
-            return await asyncio.to_thread(tickets_of, engine, customer_id, tenant)
 
         shadow = None
         candidate = await asyncio.to_thread(_candidate, settings, live, knowledge, own)
@@ -228,13 +208,12 @@ async def wiring(
             stores=stores,
             ledger=ledger,
             context_for=context_for,
-            find_customer=find_customer,
-            demo=demo_customers,
+            domain=domain,
+            books=books,
             check_health=lambda: _health(
                 engine, saver, live.models, knowledge, traces, policy, payments, releases.state
             ),
             describe=lambda: _info(settings, live.models, knowledge, traces),
-            find_tickets=find_tickets,
             library=library,
             tracing=traces,
             intent_names=lambda: sorted(live.intents.names),
@@ -263,7 +242,7 @@ def _live(models: Models, settings: Settings, own: Router | None) -> _Live:
         models.encoder.adopt("intent", own.classifier, own.version)
         known = _knows(models.manifest, settings, own.intents)
         return _Live(models, own.intents, own_thresholds(thresholds, own), known)
-    intents = models.manifest.catalogue(OPERATIONS) or load_intents(operations=OPERATIONS)
+    intents = models.manifest.catalogue(domain_of(settings))
     return _Live(models, intents, thresholds, _knows(models.manifest, settings, intents))
 
 
@@ -291,7 +270,7 @@ def _candidate(
         load = partial(_opened_pruner, settings.model_copy(update={"pruner": ""}), trial.folder)
         trial = replace(trial, pruning=PrunedBeside(knowledge, load, digest))
     thresholds = thresholds_of(trial.manifest, settings)
-    intents = trial.manifest.catalogue(OPERATIONS) or load_intents(operations=OPERATIONS)
+    intents = trial.manifest.catalogue(domain_of(settings))
     if own is not None and ("head", "intent") not in trial.brings:
         # What the candidate does not bring is the live one's, and that is not the manifest's.
         assert trial.encoder is not None
@@ -339,7 +318,7 @@ def _own_router(settings: Settings) -> Router | None:
 
     try:
         router = load_router(settings.router)
-        check_intents(router.intents, OPERATIONS, needed=SPOKEN)
+        check_intents(router.intents, domain_of(settings).operations, needed=SPOKEN)
     except (ManifestError, IntentsInvalid) as error:
         log.error("SIGNALBOX_ROUTER is not used, the shipped router answers: %s", error)
         return None
@@ -364,7 +343,7 @@ def _sketcher(encoder: OnnxEncoder) -> Sketcher:
 
 def _drift_watch(settings: Settings, decisions: SqlDecisionLog, clock: Clock) -> DriftWatch:
     try:
-        live = Releases(settings.data_dir).live()
+        live = Releases(settings.data_dir, domain_of(settings)).live()
     except ReleaseError:
         live = None
     return DriftWatch(
@@ -381,7 +360,7 @@ def _drift_watch(settings: Settings, decisions: SqlDecisionLog, clock: Clock) ->
 
 def _release(settings: Settings) -> dict[str, Any] | None:
     try:
-        live = Releases(settings.data_dir).live()
+        live = Releases(settings.data_dir, domain_of(settings)).live()
     except ReleaseError:
         return None
     return live.model_dump(mode="json") if live else None
@@ -403,21 +382,10 @@ def _payments(settings: Settings, clock: Clock, stack: AsyncExitStack) -> HttpPa
     )
 
 
-def _database(settings: Settings, clock: Clock, progress: Progress) -> sa.Engine:
+def _database(settings: Settings, progress: Progress) -> sa.Engine:
     progress("Preparing the database", 0, 0)
     migrate(settings.database)
-    engine = create_engine(settings.database)
-    with reading(engine) as connection:
-        empty = connection.execute(sa.select(customers.c.id).limit(1)).first() is None
-    if empty:
-        from domains.northfell.seed import seed
-
-        seed(
-            engine,
-            clock.today(),
-            lambda done, total: progress("Filling the demo shop", done, total),
-        )
-    return engine
+    return create_engine(settings.database)
 
 
 @asynccontextmanager
@@ -507,11 +475,9 @@ async def _tracing(settings: Settings) -> AsyncGenerator[Tracing]:
 # --- what others ask about it -------------------------------------------------------------------
 
 
-def _customers(engine: sa.Engine, ids: list[str]) -> list[Customer]:
+def _answers(engine: sa.Engine) -> None:
     with reading(engine) as connection:
-        rows = connection.execute(sa.select(customers).where(customers.c.id.in_(ids))).mappings()
-        found = [Customer.model_validate(dict(row)) for row in rows]
-    return sorted(found, key=lambda c: ids.index(c.id))
+        connection.execute(sa.text("SELECT 1"))
 
 
 async def _health(
@@ -526,7 +492,7 @@ async def _health(
 ) -> Mapping[str, Any]:
     checks: dict[str, Any] = {}
     try:
-        await asyncio.to_thread(_customers, engine, ["nobody"])
+        await asyncio.to_thread(_answers, engine)
         checks["database"] = {"status": "ok"}
     except BackendUnavailable as error:
         checks["database"] = {"status": "down", "reason": str(error)}
@@ -623,7 +589,7 @@ def _info(
         },
         "release": _release(settings),
         "knowledge": {"version": knowledge.version, "pruned_by": knowledge.pruned_by},
-        "operations": sorted(OPERATIONS),
+        "operations": sorted(domain_of(settings).operations),
         "keys": {
             "required": settings.require_keys,
             "turn_hours": settings.turn_key_hours,

@@ -12,17 +12,17 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict
 
-from app.config import PACKAGED_KNOWLEDGE
 from app.knowledge.knowledge import HybridKnowledge
 from app.knowledge.pruner import open_pruner
 from app.models.encoder import OnnxEncoder
 from app.models.manifest import SHIPPED
+from evals.domain import DOMAIN
 from evals.figures import Figure, Report, Table, at_least
 from evals.world import Folders, Progress, quiet, settings_in
 from graphs.nodes.answer import best_quotes, quotes
 from tools.ports import Encoder, LargeModel, Passage
 
-CASES = Path(__file__).parents[1] / "domains" / "northfell" / "evals" / "answers.yaml"
+CASES = DOMAIN.cases / "answers.yaml"
 
 
 class Case(BaseModel):
@@ -71,7 +71,7 @@ async def _run(folder: Path, progress: Progress, with_model: bool) -> Report:
         encoder,
         load_pruner=lambda: open_pruner(settings.pruner, SHIPPED, folder / "knowledge"),
     )
-    await knowledge.ingest([PACKAGED_KNOWLEDGE])
+    await knowledge.ingest([DOMAIN.knowledge])
     await knowledge.pruner_ready()
     kept: list[list[Passage]] = []
     for done, case in enumerate(cases):

@@ -20,16 +20,16 @@ from app.stores.audit import SqlAudit
 from app.stores.database import create_engine, migrate, writing
 from app.stores.decisions import SqlDecisionLog
 from app.stores.ledger import SqlLedger
-from domains.northfell.operations import OPERATIONS
 from domains.northfell.store import SqlShop, customers
 from evals.crash_process import Site, desk_on, prepare
+from evals.domain import DOMAIN
 from graphs.keys import action_id, action_key, fingerprint
 from tools.decisions import Decision
 from tools.privacy import mask_pii
 from tools.values import Action, Clock, Consequence, Customer, Verdict
 
 ADA = Customer(id="C-BENCH", name="Ada Hill", email="ada@example.org", since=date(2024, 1, 1))
-TICKET = OPERATIONS["create_ticket"]
+TICKET = DOMAIN.operations["create_ticket"]
 ROUTINE = Verdict(
     consequence=Consequence.RETRY_SAFE, declared=Consequence.RETRY_SAFE, reason="as declared"
 )

@@ -19,11 +19,12 @@ from app.knowledge.index import Way
 from app.knowledge.knowledge import HybridKnowledge
 from app.knowledge.pruner import LoraPruner
 from app.models.encoder import OnnxEncoder
+from evals.domain import DOMAIN
 from tools.ports import Passage
 
 ROOT = Path(__file__).resolve().parents[1]
-CASES = ROOT / "domains" / "northfell" / "evals" / "retrieval.yaml"
-ARTICLES = ROOT / "domains" / "northfell" / "knowledge"
+CASES = DOMAIN.cases / "retrieval.yaml"
+ARTICLES = DOMAIN.knowledge
 WAYS: tuple[Way, ...] = ("sparse", "dense", "hybrid")
 
 

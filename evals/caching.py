@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from pathlib import Path
 
 import yaml
 from pydantic import BaseModel, ConfigDict
 
 from app.answer_cache import NEAR, ProcessAnswers, cosine
 from app.models.encoder import OnnxEncoder
+from evals.domain import DOMAIN
 from evals.figures import Figure, Report, Table, at_most
 from evals.world import Folders, Progress, quiet
 from graphs.sameness import shape
 
-CASES = Path(__file__).parents[1] / "domains" / "northfell" / "evals" / "answer_cache.yaml"
+CASES = DOMAIN.cases / "answer_cache.yaml"
 LINES = (0.75, 0.8, 0.85, 0.9, 0.95)
 
 

@@ -29,7 +29,6 @@ from langgraph.types import Command
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
-from app.config import PACKAGED_RULES
 from app.desk import (
     AlreadyVoted,
     ApprovalDecided,
@@ -42,25 +41,24 @@ from app.desk import (
 from app.payments import HttpPayments
 from app.stores.actions import SqlActions
 from app.stores.approvals import SqlApprovals
-from app.stores.database import create_engine, reading
+from app.stores.database import create_engine
 from app.stores.decisions import SqlDecisionLog
 from app.stores.ledger import CHECKPOINTS, OUTSIDE_CHECKPOINTS, SqlLedger
 from app.stores.outbox import Delivery, SqlOutbox
 from app.stores.reviews import SqlReviews
 from app.stores.turns import Fresh, SqlThreads, SqlTurns
 from app.support_desk import Stores, SupportDesk
-from domains.northfell.operations import OPERATIONS
-from domains.northfell.store import SqlBackend, customers, tickets_of, writing_shop
+from domains.northfell.store import SqlBackend, sql_books, writing_shop
+from evals.domain import DOMAIN
 from graphs.action import ActionGraph, thread_of
 from graphs.context import Context
-from graphs.intents import load_intents
 from graphs.state import Answer
 from graphs.support import support_graph
 from tools.policy import FilePolicy
 from tools.ports import Choice, Filled, ModelUnavailable, Passage, PortError, SmallModel
 from tools.values import Action, Approval, Clock, Customer, Verdict
 
-INTENTS = load_intents(operations=OPERATIONS)
+INTENTS = DOMAIN.intents
 
 #: Boundaries beside the ledger's own; each is passed right after what it names was done.
 BOUNDARIES = (
@@ -193,7 +191,7 @@ class Parts:
 
 def sound(site: Site, engine: sa.Engine, clock: Clock, reached: Reached) -> Parts:
     """The stores as they are."""
-    policy = FilePolicy(PACKAGED_RULES, OPERATIONS)
+    policy = FilePolicy(DOMAIN.rules, DOMAIN.operations)
     payments = None
     if site.payments:
         payments = HttpPayments(
@@ -378,7 +376,7 @@ def _desk(
     nobody = Customer(id="", name="", email="", since=clock.today())
     common = Context(
         customer=nobody,
-        operations=OPERATIONS,
+        operations=DOMAIN.operations,
         intents=INTENTS,
         encoder=model,
         small=_as_small(model),
@@ -393,18 +391,6 @@ def _desk(
         policy=parts.policy,
     )
 
-    def find(customer_id: str) -> Customer | None:
-        with reading(engine) as connection:
-            query = sa.select(customers).where(customers.c.id == customer_id)
-            row = connection.execute(query).mappings().first()
-        return None if row is None else Customer.model_validate(dict(row))
-
-    async def find_customer(customer_id: str) -> Customer | None:
-        return await asyncio.to_thread(find, customer_id)
-
-    async def none() -> list[Customer]:
-        return []
-
     async def health() -> Mapping[str, Any]:
         return {}
 
@@ -414,13 +400,10 @@ def _desk(
         stores=parts.stores,
         ledger=parts.ledger,
         context_for=lambda customer, thread: replace(common, customer=customer, thread=thread),
-        find_customer=find_customer,
-        demo=none,
+        domain=DOMAIN,
+        books=sql_books(engine, clock),
         check_health=health,
         describe=dict,
-        find_tickets=lambda customer, tenant: asyncio.to_thread(
-            tickets_of, engine, customer, tenant
-        ),
         keep_seconds=0.5,
     )
 

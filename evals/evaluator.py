@@ -16,7 +16,7 @@ from app.config import Settings
 from app.role_answers import EvaluatorInput, evaluated_step
 from app.serving import open_models
 from app.wiring import thresholds_of
-from domains.northfell.operations import OPERATIONS
+from evals.domain import DOMAIN
 from evals.figures import Figure, Report, Table, at_least, percentile
 from evals.scenarios import CASES, Case
 from evals.world import Folders, Progress, quiet
@@ -157,7 +157,7 @@ async def measure(folder: Path, progress: Progress = quiet) -> Report:
     report = Report("evaluator")
     async with open_models(Settings(data_dir=folder)) as models:
         thresholds = thresholds_of(models.manifest, Settings(data_dir=folder))
-        ways = Ways(models.small, models.encoder, thresholds, OPERATIONS)
+        ways = Ways(models.small, models.encoder, thresholds, DOMAIN.operations)
         await models.encoder.embed(["warm"])
         named: list[tuple[str, Way, bool]] = [
             ("rules alone", ways.rules, True),

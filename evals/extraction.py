@@ -17,8 +17,8 @@ import yaml
 from app.config import Settings
 from app.extracting import Target, extracted, seen_from, target_of
 from app.serving import open_models
-from domains.northfell.operations import OPERATIONS
 from evals import tau2
+from evals.domain import DOMAIN
 from evals.figures import Figure, NotPossible, Report, Table, at_least, at_most, percentile
 from evals.scenarios import CASES, Case
 from evals.world import Folders, Progress, quiet
@@ -55,7 +55,7 @@ class Asked(Case):
 
     @property
     def source(self) -> str:
-        return "own operations" if self.op in OPERATIONS else "foreign schemas"
+        return "own operations" if self.op in DOMAIN.operations else "foreign schemas"
 
 
 class _File(Case):
@@ -80,7 +80,7 @@ def load_cases(path: Path = CASES / "extraction.yaml") -> Suite:
         given = read.operations.get(case.op)
         described = case.op if given is None else {"name": case.op, **given}
         part: Part = "kept" if place % KEPT_EVERY == KEPT_EVERY - 1 else "dev"
-        made.append((case, target_of(described, OPERATIONS), part))
+        made.append((case, target_of(described, DOMAIN.operations), part))
     return Suite(tuple(made))
 
 

@@ -160,7 +160,7 @@ def ours(
 ) -> Scores:
     """The router as it is trained, written, verified, loaded and run."""
     from app.models.router import load_router
-    from graphs.intents import derived
+    from tools.intents import derived
 
     catalogue = derived(pair for pair in learnt if pair[1] != OUT_OF_SCOPE)
     pairs = list(dict.fromkeys(learnt))

@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 import yaml
 
-from app.config import PACKAGED_KNOWLEDGE
 from app.knowledge.documents import tokens_in
 from app.knowledge.knowledge import HybridKnowledge
 from app.knowledge.pruner import Judged, Pruner, open_pruner
 from app.knowledge.selection import select
 from app.models.encoder import OnnxEncoder
 from app.models.manifest import SHIPPED
+from evals.domain import DOMAIN
 from evals.figures import Figure, NotPossible, Report, Table, at_least, at_most
 from evals.world import Folders, Progress, quiet, settings_in
 from models.train.pruner_corpus import Corpus, Question, bare, part_of
@@ -31,7 +31,7 @@ from tools.ports import Passage
 KEPT = 4
 MOST = 0.35  #: Of the tokens of 15 whole chunks.
 BUDGETS = (60, 120, 200, 300, 400, 450, 500, 550, 600, 750, 900, 1200, 2400)
-OWN_CASES = Path(__file__).parents[1] / "domains" / "northfell" / "evals" / "retrieval.yaml"
+OWN_CASES = DOMAIN.cases / "retrieval.yaml"
 
 
 @dataclass(frozen=True)
@@ -203,7 +203,7 @@ async def from_articles(
     """The demo shop's articles and the questions in words they do not use."""
     cases = yaml.safe_load(OWN_CASES.read_text("utf-8"))
     knowledge = HybridKnowledge.open(folder, encoder)
-    await knowledge.ingest([PACKAGED_KNOWLEDGE])
+    await knowledge.ingest([DOMAIN.knowledge])
     groups: list[list[Asked]] = []
     for name in ("answerable", "unanswerable"):
         group: list[Asked] = []

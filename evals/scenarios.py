@@ -10,9 +10,10 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
+from evals.domain import DOMAIN
 from tools.values import Lane
 
-CASES = Path(__file__).parents[1] / "domains" / "northfell" / "evals"
+CASES = DOMAIN.cases
 
 
 class Case(BaseModel):

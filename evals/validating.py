@@ -11,6 +11,7 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ConfigDict
 
+from evals.domain import DOMAIN
 from evals.figures import Figure, Report, Table, at_least
 from evals.world import Folders, Progress, quiet
 from graphs.state import Draft
@@ -18,7 +19,7 @@ from graphs.validation import GROUNDED, groundedness, signs_of, validate_draft
 from tools.ports import Passage
 from tools.values import Customer
 
-CASES = Path(__file__).parents[1] / "domains" / "northfell" / "evals" / "validator.yaml"
+CASES = DOMAIN.cases / "validator.yaml"
 ANA = Customer(id="ana", name="Ana Keller", email="ana.keller@example.com", since=date(2024, 1, 1))
 #: From this mean of three ratings (1 to 4) an answer counts as faithful to its passages.
 FAITHFUL = 3.0

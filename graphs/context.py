@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from graphs.intents import Intents
+from tools.intents import Intents
 from tools.policy import NoRules, Policy
 from tools.ports import (
     AnswerCache,

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any, Literal, Protocol
 
-from pydantic import JsonValue, ValidationError
+from pydantic import BaseModel, JsonValue, ValidationError
 
 from tools.decisions import Decision
 from tools.policy import NoRules, Policy, Ruling, facts_about
+from tools.records import RecordView
 from tools.values import (
     Action,
     Approval,
@@ -24,6 +25,8 @@ from tools.values import (
     Operation,
     OperationFailed,
     Outcome,
+    Preview,
+    RecordNotFound,
     ReviewerRole,
     Verdict,
     Vote,
@@ -40,6 +43,28 @@ class Books(Protocol):
 
     def snapshot(self, customer: Customer) -> Any: ...
     def restore(self, snapshot: Any) -> None: ...
+
+
+class NoRecords:
+    """A business in which nobody has anything: for reading words without anybody's records."""
+
+    def view(self, customer: Customer, today: date) -> Any:
+        raise RecordNotFound
+
+    def snapshot(self, customer: Customer) -> None:
+        return None
+
+    def restore(self, snapshot: Any) -> None:
+        return None
+
+    async def preview(self, customer: Customer, operation: Operation, arguments: Any) -> Preview:
+        raise RecordNotFound
+
+    async def read(self, customer: Customer, operation: Operation, arguments: Any) -> BaseModel:
+        raise RecordNotFound
+
+    async def records(self, customer: Customer) -> tuple[RecordView, ...]:
+        return ()
 
 
 class MemoryApprovals:

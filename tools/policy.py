@@ -29,9 +29,6 @@ from tools.values import Actor, Consequence, Customer, Operation, Preview, Recor
 
 log = logging.getLogger(__name__)
 
-#: The demo shop's rules.
-PACKAGED_RULES = Path(__file__).parents[1] / "domains" / "northfell" / "rules.yaml"
-
 Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 Segment = Literal["consumer", "business"]
 Effect = Literal["allow", "refuse", "approve", "two_persons"]

@@ -325,6 +325,16 @@ class Unsettled(Record):
     found: str = ""  #: What the last look at the other system came to.
 
 
+class Ticket(Record):
+    """What was written down for a customer, for a person to take up."""
+
+    number: str  #: ``T-70013``
+    subject: str
+    body: str
+    opened_on: date
+    kind: Literal["ticket", "hand_off"] = "ticket"
+
+
 class AuditEntry(Record):
     """One fact about who or what decided, or what happened; what goes into the audit chain."""
 

@@ -26,12 +26,13 @@ app = typer.Typer(
 def look() -> None:
     """Compare now. Exit code 1 when the traffic is not like the reference."""
     settings = read_settings()
+    from app.domains import domain_of
     from app.drift_watch import DriftWatch, told
     from app.models.release import ReleaseError, Releases
     from app.stores.decisions import SqlDecisionLog
 
     try:
-        live = Releases(settings.data_dir).live()
+        live = Releases(settings.data_dir, domain_of(settings)).live()
     except ReleaseError as error:
         stop(str(error))
     with opened_database(settings) as engine:

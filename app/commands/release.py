@@ -31,11 +31,14 @@ def promote(
 ) -> None:
     """Make a folder of artefacts live: verified, copied to the data folder, used from the next turn on."""
     settings = read_settings()
+    from app.domains import domain_of
     from app.models.manifest import ManifestError, base_model
     from app.models.release import ReleaseError, Releases
 
     try:
-        change = Releases(settings.data_dir).promote(folder, by=me(), note=note, base=base_model())
+        change = Releases(settings.data_dir, domain_of(settings)).promote(
+            folder, by=me(), note=note, base=base_model()
+        )
     except (ReleaseError, ManifestError) as error:
         stop(f"Not promoted: {error}")
     except OSError as error:
@@ -46,10 +49,11 @@ def promote(
 def rollback(note: Note = "") -> None:
     """Make live again what was before the last promotion; in the end, what is shipped."""
     settings = read_settings()
+    from app.domains import domain_of
     from app.models.release import ReleaseError, Releases
 
     try:
-        change = Releases(settings.data_dir).rollback(by=me(), note=note)
+        change = Releases(settings.data_dir, domain_of(settings)).rollback(by=me(), note=note)
     except ReleaseError as error:
         stop(str(error))
     except OSError as error:
@@ -63,10 +67,11 @@ def releases() -> None:
     settings = read_settings()
     from rich.table import Table
 
+    from app.domains import domain_of
     from app.models.release import ReleaseError, Releases
 
     try:
-        changes = Releases(settings.data_dir).history()
+        changes = Releases(settings.data_dir, domain_of(settings)).history()
     except ReleaseError as error:
         stop(str(error))
     table = Table(box=None, pad_edge=False)

@@ -15,7 +15,7 @@ from app.commands.shared import console, me, opened_database, read_settings, sto
 
 if TYPE_CHECKING:
     from app.stores.reviews import Item, SqlReviews
-    from graphs.intents import Intents
+    from tools.intents import Intents
 
 app = typer.Typer(
     help="Draw a sample of routed messages, label it, see how often the router is right.",
@@ -203,11 +203,11 @@ def _named(intents: Intents) -> str | None:
 
 
 def _intents() -> Intents:
-    from graphs.intents import IntentsInvalid, load_intents
+    from app.domains import DomainInvalid, domain_of
 
     try:
-        return load_intents()
-    except IntentsInvalid as error:
+        return domain_of(read_settings()).intents
+    except DomainInvalid as error:
         stop(f"The intents cannot be used: {error}")
 
 

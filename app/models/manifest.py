@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -13,7 +13,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from app.models.classifier import Confidence
-from graphs.intents import SPOKEN, Intents, check_intents, load_intents
+from tools.domain import Domain
+from tools.intents import SPOKEN, Intents, check_intents, load_intents
 from tools.ports import ModelUnavailable
 
 log = logging.getLogger(__name__)
@@ -136,21 +137,21 @@ class Manifest:
         return {key for key, layer in self._folders.items() if layer == folder}
 
     def catalogue_of(self, folder: Path) -> Path | None:
-        """The folder's own intents; a shipped folder's are those in ``prompts/``."""
+        """The folder's own intents; without it the domain's intents are used."""
         own = folder / CATALOGUE
         return own if own.exists() else None
 
-    def catalogue(self, operations: Collection[str]) -> Intents | None:
-        """The intents that were brought with, or over, the intent head in use; None: the shipped ones.
+    def catalogue(self, domain: Domain) -> Intents:
+        """The intents that were brought with, or over, the intent head in use; else the domain's.
 
         Raises IntentsInvalid where they name an operation that is not there or lack what a conversation
         needs, and ManifestError where the head knows intents that they do not."""
         folders = [folder for folder in reversed(self.over) if self.catalogue_of(folder)]
         own = self.catalogue_of(folders[0]) if folders else None
-        intents = load_intents(own, operations=operations)
+        intents = domain.intents if own is None else load_intents(own, operations=domain.operations)
         if own is not None:
-            check_intents(intents, operations, needed=SPOKEN)
-        head, source = self.heads.get("intent"), own or "the shipped intents.yaml"
+            check_intents(intents, domain.operations, needed=SPOKEN)
+        head, source = self.heads.get("intent"), own or f"the intents.yaml of {domain.name}"
         if head is not None and (unknown := sorted(set(head.classes) - set(intents.names))):
             raise ManifestError(
                 f"the intent head knows {', '.join(unknown[:5])}, which {source} does not: put the file it was "
@@ -159,7 +160,7 @@ class Manifest:
         together = bool(folders) and self.folder_of("head", "intent") == folders[0]
         if head and own and together and head.intents_sha256 not in (None, sha256_of(own)):
             raise ManifestError(f"{own} is not the file that the intent head was trained on.")
-        return intents if own is not None else None
+        return intents
 
     def path(self, entry: Entry) -> Path:
         return self.folder_of(entry.kind, entry.role) / entry.file

@@ -24,8 +24,8 @@ from app.models.manifest import (
     load_manifest,
     sha256_of,
 )
-from domains.northfell.operations import OPERATIONS
-from graphs.intents import IntentsInvalid
+from tools.domain import Domain
+from tools.intents import IntentsInvalid
 from tools.values import Clock, Record
 
 #: Adapters must stay small enough for version control.
@@ -56,10 +56,16 @@ class Releases:
     """The release file of one data folder. Every change is written whole, and none is forgotten."""
 
     def __init__(
-        self, data_dir: Path, *, shipped: Path = SHIPPED, clock: Clock | None = None
+        self,
+        data_dir: Path,
+        domain: Domain,
+        *,
+        shipped: Path = SHIPPED,
+        clock: Clock | None = None,
     ) -> None:
         self._file = data_dir / "release.json"
         self._folder = data_dir / "releases"
+        self._domain = domain
         self._shipped = shipped
         self._clock = clock or Clock()
 
@@ -90,7 +96,7 @@ class Releases:
         digest = digest_of(source)
         try:
             manifest = load_manifest(self._shipped, base=base, over=[source], strict=True)
-            manifest.catalogue(OPERATIONS)
+            manifest.catalogue(self._domain)
         except (ManifestError, IntentsInvalid) as error:
             raise ReleaseError(str(error)) from error
         catalogue, head = source / CATALOGUE, manifest.heads.get("intent")
@@ -139,7 +145,7 @@ class Releases:
             )
         manifest = load_manifest(self._shipped, base=base, over=[folder])
         try:
-            manifest.catalogue(OPERATIONS)
+            manifest.catalogue(self._domain)
         except (ManifestError, IntentsInvalid) as error:
             return _without(
                 load_manifest(self._shipped, base=base),

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from app.models.classifier import Classifier, read
 from app.models.manifest import HeadEntry, ManifestError, load_manifest, sha256_of
-from graphs.intents import Intents, IntentsInvalid, load_intents
+from tools.intents import Intents, IntentsInvalid, load_intents
 from tools.values import Lane
 
 INTENTS = "intents.yaml"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,9 +9,9 @@ from app.models.encoder import OnnxEncoder
 from app.models.manifest import SHIPPED, Key, Manifest, ManifestError, load_manifest
 from app.models.release import ReleaseError, digest_of
 from app.shadow import Candidate, Pruning
-from domains.northfell.operations import OPERATIONS
 from graphs.context import Thresholds
-from graphs.intents import Intents, IntentsInvalid
+from tools.domain import Domain
+from tools.intents import Intents, IntentsInvalid
 from tools.ports import LargeModel, SmallModel
 
 #: Whose decisions an artefact changes, by kind and role.
@@ -52,13 +51,13 @@ class Trial:
         folder: Path,
         live: Manifest,
         base: Path | None,
-        operations: Collection[str] = OPERATIONS,
+        domain: Domain,
     ) -> Trial:
         """Read and verify a candidate; one that is not intact is not tried, and breaks nothing."""
         try:
             digest = digest_of(folder)
             manifest = load_manifest(live.folder, base=base, over=[*live.over, folder], strict=True)
-            manifest.catalogue(operations)
+            manifest.catalogue(domain)
         except (ManifestError, ReleaseError, IntentsInvalid) as error:
             return cls(folder, "", Manifest(SHIPPED), problem=str(error))
         return cls(folder, digest, manifest)

@@ -23,7 +23,6 @@ from app.stores.audit import SqlAudit
 from app.stores.database import reading, writing
 from app.stores.outbox import SqlOutbox
 from app.stores.tables import insert_if_absent, ledger
-from domains.northfell.shop import Shop
 from tools.effects import Answer, AnyRequest, Effects, PaymentEffects
 from tools.policy import NoRules, Policy, Ruling, facts_about
 from tools.ports import BackendUnavailable, Declined, NotSent, Payments, Uncertain
@@ -132,7 +131,7 @@ class SqlLedger:
     def __init__(
         self,
         engine: Engine,
-        shop_for: Callable[[Connection, Customer], Shop],
+        books_for: Callable[[Connection, Customer], Any],
         clock: Clock,
         approvals: SqlApprovals,
         *,
@@ -146,7 +145,7 @@ class SqlLedger:
         checkpoint: Callable[[str], None] = _pass,
     ) -> None:
         self._engine = engine
-        self._shop_for = shop_for
+        self._books_for = books_for
         self._clock = clock
         self._approvals = approvals
         self._lease = lease
@@ -306,8 +305,8 @@ class SqlLedger:
             )
             if held.rowcount != 1:
                 return _outcome(action, "blocked", IN_FLIGHT)
-            shop = self._shop_for(conn, action.customer)
-            look = partial(operation.preview, shop, arguments)
+            books = self._books_for(conn, action.customer)
+            look = partial(operation.preview, books, arguments)
             why = self._forbidden(conn, action, operation, verdict, look)
             if why is not None:
                 # Nothing ran, so the key stays free for the day the approval is there.
@@ -316,7 +315,7 @@ class SqlLedger:
             self._checkpoint("before_effect")
             try:
                 with conn.begin_nested():
-                    result = operation.run(shop, arguments)
+                    result = operation.run(books, arguments)
             except OperationFailed as error:
                 outcome = _outcome(action, "failed", str(error))
             else:
@@ -432,7 +431,7 @@ class SqlLedger:
             held = conn.execute(_UPDATE_HELD, holder | {"lease_until": at + OUTSIDE_LEASE})
             if held.rowcount != 1:
                 return _outcome(action, "blocked", IN_FLIGHT)
-            books = self._shop_for(conn, action.customer) if seen is None else seen
+            books = self._books_for(conn, action.customer) if seen is None else seen
             look = partial(operation.preview, books, arguments)
             why = self._forbidden(conn, action, operation, verdict, look)
             if why is not None:
@@ -540,7 +539,7 @@ class SqlLedger:
         """Our own books of the customer; None where the records live in the other system as well."""
         if asked.effect.look is not None:
             return None
-        return self._shop_for(conn, asked.action.customer)
+        return self._books_for(conn, asked.action.customer)
 
     def _settled_elsewhere(self, action: Action) -> Outcome:
         found = self._find(action.tenant, action.operation, action.key)

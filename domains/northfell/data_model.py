@@ -89,11 +89,3 @@ class Charge(Record):
     amount: Decimal
     currency: str = "EUR"
     charged_on: date
-
-
-class Ticket(Record):
-    number: str  #: ``T-70013``
-    subject: str
-    body: str
-    opened_on: date
-    kind: Literal["ticket", "hand_off"] = "ticket"

@@ -15,9 +15,8 @@ from domains.northfell.data_model import (
     OrderStatus,
     Refund,
     Subscription,
-    Ticket,
 )
-from tools.values import Customer
+from tools.values import Customer, Ticket
 
 FREE_SHIPPING_FROM = Decimal(60)
 STANDARD_SHIPPING = Decimal("4.95")

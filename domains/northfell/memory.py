@@ -10,12 +10,12 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from domains.northfell.data_model import Charge, Invoice, Order, Refund, Subscription, Ticket
+from domains.northfell.data_model import Charge, Invoice, Order, Refund, Subscription
 from domains.northfell.demo_accounts import Account, stories
 from domains.northfell.operations.views import views_of
 from tools.numbers import FIRST_NUMBERS, PREFIXES, number_for
 from tools.records import RecordView
-from tools.values import Clock, Customer, Operation, Preview, RecordNotFound
+from tools.values import Clock, Customer, Operation, Preview, RecordNotFound, Ticket
 
 
 @dataclass

@@ -13,15 +13,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from app.stores.database import writing
-from domains.northfell.data_model import (
-    Charge,
-    Invoice,
-    Order,
-    OrderStatus,
-    Refund,
-    Subscription,
-    Ticket,
-)
+from domains.northfell.data_model import Charge, Invoice, Order, OrderStatus, Refund, Subscription
 from domains.northfell.demo_accounts import (
     FLEET_MINIMUM,
     PLAN_PRICES,
@@ -45,7 +37,7 @@ from domains.northfell.store import (
     tickets,
 )
 from tools.numbers import FIRST_NUMBERS, PREFIXES
-from tools.values import Customer
+from tools.values import Customer, Ticket
 
 TENANT = "northfell"
 SEED = 4021

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import date
 from typing import Protocol
 
-from domains.northfell.data_model import Charge, Invoice, Order, Refund, Subscription, Ticket
-from tools.values import Customer
+from domains.northfell.data_model import Charge, Invoice, Order, Refund, Subscription
+from tools.values import Customer, Ticket
 
 
 class Shop(Protocol):

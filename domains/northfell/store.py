@@ -12,11 +12,12 @@ import sqlalchemy as sa
 from pydantic import BaseModel
 
 from app.stores.database import metadata, reading
-from domains.northfell.data_model import Charge, Invoice, Order, Refund, Subscription, Ticket
+from domains.northfell.data_model import Charge, Invoice, Order, Refund, Subscription
 from domains.northfell.operations.views import views_of
+from tools.domain import Books
 from tools.numbers import FIRST_NUMBERS, number_for
 from tools.records import RecordView
-from tools.values import Clock, Customer, Operation, Preview, Record, RecordNotFound
+from tools.values import Clock, Customer, Operation, Preview, Record, RecordNotFound, Ticket
 
 
 class Cents(sa.types.TypeDecorator[Decimal]):
@@ -319,6 +320,35 @@ class SqlBackend:
             return call(shop, arguments)
 
 
+class SqlCustomers:
+    """Who the shop's customers are; anybody may try it out as one of the named demo customers."""
+
+    def __init__(self, engine: sa.Engine, clock: Clock) -> None:
+        self._engine = engine
+        self._clock = clock
+
+    async def find(self, customer_id: str) -> Customer | None:
+        found = await asyncio.to_thread(self._of, [customer_id])
+        return found[0] if found else None
+
+    async def demo(self) -> list[Customer]:
+        from domains.northfell.demo_accounts import stories
+
+        ids = [account.customer.id for account in stories(self._clock.today())]
+        return await asyncio.to_thread(self._of, ids)
+
+    def _of(self, ids: list[str]) -> list[Customer]:
+        with reading(self._engine) as connection:
+            wanted = sa.select(customers).where(customers.c.id.in_(ids))
+            rows = connection.execute(wanted).mappings()
+            found = [Customer.model_validate(dict(row)) for row in rows]
+        return sorted(found, key=lambda customer: ids.index(customer.id))
+
+    def empty(self) -> bool:
+        with reading(self._engine) as connection:
+            return connection.execute(sa.select(customers.c.id).limit(1)).first() is None
+
+
 def tickets_of(engine: sa.Engine, customer_id: str, tenant: str | None = None) -> list[Ticket]:
     """A customer's tickets, newest first; of one tenant, where one is given."""
     shown = [column for column in tickets.c if column.name not in {"tenant", "customer_id"}]
@@ -331,3 +361,17 @@ def tickets_of(engine: sa.Engine, customer_id: str, tenant: str | None = None) -
         wanted = wanted.where(tickets.c.tenant == tenant)
     with reading(engine) as connection:
         return [Ticket.model_validate(dict(row)) for row in connection.execute(wanted).mappings()]
+
+
+def sql_books(engine: sa.Engine, clock: Clock) -> Books:
+    """The shop's books as the engine is handed them."""
+
+    async def found(customer_id: str, tenant: str | None) -> list[Ticket]:
+        return await asyncio.to_thread(tickets_of, engine, customer_id, tenant)
+
+    return Books(
+        backend=SqlBackend(engine, clock),
+        customers=SqlCustomers(engine, clock),
+        transaction=writing_shop(clock),
+        tickets=found,
+    )

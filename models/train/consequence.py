@@ -23,7 +23,6 @@ import yaml
 from safetensors.numpy import save_file
 from sklearn.linear_model import LogisticRegression
 
-from domains.northfell.operations import OPERATIONS
 from graphs.consequences import (
     CLASSES,
     Judged,
@@ -36,6 +35,7 @@ from graphs.consequences import (
 )
 from models.train import manifest
 from models.train.data import rows
+from models.train.domain import DOMAIN
 from models.train.encoder import Encoder, Vectors
 from models.train.heads import calibration_error
 
@@ -180,13 +180,7 @@ def _sgd(folder: Path) -> Iterable[Example]:
 
 
 def _written() -> Iterable[Example]:
-    file = (
-        Path(__file__).resolve().parents[2]
-        / "domains"
-        / "northfell"
-        / "examples"
-        / "operations.yaml"
-    )
+    file = DOMAIN.examples / "operations.yaml"
     for group in yaml.safe_load(file.read_text("utf-8")):
         for row in group["operations"]:
             methods = dict.fromkeys((row.get("method"), None))
@@ -202,7 +196,7 @@ def _written() -> Iterable[Example]:
 
 
 def _shop() -> Iterable[Example]:
-    for operation in OPERATIONS.values():
+    for operation in DOMAIN.operations.values():
         yield Example(
             "own shop", "own", of_operation(operation), operation.consequence.value, operation.name
         )

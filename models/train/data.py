@@ -15,13 +15,12 @@ import numpy as np
 import numpy.typing as npt
 import yaml
 
+from models.train.domain import DOMAIN
 from models.train.phrases import Message, fill, follow_ups, held_out, messages, plain, read, roughen
 
 #: Messages of each phrase from the middle of a conversation; a phrase stands for hundreds.
 FOLLOW_UPS = 14
-MAPPING = (
-    Path(__file__).resolve().parents[2] / "domains" / "northfell" / "examples" / "mapping.yaml"
-)
+MAPPING = DOMAIN.examples / "mapping.yaml"
 
 #: What each set is, for the lineage of everything trained on it.
 LICENCES = {

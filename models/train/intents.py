@@ -17,10 +17,10 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from app.models.classifier import NO_INTENT, OUT_OF_SCOPE, Classifier, write
 from app.models.router import INTENTS, WEIGHTS, Router
-from graphs.intents import Intents, IntentsInvalid, derived, load_intents
 from models.train import classifier as fitting
 from models.train import manifest
 from models.train.encoder import Encoder, Vectors
+from tools.intents import Intents, IntentsInvalid, derived, load_intents
 from tools.values import Lane
 
 Progress = Callable[[str, int, int], None]

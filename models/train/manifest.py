@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
 
+from models.train.domain import DOMAIN
+
 
 def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
@@ -38,7 +40,6 @@ SETS = {
     "bitext+cucom": ("intent_bitext_support", "dialogues_cucom_ecommerce"),
 }
 ROOT = Path(__file__).resolve().parents[2]
-SHOP = ROOT / "domains" / "northfell"
 
 
 def data_digests(names: Iterable[str], data: Path | None) -> dict[str, str]:
@@ -48,8 +49,8 @@ def data_digests(names: Iterable[str], data: Path | None) -> dict[str, str]:
     for name in names:
         folders = SETS.get(name, (name,))
         if name == "own":
-            files = [*sorted((SHOP / "examples").glob("*.yaml"))]
-            found[name] = _digest_of(ROOT, [*files, SHOP / "intents.yaml"])
+            files = [*sorted(DOMAIN.examples.glob("*.yaml"))]
+            found[name] = _digest_of(ROOT, [*files, DOMAIN.folder / "intents.yaml"])
         elif data is not None and all((data / folder).is_dir() for folder in folders):
             files = [f for folder in folders for f in sorted((data / folder).rglob("*.json*"))]
             found[name] = _digest_of(data, files)

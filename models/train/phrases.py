@@ -8,14 +8,13 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any, Literal, cast
 
 import yaml
 
-from graphs.intents import load_intents
+from models.train.domain import DOMAIN
 
-FOLDER = Path(__file__).resolve().parents[2] / "domains" / "northfell" / "examples"
+FOLDER = DOMAIN.examples
 
 Part = Literal["train", "calibration", "test"]
 
@@ -39,7 +38,7 @@ def plain(text: str) -> str:
 
 _KEPT_OUT = frozenset(plain(text) for text in KEPT_OUT)
 #: The eval cases with messages of customers: nothing like them, or like our own conversations, is learnt.
-_CASES = Path(__file__).resolve().parents[2] / "domains" / "northfell" / "evals"
+_CASES = DOMAIN.cases
 #: From this share of words in common on, a message of four words or more is like another.
 _ALIKE = 0.75
 
@@ -279,7 +278,7 @@ def messages(
     rng = random.Random(seed)
     found: list[Message] = []
     templates: dict[str, list[str]] = read("messages")
-    catalogue = load_intents()
+    catalogue = DOMAIN.intents
     for name in catalogue.names if only is None else (only,):
         if name == "several_requests":
             pool: list[Message] = list(_several(per_intent, rng))
@@ -368,7 +367,7 @@ class Spoken:
 
 def conversations() -> list[Spoken]:
     """Our own messages in conversations: they set thresholds and are never learnt."""
-    catalogue = load_intents()
+    catalogue = DOMAIN.intents
     found: list[Spoken] = []
     for one in read("conversations"):
         for names, text, *lanes in one["next"]:

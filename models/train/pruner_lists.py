@@ -10,18 +10,16 @@ from typing import Any
 
 import yaml
 
-from app.config import PACKAGED_KNOWLEDGE
 from app.knowledge.knowledge import HybridKnowledge
 from app.knowledge.sentences import split
 from app.models.encoder import OnnxEncoder
+from models.train.domain import DOMAIN
 from models.train.pruner_corpus import Corpus, Kind, Part, Question, bare, part_of
 from tools.ports import Passage
 
 RETRIEVED = 15
 SHORT = 15  #: Letters; a shorter sentence may stand in a span by chance.
-QUESTIONS = (
-    Path(__file__).resolve().parents[2] / "domains" / "northfell" / "examples" / "questions.yaml"
-)
+QUESTIONS = DOMAIN.examples / "questions.yaml"
 Say = Callable[[str, int, int], None]
 
 
@@ -135,7 +133,7 @@ async def own_lists(folder: Path) -> list[Listed]:
         *((question, None) for question in given["nothing"]),
     ]
     knowledge = HybridKnowledge.open(folder / "own-index", OnnxEncoder())
-    await knowledge.ingest([PACKAGED_KNOWLEDGE])
+    await knowledge.ingest([DOMAIN.knowledge])
     found: list[Listed] = []
     for question, article in asked:
         passages = tuple(await knowledge.retrieve(question))

@@ -13,10 +13,10 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from app.models.classifier import OUT_OF_SCOPE, Classifier, Confidence, write
-from graphs.intents import Costs, Intents, load_intents
 from graphs.routing import LEANS, put_together, says_little
 from models.train import classifier, data, manifest
 from models.train.classifier import Numbers, calibration_error, cheapest
+from models.train.domain import DOMAIN
 from models.train.encoder import Encoder, Vectors
 from models.train.phrases import (
     LEANING,
@@ -26,6 +26,7 @@ from models.train.phrases import (
     follow_up_templates,
     follow_ups,
 )
+from tools.intents import Costs, Intents
 from tools.ports import Choice
 from tools.values import Lane
 
@@ -144,7 +145,7 @@ def train_intent(folder: Path, models: Path, seed: int, progress: Progress) -> d
 
     Our held-out phrases and conversations set the temperature and the lines of the lanes. The fit that is
     shipped has learnt the phrases too: they are too few and too different to leave out."""
-    catalogue, corpus = load_intents(), data.intents(folder)
+    catalogue, corpus = DOMAIN.intents, data.intents(folder)
     encoder = Encoder()
     embed = counting(encoder, progress, "intent")
     embed([message.text for message in corpus.messages])

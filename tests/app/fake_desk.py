@@ -29,7 +29,6 @@ from app.release_watch import ReleaseState
 from app.stores.actions import LedgerAction
 from app.stores.decisions import LoggedDecision, Wanted
 from app.stores.reviews import Item, ReviewNotFound
-from domains.northfell.data_model import Ticket
 from graphs.state import Answer
 from tools.decisions import Alternative, Decision
 from tools.ports import BackendUnavailable
@@ -40,6 +39,7 @@ from tools.values import (
     Customer,
     Outcome,
     PaymentOrder,
+    Ticket,
     Unsettled,
     Verdict,
     Vote,

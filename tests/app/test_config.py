@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from app.config import PACKAGED_KNOWLEDGE, Settings, load_keys
+from app.config import Settings, load_keys
+from tests.northfell import NORTHFELL
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / ".env.example"
@@ -63,7 +64,7 @@ def test_defaults_are_embedded(tmp_path):
     assert not settings.langfuse
     assert settings.database.startswith("sqlite:////")
     assert settings.checkpoints.endswith("checkpoints.db")
-    assert settings.knowledge_dir == PACKAGED_KNOWLEDGE
+    assert settings.knowledge_dir == NORTHFELL.knowledge
     assert {"embedded"} == {profile.server for profile in settings.profiles.values()}
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,10 +21,9 @@ from app.stores.reviews import SqlReviews
 from app.stores.turns import SqlThreads, SqlTurns
 from app.support_desk import Stores, SupportDesk
 from domains.northfell import store as shop
-from domains.northfell.data_model import Ticket
 from domains.northfell.demo_accounts import stories
 from domains.northfell.seed import rows_of
-from domains.northfell.store import SqlBackend, tickets_of, writing_shop
+from domains.northfell.store import SqlBackend, sql_books, writing_shop
 from graphs.action import ActionGraph
 from graphs.context import Context
 from graphs.support import support_graph
@@ -37,6 +37,7 @@ from tests.graphs.world import (
     ScriptedLargeModel,
     ScriptedSmallModel,
 )
+from tests.northfell import NORTHFELL
 from tools.ports import AnswerCache
 from tools.privacy import mask_pii
 from tools.values import Customer
@@ -44,6 +45,19 @@ from tools.values import Customer
 
 class Killed(BaseException):
     """The process is gone, in the middle of something."""
+
+
+class _People:
+    """The customers of a test."""
+
+    def __init__(self, customers: Mapping[str, Customer]) -> None:
+        self._customers = customers
+
+    async def find(self, customer_id: str) -> Customer | None:
+        return self._customers.get(customer_id)
+
+    async def demo(self) -> list[Customer]:
+        return [*self._customers.values()]
 
 
 class DeskWorld:
@@ -134,15 +148,6 @@ class DeskWorld:
                 clock=clock,
             )
 
-        async def find_customer(customer_id: str) -> Customer | None:
-            return self.customers.get(customer_id)
-
-        async def everybody() -> list[Customer]:
-            return [*self.customers.values()]
-
-        async def find_tickets(customer_id: str, tenant: str | None) -> list[Ticket]:
-            return tickets_of(engine, customer_id, tenant)
-
         async def health() -> dict[str, Any]:
             return {}
 
@@ -152,11 +157,10 @@ class DeskWorld:
             stores=stores,
             ledger=ledger,
             context_for=context_for,
-            find_customer=find_customer,
-            demo=everybody,
+            domain=NORTHFELL,
+            books=replace(sql_books(engine, clock), customers=_People(self.customers)),
             check_health=health,
             describe=dict,
-            find_tickets=find_tickets,
         )
 
     def rows(self, table: str, **where: Any) -> list[dict[str, Any]]:

@@ -25,17 +25,17 @@ from domains.northfell.memory import MemoryBackend, MemoryBooks, demo_world
 from domains.northfell.operations import OPERATIONS
 from graphs.action import ActionGraph
 from graphs.context import Context, Limits, Thresholds
-from graphs.intents import load_intents
 from graphs.keys import action_id, action_key, fingerprint
 from graphs.state import Answer, Turn
 from graphs.support import support_graph
+from tests.northfell import NORTHFELL
 from tools.memory import MemoryApprovals, MemoryDecisionLog, MemoryLedger
 from tools.ports import AnswerCache, Choice, Filled, ModelUnavailable, Passage
 from tools.values import Action, Clock, Customer, Operation, Outcome
 
 TODAY = date(2026, 11, 20)
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
-INTENTS = load_intents(operations=OPERATIONS)
+INTENTS = NORTHFELL.intents
 
 #: Answers for a port's method: a value, an exception to raise, or a function of what was asked.
 Script = Any

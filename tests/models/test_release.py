@@ -18,6 +18,7 @@ from app.models.manifest import SHIPPED, Manifest, ManifestError, load_manifest,
 from app.models.release import ReleaseError, Releases
 from app.models.trial import Trial
 from tests.models.conftest import write_manifest
+from tests.northfell import NORTHFELL
 
 CLASSES = ["greeting", "order_status"]
 
@@ -46,7 +47,7 @@ def shipped(tmp_path: Path) -> Path:
 @pytest.fixture
 def releases(tmp_path: Path, shipped: Path) -> Releases:
     (tmp_path / "data").mkdir()
-    return Releases(tmp_path / "data", shipped=shipped)
+    return Releases(tmp_path / "data", NORTHFELL, shipped=shipped)
 
 
 async def said(manifest: Manifest) -> str:
@@ -148,8 +149,8 @@ def test_the_commands_change_what_is_live(tmp_path, monkeypatch):
     run = CliRunner().invoke
 
     promoted = run(app, ["promote", str(candidate), "--note", "trial"])
-    digest = str(Releases(data).live().digest)
-    (Releases(data).folder(digest) / "intent.safetensors").write_bytes(b"other")
+    digest = str(Releases(data, NORTHFELL).live().digest)
+    (Releases(data, NORTHFELL).folder(digest) / "intent.safetensors").write_bytes(b"other")
     settings = Settings(_env_file=None, data_dir=data)  # type: ignore[call-arg]
     bad = [f.what for f in examine(settings) if f.state == "bad"]
     listed = run(app, ["releases"])
@@ -160,7 +161,7 @@ def test_the_commands_change_what_is_live(tmp_path, monkeypatch):
     assert digest[:12] in promoted.output
     assert "trial" in listed.output
     assert "head intent" in bad
-    assert Releases(data).live().digest is None
+    assert Releases(data, NORTHFELL).live().digest is None
 
 
 def test_a_candidate_that_is_not_intact_is_not_tried(tmp_path, shipped):
@@ -168,9 +169,9 @@ def test_a_candidate_that_is_not_intact_is_not_tried(tmp_path, shipped):
     live = load_manifest(shipped)
     candidate = a_release(tmp_path / "candidate", "order_status")
 
-    intact = Trial.of(candidate, live, SHIPPED / "manifest.json")
+    intact = Trial.of(candidate, live, SHIPPED / "manifest.json", NORTHFELL)
     (candidate / "intent.safetensors").write_bytes(b"other")
-    broken = Trial.of(candidate, live, SHIPPED / "manifest.json")
+    broken = Trial.of(candidate, live, SHIPPED / "manifest.json", NORTHFELL)
 
     assert (intact.problem, intact.adapters) == (None, set())
     assert intact.manifest.path(intact.manifest.heads["intent"]).parent == candidate

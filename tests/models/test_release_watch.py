@@ -11,6 +11,7 @@ from app import release_watch
 from app.models.release import ReleaseError, Releases
 from app.release_watch import ReleaseWatch
 from tests.models.test_release import a_release
+from tests.northfell import NORTHFELL
 
 
 class App:
@@ -29,7 +30,9 @@ class App:
 @pytest.fixture
 def releases(tmp_path: Path) -> Releases:
     (tmp_path / "data").mkdir()
-    return Releases(tmp_path / "data", shipped=a_release(tmp_path / "shipped", "greeting"))
+    return Releases(
+        tmp_path / "data", NORTHFELL, shipped=a_release(tmp_path / "shipped", "greeting")
+    )
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ from app.stores.comparisons import SqlComparisons
 from app.stores.decisions import Wanted
 from app.support_desk import SupportDesk
 from app.wiring import wiring
-from graphs.intents import load_intents
 from graphs.loop import EVALUATIONS, evaluator_input
+from tests.northfell import NORTHFELL
 
 pytestmark = pytest.mark.models
 
@@ -165,7 +165,7 @@ async def test_a_promoted_router_brings_its_intents_and_a_rollback_takes_them_aw
 ) -> None:
     """In a running app, for the turns that begin afterwards; no restart."""
     settings = settings_for(tmp_path)
-    releases = Releases(settings.data_dir)
+    releases = Releases(settings.data_dir, NORTHFELL)
     async with running(settings) as desk:
         watch = desk.releases
         assert watch is not None
@@ -179,7 +179,7 @@ async def test_a_promoted_router_brings_its_intents_and_a_rollback_takes_them_aw
         [after] = await says(desk, "where is my order")
 
     assert before["intent"] == after["intent"]
-    assert before["intent"] in load_intents().names
+    assert before["intent"] in NORTHFELL.intents.names
     assert [(p["lane"], p["intent"]) for p in during] == [(lane, name) for _, lane, name in LINES]
     assert taken[0] is None
     assert taken[1] == sha256_of(own_router / "manifest.json")
@@ -191,7 +191,7 @@ async def test_a_release_that_is_not_sound_is_not_taken_up(
 ) -> None:
     """The old models decide on; the log, /ready and the metrics say why."""
     settings = settings_for(tmp_path)
-    releases = Releases(settings.data_dir)
+    releases = Releases(settings.data_dir, NORTHFELL)
     async with running(settings) as desk:
         watch = desk.releases
         assert watch is not None
@@ -207,7 +207,7 @@ async def test_a_release_that_is_not_sound_is_not_taken_up(
         await watch.look()
         [mended] = await says(desk, "where is my order")
 
-    assert kept["intent"] in load_intents().names
+    assert kept["intent"] in NORTHFELL.intents.names
     assert health["status"] == "degraded"
     assert "router.safetensors has digest" in health["reason"]
     assert state.problem == health["reason"]
@@ -248,9 +248,9 @@ def test_a_catalogue_that_does_not_fit_is_not_promoted(
     (tmp_path / "data").mkdir()
 
     with pytest.raises(ReleaseError, match=complaint):
-        Releases(tmp_path / "data").promote(folder, by="olga")
+        Releases(tmp_path / "data", NORTHFELL).promote(folder, by="olga")
 
-    assert Releases(tmp_path / "data").live() is None
+    assert Releases(tmp_path / "data", NORTHFELL).live() is None
 
 
 @pytest.fixture
@@ -322,7 +322,7 @@ async def test_adapters_and_prompts_are_taken_up_by_a_server_of_their_own(
         assert ana is not None
         assert watch is not None
         before = desk.context_for(ana, "th")
-        Releases(settings.data_dir).promote(of_every_role, by="olga")
+        Releases(settings.data_dir, NORTHFELL).promote(of_every_role, by="olga")
         await watch.look()
         after = desk.context_for(ana, "th")
         old, new = [

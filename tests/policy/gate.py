@@ -27,6 +27,7 @@ from graphs.keys import fingerprint
 from graphs.state import Answer
 from graphs.support import support_graph
 from tests.graphs.world import TODAY, World
+from tests.northfell import NORTHFELL
 from tools.memory import MemoryLedger
 from tools.policy import FilePolicy
 from tools.values import Action, Consequence, Outcome, Reviewer, Verdict
@@ -93,11 +94,10 @@ class Gate:
                 ),
                 ledger=self.ledger,
                 context_for=lambda customer, thread: self.context,
-                find_customer=self._nobody,
-                demo=self._nobody,
+                domain=NORTHFELL,
+                books=shop.sql_books(self.engine, clock),
                 check_health=self._nobody,
                 describe=dict,
-                find_tickets=self._nobody,
             )
 
     async def _nobody(self, *_: Any) -> Any:

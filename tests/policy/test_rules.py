@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domains.northfell.operations import OPERATIONS
+from tests.northfell import NORTHFELL
 from tools.policy import (
-    PACKAGED_RULES,
     Facts,
     FilePolicy,
     NoRules,
@@ -25,7 +25,7 @@ from tools.values import Consequence
 
 FRIDAY_NOON = datetime(2026, 11, 20, 11, tzinfo=UTC)  # 12:00 in Berlin
 SUNDAY_NOON = datetime(2026, 11, 22, 11, tzinfo=UTC)
-SHIPPED = read_rules(PACKAGED_RULES.read_text(), OPERATIONS)
+SHIPPED = read_rules(NORTHFELL.rules.read_text(), OPERATIONS)
 
 
 def facts(operation: str = "request_refund", **changes) -> Facts:
@@ -93,7 +93,7 @@ def ruled(when: str, **changes) -> Ruling:
 )
 def test_the_demo_shops_rules(changes, expected):
     """What the shipped file says, rule by rule."""
-    ruling = FilePolicy(PACKAGED_RULES, OPERATIONS).ruling(facts(**changes))
+    ruling = FilePolicy(NORTHFELL.rules, OPERATIONS).ruling(facts(**changes))
     assert (ruling.effect, ruling.approvers, ruling.reviewer, ruling.rules) == expected
     assert bool(ruling.reason) is (ruling.effect != "allow")
     assert len(ruling.version) == 12

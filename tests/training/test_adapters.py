@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from graphs.intents import load_intents
 from models.train import gguf_adapter, manifest
 from models.train.roles import evaluator, router
+from tests.northfell import NORTHFELL
 
 needs_torch = pytest.mark.skipif(find_spec("torch") is None, reason="the training extra is missing")
 MODELS = Path(manifest.__file__).resolve().parents[1]
@@ -41,7 +41,7 @@ def test_every_label_is_one_token_of_its_own(labels: dict[str, str], base_tokens
 def test_the_router_has_a_label_for_every_intent() -> None:
     """No intent is out of the small model's reach."""
     assert router.LABELS is not None
-    assert set(router.LABELS) == set(load_intents().names)
+    assert set(router.LABELS) == set(NORTHFELL.intents.names)
 
 
 @pytest.mark.parametrize(("rows", "heads"), [(576, 9), (192, 3), (8, 2)])

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from graphs.intents import load_intents
 from models.train import data, heads, manifest
 from models.train.data import DataMissing
+from tests.northfell import NORTHFELL
 
 
 def test_every_mapped_label_is_an_intent() -> None:
     """The table cannot name an intent that does not exist."""
-    names = set(load_intents().names)
+    names = set(NORTHFELL.intents.names)
 
     for source in ("bitext", "clinc", "hint3"):
         assert set(data.mapping()[source].values()) <= names

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from graphs.intents import IntentsInvalid, UnknownIntent, load_intents
 from models.train.phrases import kept_out
+from tests.northfell import NORTHFELL
+from tools.intents import IntentsInvalid, UnknownIntent, load_intents
 
 GOOD: dict[str, Any] = {
     "name": "order_status",
@@ -29,7 +30,7 @@ def written(tmp_path: Path, *intents: dict[str, Any]) -> Path:
 
 def test_the_shipped_catalogue_is_sound() -> None:
     """It has every intent, with lane and operation where one is needed."""
-    intents = load_intents()
+    intents = NORTHFELL.intents
 
     assert len(intents.names) == 36
     assert intents.lane("ask_plans") == "answer"
@@ -40,7 +41,7 @@ def test_the_shipped_catalogue_is_sound() -> None:
 
 def test_examples_leave_the_acceptance_messages_out() -> None:
     """The catalogue does not know the messages it is tested with."""
-    texts = [text for intent in load_intents().intents for text in intent.examples]
+    texts = [text for intent in NORTHFELL.intents.intents for text in intent.examples]
 
     assert [text for text in texts if kept_out(text)] == []
 
@@ -95,4 +96,4 @@ def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
 def test_an_unknown_intent_is_an_error_of_its_own() -> None:
     """Asking for the lane of nothing is not an empty answer."""
     with pytest.raises(UnknownIntent):
-        load_intents().lane("nonsense")
+        NORTHFELL.intents.lane("nonsense")

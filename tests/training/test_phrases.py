@@ -8,9 +8,9 @@ import random
 
 import pytest
 
-from graphs.intents import load_intents
 from models.train import phrases
 from models.train.roles import evaluator, extractor, planner
+from tests.northfell import NORTHFELL
 
 
 def test_messages_are_the_same_for_the_same_seed() -> None:
@@ -21,7 +21,7 @@ def test_messages_are_the_same_for_the_same_seed() -> None:
 
 def test_every_intent_has_messages_to_learn_from() -> None:
     """No intent of the catalogue is left to chance."""
-    counts = dict.fromkeys(load_intents().names, 0)
+    counts = dict.fromkeys(NORTHFELL.intents.names, 0)
     for message in phrases.messages(40, seed=1, part="train"):
         counts[message.label] += 1
 
@@ -30,7 +30,7 @@ def test_every_intent_has_messages_to_learn_from() -> None:
 
 def test_phrases_name_only_intents_of_the_catalogue() -> None:
     """A list under a name that is no intent would never be learnt."""
-    assert set(phrases.read("messages")) <= set(load_intents().names)
+    assert set(phrases.read("messages")) <= set(NORTHFELL.intents.names)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_follow_ups_are_of_every_intent_and_the_same_for_the_same_seed() -> None
     found = phrases.follow_ups(2, seed=3)
 
     assert found == phrases.follow_ups(2, seed=3)
-    assert {message.label for message in found} == set(load_intents().names)
+    assert {message.label for message in found} == set(NORTHFELL.intents.names)
     assert {m.label for m in phrases.follow_ups(2, seed=3, only=phrases.LEANING)} == {"leaning"}
 
 
@@ -156,7 +156,7 @@ def test_nothing_like_an_eval_case_or_our_conversations_is_learnt() -> None:
 
 def test_conversations_name_intents_and_lanes_there_are() -> None:
     """Their lines are what the thresholds are set with."""
-    catalogue = load_intents()
+    catalogue = NORTHFELL.intents
     lanes = {intent.lane for intent in catalogue.intents}
 
     for spoken in phrases.conversations():

@@ -17,9 +17,9 @@ from app.models.encoder import OnnxEncoder
 from app.models.manifest import ManifestError
 from app.models.router import INTENTS, WEIGHTS, load_router
 from app.role_answers import router
-from graphs.intents import IntentsInvalid, derived, spoken
 from models.train import intents as training
 from models.train.classifier import calibration_error, cheapest
+from tools.intents import IntentsInvalid, derived, spoken
 
 EXAMPLES = {
     "book_table": [

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from graphs.intents import Costs
 from graphs.routing import LEANS
 from models.train.phrases import Spoken
 from models.train.turns import in_context, lines_of, lowest_worth
+from tools.intents import Costs
 from tools.ports import Choice
 
 

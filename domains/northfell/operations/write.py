@@ -18,7 +18,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from domains.northfell.data_model import Invoice, Order, OrderStatus, Subscription, Ticket
+from domains.northfell.data_model import Invoice, Order, OrderStatus, Subscription
 from domains.northfell.labels import (
     PAYMENT_TITLES,
     PLAN_TITLES,
@@ -52,7 +52,7 @@ from domains.northfell.operations.read import (
     match_invoice,
 )
 from domains.northfell.shop import Shop
-from tools.values import Arguments, Consequence, NotAllowed, Operation, Preview, Record
+from tools.values import Arguments, Consequence, NotAllowed, Operation, Preview, Record, Ticket
 
 NOT_SENT = {OrderStatus.PENDING, OrderStatus.PAID, OrderStatus.PACKED}
 

@@ -19,8 +19,6 @@ from pydantic import (
 
 from tools.values import Lane
 
-CATALOGUE = Path(__file__).resolve().parent.parent / "domains" / "northfell" / "intents.yaml"
-
 #: What the conversation itself needs, whatever else customers can want.
 SPOKEN = ("affirm", "deny", "out_of_scope")
 
@@ -147,9 +145,8 @@ def derived(examples: Iterable[tuple[str, str]]) -> Intents:
         raise IntentsInvalid(f"the examples: {error}") from error
 
 
-def load_intents(path: Path | None = None, *, operations: Collection[str] | None = None) -> Intents:
+def load_intents(source: Path, *, operations: Collection[str] | None = None) -> Intents:
     """Read and check the catalogue; with ``operations`` every named one must be among them."""
-    source = path or CATALOGUE
     try:
         intents = Intents.model_validate(yaml.safe_load(source.read_text("utf-8")))
     except (OSError, yaml.YAMLError, ValidationError) as error:

@@ -1,0 +1,83 @@
+"""The only place where a business is loaded: a folder, inside this repository or anywhere else."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import zlib
+from collections.abc import Mapping
+from functools import cache
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+from typing import Any, cast
+
+import yaml
+from pydantic import ValidationError
+
+from app.config import ROOT, Settings
+from tools.domain import Domain, Profile
+from tools.intents import IntentsInvalid, load_intents
+from tools.values import Operation
+
+
+class DomainInvalid(ValueError):
+    """The domain's folder cannot be used as it is."""
+
+
+def domain_of(settings: Settings) -> Domain:
+    """The business that the settings name."""
+    return load_domain(settings.domain)
+
+
+@cache
+def load_domain(folder: Path) -> Domain:
+    """Read and check a domain's folder. Raises DomainInvalid with the file and what to do about it."""
+    if not folder.is_dir():
+        raise DomainInvalid(f"{folder} is no folder: set SIGNALBOX_DOMAIN to a business's folder")
+    profile = _profile(folder / "domain.yaml")
+    module = _module(folder, "domain")
+    operations = cast("Mapping[str, Operation]", _offered(module, "OPERATIONS"))
+    try:
+        intents = load_intents(folder / "intents.yaml", operations=operations)
+    except IntentsInvalid as error:
+        raise DomainInvalid(f"{folder}: {error}") from error
+    return Domain(folder, profile, operations, intents, _offered(module, "open_books"))
+
+
+def _profile(file: Path) -> Profile:
+    try:
+        return Profile.model_validate(yaml.safe_load(file.read_text("utf-8")))
+    except OSError as error:
+        raise DomainInvalid(f"{file} cannot be read: a domain begins with this file") from error
+    except (yaml.YAMLError, ValidationError) as error:
+        raise DomainInvalid(f"{file}: {error}") from error
+
+
+def _module(folder: Path, name: str) -> ModuleType:
+    """A Python module of the folder; where the folder is a package of ours, under its usual name."""
+    file = folder / f"{name}.py"
+    if not file.exists():
+        raise DomainInvalid(f"{file} is missing: it offers OPERATIONS and open_books")
+    if folder.parent == ROOT / "domains":
+        return importlib.import_module(f"domains.{folder.name}.{name}")
+    package = _package(folder)
+    return importlib.import_module(f"{package}.{name}")
+
+
+def _package(folder: Path) -> str:
+    """The folder as a package under a name of its own, so that its modules find each other relatively."""
+    name = f"signalbox_domain_{zlib.crc32(str(folder).encode()):08x}"
+    if name not in sys.modules:
+        spec = ModuleSpec(name, None, is_package=True)
+        spec.submodule_search_locations = [str(folder)]
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+    return name
+
+
+def _offered(module: ModuleType, name: str) -> Any:
+    try:
+        return getattr(module, name)
+    except AttributeError:
+        raise DomainInvalid(f"{module.__file__} does not define {name}") from None

@@ -1,0 +1,8 @@
+"""The demo shop, as every test that plays it loads it."""
+
+from __future__ import annotations
+
+from app.config import DEMO
+from app.domains import load_domain
+
+NORTHFELL = load_domain(DEMO)

@@ -1,0 +1,148 @@
+"""What a business is: its profile, its operations, its intents, its books. The engine knows no other way to one.
+
+A business is a folder. What the folder holds by convention (rules, knowledge, replies, cases, examples, trained
+artefacts) is found by its place in it; what it is called and how it is reached is in its ``domain.yaml``."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from tools.intents import Intents
+from tools.ports import Backend
+from tools.values import Clock, Customer, Operation, Ticket
+
+#: What is being prepared, how much of it is done, and how much there is (0: not known).
+Progress = Callable[[str, int, int], None]
+
+
+class _Part(BaseModel):
+    """A part of ``domain.yaml``: a key that is not known is a spelling mistake."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Contact(_Part):
+    """How customers reach a person; replies speak of it."""
+
+    hours: str = ""
+    mail: str = ""
+    phone: str = ""
+
+
+class Brand(_Part):
+    """How the chat looks, and what it suggests to begin with."""
+
+    logo: str = ""
+    color: str = ""
+    origins: tuple[str, ...] = ()  #: Web sites that may embed the chat.
+    suggestions: tuple[str, ...] = ()
+
+
+class Profile(_Part):
+    """The business as its ``domain.yaml`` describes it."""
+
+    name: str = Field(min_length=1)
+    tenant: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,59}$")
+    languages: tuple[str, ...] = Field(default=("en",), min_length=1)
+    timezone: str = "UTC"
+    currency: str = Field(default="EUR", pattern=r"^[A-Z]{3}$")
+    contact: Contact = Contact()
+    brand: Brand = Brand()
+
+    @field_validator("timezone")
+    @classmethod
+    def _is_a_time_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError(f"{name!r} is no time zone: write one like Europe/Berlin") from error
+        return name
+
+
+class Customers(Protocol):
+    """Who the customers are. Looked up by the id that a signed session names, never by what somebody wrote."""
+
+    async def find(self, customer_id: str) -> Customer | None: ...
+
+    async def demo(self) -> Sequence[Customer]:
+        """Customers that a visitor may log in as to try things out; a real business has none."""
+        ...
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What a business's books are opened with."""
+
+    engine: Any  #: The SQLAlchemy engine whose transactions the ledger's rows are written in.
+    clock: Clock
+    progress: Progress
+
+
+async def _no_tickets(_: str, __: str | None) -> list[Ticket]:
+    return []
+
+
+@dataclass(frozen=True)
+class Books:
+    """A business's opened books."""
+
+    backend: Backend
+    customers: Customers
+    #: What a write reads and changes for one customer, on the connection of the ledger's own transaction.
+    transaction: Callable[[Any, Customer], Any]
+    #: What was written down for a customer, of one tenant where one is given; newest first.
+    tickets: Callable[[str, str | None], Awaitable[list[Ticket]]] = _no_tickets
+
+
+@dataclass(frozen=True)
+class Domain:
+    """One business."""
+
+    folder: Path
+    profile: Profile
+    operations: Mapping[str, Operation]
+    intents: Intents
+    open_books: Callable[[Opening], AbstractAsyncContextManager[Books]]
+
+    @property
+    def name(self) -> str:
+        return self.profile.name
+
+    @property
+    def tenant(self) -> str:
+        return self.profile.tenant
+
+    @property
+    def rules(self) -> Path:
+        return self.folder / "rules.yaml"
+
+    @property
+    def knowledge(self) -> Path:
+        return self.folder / "knowledge"
+
+    @property
+    def replies(self) -> Path:
+        """A folder a language."""
+        return self.folder / "replies"
+
+    @property
+    def cases(self) -> Path:
+        """What the evals play."""
+        return self.folder / "evals"
+
+    @property
+    def examples(self) -> Path:
+        """What the roles are trained on."""
+        return self.folder / "examples"
+
+    @property
+    def models(self) -> Path:
+        """Artefacts trained for this business; they take the place of the shipped ones."""
+        return self.folder / "models"
