@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from dotenv import dotenv_values
 from pydantic import AliasChoices, Field, JsonValue, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -311,3 +312,9 @@ def server_at(settings: Settings) -> Path:
 def prepare_environment(settings: Settings) -> None:
     """Make the folder that everything else is kept in."""
     settings.data_dir.mkdir(parents=True, exist_ok=True)
+
+
+def environment() -> Mapping[str, str]:
+    """What ``${NAME}`` in a domain's files may stand for: the environment, and ``.env`` behind it."""
+    kept = {name: value for name, value in dotenv_values(".env").items() if value is not None}
+    return {**kept, **os.environ}

@@ -13,11 +13,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
-import yaml
-from pydantic import ValidationError
-
-from app.config import ROOT, Settings
+from app.config import ROOT, Settings, environment
+from app.configured import OVERLAY, read_business
 from tools.domain import Domain, Profile
+from tools.importing.declared import with_environment
+from tools.importing.problems import FilesInvalid
+from tools.importing.yaml_files import read_file, validated
 from tools.intents import IntentsInvalid, load_intents
 from tools.values import Operation
 
@@ -37,6 +38,8 @@ def load_domain(folder: Path) -> Domain:
     if not folder.is_dir():
         raise DomainInvalid(f"{folder} is no folder: set SIGNALBOX_DOMAIN to a business's folder")
     profile = _profile(folder / "domain.yaml")
+    if not (folder / "domain.py").exists() and (folder / OVERLAY).exists():
+        return _configured(folder, profile)
     module = _module(folder, "domain")
     operations = cast("Mapping[str, Operation]", _offered(module, "OPERATIONS"))
     try:
@@ -46,13 +49,32 @@ def load_domain(folder: Path) -> Domain:
     return Domain(folder, profile, operations, intents, _offered(module, "open_books"))
 
 
+def _configured(folder: Path, profile: Profile) -> Domain:
+    """A business of files alone: what it can do is in ``operations.yaml``."""
+    try:
+        business = read_business(folder, profile)
+    except FilesInvalid as error:
+        raise DomainInvalid(f"{folder}:\n{error}") from error
+    operations = business.operations
+    try:
+        intents = load_intents(folder / "intents.yaml", operations=operations)
+    except IntentsInvalid as error:
+        raise DomainInvalid(f"{folder}: {error}") from error
+    return Domain(folder, profile, operations, intents, business.open_books)
+
+
 def _profile(file: Path) -> Profile:
     try:
-        return Profile.model_validate(yaml.safe_load(file.read_text("utf-8")))
+        given = file.read_bytes()
     except OSError as error:
         raise DomainInvalid(f"{file} cannot be read: a domain begins with this file") from error
-    except (yaml.YAMLError, ValidationError) as error:
-        raise DomainInvalid(f"{file}: {error}") from error
+    try:
+        read, unset = with_environment(read_file(given, file.name), environment())
+        if unset:
+            raise FilesInvalid(unset)
+        return validated(Profile, read)
+    except FilesInvalid as error:
+        raise DomainInvalid(f"{file.parent}:\n{error}") from error
 
 
 def _module(folder: Path, name: str) -> ModuleType:

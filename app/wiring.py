@@ -130,6 +130,7 @@ async def wiring(
             outbox=outbox,
             audit=audit,
             payments=payments,
+            systems=books.systems,
             policy=policy,
         )
         actions = ActionGraph(saver)

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
+from tools.effects import Effects
+from tools.importing.declared import Outside, Part
 from tools.intents import Intents
 from tools.ports import Backend
 from tools.values import Clock, Customer, Operation, Ticket
@@ -22,13 +24,7 @@ from tools.values import Clock, Customer, Operation, Ticket
 Progress = Callable[[str, int, int], None]
 
 
-class _Part(BaseModel):
-    """A part of ``domain.yaml``: a key that is not known is a spelling mistake."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Contact(_Part):
+class Contact(Part):
     """How customers reach a person; replies speak of it."""
 
     hours: str = ""
@@ -36,7 +32,7 @@ class Contact(_Part):
     phone: str = ""
 
 
-class Brand(_Part):
+class Brand(Part):
     """How the chat looks, and what it suggests to begin with."""
 
     logo: str = ""
@@ -45,7 +41,7 @@ class Brand(_Part):
     suggestions: tuple[str, ...] = ()
 
 
-class Profile(_Part):
+class Profile(Outside):
     """The business as its ``domain.yaml`` describes it."""
 
     name: str = Field(min_length=1)
@@ -64,6 +60,10 @@ class Profile(_Part):
         except (ZoneInfoNotFoundError, ValueError) as error:
             raise ValueError(f"{name!r} is no time zone: write one like Europe/Berlin") from error
         return name
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.timezone)
 
 
 class Customers(Protocol):
@@ -99,6 +99,10 @@ class Books:
     transaction: Callable[[Any, Customer], Any]
     #: What was written down for a customer, of one tenant where one is given; newest first.
     tickets: Callable[[str, str | None], Awaitable[list[Ticket]]] = _no_tickets
+    #: Outside systems that writes are sent to, by the name that operations give.
+    systems: Mapping[str, Effects] = field(default_factory=dict[str, Effects])
+    #: What of the outside is not as it should be: which part, and why.
+    health: Callable[[], Mapping[str, str]] = dict
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ class Guard:
             reraise=True,
         )
         try:
-            return again(self._through, ask)
+            return again(lambda: self._through(ask))
         except OpenedState as error:
             raise BackendUnavailable(f"{self._name} is left alone for a while") from error
 

@@ -1,10 +1,13 @@
 """A company's HTTP API: requests made of its OpenAPI document, answers bounded in time and size."""
 
+# The XML library carries no types for strict checking.
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Mapping
-from types import TracebackType
 from typing import Any, cast
 from urllib.parse import quote, urlsplit
 from xml.parsers.expat import ExpatError
@@ -53,26 +56,35 @@ class HttpSystem:
         self._declared = declared
         self._expressions = expressions
         self._guard = guard or Guard(name)
-        self._client = httpx.Client(
-            base_url=base.rstrip("/") + "/",
-            timeout=httpx.Timeout(declared.timeout, connect=min(3.0, declared.timeout), pool=3),
-            headers={"user-agent": "signalbox", **declared.headers},
-            auth=_auth(declared.auth),
-            follow_redirects=False,
-            transport=transport,
-        )
-        self._origin = _origin(self._client.base_url)
+        self._base = base.rstrip("/") + "/"
+        self._transport = transport
+        self._origin = _origin(httpx.URL(self._base))
+        self._opening = threading.Lock()
+        self._opened: httpx.Client | None = None
 
-    def __enter__(self) -> HttpSystem:
-        return self
+    def close(self) -> None:
+        """Connections go; the next call opens new ones."""
+        with self._opening:
+            if self._opened is not None:
+                self._opened.close()
+            self._opened = None
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._client.close()
+    @property
+    def _client(self) -> httpx.Client:
+        with self._opening:
+            if self._opened is None:
+                declared = self._declared
+                self._opened = httpx.Client(
+                    base_url=self._base,
+                    timeout=httpx.Timeout(
+                        declared.timeout, connect=min(3.0, declared.timeout), pool=3
+                    ),
+                    headers={"user-agent": "signalbox", **declared.headers},
+                    auth=_auth(declared.auth),
+                    follow_redirects=False,
+                    transport=self._transport,
+                )
+            return self._opened
 
     @property
     def name(self) -> str:
@@ -131,7 +143,10 @@ class HttpSystem:
         )
 
     def _request(self, operation: ApiOperation, call: Call) -> httpx.Request:
-        path, query, headers, cookies = operation.path, [], {}, {}
+        path = operation.path
+        query: list[tuple[str, str]] = []
+        headers: dict[str, str] = {}
+        cookies: dict[str, str] = {}
         body: dict[str, Any] = {}
         whole: Any = None
         for argument, value in call.values.items():
@@ -302,7 +317,8 @@ def _body(operation: ApiOperation, body: Mapping[str, Any], whole: Any) -> tuple
 
             return urlencode(_flat(value)).encode(), "application/x-www-form-urlencoded"
         case "xml":
-            return xmltodict.unparse({operation.root: _xml(value)}).encode(), "application/xml"
+            text = str(xmltodict.unparse({operation.root: _xml(value)}))
+            return text.encode(), "application/xml"
         case "text":
             return str(value).encode(), "text/plain; charset=utf-8"
         case _:
@@ -335,7 +351,7 @@ def _parsed(content: bytes, kind: str) -> Any:
         return None
     if "xml" in kind:
         try:
-            parsed = xmltodict.parse(content, disable_entities=True)
+            parsed = dict(xmltodict.parse(content, disable_entities=True) or {})
         except (ExpatError, ValueError) as error:
             raise BackendUnavailable("the answer is not XML") from error
         return next(iter(parsed.values()), None) if len(parsed) == 1 else parsed

@@ -189,7 +189,7 @@ def with_environment(read: Read, environment: Mapping[str, str]) -> tuple[Read, 
             return value
 
         def one(match: re.Match[str]) -> str:
-            found = environment.get(match[1], match[2])
+            found = environment.get(match[1]) or cast("str | None", match[2])
             if found is None:
                 text = f"the environment does not set {match[1]}: set it, or write ${{{match[1]}:-…}} with a default"
                 problems.append(read.problem(list(path), text))

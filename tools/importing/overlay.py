@@ -230,7 +230,7 @@ class Operation(Part):
         None  #: It shows all the customer's records of this kind, and calls nothing.
     )
     ask: dict[str, Text] = {}
-    arguments: dict[str, Argument | Text | int | float | bool] = {}
+    arguments: dict[str, Argument | str | int | float | bool] = {}
     refuse: tuple[Refusal, ...] = ()
     graver: tuple[Graver, ...] = ()
     effects: tuple[Text, ...] = ()
@@ -279,7 +279,7 @@ class Operation(Part):
         elif given is None:
             said = Argument()
         else:
-            said = Argument(fixed=given)  # type: ignore[arg-type]
+            said = Argument(fixed=given)
         question = self.ask.get(argument)
         return said if question is None else said.model_copy(update={"ask": question})
 
