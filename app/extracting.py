@@ -102,7 +102,13 @@ def seen_from(today: str | None, timezone: str | None, locale: str | None, now: 
     moment = now.astimezone(zone) if zone is not None else now
     if today is not None:
         moment = _given(today, zone)
-    return When(moment if zone is not None else moment.replace(tzinfo=None), _day_first(locale))
+    language, country = _locale(locale)
+    return When(
+        moment if zone is not None else moment.replace(tzinfo=None),
+        _day_first(language, country),
+        tuple(dict.fromkeys((language or "en", "en", "de"))),
+        country or None,
+    )
 
 
 def _given(today: str, zone: ZoneInfo | None) -> datetime:
@@ -119,13 +125,16 @@ def _given(today: str, zone: ZoneInfo | None) -> datetime:
     return moment.astimezone(zone) if zone is not None else moment
 
 
-def _day_first(locale: str | None) -> bool | None:
-    if not locale:
-        return None
-    language, _, region = re.sub(r"[.@].*", "", locale).replace("_", "-").partition("-")
-    if region:
-        return region.upper() not in _MONTH_FIRST
-    return None if language.casefold() == "en" else True
+def _locale(locale: str | None) -> tuple[str, str]:
+    """Language and country of ``de-AT``, ``de_AT.UTF-8`` or ``de``."""
+    language, _, country = re.sub(r"[.@].*", "", locale or "").replace("_", "-").partition("-")
+    return language.casefold(), country.upper()
+
+
+def _day_first(language: str, country: str) -> bool | None:
+    if country:
+        return country not in _MONTH_FIRST
+    return None if language in ("", "en") else True
 
 
 async def extracted(

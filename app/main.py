@@ -14,7 +14,7 @@ from starlette.staticfiles import StaticFiles
 from app.auth import Sessions
 from app.config import Settings, load_keys, prepare_environment
 from app.desk import Desk
-from app.limits import BodyLimit, SafeHeaders
+from app.limits import Answered, BodyLimit, SafeHeaders
 from app.metrics import Metrics
 from app.problems import install_problem_handlers
 from app.routes import chat, health, knowledge, login, operator, pages, threads
@@ -36,7 +36,7 @@ def create_app(settings: Settings, desk_factory: DeskFactory | None = None) -> F
     """The app over a desk; without a factory, the real one."""
     prepare_environment(settings)
     keys = load_keys(settings)
-    metrics = Metrics()
+    metrics = Metrics(_version())
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[Running]:
@@ -71,6 +71,7 @@ def create_app(settings: Settings, desk_factory: DeskFactory | None = None) -> F
         larger={knowledge.UPLOADS: settings.upload_bytes},
     )
     app.add_middleware(SafeHeaders)
+    app.add_middleware(Answered, metrics=metrics)
     return app
 
 

@@ -16,6 +16,7 @@ from app.models.embedded import EmbeddedServer, EmbeddedSmallModel
 from app.models.encoder import OnnxEncoder
 from app.models.large import ChatLargeModel, EmbeddedLargeModel
 from app.models.manifest import Manifest, base_model, sha256_of
+from app.models.metering import Meter, read_prices
 from app.models.release import ReleaseError, Releases
 from app.models.trial import Trial
 from tools.ports import LargeModel, SmallModel
@@ -47,6 +48,7 @@ class Serving:
         self.settings = settings
         self.domain = domain_of(settings)
         self.releases = Releases(settings.data_dir, self.domain)
+        self.meter = Meter(read_prices(settings.prices))
         self.models: Models
         self._base = base_model()
         self._stack, self._server_stack = AsyncExitStack(), AsyncExitStack()
@@ -133,10 +135,13 @@ class Serving:
                 base_url=settings.llm_base_url,
                 api_key=settings.llm_api_key.get_secret_value() if settings.llm_api_key else "",
                 timeout_for=self._timeout_for,
+                heard=self.meter.heard,
             )
         else:
             assert server is not None
-            large = EmbeddedLargeModel(server, timeout_for=self._timeout_for)
+            large = EmbeddedLargeModel(
+                server, timeout_for=self._timeout_for, heard=self.meter.heard
+            )
         stack.push_async_callback(large.aclose)
         if trial is not None and trial.problem is None:
             beside = self._small(trial.manifest, server, stack, trial)

@@ -1,252 +1,348 @@
-"""The three graphs as `langgraph dev` opens them: on books of their own, without a saver of ours.
+"""The three graphs as `langgraph dev` opens them, without a saver of ours.
 
-Studio sends plain JSON, and no signed session. So each graph begins with a node that turns what was typed
-into the values the graph works with, and the customer is a demo customer.
+LangGraph's clients send plain JSON, and no signed session. So each graph begins with a node that turns what
+was typed into the values the graph works with, every channel reads plain JSON as the model it holds, and a
+run says in its context who asks and who approves.
 
 langgraph.json switches the strict checkpoint reader off: the development server's own saver cannot be told
-which types are ours, and would hand back dictionaries. Our own savers stay strict.
+which types are ours. Our own savers stay strict.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, Literal, cast
 from uuid import uuid4
 
-from langchain_core.messages import HumanMessage, RemoveMessage
-from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.graph import START, StateGraph
+from langchain_core.messages import AnyMessage, HumanMessage, RemoveMessage
+from langchain_core.runnables import RunnableConfig
+from langgraph.channels import LastValue
+from langgraph.errors import InvalidUpdateError
+from langgraph.graph import END, START, StateGraph
+from langgraph.graph.message import add_messages
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
-from pydantic import BaseModel, ConfigDict, JsonValue
+from langgraph.types import interrupt
+from pydantic import BaseModel, Field, JsonValue, TypeAdapter, ValidationError, create_model
 from starlette.applications import Starlette
+from typing_extensions import TypedDict
 
-from app.config import Settings, prepare_environment
-from app.domains import domain_of
-from app.models.embedded import EmbeddedServer, EmbeddedSmallModel
-from app.models.encoder import OnnxEncoder
-from app.models.large import EmbeddedLargeModel
-from app.models.manifest import base_model, load_manifest
-from app.stores.approvals import SqlApprovals
-from app.stores.database import create_engine, migrate
-from app.stores.ledger import SqlLedger
-from graphs.action import ActionGraph, action_graph
-from graphs.context import Actions, Context
+from app import studio_messages as shown
+from app.config import Settings
+from app.studio_world import CUSTOMER, REVIEWER, world_of
+from graphs.action import ActionGraph, action_graph, edited, question
+from graphs.context import Context
 from graphs.keys import action_id, action_key, fingerprint
 from graphs.loop import loop_graph
-from graphs.state import ActionState, SupportState, Turn
+from graphs.state import ActionState, Answer, SupportState, Turn
 from graphs.support import support_graph
-from tools.domain import Opening
-from tools.intents import Intents
-from tools.memory import MemoryDecisionLog
-from tools.policy import FilePolicy, Policy
-from tools.ports import (
-    Approvals,
-    Backend,
-    DecisionLog,
-    Encoder,
-    Knowledge,
-    LargeModel,
-    Ledger,
-    Passage,
-    SmallModel,
-)
-from tools.values import Action, Clock, Customer, Operation, Reviewer, now
+from tools.values import Action, Approval, OperationFailed, Preview, now
 
-log = logging.getLogger(__name__)
-
-
-class LateKnowledge:
-    """The knowledge base while it is being read: the first question waits for it."""
-
-    def __init__(self) -> None:
-        self.opened: asyncio.Task[Knowledge] | None = None
-
-    async def retrieve(
-        self, query: str, *, limit: int = 15, audience: str = "public", tenant: str | None = None
-    ) -> list[Passage]:
-        if self.opened is None:
-            return []
-        knowledge = await asyncio.shield(self.opened)
-        return await knowledge.retrieve(query, limit=limit, audience=audience, tenant=tenant)
-
-    async def prune(
-        self, query: str, passages: Sequence[Passage], *, keep: int = 4
-    ) -> list[Passage]:
-        if self.opened is None:
-            return []
-        knowledge = await asyncio.shield(self.opened)
-        return await knowledge.prune(query, passages, keep=keep)
-
-    @property
-    def version(self) -> str:
-        if self.opened is None or not self.opened.done():
-            return "opening"
-        return self.opened.result().version
-
-    @property
-    def pruned_by(self) -> str:
-        if self.opened is None or not self.opened.done():
-            return "opening"
-        return self.opened.result().pruned_by
-
-    @property
-    def pruner_digest(self) -> str:
-        if self.opened is None or not self.opened.done():
-            return ""
-        return self.opened.result().pruner_digest
-
-
-class World:
-    """The business's books in a folder of their own for all of Studio's runs, and the embedded models."""
-
-    def __init__(self, settings: Settings) -> None:
-        prepare_environment(settings)
-        base = base_model()
-        self.domain = domain_of(settings)
-        manifest = load_manifest(base=base)
-        self.folder = settings.data_dir / "studio"
-        self.articles = settings.knowledge_dir
-        self.server = EmbeddedServer(base, manifest.adapter_paths())
-        self.encoder = OnnxEncoder(manifest)
-        self.small = EmbeddedSmallModel(self.server, manifest, timeout_for=settings_timeout)
-        self.large = EmbeddedLargeModel(self.server, timeout_for=settings_timeout)
-        self.knowledge = LateKnowledge()
-        self.policy = FilePolicy(settings.rules, self.domain.operations)
-        self.decisions = MemoryDecisionLog()
-        self.actions = ActionGraph(InMemorySaver())
-        self.customer: Customer
-        self.backend: Backend
-        self.approvals: Approvals
-        self.ledger: Ledger
-
-    @asynccontextmanager
-    async def running(self) -> AsyncGenerator[None]:
-        """The models and the knowledge base, for as long as the server runs."""
-        async with AsyncExitStack() as stack:
-            await stack.enter_async_context(self.server)
-            await self._open_books(stack)
-            stack.push_async_callback(self.large.aclose)
-            self.knowledge.opened = asyncio.create_task(self._open_knowledge(stack))
-            stack.callback(self.knowledge.opened.cancel)
-            yield
-
-    async def _open_books(self, stack: AsyncExitStack) -> None:
-        url, clock = f"sqlite:///{self.folder.absolute() / 'books.db'}", Clock()
-        await asyncio.to_thread(migrate, url)
-        engine = create_engine(url)
-        stack.callback(engine.dispose)
-        opening = Opening(engine, clock, lambda what, done, total: None)
-        books = await stack.enter_async_context(self.domain.open_books(opening))
-        approvals = SqlApprovals(engine, clock)
-        self.customer = (await books.customers.demo())[0]
-        self.backend, self.approvals = books.backend, approvals
-        self.ledger = SqlLedger(engine, books.transaction, clock, approvals, policy=self.policy)
-
-    async def _open_knowledge(self, stack: AsyncExitStack) -> Knowledge:
-        from app.knowledge.knowledge import HybridKnowledge
-
-        knowledge = await asyncio.to_thread(HybridKnowledge.open, self.folder, self.encoder)
-        stack.push_async_callback(asyncio.to_thread, knowledge.close)
-        await knowledge.ingest([self.articles])
-        return knowledge
-
-
-def settings_timeout(role: str) -> float:
-    """Generous: a person watches, and the machine may be busy with Studio itself."""
-    return 30.0
-
-
-WORLD = World(Settings())
+WORLD = world_of(Settings())
 
 
 @dataclass(frozen=True)
-class StudioContext(Context):
-    """The context with a default for everything, so that Studio need not send one."""
+class StudioContext:
+    """Who is who in a run."""
 
-    customer: Customer = field(default_factory=lambda: WORLD.customer)
-    operations: Mapping[str, Operation] = field(default_factory=lambda: WORLD.domain.operations)
-    intents: Intents = field(default_factory=lambda: WORLD.domain.intents)
-    encoder: Encoder = field(default_factory=lambda: WORLD.encoder)
-    small: SmallModel = field(default_factory=lambda: WORLD.small)
-    large: LargeModel = field(default_factory=lambda: WORLD.large)
-    knowledge: Knowledge = field(default_factory=lambda: WORLD.knowledge)
-    backend: Backend = field(default_factory=lambda: WORLD.backend)
-    ledger: Ledger = field(default_factory=lambda: WORLD.ledger)
-    approvals: Approvals = field(default_factory=lambda: WORLD.approvals)
-    decisions: DecisionLog = field(default_factory=lambda: WORLD.decisions)
-    actions: Actions = field(default_factory=lambda: WORLD.actions)
-    thread: str = "studio"
-    policy: Policy = field(default_factory=lambda: WORLD.policy)
-    #: Whoever sits at the keyboard; being one person, nobody approves for two here.
-    reviewer: Reviewer | None = field(default_factory=lambda: Reviewer(name="studio", role="admin"))
+    customer: Annotated[str, Field(description="Id of the customer who writes.")] = CUSTOMER
+    reviewer: Annotated[str, Field(description="Name of whoever answers approvals.")] = REVIEWER
 
 
-class Wanted(BaseModel):
+class Said(TypedDict, total=False):
+    """A turn as clients send it."""
+
+    messages: Annotated[list[AnyMessage], add_messages]
+
+
+class Wanted(TypedDict, total=False):
     """The part of an action that a person types; the rest is worked out."""
 
-    model_config = ConfigDict(extra="forbid")
     operation: str
-    arguments: dict[str, JsonValue] = {}
+    arguments: dict[str, JsonValue]
 
 
-def receive_turn(state: SupportState) -> dict[str, Any]:
-    """A turn from what Studio sent: ``{"turn": {"text": ...}}``, or a chat message."""
-    sent: Any = state.get("turn")
-    if sent is not None and not isinstance(sent, Turn):
-        return {"turn": Turn.model_validate({"id": uuid4().hex, "at": now(), **sent})}
-    said = state.get("messages", [])
-    if said and isinstance(said[-1], HumanMessage) and not str(said[-1].id).endswith(":in"):
-        turn = Turn(id=uuid4().hex, text=said[-1].text, at=now())
-        # The graph writes the customer's message itself, under the turn's id.
-        return {"turn": turn, "messages": [RemoveMessage(id=str(said[-1].id))]}
-    return {"turn": Turn(id=uuid4().hex, text="", at=now())}
+class Typed(ActionState, total=False):
+    """An action's life, with what was typed to begin it."""
+
+    operation: str
+    arguments: dict[str, JsonValue]
 
 
-def receive_action(state: ActionState, runtime: Runtime[StudioContext]) -> dict[str, Any]:
-    """An action from what Studio sent: ``{"action": {"operation": ..., "arguments": {...}}}``."""
-    typed: Any = state.get("action")
-    sent = Wanted.model_validate(typed)
-    customer, operation, arguments = runtime.context.customer, sent.operation, sent.arguments
+class StudioState(SupportState, total=False):
+    """The customer's thread, and what a client without our API needs of it."""
+
+    attachments: int  #: How many parts of the customer's message were not text.
+    waiting: Approval | None  #: What a reviewer has to answer before its outcome can be told.
+    answer: Any  #: What the reviewer's client sent.
+    problem: str  #: Why the last answer changed nothing.
+
+
+class ReadAsModels(LastValue[Any]):
+    """A channel that turns plain JSON, as an edited state or a fork brings it, into the values it holds."""
+
+    def update(self, values: Sequence[Any]) -> bool:
+        try:
+            return super().update([self._read(each) for each in values])
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in (self.key, *first["loc"]))
+            raise InvalidUpdateError(f"{where}: {first['msg']}") from error
+
+    def from_checkpoint(self, checkpoint: Any) -> ReadAsModels:
+        restored = super().from_checkpoint(checkpoint)
+        if restored.is_available():
+            # The server reads a state that it only shows with dates as lists: that is shown as it is.
+            with suppress(ValidationError):
+                restored.value = self._read(restored.value)
+        return restored
+
+    def _read(self, value: Any) -> Any:
+        typed: TypeAdapter[Any] = TypeAdapter(self.typ)
+        return typed.validate_python(value) if _holds_plain_json(value) else value
+
+
+def _holds_plain_json(value: object) -> bool:
+    if isinstance(value, tuple):
+        parts: Sequence[object] = cast("tuple[object, ...]", value)
+        return any(isinstance(each, dict) for each in parts)
+    return isinstance(value, dict | list)
+
+
+class StudioGraph(CompiledStateGraph[Any, Any, Any, Any]):
+    """A graph whose runs get the context that ``StudioContext`` names."""
+
+    async def astream(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self,
+        input: Any,
+        config: RunnableConfig | None = None,
+        *,
+        context: StudioContext | Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> AsyncIterator[Any]:
+        asked = _asked(context)
+        thread = str((config or {}).get("configurable", {}).get("thread_id", "studio"))
+        made: Any = await WORLD.context(asked.customer, asked.reviewer, thread)
+        run: Any = super().astream(input, config, context=made, **options)
+        async with aclosing(run) as parts:
+            async for part in parts:
+                yield part
+
+    def get_context_jsonschema(self) -> dict[str, Any]:
+        return TypeAdapter(StudioContext).json_schema()
+
+    def config_schema(self, *, include: Sequence[str] | None = None) -> type[BaseModel]:
+        return create_model("Config", configurable=(StudioContext, None))
+
+
+def _asked(context: StudioContext | Mapping[str, str] | None) -> StudioContext:
+    if isinstance(context, StudioContext):
+        return context
+    given, known = context or {}, asdict(StudioContext())
+    return StudioContext(**{name: str(given.get(name) or known[name]) for name in known})
+
+
+# --- how a run begins -----------------------------------------------------------------------------
+
+
+def receive_turn(state: StudioState) -> dict[str, Any]:
+    """The turn of the customer's last message; it goes on under the turn's id, so that no cancel loses it."""
+    foreign = [m for m in state.get("messages", []) if not shown.is_ours(m)]
+    said = next((m for m in reversed(foreign) if isinstance(m, HumanMessage)), None)
+    turn = Turn(id=uuid4().hex, text=said.text if said is not None else "", at=now())
+    kept: list[Any] = [RemoveMessage(id=str(m.id)) for m in foreign]
+    if said is not None:
+        kept.append(HumanMessage(said.text, id=f"{turn.id}:in"))
+    attachments = 0 if said is None else shown.attachments_of(said)
+    return {"turn": turn, "messages": kept, "attachments": attachments}
+
+
+def after_receive(state: StudioState) -> Literal["screen", "present"]:
+    """A message of nothing but attachments is answered without the graph."""
+    alone = state.get("attachments", 0) and not state["turn"].text.strip()
+    return "present" if alone else "screen"
+
+
+async def receive_action(state: Typed, runtime: Runtime[Context]) -> dict[str, Any]:
+    """An action from what was typed: ``{"operation": ..., "arguments": {...}}``."""
+    context = runtime.context
+    customer, operation = context.customer, str(state.get("operation", ""))
+    arguments: dict[str, JsonValue] = state.get("arguments") or {}
     key = action_key(customer.tenant, customer.id, operation, uuid4().hex)
+    preview = await _preview(context, operation, arguments)
     action = Action(
         id=action_id(key),
         tenant=customer.tenant,
         customer=customer,
-        thread="studio",
-        turn="studio",
+        thread=context.thread,
+        turn=context.thread,
         operation=operation,
         arguments=arguments,
         key=key,
         fingerprint=fingerprint(operation, arguments),
         proposed_at=now(),
+        label=(preview.record or "") if preview is not None else "",
+        effects=preview.effects if preview is not None else (),
     )
-    return {"action": action}
+    # What an earlier run on this thread came to says nothing of this action.
+    fresh = dict.fromkeys(("guess", "verdict", "approval", "answer", "outcome", "problem"))
+    return {"action": action, **fresh}
+
+
+async def _preview(context: Context, name: str, arguments: dict[str, JsonValue]) -> Preview | None:
+    """What the action would do; None where the gate will say why it does nothing."""
+    operation = context.operations.get(name)
+    if operation is None or not operation.writes:
+        return None
+    try:
+        parsed = operation.arguments.model_validate(arguments)
+        return await context.backend.preview(context.customer, operation, parsed)
+    except (ValidationError, OperationFailed):
+        return None
+
+
+# --- the support graph's end: what clients show, and the reviewer's question ----------------------
+
+
+async def present(state: StudioState, runtime: Runtime[Context]) -> dict[str, Any]:
+    """Citations into the text, operations as tool calls; and the next approval that waits on this thread."""
+    context, attachments = runtime.context, state.get("attachments", 0)
+    pending = await context.approvals.pending(limit=500)
+    mine = [each for each in pending if each.action.thread == context.thread]
+    said = state.get("messages", [])
+    alone = bool(said) and isinstance(said[-1], HumanMessage) and attachments
+    reply = (
+        [shown.refused_attachments(state["turn"].id)]
+        if alone
+        else shown.presented(state, attachments)
+    )
+    return {
+        "messages": reply,
+        "attachments": 0,
+        "waiting": mine[0] if mine else None,
+        "answer": None,
+        "problem": "",
+    }
+
+
+def after_present(state: StudioState) -> Literal["ask_reviewer", "__end__"]:
+    return "ask_reviewer" if state.get("waiting") is not None else "__end__"
+
+
+def ask_reviewer(state: StudioState) -> dict[str, Any]:
+    """Wait for the reviewer on the customer's own thread; a new message of the customer comes first."""
+    approval = state.get("waiting")
+    assert approval is not None
+    asked = question(
+        {
+            "action": approval.action,
+            "verdict": approval.verdict,
+            "approval": approval,
+            "problem": state.get("problem", ""),
+        }
+    )
+    return {"answer": interrupt(asked)}
+
+
+async def carry_out(state: StudioState, runtime: Runtime[Context]) -> dict[str, Any]:
+    """Bring the answer to the gate: what came of it is the next turn, what is no answer is asked again."""
+    context, asked = runtime.context, state.get("waiting")
+    assert asked is not None
+    # Somebody may have answered elsewhere in the meantime.
+    approval = await context.approvals.get(asked.id) or asked
+    try:
+        answer = Answer.model_validate(state.get("answer"))
+    except ValidationError as error:
+        return {"problem": str(error.errors()[0]["msg"]).removeprefix("Value error, ")}
+    if approval.status == "pending" and (wrong := await _wrong(approval, answer, context)):
+        return {"problem": wrong}
+    actions = cast(ActionGraph, context.actions)
+    outcome = await actions.resume(approval, answer, context)
+    if not outcome.settled:
+        left = await context.approvals.pending(limit=500)
+        here = [each for each in left if each.action.thread == context.thread]
+        return {"waiting": here[0] if here else None, "answer": None, "problem": ""}
+    turn = Turn(id=f"o_{outcome.action_id}", at=now(), outcome=outcome)
+    return {"waiting": None, "turn": turn, "problem": ""}
+
+
+async def _wrong(approval: Approval, answer: Answer, context: Context) -> str:
+    """Why this answer would change nothing; empty where it does."""
+    action, reviewer = approval.action, context.reviewer
+    assert reviewer is not None
+    if answer.operation not in (None, action.operation):
+        return f"this is {action.operation}, an edit cannot make another operation of it"
+    if answer.decision == "edit":
+        operation = context.operations[action.operation]
+        changed = await edited(action, operation, answer, context, actor=reviewer.role)
+        return changed if isinstance(changed, str) else ""
+    if answer.decision == "approve" and not approval.may_approve(reviewer.name, reviewer.role):
+        return "your approval was counted before, or is not the one the rules ask for"
+    return ""
+
+
+def after_carry_out(state: StudioState) -> Literal["screen", "ask_reviewer", "__end__"]:
+    if state.get("waiting") is not None:
+        return "ask_reviewer"
+    return "screen" if state["turn"].outcome is not None else "__end__"
+
+
+# --- putting them together ------------------------------------------------------------------------
 
 
 def _received(
-    graph: StateGraph[Any, Any, Any, Any], name: str, receive: Any
-) -> CompiledStateGraph[Any, Any, Any, Any]:
+    graph: StateGraph[Any, Any, Any, Any], receive: Any, **options: Any
+) -> StateGraph[Any, Any, Any, Any]:
     """The graph with ``receive`` in front of whatever it began with."""
     first = [end for start, end in graph.edges if start == START]
     branches = graph.branches.pop(START, {})
     graph.edges -= {(START, end) for end in first}
-    graph.add_node("receive", receive)
+    graph.add_node("receive", receive, **options)
     graph.add_edge(START, "receive")
     for end in first:
         graph.add_edge("receive", end)
     for branch in branches.values():
         graph.add_conditional_edges("receive", branch.path)
-    return graph.compile(name=name)
+    return graph
 
 
-support = _received(support_graph(StudioContext), "support", receive_turn)
-action = _received(action_graph(StudioContext), "action", receive_action)
-loop = _received(loop_graph(StudioContext), "loop", receive_turn)
+def _opened(graph: StateGraph[Any, Any, Any, Any], name: str) -> StudioGraph:
+    """The compiled graph, its channels and those of the graphs inside it reading plain JSON."""
+    compiled = graph.compile(name=name)
+    _read_as_models(compiled)
+    return StudioGraph(**vars(compiled))
+
+
+def _read_as_models(compiled: CompiledStateGraph[Any, Any, Any, Any]) -> None:
+    graph: Any = compiled
+    for key, channel in [*graph.channels.items()]:
+        if type(channel) is LastValue:
+            graph.channels[key] = ReadAsModels(channel.typ, key)
+    for _, inner in graph.get_subgraphs():
+        _read_as_models(inner)
+
+
+def _support() -> StudioGraph:
+    graph = support_graph(Said)
+    graph.add_node("receive", receive_turn, input_schema=StudioState)
+    graph.add_node(present, input_schema=StudioState)
+    graph.add_node(ask_reviewer, input_schema=StudioState)
+    graph.add_node(carry_out, input_schema=StudioState)
+    graph.edges -= {(START, "screen"), ("deliver", END)}
+    graph.add_edge(START, "receive")
+    graph.add_conditional_edges("receive", after_receive)
+    graph.add_edge("deliver", "present")
+    graph.add_conditional_edges("present", after_present)
+    graph.add_edge("ask_reviewer", "carry_out")
+    graph.add_conditional_edges("carry_out", after_carry_out)
+    return _opened(graph, "support")
+
+
+support = _support()
+action = _opened(_received(action_graph(Wanted), receive_action, input_schema=Typed), "action")
+loop = _opened(_received(loop_graph(Said), receive_turn), "loop")
 
 
 @asynccontextmanager

@@ -45,6 +45,7 @@ from app.desk import (
 )
 from app.drift_watch import Drift, DriftWatch
 from app.knowledge.library import Library
+from app.models.metering import Meter
 from app.release_watch import ReleaseState, ReleaseWatch
 from app.shadow import Shadow
 from app.stores.actions import LedgerAction, SqlActions
@@ -55,6 +56,7 @@ from app.stores.ledger import Settled, SqlLedger
 from app.stores.outbox import Delivery, SqlOutbox
 from app.stores.reviews import Item, SqlReviews
 from app.stores.turns import Conflict, Fresh, InFlight, Replay, SqlThreads, SqlTurns
+from app.stores.waiting import SqlWaiting, Waiting
 from app.tracing import Tracing
 from graphs import replies
 from graphs.action import ActionGraph, edited
@@ -104,6 +106,7 @@ class Stores:
     outbox: SqlOutbox
     turns: SqlTurns
     threads: SqlThreads
+    waiting: SqlWaiting
 
 
 @dataclass
@@ -120,6 +123,7 @@ class SupportDesk:
     check_health: Callable[[], Awaitable[Mapping[str, Any]]]
     describe: Callable[[], Mapping[str, Any]]
     tracing: Tracing = field(default_factory=Tracing)
+    meter: Meter = field(default_factory=Meter)
     intent_names: Callable[[], list[str]] = list
     drift: DriftWatch | None = None
     shadow: Shadow | None = None
@@ -267,7 +271,11 @@ class SupportDesk:
         try:
             if previous is not None and corrects(turn.text):
                 await decisions.outcome(previous, Aftermath.CORRECTED, turn.text)
-            if (aftermath := aftermath_of(seen)) is not None:
+            lost = unanswered(seen, context)
+            if lost is not None:
+                # What the turn was taken for is not what it was answered with: no success of anybody's.
+                await decisions.outcome(turn.id, Aftermath.FAILED, lost)
+            elif (aftermath := aftermath_of(seen)) is not None:
                 await decisions.settle(context.thread, aftermath)
         except PortError as error:
             log.warning("what came of turn %s is not in the decision log: %s", turn.id, error)
@@ -547,6 +555,9 @@ class SupportDesk:
     def release_state(self) -> ReleaseState:
         return ReleaseState() if self.releases is None else self.releases.state
 
+    async def waiting(self) -> Waiting:
+        return await self.stores.waiting.now()
+
     def counts(self) -> Mapping[str, int]:
         return {} if self.shadow is None else self.shadow.counts
 
@@ -723,6 +734,18 @@ def aftermath_of(events: Sequence[Event]) -> Aftermath | None:
         return None
     sorry = "failed" in results or last.data.get("apology") is True
     return Aftermath.FAILED if sorry else Aftermath.RESOLVED
+
+
+def unanswered(events: Sequence[Event], context: Context) -> str | None:
+    """What the customer surely asked for and was not answered, where the turn went on with something else."""
+    routes = [event.data for event in events if event.event == "route"]
+    if not routes or routes[-1].get("abstained"):
+        return None
+    intent, went = str(routes[-1].get("intent")), routes[-1].get("operation")
+    if went is None or intent not in context.intents.names:
+        return None
+    asked = context.intents.get(intent).operation
+    return f"asked for {asked}, answered {went}" if asked not in (None, went) else None
 
 
 def _said_since(turn: Turn, values: Mapping[str, Any]) -> AIMessage | None:

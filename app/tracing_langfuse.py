@@ -30,6 +30,9 @@ EXPORT_SECONDS = 5.0
 #: Fields whose value is personal whatever it looks like.
 PERSONAL = frozenset({"email", "phone", "delivery_address", "address", "sent_to"})
 
+#: Tokens, milliseconds and cents stay below this; the numbers of phones and cards do not.
+LONGEST_COUNT = 10**8
+
 #: Attributes that Langfuse computes with and that hold no text of ours.
 STRUCTURE = frozenset(
     {
@@ -187,17 +190,20 @@ class MaskingExporter(SpanExporter):
         return value
 
     def _json_or_text(self, value: str) -> str:
-        # Inputs, outputs and metadata are JSON in a string; inside it numbers are not phone numbers.
-        if value[:1] in {"{", "[", '"'}:
-            try:
-                return json.dumps(self._leaves(json.loads(value)), ensure_ascii=False)
-            except json.JSONDecodeError:
-                pass
-        return self._mask(value)
+        # Inputs, outputs and metadata are JSON in a string, a bare number too; what is none is text.
+        try:
+            read = json.loads(value)
+        except json.JSONDecodeError:
+            return self._mask(value)
+        return json.dumps(self._leaves(read), ensure_ascii=False)
 
     def _leaves(self, value: Any) -> Any:
         if isinstance(value, str):
             return self._mask(value)
+        if isinstance(value, int) and abs(value) >= LONGEST_COUNT:
+            # No count is as long; a customer's whole message may be a card's number.
+            masked = self._mask(str(value))
+            return masked if masked != str(value) else value
         if isinstance(value, list):
             return [self._leaves(each) for each in value]  # pyright: ignore[reportUnknownVariableType]
         if isinstance(value, dict):

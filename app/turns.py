@@ -75,12 +75,13 @@ class Turns:
     async def _play(
         self, running: RunningTurn, customer: Customer, thread: str, text: str, key: str | None
     ) -> None:
-        started, lane = time.monotonic(), "none"
+        started, lane, tier = time.monotonic(), "none", "none"
         try:
             async for event in self._desk.turn(customer, thread, text, key=key):
                 if event.event == "route":
                     lane = str(event.data.get("lane", lane))
-                self._metrics.seen(event, lane, time.monotonic() - started)
+                    tier = str(event.data.get("tier", tier))
+                self._metrics.seen(event, lane, tier, time.monotonic() - started)
                 running.put(event)
         except Exception as error:  # noqa: BLE001 - the edge of the turn's task: the reader raises it
             running.put(error)

@@ -38,6 +38,7 @@ from app.stores.ledger import SqlLedger
 from app.stores.outbox import SqlOutbox
 from app.stores.reviews import SqlReviews
 from app.stores.turns import SqlThreads, SqlTurns
+from app.stores.waiting import SqlWaiting
 from app.tracing import Tracing, tracing
 from graphs.action import ActionGraph
 from graphs.context import Context, Limits, Thresholds
@@ -76,14 +77,14 @@ async def wiring(
     from app.knowledge.library import Library
     from app.support_desk import Stores, SupportDesk
 
-    prepare_environment(settings)
+    await asyncio.to_thread(prepare_environment, settings)
     clock = clock or Clock()
-    domain = domain_of(settings)
+    domain = await asyncio.to_thread(domain_of, settings)
     async with AsyncExitStack() as stack:
         releases = await asyncio.to_thread(
             ReleaseWatch.of, Releases(settings.data_dir, domain), lambda: take_up()
         )
-        serving = await stack.enter_async_context(Serving(settings))
+        serving = await stack.enter_async_context(await asyncio.to_thread(Serving, settings))
         models = serving.models
         engine = await asyncio.to_thread(_database, settings, progress)
         stack.callback(engine.dispose)
@@ -117,9 +118,10 @@ async def wiring(
             outbox=outbox,
             turns=SqlTurns(engine, clock, retention=timedelta(hours=settings.turn_key_hours)),
             threads=SqlThreads(engine, clock, audit=audit),
+            waiting=SqlWaiting(engine, clock),
         )
 
-        policy = FilePolicy(settings.rules, domain.operations)
+        policy = await asyncio.to_thread(FilePolicy, settings.rules, domain.operations)
         payments = _payments(settings, clock, stack)
         ledger = SqlLedger(
             engine,
@@ -215,6 +217,7 @@ async def wiring(
                 engine, saver, live.models, knowledge, traces, policy, payments, releases.state
             ),
             describe=lambda: _info(settings, live.models, knowledge, traces),
+            meter=serving.meter,
             library=library,
             tracing=traces,
             intent_names=lambda: sorted(live.intents.names),

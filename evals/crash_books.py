@@ -143,8 +143,8 @@ def _pools(
             elif status == "delivered" and rng.random() < 0.5:
                 text = f"refund {number}, it arrived damaged"
                 pools["request_refund"].append((who, number, text))
-            elif status in ("delivered", "shipped"):
-                text = f"charge me for a replacement {product} from {number}"
+            elif status == "delivered":
+                text = f"I lost it: charge me for a replacement {product} from {number}"
                 pools["charge_replacement"].append((who, number, text))
         for kind in ("get_order", "list_orders"):
             if account.orders:

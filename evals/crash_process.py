@@ -47,6 +47,7 @@ from app.stores.ledger import CHECKPOINTS, OUTSIDE_CHECKPOINTS, SqlLedger
 from app.stores.outbox import Delivery, SqlOutbox
 from app.stores.reviews import SqlReviews
 from app.stores.turns import Fresh, SqlThreads, SqlTurns
+from app.stores.waiting import SqlWaiting
 from app.support_desk import Stores, SupportDesk
 from domains.northfell.store import SqlBackend, sql_books, writing_shop
 from evals.domain import DOMAIN
@@ -217,6 +218,7 @@ def sound(site: Site, engine: sa.Engine, clock: Clock, reached: Reached) -> Part
             outbox=outbox,
             turns=turns,
             threads=SqlThreads(engine, clock),
+            waiting=SqlWaiting(engine, clock),
         ),
         SqlLedger(
             engine,

@@ -59,10 +59,10 @@ _JUDGED = {
 
 
 def action_graph(
-    context_schema: type[Context] = Context,
-) -> StateGraph[ActionState, Context, ActionState, ActionState]:
+    input_schema: type[Any] = ActionState,
+) -> StateGraph[ActionState, Context, Any, ActionState]:
     """``classify -> (judge) -> execute | approve -> decide -> execute``, and every other way ends in a block."""
-    graph = StateGraph(ActionState, context_schema=context_schema)
+    graph = StateGraph(ActionState, context_schema=Context, input_schema=input_schema)
     graph.add_node(classify)
     graph.add_node(judge)
     graph.add_node(request_approval)
@@ -311,6 +311,7 @@ def approve(state: ActionState) -> dict[str, Any]:
 def question(state: ActionState) -> dict[str, Any]:
     """What a reviewer sees, in the shape LangChain's agent inbox and HITL middleware use."""
     action, decided, approval = state["action"], state.get("verdict"), state.get("approval")
+    problem = state.get("problem", "")
     return {
         "action_request": {"action": action.operation, "args": action.arguments},
         "config": {
@@ -319,9 +320,11 @@ def question(state: ActionState) -> dict[str, Any]:
             "allow_respond": False,
             "allow_ignore": True,
         },
-        "description": " ".join(action.effects) or action.label,
+        "description": described(action, problem),
         "action_id": action.id,
         "record": action.label,
+        "customer": {"id": action.customer.id, "name": action.customer.name},
+        "problem": problem,
         "effects": list(action.effects),
         "reason": decided.reason if decided is not None else "",
         "rules": list(decided.rules) if decided is not None else [],
@@ -329,6 +332,13 @@ def question(state: ActionState) -> dict[str, Any]:
         "votes_needed": decided.votes_needed if decided is not None else 1,
         "votes": [v.model_dump(mode="json") for v in approval.votes] if approval else [],
     }
+
+
+def described(action: Action, problem: str = "") -> str:
+    """The action in words for an inbox that shows one text: why it is asked again, record, customer, effects."""
+    what = [part for part in (action.label or action.operation, action.customer.name) if part]
+    lines = [f"Your last answer changed nothing: {problem}."] if problem else []
+    return "\n\n".join([*lines, f"{', '.join(what)}. {' '.join(action.effects)}".strip()])
 
 
 async def decide(state: ActionState, runtime: Runtime[Context]) -> dict[str, Any]:
@@ -341,19 +351,25 @@ async def decide(state: ActionState, runtime: Runtime[Context]) -> dict[str, Any
     if approval.status == "pending" and answer is not None and reviewer is not None:
         # Who answers is known from the context, never from the answer.
         if answer.operation is not None and answer.operation != action.operation:
-            return {"approval": approval, "answer": None}
+            return _asked_again(
+                approval, f"this is {action.operation}, an edit cannot make another operation of it"
+            )
         if answer.decision == "edit":
             return await _replace(context, approval, answer)
-        approval, _ = await context.approvals.decide(
+        approval, changed = await context.approvals.decide(
             action.id,
             approve=answer.decision == "approve",
             reviewer=reviewer.name,
             role=reviewer.role,
             note=answer.note,
         )
+        if not changed and approval.status == "pending":
+            return _asked_again(
+                approval, "your approval was counted before, or is not the one the rules ask for"
+            )
     match approval.status:
         case "pending":
-            return {"approval": approval, "answer": None}
+            return _asked_again(approval)
         case "approved" if approval.action.fingerprint == action.fingerprint:
             return {"approval": approval}
         case "rejected":
@@ -363,6 +379,8 @@ async def decide(state: ActionState, runtime: Runtime[Context]) -> dict[str, Any
             }
         case "expired":
             return {"approval": approval, "outcome": _outcome(action, "expired")}
+        case "withdrawn":
+            return {"approval": approval, **_blocked(action, replies.withdrawn())}
         case "started" | "executed" | "failed" if approval.action.fingerprint == action.fingerprint:
             # It was begun already; the ledger has what came of it and will say so again.
             return {"approval": approval}
@@ -377,13 +395,17 @@ async def _replace(context: Context, approval: Approval, answer: Answer) -> dict
     operation = context.operations[approval.action.operation]
     action = await edited(approval.action, operation, answer, context, actor=reviewer.role)
     if isinstance(action, str):
-        return {"approval": approval, "answer": None}
+        return _asked_again(approval, action)
     closed, changed = await context.approvals.replace(
         approval.id, action, reviewer=reviewer.name, role=reviewer.role, note=answer.note
     )
     if not changed:
-        return {"approval": closed, "answer": None}
-    return {"action": action, "verdict": None, "approval": None, "answer": None}
+        return _asked_again(closed)
+    return {"action": action, "verdict": None, "approval": None, "answer": None, "problem": ""}
+
+
+def _asked_again(approval: Approval, problem: str = "") -> dict[str, Any]:
+    return {"approval": approval, "answer": None, "problem": problem}
 
 
 async def execute(state: ActionState, runtime: Runtime[Context]) -> dict[str, Any]:
@@ -499,7 +521,11 @@ class ActionGraph:
             if outcome is not None:
                 return outcome.model_copy(update={"replayed": True})
             if known.interrupts:
-                return _outcome(action, "pending")
+                stored = await context.approvals.get(action.id)
+                if stored is None or stored.status != "withdrawn":
+                    return _outcome(action, "pending")
+                # A process died between taking it back and waking the thread.
+                return await self.resume(stored, Answer(decision="reject"), context)
             state = await self.compiled.ainvoke(None, config, context=context)
         else:
             # Ledger and approvals remember what matters; what died before its end is proposed again.
@@ -527,6 +553,17 @@ class ActionGraph:
             durability="sync",
         )
         return outcome_of(state, action)
+
+    async def withdraw(self, action_id: str, context: Context) -> tuple[Approval, bool]:
+        """Take a waiting action back for the customer of this context, and bring its thread to its end.
+
+        The flag is False when it was decided or had expired before: then nothing is changed. Raises KeyError
+        for an unknown id, and for another customer's."""
+        approval, changed = await context.approvals.withdraw(action_id, context.customer)
+        if changed:
+            # The store has decided; the answer only wakes the thread that waits for one.
+            await self.resume(approval, Answer(decision="reject"), context)
+        return approval, changed
 
 
 async def edited(

@@ -15,29 +15,24 @@ from pydantic import BaseModel, JsonValue, ValidationError
 
 from graphs.reading import evidence, turns
 from graphs.reading.dates import When
-from graphs.reading.fields import Field, fields_of
+from graphs.reading.fields import Field, fields_of, stems
+from graphs.reading.numbers import LANGUAGES
+from graphs.reading.numbers import numbers as spoken_numbers
 from graphs.reading.own_numbers import newest_of, number_spans, values_of
 from graphs.reading.spans import Span, free, meant
 from graphs.reading.values import part_of_place
+from graphs.reading.words import EMPTY, is_opener
 from graphs.state import Pending
 from tools.numbers import means_newest, normalise_number
 from tools.ports import Encoder, Filled, PortError, SmallModel
+from tools.reading.addresses import addresses
+from tools.reading.contacts import emails, runs
+from tools.reading.negation import negated
+from tools.reading.references import references
 from tools.values import Operation
 
-_ORDINALS = {
-    "first": 0,
-    "1st": 0,
-    "second": 1,
-    "2nd": 1,
-    "third": 2,
-    "3rd": 2,
-    "fourth": 3,
-    "last": -1,
-}
-_QUANTITIES = {"one": 1, "a": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6}
 #: Stands for the newest record; the operation looks up which one that is.
 NEWEST = "last"
-_QUANTITY = re.compile(r"\b(\d{1,2}|one|two|three|four|five|six|a)\b(?:\s+months?)?", re.I)
 
 
 def fields(operation: Operation) -> list[Field]:
@@ -79,12 +74,18 @@ def quantity(text: str, bounds: tuple[int, int]) -> int | None:
 
 
 def _quantities(text: str) -> list[int]:
-    found: list[int] = []
-    for match in _QUANTITY.finditer(text):
-        word = match[1].casefold()
-        if word != "a" or "month" in match[0].casefold():
-            found.append(int(word) if word.isdigit() else _QUANTITIES[word])
-    return found
+    """Whole numbers in digits or words; "a month" is one month, and "one" alone is a number."""
+    found = [s for s in spoken_numbers(text, LANGUAGES) if isinstance(s.value, int)]
+    found += [
+        Span(1, m.start(), m.end()) for m in _ONE_OF.finditer(text) if free([Span(1, *m.span())], ((s.start, s.end) for s in found))
+    ]  # fmt: skip
+    return [int(str(s.value)) for s in sorted(found, key=lambda s: s.start)]
+
+
+_ONE_OF = re.compile(
+    r"\b(?:an?|one|ein|eine[nm]?)\s+(?:month|monat|week|woche|day|tag|year|jahr)\b|^\s*(?:one|eins?|einen|eine)\b(?=\W*$)",
+    re.I,
+)
 
 
 def picked(pending: Pending, text: str) -> dict[str, JsonValue] | None:
@@ -95,15 +96,15 @@ def picked(pending: Pending, text: str) -> dict[str, JsonValue] | None:
             digits = re.sub(r"\D", "", str(value))
             if digits and re.search(rf"(?<!\d){digits}(?!\d)", folded):
                 return candidate
-    for word, place in _ORDINALS.items():
-        if re.search(rf"\b{word}\b", folded) and -len(pending.candidates) <= place < len(
-            pending.candidates
-        ):
-            return pending.candidates[place]
-    if (digit := re.fullmatch(r"\s*(\d)\s*\.?\s*", folded)) and 0 < int(digit[1]) <= len(
-        pending.candidates
-    ):
-        return pending.candidates[int(digit[1]) - 1]
+    pointed = [
+        one.value
+        for one in negated(references(text, LANGUAGES, offered=len(pending.candidates)), text)
+        if not one.negated and one.value is not None and one.value.place is not None
+    ]
+    if len(pointed) == 1 and (place := pointed[0].place) is not None:
+        at = place - 1 if place > 0 else place
+        if -len(pending.candidates) <= at < len(pending.candidates):
+            return pending.candidates[at]
     return None
 
 
@@ -122,23 +123,16 @@ def fits(pending: Pending, text: str, operations: Mapping[str, Operation]) -> bo
             return True
         if any(option.replace("_", " ") in text.casefold() for option in one.options):
             return True
-        if one.name == "address" and looks_like_address(text):
+        if one.kind == "address" and looks_like_address(text):
             return True
-        if one.name in ("email", "phone") and re.search(r"\S+@\S+\.\S+|\+?\d[\d\s/-]{6,}", text):
+        if one.kind in ("email", "phone") and (emails(text) or runs(text)):
             return True
     return False
 
 
 def looks_like_address(text: str) -> bool:
-    """A house number together with a postcode or a street word."""
-    return bool(
-        re.search(r"\b\d{4,5}\b", text) and re.search(r"[A-Za-zäöüß.]{3,}\s*\d+", text)
-    ) or bool(
-        re.search(r"\d", text)
-        and re.search(
-            r"\b(?:\w*(?:straße|strasse|gasse|weg|platz)|str|street|road|lane|avenue)\b", text, re.I
-        )
-    )
+    """Does the text hold an address, or the half of one?"""
+    return bool(addresses(text, LANGUAGES))
 
 
 # --- what the model may choose from -------------------------------------------------------------
@@ -194,7 +188,7 @@ def _read_number(
 ) -> None:
     """A record number that cannot be anything else; of several that say what they are, none is guessed."""
     certain = list(dict.fromkeys(s.value for s in meant([s for s in spans if s.certain], text)))
-    loose = [s for s in spans if not s.certain and not _POSTCODE.match(text[s.end :])]
+    loose = [s for s in spans if not s.certain]
     possible = list(dict.fromkeys(s.value for s in meant(loose, text)))
     others = any(f.record is not None and f.name in found.values for f in wanted)
     free_text = any(f.copied or f.kind == "integer" for f in wanted)
@@ -209,69 +203,6 @@ def _read_number(
         found.values[one.name] = NEWEST
 
 
-#: "55116 Mainz": a number with the name of a town behind it.
-_POSTCODE = re.compile(r"\s+[A-ZÄÖÜ]\w")
-#: What is left of a message when all values are taken out and it still says nothing.
-_EMPTY_WORDS = frozenset(
-    [
-        "a",
-        "an",
-        "the",
-        "my",
-        "our",
-        "i",
-        "i'd",
-        "i'm",
-        "we",
-        "you",
-        "it",
-        "is",
-        "please",
-        "pls",
-        "can",
-        "could",
-        "would",
-        "will",
-        "want",
-        "need",
-        "like",
-        "to",
-        "for",
-        "of",
-        "on",
-        "at",
-        "in",
-        "and",
-        "or",
-        "me",
-        "hi",
-        "hello",
-        "hey",
-        "thanks",
-        "thank",
-        "order",
-        "number",
-        "no",
-        "not",
-        "but",
-        "wait",
-        "instead",
-        "sorry",
-        "meant",
-        "mean",
-        "actually",
-        "yes",
-        "make",
-        "that",
-        "this",
-        "one",
-        "about",
-        "with",
-        "from",
-    ]
-)
-
-
 def for_the_model(
     name: str, wanted: Sequence[Field], found: turns.Reading, text: str
 ) -> list[Field]:
@@ -282,8 +213,8 @@ def for_the_model(
     words = re.findall(r"[\w'’]+", "".join(left))
     said = {w.casefold() for w in words}
     # A town is written with a capital; the words sentences begin with are no towns.
-    capitals = any(w[:1].isupper() and w.casefold() not in _OPENERS for w in words)
-    if not said - _EMPTY_WORDS - set(name.casefold().split("_")):
+    capitals = any(w[:1].isupper() and not is_opener(w) for w in words)
+    if not said - EMPTY - set(name.casefold().split("_")):
         return []
     return [
         f
@@ -298,71 +229,6 @@ def for_the_model(
     ]
 
 
-_OPENERS = _EMPTY_WORDS | frozenset(
-    [
-        "sure",
-        "great",
-        "ok",
-        "okay",
-        "well",
-        "what",
-        "that's",
-        "it's",
-        "i've",
-        "i'll",
-        "don't",
-        "let's",
-        "how",
-        "which",
-        "where",
-        "when",
-        "why",
-        "do",
-        "does",
-        "did",
-        "is",
-        "are",
-        "was",
-        "have",
-        "has",
-        "then",
-        "there",
-        "those",
-        "these",
-        "all",
-        "any",
-        "also",
-        "so",
-        "just",
-        "oh",
-        "hmm",
-        "perfect",
-        "thanks",
-        "could",
-        "since",
-        "if",
-        "now",
-        "please",
-        "cancel",
-        "return",
-        "exchange",
-        "change",
-        "check",
-        "look",
-        "absolutely",
-        "certainly",
-        "correct",
-        "right",
-        "alright",
-        "not",
-        "never",
-        "maybe",
-        "first",
-        "second",
-    ]
-)
-
-
 def _is_town(one: Field) -> bool:
     return one.kind == "place" and part_of_place(one) == "city"
 
@@ -375,11 +241,24 @@ _ABOUT = re.compile(
 
 def _worth_asking(one: Field, text: str, asked: frozenset[str]) -> bool:
     """May an adapter that never saw the field read it? What somebody has to say only where they begin to."""
+    if one.required or one.name in asked or one.record is not None:
+        return True
+    if _is_town(one) or _SENTENCES.search(one.name):
+        return one.copied and _ABOUT.search(text) is not None
+    return _spoken_of(one, text) or re.search(r"(?<=\w )[A-ZÄÖÜ]\w", text) is not None
+
+
+def _spoken_of(one: Field, text: str) -> bool:
+    """Does the customer say what the field is called?"""
+    return bool(one.cues & stems(text))
+
+
+def _any_odd_word(one: Field, value: JsonValue, text: str, asked: frozenset[str]) -> bool:
+    """A free string that need not be given, was not asked for and is not spoken of: only a name may be one."""
     return (
-        not (_is_town(one) or _SENTENCES.search(one.name))
-        or one.required
-        or one.name in asked
-        or (one.copied and _ABOUT.search(text) is not None)
+        one.copied
+        and not (one.required or one.name in asked or _spoken_of(one, text))
+        and not str(value)[:1].isupper()
     )
 
 
@@ -432,6 +311,14 @@ async def read_turn(
             names = {f.name for f in open_fields}
             proposed = {k: v for k, v in filled.values.items() if k in names}
             accepted, why = supported(open_fields, proposed, text, found.claimed)
+            if not trained:
+                odd = [
+                    f.name
+                    for f in open_fields
+                    if f.name in accepted and _any_odd_word(f, accepted[f.name], text, asked)
+                ]
+                why |= {name: "was not spoken of" for name in odd}
+                accepted = {name: value for name, value in accepted.items() if name not in odd}
             taken, refused = {**accepted, **taken}, {**why, **refused}
     nearest: dict[str, float] = {}
     if encoder is not None:
@@ -541,11 +428,23 @@ def _unsupported(one: Field, value: JsonValue, text: str) -> str:
         return "" if value in _quantities(text) else "is not a number the customer wrote"
     if not occurs(str(value), text):
         return "is not in the customer's words"
-    if not {w.casefold() for w in re.findall(r"\w{2,}", str(value))} - _EMPTY_WORDS:
+    if one.kind == "address":
+        return _cut(str(value))
+    if not {w.casefold() for w in re.findall(r"\w{2,}", str(value))} - EMPTY:
         return "says nothing"
     return (
         "" if one.question or _plausible(one, str(value)) else "is not this field's kind of value"
     )
+
+
+def _cut(value: str) -> str:
+    """What an address lacks; "" where it is whole. One of a form that nobody here knows needs two parts."""
+    found = addresses(value, LANGUAGES)
+    if any(span.value is not None and span.value.complete for span in found):
+        return ""
+    if found:
+        return found[0].why
+    return "" if re.search(r"\d.*[,\n]|[,\n].*\d", value, re.S) else "is no whole address"
 
 
 def without_others(one: Field, value: str, text: str, claimed: Sequence[tuple[int, int]]) -> str:

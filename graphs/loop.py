@@ -61,10 +61,10 @@ class Knows(Protocol):
 
 
 def loop_graph(
-    context_schema: type[Context] = Context,
-) -> StateGraph[SupportState, Context, SupportState, SupportState]:
+    input_schema: type[Any] = SupportState,
+) -> StateGraph[SupportState, Context, Any, SupportState]:
     """The agent lane, as a graph of its own."""
-    graph = StateGraph(SupportState, context_schema=context_schema)
+    graph = StateGraph(SupportState, context_schema=Context, input_schema=input_schema)
     graph.add_node(plan)
     graph.add_node(prepare)
     graph.add_node(confirm_plan)

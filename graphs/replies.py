@@ -246,5 +246,9 @@ def not_approved() -> str:
     return render("not_approved")
 
 
+def withdrawn() -> str:
+    return render("withdrawn")
+
+
 def unknown_operation() -> str:
     return render("unknown_operation")

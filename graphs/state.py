@@ -182,6 +182,7 @@ class ActionState(TypedDict, total=False):
     verdict: Verdict | None
     approval: Approval | None
     answer: Answer | None
+    problem: str  #: Why the last answer changed nothing, for whoever gave it.
     outcome: Outcome | None
 
 

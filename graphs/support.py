@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from langgraph.graph import END, START, StateGraph
 
 from graphs import routing
@@ -43,10 +45,10 @@ from graphs.state import SupportState
 
 
 def support_graph(
-    context_schema: type[Context] = Context,
-) -> StateGraph[SupportState, Context, SupportState, SupportState]:
+    input_schema: type[Any] = SupportState,
+) -> StateGraph[SupportState, Context, Any, SupportState]:
     """The picture in the README is drawn from this function."""
-    graph = StateGraph(SupportState, context_schema=context_schema)
+    graph = StateGraph(SupportState, context_schema=Context, input_schema=input_schema)
 
     graph.add_node(screen)
     graph.add_node(refuse)
@@ -91,7 +93,7 @@ def support_graph(
     graph.add_conditional_edges("synthesize", routing.after_synthesize)
 
     # agent
-    graph.add_node("loop", loop_graph(context_schema).compile(name="loop"))
+    graph.add_node("loop", loop_graph().compile(name="loop"))
 
     # escalate
     graph.add_node(escalate)

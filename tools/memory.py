@@ -128,6 +128,27 @@ class MemoryApprovals:
         note = note or replaced_by(successor)
         return await self.decide(action_id, approve=False, reviewer=reviewer, role=role, note=note)
 
+    async def withdraw(self, action_id: str, customer: Customer) -> tuple[Approval, bool]:
+        approval = self._current(action_id)
+        owner = approval.action.customer
+        if (owner.tenant, owner.id) != (customer.tenant, customer.id):
+            raise KeyError(action_id)
+        if approval.status != "pending":
+            return approval, False
+        answer = {"status": "withdrawn", "decided_at": self._clock.now()}
+        self._approvals[action_id] = approval.model_copy(update=answer)
+        return self._approvals[action_id], True
+
+    async def waiting(self, customer: Customer) -> list[Approval]:
+        current = [self._current(action_id) for action_id in self._approvals]
+        theirs = [
+            each
+            for each in current
+            if each.status == "pending"
+            and (each.action.tenant, each.action.customer.id) == (customer.tenant, customer.id)
+        ]
+        return sorted(theirs, key=lambda each: each.requested_at, reverse=True)
+
     async def get(self, action_id: str) -> Approval | None:
         return self._current(action_id) if action_id in self._approvals else None
 

@@ -34,8 +34,19 @@ _WORDS = {
     "charge": "charges?",
     "ticket": "tickets?",
 }
+#: What customers call a record in front of its number, without accents or endings.
+CALLED: dict[str, tuple[str, ...]] = {
+    "order": ("order", "bestellung", "purchase"),
+    "invoice": ("invoice", "bill", "rechnung"),
+    "subscription": ("subscription", "plan", "membership", "abo"),
+    "refund": ("refund", "erstattung"),
+    "charge": ("charge", "abbuchung"),
+    "ticket": ("ticket",),
+}
 _NEWEST = re.compile(
-    r"\b(last|latest|newest|(most )?recent|most recent|just placed)\b", re.IGNORECASE
+    r"\b(last(?! (?:week|month|year|night|time|monday|tuesday|wednesday|thursday|friday|saturday|sunday|weekend)\b)|latest|newest|"
+    r"(most )?recent|just placed|letzten?|letztes|letzter|neuesten?|neuestes)\b(?! (?:woche|monat|jahr|freitag|montag|mal))",
+    re.IGNORECASE,
 )
 
 

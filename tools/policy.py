@@ -194,10 +194,10 @@ class RuleBook:
         held: list[Rule] = []
         unclear: list[Rule] = []
         for rule, condition in concerned:
-            holds = _holds(condition, names)
-            if holds is None:
+            held_now = holds(condition, names)
+            if held_now is None:
                 unclear.append(rule)
-            elif holds:
+            elif held_now:
                 held.append(rule)
         return _strictest(held, unclear, self.version)
 
@@ -240,7 +240,7 @@ def _values(facts: Facts, timezone: ZoneInfo) -> dict[str, Any]:
     }
 
 
-def _holds(condition: Any, names: dict[str, Any]) -> bool | None:
+def holds(condition: Any, names: dict[str, Any]) -> bool | None:
     """Whether the condition holds; None when it compares something that is not known here."""
     from rule_engine import EngineError
 
@@ -281,32 +281,15 @@ def _problem(error: Any, raw: Any) -> str:
 
 
 def _compiled(rule: Rule, operations: Mapping[str, Operation]) -> Any:
-    from rule_engine import Context, DataType, EngineError, type_resolver_from_dict
-    from rule_engine import Rule as Condition
-
     unknown = sorted(set(rule.operations) - set(operations))
     if unknown:
         raise RulesInvalid(f"rule {rule.name}: there is no operation {', '.join(unknown)}")
-    # The library works out constant parts while it parses: what it must not try, it must not see.
-    if (sign := _FOREIGN.search(_QUOTED.sub("", rule.when))) is not None:
-        raise RulesInvalid(f"rule {rule.name}: when: {sign[0]!r} is not available to rules")
     if rule.then in {"approve", "two_persons"}:
         reads = [name for name in rule.operations if not operations[name].writes]
         if reads:
             raise RulesInvalid(f"rule {rule.name}: {reads[0]} only reads and never waits")
-    text, number = DataType.STRING, DataType.FLOAT
-    types = {
-        **dict.fromkeys(("amount", "customer_days", "hour"), number),
-        **dict.fromkeys(("reason", "record_state", "segment", "consequence"), text),
-        **dict.fromkeys(("actor", "weekday"), text),
-    }
     try:
-        condition: Any = Condition(
-            rule.when, context=Context(type_resolver=type_resolver_from_dict(types))
-        )
-        used = _checked(condition.statement.expression)
-    except EngineError as error:
-        raise RulesInvalid(f"rule {rule.name}: when: {error.message}") from None
+        condition, used = compiled_condition(rule.when, _KINDS)
     except RulesInvalid as error:
         raise RulesInvalid(f"rule {rule.name}: when: {error}") from None
     for name in sorted(used & {"amount", "reason"}):
@@ -314,6 +297,40 @@ def _compiled(rule: Rule, operations: Mapping[str, Operation]) -> Any:
         if without:
             raise RulesInvalid(f"rule {rule.name}: when: {without[0]} has no {name}")
     return condition
+
+
+#: What a name in a condition stands for.
+ValueKind = Literal["number", "text", "yes_no"]
+_KINDS: Mapping[str, ValueKind] = {
+    "amount": "number",
+    "customer_days": "number",
+    "hour": "number",
+    "reason": "text",
+    "record_state": "text",
+    "segment": "text",
+    "consequence": "text",
+    "actor": "text",
+    "weekday": "text",
+}
+
+
+def compiled_condition(when: str, kinds: Mapping[str, ValueKind]) -> tuple[Any, set[str]]:
+    """The condition ready to be asked, and the names it uses; raises RulesInvalid saying what is wrong."""
+    from rule_engine import Context, DataType, EngineError, type_resolver_from_dict
+    from rule_engine import Rule as Condition
+
+    # The library works out constant parts while it parses: what it must not try, it must not see.
+    if (sign := _FOREIGN.search(_QUOTED.sub("", when))) is not None:
+        raise RulesInvalid(f"{sign[0]!r} is not available to rules")
+    known = {"number": DataType.FLOAT, "text": DataType.STRING, "yes_no": DataType.BOOLEAN}
+    types = {name: known[kind] for name, kind in kinds.items()}
+    try:
+        condition: Any = Condition(
+            when, context=Context(type_resolver=type_resolver_from_dict(types))
+        )
+        return condition, _checked(condition.statement.expression)
+    except EngineError as error:
+        raise RulesInvalid(str(error.message)) from None
 
 
 def _checked(expression: Any) -> set[str]:

@@ -351,6 +351,18 @@ class Approvals(Protocol):
         The flag is False when it was not pending any more. Raises KeyError for an unknown id."""
         ...
 
+    async def withdraw(self, action_id: str, customer: Customer) -> tuple[Approval, bool]:
+        """The customer takes an action back while it waits: it can never be approved or run after this.
+
+        The flag is False when it was decided or had expired before. Raises KeyError for an unknown id, and
+        for another customer's."""
+        ...
+
+    async def waiting(self, customer: Customer) -> list[Approval]:
+        """What of this customer's waits for a person, newest first: each with its action's operation, label
+        and effects, and when it was asked."""
+        ...
+
     async def get(self, action_id: str) -> Approval | None: ...
     async def pending(self, *, limit: int = 50) -> list[Approval]: ...
 

@@ -71,9 +71,14 @@ MOST_PHONE_DIGITS = 19
 
 
 def _phone(text: str) -> int:
+    if _FRACTION.fullmatch(text):
+        return 0
     digits = sum(each.isdigit() for each in text)
     return len(text) if 7 <= digits <= MOST_PHONE_DIGITS and not _DATE.search(text) else 0
 
+
+#: A probability, not a number to call.
+_FRACTION = re.compile(r"0\.\d+")
 
 _DATE = re.compile(
     r"(?:19|20)\d\d[-./](?:0?[1-9]|1[0-2])[-./]\d|\d{1,2}[-./]\d{1,2}[-./](?:19|20)\d\d"
@@ -92,7 +97,9 @@ RULES = (
         ),
         _iban,
     ),
-    Rule("card", re.compile(rf"(?<![\w+-]){_SEPARATED_DIGITS}{{11,18}}(?![\w-])"), _luhn),
+    Rule(
+        "card", re.compile(rf"(?<![\w+-])(?<!\d[.,]){_SEPARATED_DIGITS}{{11,18}}(?![\w-])"), _luhn
+    ),
     # Written with a country or area code: +49 30 5550, 0043 1 ..., 030 ..., (0)30.
     Rule(
         "phone",

@@ -61,6 +61,13 @@ class Arguments(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class Instead(Record):
+    """What may be asked for in place of something refused: an offer, never done unasked."""
+
+    operation: str
+    arguments: dict[str, JsonValue] = {}
+
+
 class Preview(Record):
     """What an operation would touch and do, worked out without doing it."""
 
@@ -75,6 +82,7 @@ class Preview(Record):
     consequence: Consequence  #: Declared class, raised where the record's state asks for it.
     effects: tuple[str, ...] = ()  #: Plain sentences for the customer and the reviewer.
     refusal: str | None = None  #: Why it cannot be done at all, as a sentence for the customer.
+    instead: Instead | None = None  #: With a refusal: what its sentence offers.
 
 
 class EffectRequest(Record):
@@ -242,7 +250,10 @@ class Approval(Record):
     action: Action
     verdict: Verdict
     #: ``started``: begun, and not known yet what came of it.
-    status: Literal["pending", "approved", "rejected", "expired", "started", "executed", "failed"]
+    #: ``withdrawn``: the customer took it back before it was decided.
+    status: Literal[
+        "pending", "approved", "rejected", "expired", "withdrawn", "started", "executed", "failed"
+    ]
     requested_at: datetime
     expires_at: datetime
     reviewer: str | None = None  #: Who decided it; with several persons, the last one.
@@ -333,6 +344,8 @@ class Ticket(Record):
     body: str
     opened_on: date
     kind: Literal["ticket", "hand_off"] = "ticket"
+    record: str | None = None  #: Number of what it is about.
+    case: str | None = None  #: The problem, as the domain's cases name it.
 
 
 class AuditEntry(Record):
@@ -346,6 +359,7 @@ class AuditEntry(Record):
         "approval_vote",
         "approval_decided",
         "approval_expired",
+        "approval_withdrawn",
         "effect",
         "reconciliation",
         "delivery",

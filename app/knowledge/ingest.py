@@ -84,8 +84,7 @@ async def read_all(
 ) -> IngestReport:
     """Read files and folders; of a folder given before, files that are gone are forgotten."""
     report = IngestReport()
-    roots = {path: str(path.resolve()) if path.is_dir() else "" for path in paths}
-    found = {source: (file, root) for path, root in roots.items() for source, file in find(path)}
+    found, given = await asyncio.to_thread(listed, paths)
     known = await asyncio.to_thread(manifest.files)
     documents = await asyncio.to_thread(manifest.by_file)
     for done, (source, (file, root)) in enumerate(found.items(), start=1):
@@ -93,11 +92,21 @@ async def read_all(
         await read_one(source, file, root, manifest, before, options, report)
         progress("Reading documents", done, len(found))
         renew()
-    given = {root for root in roots.values() if root}
-    gone = [file for file in known.values() if file.source not in found and left(file, given)]
-    for file in gone:
+    missing = [file for file in known.values() if file.source not in found]
+    for file in await asyncio.to_thread(gone_of, missing, given):
         report.removed += await forget_file(file.source, manifest)
     return report
+
+
+def listed(paths: Sequence[Path]) -> tuple[dict[str, tuple[Path, str]], set[str]]:
+    """Every file under these paths with the folder it belongs to, by its name; and the folders."""
+    roots = {path: str(path.resolve()) if path.is_dir() else "" for path in paths}
+    found = {source: (file, root) for path, root in roots.items() for source, file in find(path)}
+    return found, {root for root in roots.values() if root}
+
+
+def gone_of(missing: Sequence[File], roots: set[str]) -> list[File]:
+    return [file for file in missing if left(file, roots)]
 
 
 def left(file: File, roots: Iterable[str]) -> bool:

@@ -8,12 +8,13 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from app.models import ollama_wire
 from app.models.embedded import MODEL, EmbeddedServer, neutral, parsed_object
 from app.models.grammar import quotes_grammar, schema_grammar
+from app.models.metering import LlmCall, Usage
 from tools.ports import Filled, ModelOutputInvalid, ModelUnavailable
 
 if TYPE_CHECKING:
@@ -32,9 +33,14 @@ _UNTRACED: RunnableConfig = {"callbacks": []}
 
 @dataclass
 class LlmCalls:
-    """How many times the large model was called within a turn."""
+    """How many times the large model was called within a turn, and what that used."""
 
     made: int = 0
+    usage: Usage = field(default_factory=Usage)
+
+
+def _unheard(call: LlmCall) -> None:
+    """Nobody counts this model's calls."""
 
 
 _counted: ContextVar[tuple[LlmCalls, ...]] = ContextVar("llm_calls", default=())
@@ -89,13 +95,13 @@ class ChatLargeModel:
         base_url: str | None = None,
         api_key: str = "",
         timeout_for: Callable[[str], float] = lambda role: 60.0,
-        on_call: Callable[[str], None] = lambda role: None,
+        heard: Callable[[LlmCall], None] = _unheard,
     ) -> None:
         self.name = model
         self._base_url = base_url
         self._api_key = api_key
         self._timeout_for = timeout_for
-        self._on_call = on_call
+        self._heard = heard
         self._chat: ChatOpenAI | None = None
         self._http: Any = None
         self._building = asyncio.Lock()
@@ -122,7 +128,7 @@ class ChatLargeModel:
         max_tokens: int = 400,
     ) -> AsyncIterator[str]:
         deadline = asyncio.get_running_loop().time() + self._timeout_for(role)
-        async with self._errors():
+        async with self._metered(role) as usage:
             async with asyncio.timeout_at(deadline):
                 chat = await self._bound_for_writing(role, quotes, max_tokens)
             self._count(role)
@@ -137,6 +143,7 @@ class ChatLargeModel:
                         chunk = await anext(stream, None)
                     if chunk is None:
                         break
+                    usage.take(chunk.usage_metadata)
                     finish = str(chunk.response_metadata.get("finish_reason") or finish)
                     if text := str(chunk.text):
                         yield text
@@ -155,10 +162,11 @@ class ChatLargeModel:
     ) -> Filled:
         started = time.perf_counter()
         schema = self._schema(schema, narrow)
-        async with self._errors(), asyncio.timeout(self._timeout_for(role)):
+        async with self._metered(role) as usage, asyncio.timeout(self._timeout_for(role)):
             chat = await self._bound_for_filling(role, bare or user, schema)
             self._count(role)
             message = await chat.ainvoke(self._messages(role, system, user, bare), config=_UNTRACED)
+            usage.take(message.usage_metadata)
         finish = message.response_metadata.get("finish_reason")
         return Filled(
             values=self._values(role, schema, str(message.text), truncated=finish == "length"),
@@ -209,7 +217,25 @@ class ChatLargeModel:
         self.calls += 1
         for calls in _counted.get():
             calls.made += 1
-        self._on_call(role)
+
+    @asynccontextmanager
+    async def _metered(self, role: str) -> AsyncGenerator[Usage]:
+        """A call: its tokens are put in by the caller, how it ended is told to whoever counts."""
+        call = LlmCall(role, self.name)
+        try:
+            async with self._errors():
+                yield call.usage
+            call.ending = "ok"
+        except ModelUnavailable as error:
+            call.ending = "timeout" if isinstance(error.__cause__, TimeoutError) else "unavailable"
+            raise
+        except ModelOutputInvalid:
+            call.ending = "refused"
+            raise
+        finally:
+            for calls in _counted.get():
+                calls.usage.add(call.usage)
+            self._heard(call)
 
     async def _client(self) -> ChatOpenAI:
         async with self._building:
@@ -245,11 +271,11 @@ class EmbeddedLargeModel(ChatLargeModel):
         server: EmbeddedServer,
         *,
         timeout_for: Callable[[str], float] = lambda role: 60.0,
-        on_call: Callable[[str], None] = lambda role: None,
+        heard: Callable[[LlmCall], None] = _unheard,
         extractive: int = EXTRACTED,
         served_as: Callable[[str], str] = lambda role: role,
     ) -> None:
-        super().__init__(MODEL, timeout_for=timeout_for, on_call=on_call)
+        super().__init__(MODEL, timeout_for=timeout_for, heard=heard)
         self._served_as = served_as  # As the small model's: a candidate's adapter has another name.
         self._server = server
         self._extractive = extractive
@@ -267,6 +293,8 @@ class EmbeddedLargeModel(ChatLargeModel):
     ) -> AsyncIterator[str]:
         if role == "synthesizer" and quotes and self._extractive:
             self._count(role)
+            async with self._metered(role):
+                pass  # Sentences taken over as they are: no token was read or written.
             for place, word in enumerate(" ".join(quotes[: self._extractive]).split(" ")):
                 yield f" {word}" if place else word
             return

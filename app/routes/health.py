@@ -62,4 +62,6 @@ async def metrics(request: Request, desk: DeskDep) -> Response:
     numbers.drifted(await desk.drift_now(tenant=None))
     numbers.shadowed(desk.counts())
     numbers.released(desk.release_state())
+    numbers.metered(desk.meter)
+    numbers.waits(await desk.waiting())
     return Response(numbers.text(), media_type=CONTENT_TYPE_LATEST)

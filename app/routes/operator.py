@@ -39,7 +39,15 @@ from tools.values import Lane, Outcome, Tier
 router = APIRouter(prefix="/v1", tags=["operator"])
 
 Status = Literal[
-    "pending", "approved", "rejected", "expired", "started", "executed", "failed", "all"
+    "pending",
+    "approved",
+    "rejected",
+    "expired",
+    "withdrawn",
+    "started",
+    "executed",
+    "failed",
+    "all",
 ]
 Limit = Annotated[int, Query(ge=1, le=500)]
 #: The largest id either database counts to.

@@ -24,6 +24,7 @@ from tools.values import (
     Approval,
     AuditEntry,
     Clock,
+    Customer,
     Outcome,
     ReviewerRole,
     Verdict,
@@ -32,7 +33,9 @@ from tools.values import (
     replaced_by,
 )
 
-Status = Literal["pending", "approved", "rejected", "expired", "started", "executed", "failed"]
+Status = Literal[
+    "pending", "approved", "rejected", "expired", "withdrawn", "started", "executed", "failed"
+]
 
 REJECTED = "A colleague looked at this request and declined it. Nothing was changed."
 EXPIRED = "This request was not approved in time. Nothing was changed."
@@ -118,6 +121,17 @@ class SqlApprovals:
         return await asyncio.to_thread(
             self._decide, action_id, False, reviewer, note, role, successor
         )
+
+    async def withdraw(self, action_id: str, customer: Customer) -> tuple[Approval, bool]:
+        """The customer takes an action back while it waits: it can never be approved or run after this.
+
+        The flag is False when it was decided or had expired before. Raises KeyError for an unknown id, and
+        for another customer's."""
+        return await asyncio.to_thread(self._withdraw, action_id, customer)
+
+    async def waiting(self, customer: Customer) -> builtins.list[Approval]:
+        """What of this customer's waits for a person, newest first."""
+        return await asyncio.to_thread(self._waiting, customer)
 
     async def succeeded(self, action_id: str) -> None:
         """The action that took this question's place is at the gate: it needs no care from here on."""
@@ -285,6 +299,39 @@ class SqlApprovals:
             self._audit.append(conn, said, _recorded("approval_decided", voted, by, **facts))
         return voted, True
 
+    def _withdraw(self, action_id: str, customer: Customer) -> tuple[Approval, bool]:
+        at = self._clock.now()
+        with writing(self._engine) as conn:
+            if expired := self._expire(
+                conn, at, approvals.c.action_id == action_id, _of_customer(customer)
+            ):
+                return expired[0], False
+            approval = self._locked(conn, action_id, at)
+            if approval is None or not _is_theirs(approval, customer):
+                raise KeyError(action_id)
+            if approval.status != "pending":
+                return approval, False
+            answer = {"status": "withdrawn", "decided_at": at}
+            # The row is locked: a vote that comes after this finds nothing to vote on.
+            conn.execute(
+                update(approvals).where(approvals.c.action_id == action_id).values(**answer)
+            )
+            taken_back = approval.model_copy(update=answer)
+            self._audit.append(
+                conn, _recorded("approval_withdrawn", taken_back, f"customer:{customer.id}")
+            )
+        return taken_back, True
+
+    def _waiting(self, customer: Customer) -> builtins.list[Approval]:
+        at = self._clock.now()
+        theirs = (
+            select(approvals)
+            .where(_of_customer(customer), _has_status("pending", at))
+            .order_by(approvals.c.requested_at.desc(), approvals.c.action_id.desc())
+        )
+        with reading(self._engine) as conn:
+            return _with_votes(conn, conn.execute(theirs).all(), at)
+
     def _succeeded(self, action_id: str) -> None:
         with writing(self._engine) as conn:
             conn.execute(
@@ -396,7 +443,13 @@ class SqlApprovals:
 
 
 def _recorded(
-    kind: Literal["approval_requested", "approval_vote", "approval_decided", "approval_expired"],
+    kind: Literal[
+        "approval_requested",
+        "approval_vote",
+        "approval_decided",
+        "approval_expired",
+        "approval_withdrawn",
+    ],
     approval: Approval,
     actor: str,
     **facts: JsonValue,
@@ -411,6 +464,15 @@ def _recorded(
         turn=action.turn,
         facts={"operation": action.operation, "fingerprint": action.fingerprint, **facts},
     )
+
+
+def _of_customer(customer: Customer) -> ColumnElement[bool]:
+    return and_(approvals.c.tenant == customer.tenant, approvals.c.customer_id == customer.id)
+
+
+def _is_theirs(approval: Approval, customer: Customer) -> bool:
+    owner = approval.action.customer
+    return (owner.tenant, owner.id) == (customer.tenant, customer.id)
 
 
 def _lapsed(at: datetime) -> ColumnElement[bool]:

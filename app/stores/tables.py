@@ -119,9 +119,18 @@ approvals = Table(
     # Of an edited action: the one in its place, until that one has been to the gate.
     Column("successor", JSON(none_as_null=True)),
     _one_of(
-        "status", "pending", "approved", "rejected", "expired", "started", "executed", "failed"
+        "status",
+        "pending",
+        "approved",
+        "rejected",
+        "expired",
+        "started",
+        "executed",
+        "failed",
+        "withdrawn",
     ),
     Index("approvals_status", "status", "expires_at"),
+    Index("approvals_customer", "tenant", "customer_id", "status"),
     Index("approvals_requested", "requested_at"),
     Index(
         "approvals_successor",
@@ -248,7 +257,22 @@ threads = Table(
     Column("created_at", Instant, nullable=False),
     Column("title", FreeText, nullable=False),
     Column("handed_off", Boolean, nullable=False),
+    Column("handed_off_at", Instant),
+    Column("claimed_by", FreeText),
     Index("threads_customer", "tenant", "customer_id", "created_at"),
+)
+
+# What operators write down about a thread, for each other: the customer never sees it.
+thread_notes = Table(
+    "thread_notes",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("tenant", String(64), nullable=False),
+    Column("thread", String(200), nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("author", FreeText, nullable=False),
+    Column("text", FreeText, nullable=False),
+    Index("thread_notes_thread", "thread", "at"),
 )
 
 # One chain a tenant; triggers (in the migration) refuse to change or delete a row.
@@ -376,6 +400,8 @@ ALL = (
     threads,
     audit,
     desk_tickets,
+    thread_notes,
+    audit,
     *KNOWLEDGE,
 )
 

@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import JsonValue
-from sqlalchemy import ColumnElement, Engine, Row, and_, delete, select, update
+from sqlalchemy import Column, ColumnElement, Engine, Row, and_, delete, insert, or_, select, update
 
 from app.stores.audit import SqlAudit
 from app.stores.database import reading, writing
-from app.stores.tables import insert_if_absent, threads, turns
+from app.stores.tables import insert_if_absent, thread_notes, threads, turns
 from tools.values import AuditEntry, Clock, Record
 
 
@@ -164,6 +164,18 @@ class Thread(Record):
     created_at: datetime
     title: str
     handed_off: bool
+    handed_off_at: datetime | None = None  #: Since when it waits for a person, or did last.
+    claimed_by: str | None = None  #: The operator who has taken it.
+
+
+class Note(Record):
+    """What an operator wrote down about a thread, for the others."""
+
+    id: str
+    thread: str
+    at: datetime
+    author: str
+    text: str
 
 
 class SqlThreads:
@@ -209,11 +221,35 @@ class SqlThreads:
         return await asyncio.to_thread(self._many, wanted, limit)
 
     async def list_handed_off(self, limit: int = 50, *, tenant: str | None = None) -> list[Thread]:
-        """Threads a person is asked to take over, newest first."""
+        """Threads a person is asked to take over; who waits longest comes first."""
         wanted = threads.c.handed_off.is_(True)
         if tenant is not None:
             wanted = and_(wanted, threads.c.tenant == tenant)
-        return await asyncio.to_thread(self._many, wanted, limit)
+        return await asyncio.to_thread(self._many, wanted, limit, threads.c.handed_off_at)
+
+    async def claim(
+        self, thread: str, operator: str | None, *, over: bool = False
+    ) -> Thread | None:
+        """Take a handed-off thread, or with no name leave it to the others; ``over`` somebody else's claim too.
+
+        The thread as it is afterwards: whose it is says whether it was taken. None: nobody waits there."""
+        return await asyncio.to_thread(self._claim, thread, operator, over)
+
+    async def note(self, thread: Thread, author: str, text: str) -> Note:
+        """Write something down about a thread."""
+        note = Note(
+            id=uuid.uuid4().hex,
+            thread=thread.id,
+            at=self._clock.now(),
+            author=author,
+            text=text,
+        )
+        await asyncio.to_thread(self._write_note, thread.tenant, note)
+        return note
+
+    async def notes(self, thread: str) -> list[Note]:
+        """What was written down about a thread, oldest first."""
+        return await asyncio.to_thread(self._notes, thread)
 
     async def set_handed_off(
         self, thread: str, handed_off: bool, *, actor: str = "signalbox"
@@ -243,13 +279,11 @@ class SqlThreads:
         found = self._many(wanted, 1)
         return found[0] if found else None
 
-    def _many(self, wanted: ColumnElement[bool], limit: int) -> list[Thread]:
-        page = (
-            select(threads)
-            .where(wanted)
-            .order_by(threads.c.created_at.desc(), threads.c.id)
-            .limit(limit)
-        )
+    def _many(
+        self, wanted: ColumnElement[bool], limit: int, oldest: Column[Any] | None = None
+    ) -> list[Thread]:
+        order = threads.c.created_at.desc() if oldest is None else oldest
+        page = select(threads).where(wanted).order_by(order, threads.c.id).limit(limit)
         with reading(self._engine) as conn:
             return [_thread(row) for row in conn.execute(page)]
 
@@ -257,7 +291,10 @@ class SqlThreads:
         change = (
             update(threads)
             .where(threads.c.id == thread, threads.c.handed_off.is_(not handed_off))
-            .values(handed_off=handed_off)
+            .values(
+                {"handed_off": handed_off, "claimed_by": None}
+                | ({"handed_off_at": self._clock.now()} if handed_off else {})
+            )
             .returning(threads.c.tenant, threads.c.customer_id)
         )
         with writing(self._engine) as conn:
@@ -275,6 +312,28 @@ class SqlThreads:
                 ),
             )
             return True
+
+    def _claim(self, thread: str, operator: str | None, over: bool) -> Thread | None:
+        free = or_(threads.c.claimed_by.is_(None), threads.c.claimed_by == operator)
+        mine = [threads.c.id == thread, threads.c.handed_off.is_(True)]
+        if operator is not None and not over:
+            mine.append(free)
+        with writing(self._engine) as conn:
+            conn.execute(update(threads).where(*mine).values(claimed_by=operator))
+        found = self._one(threads.c.id == thread)
+        return found if found is not None and found.handed_off else None
+
+    def _write_note(self, tenant: str, note: Note) -> None:
+        with writing(self._engine) as conn:
+            conn.execute(insert(thread_notes).values(tenant=tenant, **note.model_dump()))
+
+    def _notes(self, thread: str) -> list[Note]:
+        of_thread = select(thread_notes).where(thread_notes.c.thread == thread)
+        with reading(self._engine) as conn:
+            rows = conn.execute(of_thread.order_by(thread_notes.c.at)).mappings().all()
+        return [
+            Note.model_validate({k: v for k, v in row.items() if k != "tenant"}) for row in rows
+        ]
 
     def _change(self, which: ColumnElement[bool], values: dict[str, Any]) -> bool:
         with writing(self._engine) as conn:
@@ -301,4 +360,6 @@ def _thread(row: Row[Any]) -> Thread:
         created_at=row.created_at,
         title=row.title,
         handed_off=row.handed_off,
+        handed_off_at=row.handed_off_at,
+        claimed_by=row.claimed_by,
     )

@@ -26,8 +26,10 @@ class OrderStatus(StrEnum):
 class OrderLine(Record):
     product: str
     sku: str
-    quantity: int = Field(ge=1)
+    quantity: int = Field(ge=0)  #: Pieces still in the order.
     unit_price: Decimal
+    cancelled: int = Field(default=0, ge=0)  #: Pieces taken out before the order was sent.
+    refunded: int = Field(default=0, ge=0)  #: Pieces paid back, of those kept and those taken out.
 
 
 class Order(Record):
@@ -45,6 +47,11 @@ class Order(Record):
     expected_on: date | None = None
     delivered_on: date | None = None
     refunded: Decimal = Decimal(0)
+
+    @property
+    def kept(self) -> tuple[OrderLine, ...]:
+        """The lines of which something is still in the order."""
+        return tuple(line for line in self.lines if line.quantity)
 
 
 class Invoice(Record):

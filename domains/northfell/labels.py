@@ -31,7 +31,7 @@ def listed(names: Sequence[str], last: str = "and") -> str:
 
 def contents(order: Order) -> str:
     """What is in the parcel, short: the first product and how many more."""
-    first, *others = order.lines
+    first, *others = order.kept or order.lines
     shown = first.product if first.quantity == 1 else f"{first.quantity} x {first.product}"
     return f"{shown} and {len(others)} more" if others else shown
 

@@ -134,6 +134,8 @@ tickets = _owned(
     sa.Column("body", sa.Text, nullable=False),
     sa.Column("opened_on", sa.Date, nullable=False),
     sa.Column("kind", sa.String(20), nullable=False),
+    sa.Column("record", sa.String(20)),
+    sa.Column("case", sa.String(60)),
 )
 counters = sa.Table(
     "counters",

@@ -106,7 +106,7 @@ def arguments_by_rules(
     about = frozenset({asked}) if asked else frozenset[str]()
     found = extraction.by_rules(wanted, text, when, asked=about)
     taken, refused = extraction.valid(operation, found.values, found.refused)
-    if asked and asked not in taken:
+    if asked and asked not in taken and asked not in refused:
         taken |= _the_answer_itself(operation, wanted, asked, text)
     return taken, refused
 
@@ -147,7 +147,7 @@ async def _read_arguments(
         asked=frozenset({asked}) if asked else frozenset(),
     )
     taken, refused = extraction.valid(operation, read.taken, read.refused)
-    if asked and asked not in taken:
+    if asked and asked not in taken and asked not in refused:
         taken |= _the_answer_itself(operation, wanted, asked, text)
     said = _extractor_decision(read, taken, refused).model_copy(update={"ms": ms_since(started)})
     await log(runtime, state, said, input=_extractor_input(operation, text, asked))

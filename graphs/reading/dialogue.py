@@ -53,7 +53,7 @@ class Collected:
 
 
 _MORE = re.compile(r"^\s*(?:and\b|also\b|plus\b)|\b(?:also|too|as well|in addition|add)\b", re.I)
-_GUARDED = ("text", "place", "name")
+_GUARDED = ("text", "place", "name", "address")
 
 
 async def collect(
@@ -159,7 +159,7 @@ def _spans(one: Field, text: str, when: When) -> list[Span]:
         case "email":
             return values.emails(text)
         case "phone":
-            return values.phones(text)
+            return values.phones(text, when.region)
         case "choice":
             return evidence.options_in(one, text)
         case _:

@@ -13,7 +13,7 @@ from tools.numbers import RECORD_KINDS
 
 Kind = Literal[
     "record", "choice", "flag", "integer", "number", "date", "moment", "time", "email", "phone",
-    "url", "code", "name", "place", "text", "unknown",
+    "url", "code", "name", "place", "address", "text", "unknown",
 ]  # fmt: skip
 
 
@@ -44,7 +44,6 @@ class Field:
     pattern: str | None = None
     shapes: tuple[str, ...] = ()  #: Patterns made of the examples a schema gives.
     hash_first: bool = False  #: Written with a leading # that people leave out.
-    blank: bool = False  #: The schema shows '' as a value: nothing to say is something to write.
     many: bool = False  #: A list of such values.
     cues: frozenset[str] = field(default=frozenset())
     side: Literal["from", "to", ""] = ""  #: Which end of "from A to B" it is.
@@ -53,7 +52,7 @@ class Field:
     @property
     def copied(self) -> bool:
         """Taken over word for word."""
-        return self.kind == "text"
+        return self.kind in ("text", "address")
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -75,75 +74,14 @@ class Field:
 
 # --- words --------------------------------------------------------------------------------------
 
-_STOP = frozenset(
-    [
-        "the",
-        "a",
-        "an",
-        "of",
-        "or",
-        "to",
-        "for",
-        "in",
-        "on",
-        "at",
-        "is",
-        "be",
-        "it",
-        "its",
-        "this",
-        "that",
-        "which",
-        "what",
-        "who",
-        "whom",
-        "with",
-        "and",
-        "by",
-        "as",
-        "such",
-        "from",
-        "will",
-        "are",
-        "was",
-        "if",
-        "not",
-        "no",
-        "any",
-        "whether",
-        "customer",
-        "customers",
-        "user",
-        "value",
-        "string",
-        "id",
-        "ids",
-        "number",
-        "please",
-        "should",
-        "must",
-        "has",
-        "have",
-        "e",
-        "g",
-        "eg",
-        "number",
-        "there",
-        "beginning",
-        "careful",
-        "new",
-        "current",
-        "optional",
-        "given",
-        "first",
-        "last",
-        "symbol",
-        "day",
-        "date",
-        "time",
-        "name",
-    ]
-)
+#: Words of names and descriptions that point to no field.
+_SAY_LITTLE = """
+a an and any are as at be beginning by careful current customer customers date day e eg first for
+from g given has have id ids if in is it its last must name new no not number of on optional or
+please should string such symbol that the there this time to user value was what whether which who
+whom will with
+"""
+_STOP = frozenset(_SAY_LITTLE.split())
 #: Words that ask for or name the same thing.
 _FAMILIES = (
     {"guest", "people", "person", "adult", "party", "pax", "size", "seat"},
@@ -191,7 +129,8 @@ def _cues(name: str, description: str) -> frozenset[str]:
     # The first sentence says what it is; the rest is advice and examples.
     said = re.split(r"(?<=\w)\.(?:\s|$)|,? such as|,? e\.g\.|\(", description)[0]
     told = {stem(w) for w in re.findall(r"[\w%]+", said) if w.casefold() not in _STOP}
-    kept = {w for w in own if w not in _STOP or len(own) == 1} | told
+    # Where a name is made of words that say little, they are all there is: "user_id" is asked for by its user.
+    kept = ({w for w in own if w not in _STOP} or own) | told
     for family in _FAMILIES:
         if kept & family:
             kept |= family
@@ -239,6 +178,7 @@ _FORMATS: Mapping[str, Kind] = {
 _BY_NAME: tuple[tuple[re.Pattern[str], Kind], ...] = (
     (re.compile(r"(?:^|_)e?mails?(?:_address(?:es)?)?$"), "email"),
     (re.compile(r"(?:^|_)(?:phone|mobile|telephone|cell)(?:_?(?:number|no))?$"), "phone"),
+    (re.compile(r"^(?:(?:\w+_)?(?:delivery|shipping|billing|postal|mailing|home)_)?address$"), "address"),
     (re.compile(r"(?:^|_)(?:url|uri|website|webpage|link)$"), "url"),
     (re.compile(r"(?:^|_)(?:date|birthday|dob)(?:_|$)|_(?:on|date|day)$|^(?:day|date|date_of_birth)$"), "date"),
     (re.compile(r"^(?:first|last|full|given|family|sur|middle)_?name$|^surname$|^(?:customer|guest|contact|recipient|driver|account_holder)?_?name$"), "name"),
@@ -269,7 +209,7 @@ def _fields(
     for name, declared in properties.items():
         shape = _plain(declared, root)
         needed = required_here and name in required
-        if shape.get("x-from-record"):
+        if shape.get("x-from-record") or shape.get("x-part"):
             continue
         nested = shape.get("type") == "object" and shape.get("properties")
         if nested and prefix.count(".") < _DEEPEST:
@@ -347,7 +287,6 @@ def field_of(
         pattern=str(shape["pattern"]) if shape.get("pattern") else None,
         shapes=shapes,
         hash_first=any(e.startswith("#") for e in examples),
-        blank="''" in description,
         cues=_cues(own, description),
         side="from" if set(parts) & _FROM else "to" if set(parts) & _TO else "",
         past=bool(_PAST.search(snake) or re.search(r"\bbirth|\bpurchase|\bwas (?:charged|bought)", description)),
@@ -379,7 +318,7 @@ def _kind(
     if found := _FORMATS.get(str(shape.get("format") or "").casefold()):
         return found
     if shape.get("x-copy"):
-        return _by_name(snake, _BY_NAME[:2]) or "text"
+        return _by_name(snake, _BY_NAME[:3]) or "text"
     if re.search(r"YYYY-MM-DD", description):
         return "date"
     if shape.get("pattern") or shapes:
@@ -473,7 +412,7 @@ def _code_like(example: str) -> bool:
 
 
 def shape_of(example: str) -> str:
-    """A pattern for values that look like the example: '#W0000000' stands for #W and seven digits."""
+    """A pattern for values that look like the example: 'PO-0000' stands for PO- and four digits."""
     parts = re.findall(r"[A-Za-z]+|\d+|[^A-Za-z\d]", example.removeprefix("#"))
     mixed = _mixed(parts)
     made: list[str] = []
@@ -496,7 +435,7 @@ def shape_of(example: str) -> str:
 
 
 def _mixed(parts: Sequence[str]) -> int | None:
-    """Where letters and digits begin to follow each other without a pattern, as in pi_3MtwBwLkd."""
+    """Where letters and digits begin to follow each other without a pattern, as in a random key."""
     runs = [
         place
         for place in range(len(parts) - 2)

@@ -12,7 +12,10 @@ from pydantic import JsonValue
 
 from graphs.reading import evidence
 from graphs.reading.fields import Field, stem, stems, words_of
+from graphs.reading.numbers import LANGUAGES
 from graphs.reading.spans import Span
+from tools.reading.negation import negated
+from tools.reading.references import Reference, references
 
 _ILLUSTRATION = re.compile(
     r"\b(?:for example|e\.g\.|such as|looks? like|for instance|like this|example)\b[^.?!\n]*", re.I
@@ -116,17 +119,7 @@ def offered(
     return found
 
 
-_ORDINALS = {
-    "first": 0, "1st": 0, "former": 0, "second": 1, "2nd": 1, "third": 2, "3rd": 2, "fourth": 3, "4th": 3, "fifth": 4,
-    "last": -1, "latter": -1, "1": 0, "2": 1, "3": 2, "4": 3, "5": 4,
-}  # fmt: skip
-_PLACE = re.compile(
-    r"\b(?P<word>first|1st|former|second|2nd|third|3rd|fourth|4th|fifth|last|latter)\b(?!\s+(?:of|name|week|month|order i))|"
-    r"^\s*(?:number |no\.? |option |#)?(?P<digit>[1-5])[.)]?\s*(?:please)?\s*[.!]?\s*$",
-    re.I,
-)
-_OTHER = re.compile(r"\bother(?:\s+(?:one|order|day|card|address|option))?\b", re.I)
-_NOBODY = re.compile(r"\b(?:neither|none|nothing)\b", re.I)
+_NOBODY = re.compile(r"\b(?:neither|none|nothing|keine[rsn]?|nichts)\b", re.I)
 _COMMON = stems(
     "the a an one please i want it is to for in on of and or with my that this order number yes no you have by at"
 )
@@ -140,7 +133,8 @@ def picked(
     ``offers`` were in the last message, ``listed`` in the last one that named several."""
     if _NOBODY.search(text):
         return None
-    if _OTHER.search(text) and len(listed) > 1:
+    pointed = _pointed(text, len(offers))
+    if any(one.kind == "other" for one in pointed) and len(listed) > 1:
         named = current if current is not None else (offers[0].value if len(offers) == 1 else None)
         rest = [o for o in listed if o.value != named]
         return rest[0].value if len(rest) == 1 else None
@@ -148,9 +142,10 @@ def picked(
         return None
     if named := [o for o in offers if (d := re.sub(r"\D", "", str(o.value))) and _says(d, text)]:
         return named[0].value if len(named) == 1 else None
-    if len(offers) > 1 and (m := _PLACE.search(text)):
-        place = _ORDINALS[(m["word"] or m["digit"]).casefold()]
-        return offers[place].value if -len(offers) <= place < len(offers) else None
+    places = [one.place for one in pointed if one.place is not None]
+    if len(offers) > 1 and places:
+        at = places[0] - 1 if places[0] > 0 else places[0]
+        return offers[at].value if -len(offers) <= at < len(offers) else None
     if len(offers) == 1:
         return offers[0].value if current is None and evidence.said_yes(text) else None
     said = stems(text) - _COMMON
@@ -159,6 +154,12 @@ def picked(
     ]
     fitting = [o for o, words in distinctive if words & said]
     return fitting[0].value if len(fitting) == 1 and len(text.split()) <= 12 else None
+
+
+def _pointed(text: str, offered: int) -> list[Reference]:
+    """What in the reply points into the list; a name that merely holds such a word points nowhere."""
+    found = negated(references(text, LANGUAGES, offered=offered), text)
+    return [one.value for one in found if one.value is not None and not one.negated]
 
 
 def _says(digits: str, text: str) -> bool:

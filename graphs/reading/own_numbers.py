@@ -1,50 +1,65 @@
-"""The shop's own record numbers in a customer's words."""
+"""The business's own record numbers in a customer's words."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from datetime import date
 
 from graphs.reading.spans import Span
-from tools.numbers import PREFIXES, means_newest, normalise_number
+from tools.numbers import CALLED, FIRST_NUMBERS, means_newest, normalise_number, number_for
+from tools.reading import records
+from tools.reading.addresses import addresses
+from tools.reading.contacts import emails, runs
+from tools.reading.dates import dates
+from tools.reading.money import amounts
+from tools.reading.spans import AnySpan, folded
 
-_NUMBER = re.compile(
-    r"(?<![\w.,])(?:(?P<prefix>[A-Za-z]{1,3})[\s\-_#.:]*)?#?(?P<digits>\d{3,9})(?![\w]|[.,]\d)"
-)
-_BEFORE = re.compile(
-    r"(order|invoice|bill|refund|subscription|plan)s?\W*(?:number|no\.?|nr\.?|id)?\W*$", re.I
-)
-_NEWEST_KIND = re.compile(
-    r"\b(?:last|latest|newest|recent)\s+(order|invoice|bill|refund|subscription|plan)", re.I
-)
-_KIND_WORDS = {"bill": "invoice", "plan": "subscription"}
+_LANGUAGES = ("en", "de")
+#: Where a day's words stand is the same whenever it is read.
+_ANY_DAY = date(2000, 1, 1)
+_FORMS = tuple(number_for(kind, first) for kind, first in FIRST_NUMBERS.items())
+#: What a record is called, longest first: "subscription" before "sub".
+_KINDS = {word: kind for kind, words in CALLED.items() for word in words}
+_WORD = rf"(?P<word>{'|'.join(sorted(_KINDS, key=len, reverse=True))})"
+_BEFORE = re.compile(rf"\b{_WORD}\w{{0,2}}\W*(?:number|nummer|no\.?|nr\.?|id)?\W*$")
+_NEWEST_KIND = re.compile(rf"\b(?:last|latest|newest|recent|letzte\w*|neueste\w*)\s+{_WORD}")
 #: "refund 10482" asks for money back for an order; "refund no. 30112" names a refund.
-_REFUND_THIS = re.compile(r"\brefund\W*$", re.I)
+_REFUND_THIS = re.compile(r"\brefund\W*$")
 
 
 def number_spans(kind: str, text: str) -> list[Span]:
     """Record numbers of this kind and where they stand; ``certain`` ones say that they are of the kind."""
+    read = records.record_numbers(
+        text,
+        (),
+        words=tuple(_KINDS),
+        forms=_FORMS,
+        claimed=_something_else(text),
+        all_known=False,
+    )
     found: list[Span] = []
-    prefixes = {prefix.casefold(): name for name, prefix in PREFIXES.items()}
-    for match in _NUMBER.finditer(text):
-        number = normalise_number(kind, match["digits"])
-        if number is None:
+    for one in read.foreign:
+        said = str(one.value)
+        if not said.isdigit():
+            if (number := normalise_number(kind, said)) is not None:
+                found.append(Span(number, one.start, one.end))
             continue
-        said = prefixes.get((match["prefix"] or "").casefold())
-        said_before = text[: match.start("digits")]
-        if (
-            said is None
-            and (before := _BEFORE.search(said_before))
-            and not _REFUND_THIS.search(said_before)
-        ):
-            word = before[1].casefold()
-            said = _KIND_WORDS.get(word, word)
-        start = match.start() if said is not None and match["prefix"] else match.start("digits")
-        if said == kind:
-            found.append(Span(number, start, match.end()))
-        elif said is None and len(match["digits"]) >= 4 and not match["digits"].startswith("0"):
-            found.append(Span(number, start, match.end(), certain=False))
+        number = normalise_number(kind, said)
+        before = folded(text[: one.start])
+        called = _BEFORE.search(before)
+        named = _KINDS[called["word"]] if called and not _REFUND_THIS.search(before) else None
+        if number is None or said.startswith("0") or named not in (None, kind):
+            continue
+        found.append(Span(number, one.start, one.end, certain=named == kind))
     return found
+
+
+def _something_else(text: str) -> list[AnySpan]:
+    """Stretches whose digits are no record's: addresses, days, amounts, telephone numbers, mail."""
+    longer = [one for one in runs(text) if one.text.startswith(("+", "0", "("))]
+    days = dates(text, _ANY_DAY, _LANGUAGES)
+    return [*addresses(text, _LANGUAGES), *emails(text), *longer, *days, *amounts(text, _LANGUAGES)]
 
 
 def values_of(spans: Iterable[Span], *, certain: bool) -> list[str]:
@@ -56,5 +71,5 @@ def newest_of(text: str) -> str | None:
     """The kind of record the customer calls their newest; "" when they do not say which, None when none."""
     if not means_newest(text):
         return None
-    kind = _NEWEST_KIND.search(text)
-    return "" if kind is None else _KIND_WORDS.get(kind[1].casefold(), kind[1].casefold())
+    kind = _NEWEST_KIND.search(folded(text))
+    return "" if kind is None else _KINDS[kind["word"]]

@@ -55,8 +55,7 @@ def _walk(node: Any, path: tuple[str, ...], above: frozenset[str]) -> Iterator[K
     )
     for key, value in fields.items():
         if isinstance(value, Mapping):
-            if re.search(r"\d", key):
-                # {"credit_card_12": {...}}: the key is the record's id.
+            if _keyed_by_id(fields):
                 context = _words(cast("Any", value)) | stems(key.replace("_", " "))
                 yield _known(key, (*path, "id"), context, frozenset(), above)
             yield from _walk(value, (*path, key), within)
@@ -67,6 +66,12 @@ def _walk(node: Any, path: tuple[str, ...], above: frozenset[str]) -> Iterator[K
             yield from _walk(value, (*path, key), within)
         elif value is not None:
             yield _known(str(value), (*path, key), _words(fields), label, within)
+
+
+def _keyed_by_id(fields: Mapping[str, Any]) -> bool:
+    """Is it a table of records by their ids: nothing but records, with a key in common?"""
+    rows = [cast("Mapping[str, Any]", v) for v in fields.values() if isinstance(v, Mapping)]
+    return len(rows) == len(fields) and bool(frozenset(rows[0]).intersection(*rows[1:]))
 
 
 _LABEL = re.compile(r"name|title|label|product$", re.I)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
+from tools.reading.negation import is_negated
+
 
 @dataclass(frozen=True)
 class Span:
@@ -23,13 +25,8 @@ class Span:
 #: What takes back what was just said: "SB-10482, no sorry, SB-10488".
 _REPAIR = re.compile(
     r"\b(?:no,? (?:sorry|wait)|sorry|i meant?|rather|actually|correction|scratch that|"
-    r"make (?:it|that)|or rather|wait)\b|[,.;!-]\s*no\b",
-    re.I,
-)
-#: What is named only to be excluded: "not SB-10482 but", "instead of SB-10482".
-_EXCLUDED = re.compile(
-    r"(?:\b(?:not|instead of|rather than|other than|except|no longer|isn'?t|wasn'?t|n't)"
-    r"\s+(?:(?:the|my|a|an|number|order|on|for)\s+)*)$",
+    r"make (?:it|that)|or rather|wait|entschuldigung|ich meinte?|vielmehr|doch lieber|halt|moment)\b|"
+    r"[,.;!-]\s*(?:no|nein)\b|^\s*(?:no|nein|nope)\s*[,.;!-]",
     re.I,
 )
 #: Of somebody else: "my sister's order is".
@@ -48,7 +45,7 @@ def repaired_at(text: str) -> int:
 
 def excluded(text: str, start: int) -> bool:
     """Is what begins at ``start`` named only to say that it is not meant?"""
-    return _EXCLUDED.search(text[:start]) is not None
+    return is_negated(text, start)
 
 
 def changed_from(text: str, start: int) -> bool:

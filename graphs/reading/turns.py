@@ -68,13 +68,24 @@ def read(
     found.claim(values.emails(text))
     for one in by_kind("code"):
         _assign(found, [one], free(_certain(values.codes(one, text)), found.claimed), text, asked)
-    _read_times(found, by_kind("date", "moment", "time"), text, when, asked)
-    _assign(found, by_kind("phone"), free(values.phones(text), found.claimed), text, asked)
-    _read_choices(found, by_kind("choice"), text, asked)
+    homes = values.whole_addresses(text, when)
+    _assign(found, by_kind("address"), homes, text, asked)
+    elsewhere = Reading(claimed=[(s.start, s.end) for s in homes])
+    _read_times(found, elsewhere, by_kind("date", "moment", "time"), text, when, asked)
+    calls = by_kind("phone")
+    asked_for = any(one.name in asked or one.cues & stems(text) for one in calls)
+    _assign(
+        found,
+        calls,
+        free(values.phones(text, when.region, asked=asked_for), found.claimed),
+        text,
+        asked,
+    )
+    _read_choices(found, by_kind("choice"), text, when, asked)
     _read_names(found, by_kind("name"), text, asked)
-    _read_places(found, by_kind("place"), text, asked)
+    _read_places(found, by_kind("place"), text, when, asked)
     _read_bare_codes(found, [f for f in by_kind("code") if f.name not in found.values], text, asked)
-    _read_numbers(found, by_kind("integer", "number"), text, asked)
+    _read_numbers(found, by_kind("integer", "number"), text, when, asked)
     for one in by_kind("flag"):
         span = evidence.flag_in(one, text)
         yes = evidence.said_yes(text) if asked == frozenset((one.name,)) else None
@@ -136,6 +147,8 @@ def cued(one: Field, span: Span, text: str) -> int:
     near = {stem(w) for w in re.findall(r"[\w']+", before)[-4:]}
     near |= {stem(w) for w in re.findall(r"[\w%']+", re.split(r"[.,;!?\n]", after)[0])[:2]}
     score = 2 * min(len(one.cues & near), 2)
+    # Of "line L1 of account A2" each word speaks for the code right behind it.
+    score += any(stem(w) in one.cues for w in re.findall(r"[\w']+", before)[-1:])
     side = "from" if _BEGINS.search(before) else "to" if _ENDS.search(before) else ""
     if one.side and side:
         score += 5 if side == one.side else -5
@@ -218,17 +231,23 @@ def _certain(spans: Iterable[Span]) -> list[Span]:
 
 
 def _read_times(
-    found: Reading, group: Sequence[Field], text: str, when: When, asked: frozenset[str]
+    found: Reading,
+    elsewhere: Reading,
+    group: Sequence[Field],
+    text: str,
+    when: When,
+    asked: frozenset[str],
 ) -> None:
     for past in (True, False):
         of_kind = [f for f in group if f.past is past]
         dates = [f for f in of_kind if f.kind == "date"]
-        _assign(found, dates, free(days(text, when, past=past), found.claimed), text, asked)
+        taken = [*found.claimed, *elsewhere.claimed]
+        _assign(found, dates, free(days(text, when, past=past), taken), text, asked)
         moment = [f for f in of_kind if f.kind == "moment"]
-        _assign(found, moment, free(moments(text, when, past=past), found.claimed), text, asked)
-    _assign(found, [f for f in group if f.kind == "time"], times(text), text, asked)
+        _assign(found, moment, free(moments(text, when, past=past), taken), text, asked)
+    _assign(found, [f for f in group if f.kind == "time"], times(text, when.languages), text, asked)
     found.claim(days(text, when))
-    found.claim(times(text))
+    found.claim(times(text, when.languages))
 
 
 def _read_names(found: Reading, group: Sequence[Field], text: str, asked: frozenset[str]) -> None:
@@ -247,14 +266,14 @@ def _of_a_person(one: Field) -> bool:
     )
 
 
-def _read_places(found: Reading, group: Sequence[Field], text: str, asked: frozenset[str]) -> None:
+def _read_places(
+    found: Reading, group: Sequence[Field], text: str, when: When, asked: frozenset[str]
+) -> None:
     if not group:
         return
-    parts = values.places(text)
+    parts = values.places(text, when)
     for one in group:
         span = parts.get(values.part_of_place(one))
-        if span is None and one.blank and {"street", "city", "zip"} <= set(parts):
-            found.values[one.name] = ""
         if span is not None and free([span], [*found.claimed, *found.worded]):
             found.take(one, [span])
 
@@ -291,10 +310,13 @@ _MONEY = re.compile(r"amount|price|total|sum|cost|fee|money|value|budget|charge"
 _MAKE_IT = re.compile(r"\b(?:make (?:it|that)|just|only|instead|rather|actually|now)\b", re.I)
 
 
-def _read_numbers(found: Reading, group: Sequence[Field], text: str, asked: frozenset[str]) -> None:
+def _read_numbers(
+    found: Reading, group: Sequence[Field], text: str, when: When, asked: frozenset[str]
+) -> None:
     if not group:
         return
-    money, plain = free(prices(text), found.claimed), free(numbers(text), found.claimed)
+    money = free(prices(text, when.languages), found.claimed)
+    plain = free(numbers(text, when.languages), found.claimed)
     for one in group:
         if one.name in found.values:
             continue
@@ -304,6 +326,8 @@ def _read_numbers(found: Reading, group: Sequence[Field], text: str, asked: froz
             continue
         loose = [s for s in plain if free([s], ((m.start, m.end) for m in money))]
         with_unit = [s for s in [*loose, *_one_of_unit(one, text)] if _unit_of(one, s, text)]
+        if not with_unit and len(group) == len(loose) == 1 and not _foreign(one, loose[0], text):
+            with_unit = [s for s in loose if cued(one, s, text) > 0]
         if with_unit:
             _settle(found, one, with_unit, text)
             continue
@@ -360,14 +384,16 @@ def _foreign(one: Field, span: Span, text: str) -> bool:
     )
 
 
-def _read_choices(found: Reading, group: Sequence[Field], text: str, asked: frozenset[str]) -> None:
+def _read_choices(
+    found: Reading, group: Sequence[Field], text: str, when: When, asked: frozenset[str]
+) -> None:
     alike: dict[tuple[str, ...], list[Field]] = {}
     for one in group:
         alike.setdefault(one.options, []).append(one)
     for same in alike.values():
         spans = evidence.options_in(same[0], text)
         codes = set(same[0].options)
-        spans += [s for s in currencies(text) if str(s.value) in codes]
+        spans += [s for s in currencies(text, when.languages) if str(s.value) in codes]
         if not spans:
             spans = evidence.heads_in(same[0], text, asked=any(f.name in asked for f in same))
         if len(same) > 1:
@@ -375,6 +401,9 @@ def _read_choices(found: Reading, group: Sequence[Field], text: str, asked: froz
         else:
             _settle(found, same[0], spans, text)
 
+
+#: Letters with digits, long runs of digits, or capitals: no word and no count.
+_CODE_LIKE = re.compile(r"(?=.*\d)(?=.*[A-Za-z])[\w./-]{2,}|\d{4,}|[A-Z]{5,}")
 
 # --- free text ----------------------------------------------------------------------------------
 
@@ -384,6 +413,11 @@ def _labelled(one: Field, text: str) -> Span | None:
     title = re.escape(one.title).replace(r"\ ", r"[\s_-]")
     if one.question or not one.title:
         return None  # The shop's own free text has commas; the model copies it.
+    for m in re.finditer(
+        rf"\b{title}\s+(?:(?:number|no\.?|id|is|#)\s*)*(?P<value>[\w./-]*\w)", text, re.I
+    ):
+        if _CODE_LIKE.fullmatch(m["value"]):
+            return Span(m["value"], m.start("value"), m.end("value"))
     m = re.search(
         rf"\b{title}\s*(?:(?:is|should be|to)\b|[:=])\s*(?P<value>[^\s,.;!?\n][^,.;!?\n]*?)(?=\s*(?:$|[,;!?\n]|\.(?:\s|$)|\band\b))",
         text,

@@ -5,18 +5,23 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from graphs.reading.dates import When
 from graphs.reading.fields import Field
 from graphs.reading.patterns import Form
-from graphs.reading.spans import Span
+from graphs.reading.spans import Span, free
+from graphs.reading.words import is_opener
+from tools.reading import contacts
+from tools.reading.addresses import addresses, countries_in
+from tools.reading.calendars import LANGUAGES, words_of
+from tools.reading.spans import folded
 
-_EMAIL = re.compile(r"[\w.+%-]+@[\w-]+(?:\.[\w-]+)+")
 _URL = re.compile(r"\bhttps?://[^\s<>\"'`]+|\bwww\.[^\s<>\"'`]+", re.I)
-_PHONE = re.compile(r"(?<![\w#@./-])(?:\+|00)?\(?\d(?:[\s()/.-]{0,2}\d){6,14}(?![\w@]|[.-]\d)")
 _TOKEN = re.compile(r"(?<![\w@#-])#?[A-Za-z0-9](?:[A-Za-z0-9_-]*[A-Za-z0-9])?(?![\w@-])")
 
 
 def emails(text: str) -> list[Span]:
-    return [Span(m[0], m.start(), m.end()) for m in _EMAIL.finditer(text)]
+    """Every e-mail address; one that cannot be one says why."""
+    return [Span(one.value, one.start, one.end, one.why) for one in contacts.emails(text)]
 
 
 def urls(text: str) -> list[Span]:
@@ -27,8 +32,20 @@ def urls(text: str) -> list[Span]:
     return found
 
 
-def phones(text: str) -> list[Span]:
-    return [Span(m[0].strip(), m.start(), m.end()) for m in _PHONE.finditer(text)]
+def phones(text: str, region: str | None = None, *, asked: bool = False) -> list[Span]:
+    """Every telephone number as it was written. Where one was asked for, a fragment of one says what it is."""
+    whole = [Span(one.text.strip(), one.start, one.end) for one in contacts.phones(text, region)]
+    if region is None:
+        # With its country's code a number can be told to be whole; without one it cannot.
+        unsure = [
+            Span(one.text.strip(), one.start, one.end)
+            for one in contacts.runs(text)
+            if not one.text.startswith(("+", "00"))
+        ]
+        whole += free(unsure, ((one.start, one.end) for one in whole))
+    if asked and not whole:
+        return [Span(None, o.start, o.end, o.why) for o in contacts.fragments(text, region)]
+    return whole
 
 
 def codes(field: Field, text: str) -> list[Span]:
@@ -73,73 +90,20 @@ def _by_shape(field: Field, shape: str, text: str) -> Iterator[Span]:
 
 _CAPITAL = r"[A-ZÀ-ÖØ-Þ][\w'’-]+"
 _FULL = rf"{_CAPITAL}(?:\s+(?:(?:van|von|de|der|da|del|la|bin|al)\s+)*{_CAPITAL}){{0,3}}"
-_NAMED = re.compile(
-    rf"\b(?:(?i:my (?:full |first )?name(?:['’]?s| is)|name(?:['’]?s| is| of)|name:|i am|i['’]m|this is|it['’]s|call me|"
-    rf"under|holder is|speaking is))\s+(?P<name>{_FULL})"
+_INTRODUCED = (
+    r"my (?:full |first )?name(?:['’]?s| is)|name(?:['’]?s| is| of)|name:|i am|i['’]m|this is|it['’]s|call me|under|holder is|"
+    r"speaking is|ich heiße|ich bin|mein name ist|je m['’]appelle|me llamo|mi chiamo|ik heet|chamo-me"
 )
+_NAMED = re.compile(rf"\b(?i:{_INTRODUCED})\s+(?P<name>{_FULL})")
 _NAMED_LOWER = re.compile(
     r"\bmy (?:full |first )?name(?:['’]?s| is)\s+(?P<name>[a-zà-ÿ'-]+(?:\s+[a-zà-ÿ'-]+){0,2}?)(?=\s*(?:$|[.,;!?]|\band\b|\bfrom\b|\bzip\b|\bwith\b|\bi\b))",
     re.I,
 )
+_GREETING = r"(?i:hi|hello|hey|hallo|sure|yes|ja|ok|okay|it['’]s)"
 _LEADING = re.compile(
-    rf"^\s*(?:(?i:hi|hello|hey|sure|yes|ok|okay)[,!.]?\s+)?(?P<name>{_CAPITAL}\s+{_FULL})(?=\s*(?:[,.;]|$))"
+    rf"^\s*(?:{_GREETING}[,!.]?\s+)?(?P<name>{_CAPITAL}\s+{_FULL})(?=\s*(?:[,.;]|$))"
 )
-_REPLY = re.compile(rf"^\s*(?:(?i:it['’]s|sure|yes|ok|okay)[,!.]?\s+)?(?P<name>{_FULL})")
-_NO_NAME = frozenset(
-    [
-        "Hi",
-        "Hello",
-        "Hey",
-        "The",
-        "I",
-        "My",
-        "Please",
-        "Thanks",
-        "Thank",
-        "Sure",
-        "Yes",
-        "No",
-        "Not",
-        "Order",
-        "Zip",
-        "Monday",
-        "Tuesday",
-        "Wednesday",
-        "Thursday",
-        "Friday",
-        "Saturday",
-        "Sunday",
-        "January",
-        "February",
-        "March",
-        "April",
-        "May",
-        "June",
-        "July",
-        "August",
-        "September",
-        "October",
-        "November",
-        "December",
-        "Can",
-        "Could",
-        "Would",
-        "What",
-        "Where",
-        "When",
-        "Why",
-        "How",
-        "It",
-        "This",
-        "That",
-        "There",
-        "Card",
-        "Refund",
-        "Cancel",
-        "Return",
-        "Exchange",
-    ]
-)
+_REPLY = re.compile(rf"^\s*(?:{_GREETING}[,!.]?\s+)?(?P<name>{_FULL})")
 
 
 def names(text: str, *, asked: bool) -> list[Span]:
@@ -148,10 +112,15 @@ def names(text: str, *, asked: bool) -> list[Span]:
     for pattern in patterns:
         for m in pattern.finditer(text):
             said = m["name"]
-            if said.split()[0] not in _NO_NAME:
+            if not is_opener(said.split()[0]) and not _of_a_calendar(said.split()[0]):
                 shown = said if pattern is not _NAMED_LOWER or not said.islower() else said.title()
                 return [Span(shown, m.start("name"), m.end("name"))]
     return []
+
+
+def _of_a_calendar(word: str) -> bool:
+    said = folded(word)
+    return any(said in words.days or said in words.months for words in map(words_of, LANGUAGES[:2]))
 
 
 def part_of_name(field: Field, full: str) -> str | None:
@@ -169,43 +138,50 @@ def part_of_name(field: Field, full: str) -> str | None:
 
 # --- places -------------------------------------------------------------------------------------
 
-_UNIT = r"(?:apt\.?|apartment|suite|unit|floor|flat|ste\.?|#)\s*\w+"
-_US_ADDRESS = re.compile(
-    rf"(?<![\w#-])(?P<street>\d+\w?\s+[^\W\d][^,;?!\n\d]*?)(?:,?\s+(?P<unit>{_UNIT}))?,\s*(?P<city>[^\d,]+?),\s*(?P<state>[A-Z]{{2}}|[A-Z][a-z]+(?: [A-Z][a-z]+)?)\b,?\s*"
-    rf"(?P<zip>\d{{5}}(?:-\d{{4}})?)(?:,\s*(?P<country>[A-Z][\w.]+(?: [A-Z]\w+)?))?",
-    re.I,
-)
-_STREET = re.compile(
-    r"\b(?P<street>\d+\w?\s+(?:[A-Z][\w'-]+\s+){1,3}(?:Street|St|Avenue|Ave|Road|Rd|Lane|Ln|Drive|Dr|Boulevard|Blvd|Way|Court|Ct|Highway|Place|Square))\b"
-)
 _IN_PLACE = re.compile(
-    rf"\b(?:in|to|at|of|near|for)\s+(?P<city>{_CAPITAL}(?:\s+{_CAPITAL}){{0,2}})"
+    rf"\b(?:in|to|at|of|near|for|nach|aus|bei|à|en|naar)\s+(?P<city>{_CAPITAL}(?:\s+{_CAPITAL}){{0,2}})"
 )
-_ZIP = re.compile(r"(?<![\w#$€£.,/-])\d{5}(?:-\d{4})?(?![\w%]|[.,/-]\d)")
-_COUNTRY = re.compile(
-    r"\b(?:USA|United States|US|UK|United Kingdom|Germany|France|Spain|Italy|Austria|Switzerland|Canada|Netherlands|Belgium|Portugal|Ireland|Poland)\b"
-)
+_POSTCODE = re.compile(r"(?<![\w#$€£.,/-])\d{5}(?:-\d{4})?(?![\w%]|[.,/-]\d)")
 
 
-def places(text: str) -> dict[str, Span]:
+def whole_addresses(text: str, when: When) -> list[Span]:
+    """Every address in one line; one that lacks its street, postcode or town says so."""
+    return [
+        Span(one.value.whole if one.value.complete else None, one.start, one.end, one.why)
+        for one in addresses(text, when.languages, when.region)
+        if one.value is not None
+    ]
+
+
+def places(text: str, when: When) -> dict[str, Span]:
     """The parts of an address the text gives: street, unit, city, state, zip, country."""
-    if m := _US_ADDRESS.search(text):
-        return {
-            part: Span(m[part].strip(), m.start(part), m.end(part))
-            for part in ("street", "unit", "city", "state", "zip", "country")
-            if m[part]
-        }
     found: dict[str, Span] = {}
-    if m := _STREET.search(text):
-        found["street"] = Span(m["street"], m.start("street"), m.end("street"))
-    for m in _ZIP.finditer(text):
-        found["zip"] = Span(m[0], m.start(), m.end(), certain=False)
-    if m := _COUNTRY.search(text):
-        found["country"] = Span(m[0], m.start(), m.end())
+    for one in addresses(text, when.languages, when.region):
+        if one.value is None:
+            continue
+        said = one.value
+        parts = {
+            "street": said.street, "zip": said.postcode, "city": said.town, "state": said.state,
+            "country": said.country_said, "unit": _unit(said.extra, text, one.start),
+        }  # fmt: skip
+        for part, words in parts.items():
+            if words and (at := text.find(words, one.start)) >= 0:
+                found.setdefault(part, Span(words, at, at + len(words)))
+    for m in _POSTCODE.finditer(text):
+        found.setdefault("zip", Span(m[0], m.start(), m.end(), certain=False))
     for m in _IN_PLACE.finditer(text):
-        if m["city"].split()[0] not in _NO_NAME and not _STREET.match(m["city"]):
+        first = m["city"].split()[0]
+        if not is_opener(first) and not _of_a_calendar(first):
             found.setdefault("city", Span(m["city"], m.start("city"), m.end("city"), certain=False))
+    if country := countries_in(text, when.languages):
+        found.setdefault("country", Span(country[0].text, country[0].start, country[0].end))
     return found
+
+
+def _unit(extra: tuple[str, ...], text: str, start: int) -> str:
+    """The flat, floor or "c/o" among what stands beside the street; a person's name is none."""
+    units = (part for part in extra if re.search(r"\d|^c/o", part, re.I))
+    return next((part for part in units if part in text[start:]), "")
 
 
 def part_of_place(field: Field) -> str:

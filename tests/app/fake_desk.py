@@ -25,10 +25,12 @@ from app.desk import (
     ThreadSummary,
 )
 from app.drift_watch import Drift
+from app.models.metering import Meter
 from app.release_watch import ReleaseState
 from app.stores.actions import LedgerAction
 from app.stores.decisions import LoggedDecision, Wanted
 from app.stores.reviews import Item, ReviewNotFound
+from app.stores.waiting import Waiting
 from graphs.state import Answer
 from tools.decisions import Alternative, Decision
 from tools.ports import BackendUnavailable
@@ -98,6 +100,7 @@ class FakeDesk:
         self.sampled: dict[int, Item] = {}
         self.drift = Drift()
         self.library = None
+        self.meter = Meter()
 
     async def customer(self, customer_id: str) -> Customer | None:
         return self._customers.get(customer_id)
@@ -437,6 +440,16 @@ class FakeDesk:
 
     def release_state(self) -> ReleaseState:
         return ReleaseState(problem="its head was changed")
+
+    async def waiting(self) -> Waiting:
+        pending = [each for each in self._approvals.values() if each.status == "pending"]
+        handed = [each for _, each in self._threads.values() if each.handed_off]
+        return Waiting(
+            approvals=len(pending),
+            approvals_since=min((each.requested_at for each in pending), default=None),
+            hand_offs=len(handed),
+            hand_offs_since=min((each.created_at for each in handed), default=None),
+        )
 
     def counts(self) -> Mapping[str, int]:
         return {"offered": 3, "compared": 2, "dropped": 1, "failed": 0}

@@ -519,8 +519,8 @@ async def test_metrics_count_turns_by_lane(client, ana):
 
     text = (await client.get("/metrics")).text
 
-    assert 'signalbox_turns_total{ending="final",lane="answer"} 1.0' in text
-    assert 'signalbox_turns_total{ending="final",lane="operation"} 1.0' in text
+    assert 'signalbox_turns_total{ending="final",lane="answer",tier="encoder"} 1.0' in text
+    assert 'signalbox_turns_total{ending="final",lane="operation",tier="encoder"} 1.0' in text
     assert "signalbox_approvals_requested_total 1.0" in text
     # Another release was promoted, and could not be taken up.
     assert "signalbox_release_refused 1.0" in text

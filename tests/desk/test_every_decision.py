@@ -366,3 +366,22 @@ async def test_a_decision_that_cannot_be_stored_takes_no_effect(
         assert told == []
         assert world.rows("orders", customer_id="ana") == orders
         assert world.rows("tickets") == tickets
+
+
+async def test_a_request_that_was_not_answered_is_no_success(world):
+    """A sure new request with a record number in it, while another operation waits for its record: whatever
+    the turn goes on with, its decision counts as resolved only where that is what was asked for."""
+    async with world.process() as desk:
+        thread = await desk.open_thread(world.customers["ben"])
+        await world.say(desk, thread, "where is my parcel", "order_status", who="ben")
+        events = await world.say(
+            desk, thread, "cancel SB-10496 please, it is not needed", "cancel_order", who="ben"
+        )
+        logged = await desk.decisions(Wanted(thread=thread, role="router", chosen="cancel_order"))
+
+    route = next(each.data for each in events if each.event == "route")
+    answered = route["operation"] == "cancel_order"
+    assert logged
+    for each in logged:
+        assert answered or each.outcome != "resolved", (route, each.outcome, each.outcome_detail)
+        assert answered or "asked for cancel_order" in each.outcome_detail

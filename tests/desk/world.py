@@ -19,6 +19,7 @@ from app.stores.ledger import SqlLedger
 from app.stores.outbox import SqlOutbox
 from app.stores.reviews import SqlReviews
 from app.stores.turns import SqlThreads, SqlTurns
+from app.stores.waiting import SqlWaiting
 from app.support_desk import Stores, SupportDesk
 from domains.northfell import store as shop
 from domains.northfell.demo_accounts import stories
@@ -124,6 +125,7 @@ class DeskWorld:
             outbox=outbox,
             turns=SqlTurns(engine, clock),
             threads=SqlThreads(engine, clock),
+            waiting=SqlWaiting(engine, clock),
         )
         actions = ActionGraph(saver)
         backend = SqlBackend(engine, clock)

@@ -349,7 +349,7 @@ async def test_without_the_model_rules_still_read():
     """What the model would have read is missing, and the answer says that it is degraded."""
     small = ScriptedSmallModel()
     small.enqueue("extractor", ModelUnavailable())
-    fields = schema(order_id=ORDER, product={"type": "string"})
+    fields = schema(["product"], order_id=ORDER, product={"type": "string"})
     found = await said(fields, "the squeaking fan of #W1111111 please", small=small)
     assert found.values == {"order_id": "#W1111111"}
     assert found.degraded

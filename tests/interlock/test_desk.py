@@ -59,7 +59,7 @@ async def asked(site):
 async def _a_charge(context, thread, listed):
     operation = context.operations["charge_replacement"]
     for order in listed.orders:
-        given = {"order_number": order.number, "product": order.lines[0].product}
+        given = {"order_number": order.number, "product": order.lines[0].product, "reason": "lost"}
         preview = await context.backend.preview(
             context.customer, operation, operation.arguments.model_validate(given)
         )

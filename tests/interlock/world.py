@@ -177,7 +177,11 @@ def a_refund(request: str) -> Action:
 
 
 def a_charge(request: str) -> Action:
-    return _action(CHARGE.name, request, {"order_number": "SB-10482", "product": "Ember Stove"})
+    return _action(
+        CHARGE.name,
+        request,
+        {"order_number": "SB-10482", "product": "Ember Stove", "reason": "lost"},
+    )
 
 
 def _action(operation: str, request: str, arguments: dict[str, str]) -> Action:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,6 +29,27 @@ class FailingEncoder:
 
     async def classify(self, head: str, text: str) -> Choice:
         return await self.encoder.classify(head, text)
+
+
+async def test_nothing_blocks_the_event_loop(
+    tmp_path: Path, encoder: OnnxEncoder, articles: Path
+) -> None:
+    """Opened, filled, asked and changed without one blocking call on the loop, as `langgraph dev` demands."""
+    from blockbuster import blockbuster_ctx
+
+    (articles / "odd.csv").write_text("question,answer\nHow long?,Two days\n")
+    with blockbuster_ctx(["app", "graphs", "tools"]):
+        knowledge = await asyncio.to_thread(HybridKnowledge.open, tmp_path / "index", encoder)
+        first = await knowledge.ingest([articles])
+        found = await knowledge.retrieve("How long may a tent dry?")
+        kept = await knowledge.prune("How long may a tent dry?", found)
+        await asyncio.to_thread((articles / "old-returns.md").unlink)
+        second = await knowledge.ingest([articles])
+        await asyncio.to_thread(knowledge.close)
+
+    assert (len(first.added), second.removed) == (5, ["articles/old-returns.md"])
+    assert found
+    assert kept
 
 
 async def test_a_second_run_embeds_nothing(knowledge: HybridKnowledge, articles: Path) -> None:

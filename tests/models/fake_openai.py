@@ -65,6 +65,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.flush()
             if model == "dying":
                 return
+        if (asked.get("stream_options") or {}).get("include_usage"):
+            cached = {"cached_tokens": 4}
+            used = {"prompt_tokens": 12, "completion_tokens": 3, "total_tokens": 15}
+            chunk = {**about, "choices": [], "usage": {**used, "prompt_tokens_details": cached}}
+            self.wfile.write(b"data: " + json.dumps(chunk).encode() + b"\n\n")
         self.wfile.write(b"data: [DONE]\n\n")
 
 

@@ -5,14 +5,16 @@ import itertools
 import os
 import signal
 from collections.abc import AsyncGenerator, Generator
+from contextlib import suppress
 
 import pytest
 
 from app.models.embedded import CHAT_TEMPLATE, EmbeddedServer, prompt_text
 from app.models.large import ChatLargeModel, EmbeddedLargeModel, counting_calls
 from app.models.manifest import Manifest, base_model
+from app.models.metering import LlmCall
 from tests.models.fake_openai import FakeOpenAI, fake_openai
-from tools.ports import LargeModel, ModelOutputInvalid, ModelUnavailable
+from tools.ports import LargeModel, ModelOutputInvalid, ModelUnavailable, PortError
 
 SCHEMA = {
     "type": "object",
@@ -105,6 +107,39 @@ async def test_errors_say_what_to_do(
     with pytest.raises(error, match=advice):
         await model.fill("planner", "Plan.", "x", SCHEMA)
     await model.aclose()
+
+
+async def test_every_call_is_told_with_its_tokens_and_its_ending(hosted: FakeOpenAI) -> None:
+    """Streamed or not; a time-out and a refusal are calls too, under what they were."""
+    heard: list[LlmCall] = []
+    answers = {"gpt": '{"steps":[]}', "slow": '{"steps":[]}', "strict": "", "broken": ""}
+    for name, pieces in answers.items():
+        hosted.pieces = [pieces]
+        model = ChatLargeModel(
+            name,
+            base_url=hosted.base_url,
+            timeout_for=lambda role, name=name: 0.5 if name == "slow" else 30.0,
+            heard=heard.append,
+        )
+        await model.warm()
+        with suppress(PortError):
+            await model.fill("planner", "Plan.", "x", SCHEMA)
+        if name == "gpt":
+            with counting_calls() as turn:
+                await written(model)
+        await model.aclose()
+
+    assert [(each.model, each.role, each.ending) for each in heard] == [
+        ("gpt", "planner", "ok"),
+        ("gpt", "synthesizer", "ok"),
+        ("slow", "planner", "timeout"),
+        ("strict", "planner", "refused"),
+        ("broken", "planner", "unavailable"),
+    ]
+    assert (heard[0].usage.read, heard[0].usage.written) == (1, 1)
+    streamed = heard[1].usage
+    assert (streamed.read, streamed.written, streamed.cached) == (12, 3, 4)
+    assert turn.usage == streamed
 
 
 async def test_a_failed_call_is_retried_once(hosted: FakeOpenAI) -> None:

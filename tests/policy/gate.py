@@ -16,6 +16,7 @@ from app.stores.ledger import SqlLedger
 from app.stores.outbox import SqlOutbox
 from app.stores.reviews import SqlReviews
 from app.stores.turns import SqlThreads, SqlTurns
+from app.stores.waiting import SqlWaiting
 from app.support_desk import Stores, SupportDesk
 from domains.northfell import store as shop
 from domains.northfell.demo_accounts import stories
@@ -91,6 +92,7 @@ class Gate:
                     outbox=outbox,
                     turns=SqlTurns(self.engine, clock),
                     threads=SqlThreads(self.engine, clock),
+                    waiting=SqlWaiting(self.engine, clock),
                 ),
                 ledger=self.ledger,
                 context_for=lambda customer, thread: self.context,

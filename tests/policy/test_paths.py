@@ -107,6 +107,16 @@ async def refused_by_now(gate):
     return action
 
 
+async def withdrawn(gate):
+    """One of two persons said yes; then the customer took it back."""
+    action = await under_voted(gate)
+    taken_back, changed = await gate.actions.withdraw(action.id, gate.context)
+    assert (taken_back.status, changed) == ("withdrawn", True)
+    assert not (await gate.vote(action, "piet", "admin"))[1]
+    assert await gate.status(action) == "withdrawn"
+    return action
+
+
 STATES = [
     pending,
     under_voted,
@@ -114,6 +124,7 @@ STATES = [
     wrong_role,
     rejected,
     expired,
+    withdrawn,
     approved_too_early,
     replaced,
     approved_under_laxer_rules,

@@ -154,3 +154,27 @@ async def test_questions_are_listed_newest_first_in_pages(world):
     assert [each.id for each in await world.approvals.list("rejected")] == [asked[3].id]
     assert len(await world.approvals.list("pending")) == 4
     assert await world.approvals.list(tenant="elsewhere") == []
+
+
+async def test_of_a_withdrawal_and_many_approvals_one_counts(world):
+    """Whoever comes first has the last word, and the other learns of it."""
+    await world.approvals.request(ASKED, GRAVE)
+    with ThreadPoolExecutor(16) as pool:
+        votes = [
+            pool.submit(world.approvals._decide, ASKED.id, True, f"op{n}", None) for n in range(8)
+        ]
+        back = pool.submit(world.approvals._withdraw, ASKED.id, ASKED.customer)
+    counted = [vote.result()[1] for vote in votes] + [back.result()[1]]
+    assert counted.count(True) == 1
+    stored = await world.approvals.get(ASKED.id)
+    assert stored is not None
+    assert stored.status == ("withdrawn" if back.result()[1] else "approved")
+
+
+async def test_a_withdrawal_is_in_the_audit(world):
+    """It says that the customer did it; nothing is put into the outbox, for they know."""
+    await world.approvals.request(ASKED, GRAVE)
+    await world.approvals.withdraw(ASKED.id, ASKED.customer)
+    last = world.approvals._audit.of_action(ASKED.id)[-1]
+    assert (last.kind, last.actor) == ("approval_withdrawn", f"customer:{ASKED.customer.id}")
+    assert await told(world) == []

@@ -81,3 +81,23 @@ def test_twenty_thousand_hostile_characters_take_no_time(piece):
     started = time.perf_counter()
     find_pii(text)
     assert time.perf_counter() - started < 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0.8263971234567891",
+        "0.99",
+        "1.0",
+        "0.000012345678901",
+        "sure by 0.9281734512345678, next 0.0512345678901234",
+        "confidence=0.731058578630004879",
+        "9.313225746154785e-10",
+        "1024",
+        "16384 tokens",
+        "0.12345678",
+    ],
+)
+def test_confidences_and_counts_are_not_personal(text: str) -> None:
+    """A probability with all its digits and a count are neither a phone nor a card."""
+    assert mask_pii(text) == text

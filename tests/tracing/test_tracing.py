@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import subprocess
 import sys
@@ -277,6 +278,58 @@ async def test_personal_data_does_not_leave(receiver: Receiver) -> None:
     assert lookup.attributes["user.id"] == "[email]"
     assert "[email]" in lookup.status
     assert "[phone]" in lookup.events[0]["exception.message"]
+
+
+#: As heads say them: with every digit a float has. Some pass a card's check sum, most look like a phone.
+PROBABILITIES = [
+    float(each)
+    for each in (
+        "0.8263971209526062",
+        "0.5104472923278809",
+        "0.999998927116394",
+        "4.2115109e-05",
+        "0.1234567890123456",
+        "0.0378282246310005",
+        "1.0",
+    )
+]
+
+
+@pytest.mark.parametrize("probability", PROBABILITIES)
+async def test_every_confidence_is_readable(receiver: Receiver, probability: float) -> None:
+    """Probabilities, milliseconds and token counts arrive digit by digit; a number in a customer's words
+    does not."""
+    async with tracing(**keys(receiver.url)) as traces:
+        await started(traces)
+        async with (
+            traces.turn("turn-1", "t1", "ana", "4111111111111111") as turn,
+            traces.span(
+                "router",
+                "generation",
+                input="0049 170 1234567",
+                output={"probability": probability, "note": "or 4111 1111 1111 1111"},
+                probability=probability,
+                tokens=8192,
+                ms=12.345678901234,
+                reason=f"sure by {probability}",
+            ),
+        ):
+            turn.annotate(probability=probability)
+
+    meta = "langfuse.observation.metadata."
+    router, root = (
+        next(span.attributes for span in receiver.spans if span.name == name)
+        for name in ("router", "turn")
+    )
+    assert json.loads(router[meta + "probability"]) == probability
+    assert json.loads(root[meta + "probability"]) == probability
+    assert json.loads(router[meta + "tokens"]) == 8192
+    assert json.loads(router[meta + "ms"]) == 12.345678901234
+    assert str(probability) in router[meta + "reason"]
+    output = json.loads(router["langfuse.observation.output"])
+    assert output == {"probability": probability, "note": "or [card]"}
+    assert router["langfuse.observation.input"] == "[phone]"
+    assert root["langfuse.observation.input"] == '"[card]"'
 
 
 @pytest.mark.parametrize("status", [401, 500])

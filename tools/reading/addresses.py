@@ -84,6 +84,7 @@ class Address:
     town: str = ""
     state: str = ""
     country: str = ""  #: ISO code where the country was said.
+    country_said: str = ""  #: As it was said.
     extra: tuple[str, ...] = ()  #: Name, company, "c/o", floor: the lines beside the street.
 
     @property
@@ -110,7 +111,7 @@ def addresses(
 def _with_postcode(
     text: str, languages: Sequence[str], region: str | None
 ) -> Iterator[Span[Address]]:
-    for pattern in (_postcode_first(region), _postcode_last()):
+    for pattern in (_postcode_first(region), *_POSTCODE_LAST):
         for m in pattern.finditer(text):
             yield from _around(text, m, languages)
 
@@ -132,41 +133,37 @@ def _postcode_first(region: str | None) -> re.Pattern[str]:
             ]
         )
     )
-    return re.compile(
-        rf"(?<![\w#-]){_PREFIX}(?P<code>{codes})(?![\w-])[ \t]*,?[ \t]*\n?[ \t]*{_TOWN}"
-    )
+    return re.compile(rf"(?<![\w#-]){_PREFIX}(?P<code>{codes})(?![\w-])[ \t]*\n?[ \t]*{_TOWN}")
 
 
-@lru_cache
-def _postcode_last() -> re.Pattern[str]:
-    """ "London SW1A 2AA", "Springfield, IL 62704"."""
-    spelled = "|".join((_CODES["GB"], _CODES["CA"]))
-    town = _TOWN
-    return re.compile(
-        rf"(?<![\w]){town}(?:,?\s+(?P<state>[A-Z]{{2}}))?\s*,?\s+(?P<code>{spelled})(?!\w)|"
-        rf"(?<![\w]){town.replace('?P<town>', '?P<town2>')},?\s+(?P<state2>[A-Z]{{2}})\s+(?P<code2>{_CODES['US']})(?![\w-])"
+#: "London SW1A 2AA", "Springfield, IL 62704", "Springfield, Illinois 62704", "New York, 10001".
+_POSTCODE_LAST = tuple(
+    re.compile(rf"{before}{_TOWN}{state},?\s+(?P<code>{code})(?![\w-])")
+    for before, state, code in (
+        (r"(?<![\w])", r"(?:,?\s+(?P<state>[A-Z]{2}))?\s*", f"{_CODES['GB']}|{_CODES['CA']}"),
+        (r"(?<![\w])", r",?\s+(?P<state>[A-Z]{2})", _CODES["US"]),
+        (r"(?<=[,\n]\s)", r",\s+(?P<state>[A-Z][a-z]+(?:\s[A-Z][a-z]+)?)", _CODES["US"]),
+        (r"(?<=[,\n]\s)", r"(?P<state>),", _CODES["US"]),
     )
+)
 
 
 def _around(text: str, m: re.Match[str], languages: Sequence[str]) -> Iterator[Span[Address]]:
+    """The address whose postcode and town ``m`` has found, unless they are something else."""
     groups = m.groupdict()
-    code = groups.get("code") or groups.get("code2") or ""
-    town = (groups.get("town") or groups.get("town2") or "").rstrip(" ,.-")
-    state = groups.get("state") or groups.get("state2") or ""
-    anchor_start = m.start()
+    code, state, anchor_start = groups["code"], groups.get("state") or "", m.start()
+    town = groups["town"].rstrip(" ,.-")
     street = _street_before(text, anchor_start)
     capital = town[:1].isupper()
     if street is None and not (capital and len(code) > 4 and _led_to(text, m)):
         return
     if re.fullmatch(r"(?:19|20)\d\d", code) and not re.search(r"[,\n]\s*$", text[:anchor_start]):
         return  # a year
+    if folded(town) in _countries(tuple(languages)):
+        return
     town = town.split(" ")[0] if not capital else _without_sentence(town)
-    code_end = max(
-        m.end("code") if groups.get("code") else -1, m.end("code2") if groups.get("code2") else -1
-    )
-    town_at = m.start("town") if groups.get("town") else m.start("town2")
-    end = max(code_end, town_at + len(town))
-    country, end = _country_behind(text, end, languages)
+    end = max(m.end("code"), m.start("town") + len(town))
+    country, said, end = _country_behind(text, end, languages)
     start = street.start if street else anchor_start
     extra, start = _lines_before(text, start)
     between = tuple(
@@ -174,7 +171,14 @@ def _around(text: str, m: re.Match[str], languages: Sequence[str]) -> Iterator[S
     ) if street else ()  # fmt: skip
     whole = _one_line(text[start:end])
     value = Address(
-        whole, street.text if street else "", code, town, state, country, (*extra, *between)
+        whole=whole,
+        street=street.text if street else "",
+        postcode=code,
+        town=town,
+        state=state,
+        country=country,
+        country_said=said,
+        extra=(*extra, *between),
     )
     yield _span(text, start, end, value)
 
@@ -322,18 +326,18 @@ def _name_behind_lead(part: str) -> int | None:
     return m.start("name") if m else None
 
 
-def _country_behind(text: str, end: int, languages: Sequence[str]) -> tuple[str, int]:
-    """The country said behind the town, as its ISO code, and where it ends."""
+def _country_behind(text: str, end: int, languages: Sequence[str]) -> tuple[str, str, int]:
+    """The country behind the town as its ISO code, as it was said, and where it ends."""
     m = re.match(r"[ \t]*(?:,|\n|\(|-)[ \t]*(?P<name>[^\W\d_][\w.'’ -]{1,30})", text[end:])
     if m is None:
-        return "", end
+        return "", "", end
     names = _countries(tuple(languages))
     words = m["name"].split(" ")
     for count in range(len(words), 0, -1):
         said = " ".join(words[:count]).rstrip(" .,-")
         if (code := names.get(folded(said))) is not None:
-            return code, end + m.start("name") + len(said)
-    return "", end
+            return code, said, end + m.start("name") + len(said)
+    return "", "", end
 
 
 @lru_cache
@@ -344,6 +348,7 @@ def _countries(languages: tuple[str, ...]) -> dict[str, str]:
         "scotland": "GB",
         "wales": "GB",
         "usa": "US",
+        "us": "US",
         "holland": "NL",
     }
     for language in dict.fromkeys((*languages, "en")):
@@ -352,6 +357,22 @@ def _countries(languages: tuple[str, ...]) -> dict[str, str]:
         except (UnknownLocaleError, ValueError):
             continue
         found |= {folded(name): code for code, name in territories.items() if code.isalpha()}
+    return found
+
+
+def countries_in(text: str, languages: Sequence[str]) -> list[Span[str]]:
+    """The countries a text names with a capital, as ISO codes; the longest name of a place wins."""
+    names = _countries(tuple(languages))
+    found: list[Span[str]] = []
+    for m in re.finditer(
+        r"(?<!\w)[A-ZÄÖÜÉÎØ][\w.'’-]*(?: (?:of |and |der )?[A-Z][\w.'’-]*){0,3}", text
+    ):
+        words = m[0].split(" ")
+        for count in range(len(words), 0, -1):
+            said = " ".join(words[:count]).rstrip(".,")
+            if len(said) > 1 and (code := names.get(folded(said))) is not None and len(code) == 2:
+                found.append(Span(m.start(), m.start() + len(said), said, "country", code))
+                break
     return found
 
 

@@ -15,6 +15,7 @@ from tools.reading.spans import Span
 _AROUND_AT = re.compile(
     r"(?<!\S)[<(\[\"„“]?(?:mailto:)?(?P<mail>[^\s@<>()\[\],;:\"„“]+@[^\s@<>()\[\],;:\"„“]+)", re.I
 )
+_DIGITS = re.compile(r"(?<![\w@.#-])\+?\(?\d[\d ()/.–-]{2,}\d(?![\w@])")
 _EDGES = ".,;:!?'’\"*"
 
 
@@ -52,6 +53,16 @@ def phones(text: str, region: str | None) -> list[Span[Phone]]:
     ]
 
 
+def runs(text: str) -> list[Span[Phone]]:
+    """Runs of as many digits as a telephone number has, for where the country is not known."""
+    found = [
+        Span(m.start(), m.end(), m[0], "phone", Phone(m[0], ""))
+        for m in _DIGITS.finditer(text)
+        if 7 <= sum(char.isdigit() for char in m[0]) <= 15
+    ]
+    return found
+
+
 def _e164(number: phonenumbers.PhoneNumber) -> str:
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
@@ -59,9 +70,6 @@ def _e164(number: phonenumbers.PhoneNumber) -> str:
 def _is_part(text: str, start: int, end: int) -> bool:
     """Do letters or an "@" touch it? Then it is part of a code or an address."""
     return bool(re.search(r"[^\W\d_][-_.]?$|[@#]$", text[:start]) or re.match(r"[\w@]", text[end:]))
-
-
-_DIGITS = re.compile(r"(?<![\w@.-])\+?\d[\d ()/.–-]{2,}\d(?![\w@])")
 
 
 def fragments(text: str, region: str | None) -> Iterator[Span[Phone]]:

@@ -198,6 +198,13 @@ class _Reader:
             rf"\s+(?:of\s+|der\s+|in\s+)?{mod}\s+(?:week|woche)\b|\s+(?:de\s+|della\s+|da\s+)?(?:la\s+)?(?:semaine|semana|settimana)\s+{mod.replace('?P<last>', '?P<last2>').replace('?P<this>', '?P<this2>').replace('?P<next>', '?P<next2>')}\b"
         )
         self.weekend = compiled(rf"(?:{x.prep})\s+(?:the\s+)?(?:{x.weekend})(?![^\W_])")
+        self.offset = (
+            re.compile(
+                rf"(?<![\w]){count}\s+(?P<unit>{_any(w.units)})\s+(?:{x.offset})\s+(?:the\s+|dem\s+)?$"
+            )
+            if x.offset
+            else None
+        )
         self.edge = re.compile(
             rf"(?<![\w])(?:(?P<begin>{x.begin})|(?P<middle>{x.middle})|(?P<end>{x.end}))\s*(?:the\s+|des\s+|der\s+|la\s+|el\s+)?$"
         )
@@ -245,7 +252,7 @@ class _Reader:
         ):  # fmt: skip
             found += forms(text, plain, seen)
         return [
-            self._with_edge(one, text, plain)
+            self._with_edge(self._moved_on(one, text, plain), text, plain)
             for one in found
             if not self._is_time_of_day(one, plain)
         ]
@@ -315,12 +322,7 @@ class _Reader:
                     value = Period(min(near, far), max(near, far), None, unit)
                     yield Span(m.start(), m.end(), said, "date", value)
                     continue
-                if x.two and re.fullmatch(x.two, m["n"]):
-                    steps: int | None = 2
-                elif re.fullmatch(x.one, m["n"]):
-                    steps = 1
-                else:
-                    steps = number_word(text[m.start("n") : m.end("n")], (self.language,))
+                steps = self._count(text, m)
                 if steps is not None:
                     moved = day(_moved(seen.today, sign * steps, unit), unit)
                     yield Span(m.start(), m.end(), said, "date", moved)
@@ -369,6 +371,26 @@ class _Reader:
                     whole = _unit_at(seen.today, 1, unit)
                 one = _stretch(text, m.start(), m.end(), whole, unit)
                 yield self._edged(one, m["edge"])
+
+    def _moved_on(self, one: DateSpan, text: str, plain: str) -> DateSpan:
+        """ "a week from Monday": the day that lies so far behind the one that is named."""
+        m = self.offset.search(plain[: one.start]) if self.offset else None
+        if m is None or one.value is None or one.value.day is None:
+            return one
+        steps = self._count(text, m)
+        if steps is None:
+            return one
+        moved = day(_moved(one.value.day, steps, self.words.units[m["unit"]]))
+        return Span(m.start(), one.end, text[m.start() : one.end], "date", moved)
+
+    def _count(self, text: str, m: re.Match[str]) -> int | None:
+        """How many units are said, in figures or as a word."""
+        x = self.words.extra
+        if x.two and re.fullmatch(x.two, m["n"]):
+            return 2
+        if re.fullmatch(x.one, m["n"]):
+            return 1
+        return number_word(text[m.start("n") : m.end("n")], (self.language,))
 
     def _with_edge(self, one: DateSpan, text: str, plain: str) -> DateSpan:
         """ "end of November", "seit Montag": the part of the stretch, or all since then."""

@@ -9,26 +9,37 @@ from tools.reading.spans import S, folded
 
 _NOT = (
     r"not|isn'?t|wasn'?t|never|nor|without|except(?: for)?|but not|instead of|rather than|other than|nicht|kein[e]?[nrsm]?|"
-    r"statt|anstatt|anstelle von|au(?:ss|ß)er|ohne|pas|sauf|au lieu d[eu]|plutot que|sino|salvo|en (?:lugar|vez) de|invece (?:di|del)|"
+    r"statt|anstatt|anstelle von|au(?:ss|ß)er|ohne|pas|sauf|au lieu d[eu]|plutot que|salvo|en (?:lugar|vez) de|invece (?:di|del)|"
     r"tranne|niet|geen|behalve|in plaats van|nao|exceto|em vez de"
 )
-#: Between the negation and its value only what belongs to the value: "not the order 10741".
+#: Between the negation and its value only what belongs to the value: "not the order 10741", where an article says
+#: that the word is a noun; "I did not get 10741" takes nothing back.
 _NEGATED = re.compile(
-    rf"(?<![\w])(?:{_NOT})\s+(?:(?:the|my|an?|for|on|of|to|in|at|from|with|order|number|no\.?|der|die|das|den|dem|meine?[nr]?|am|im|vom|"
-    r"an|auf|in|fur|bestellung|nummer|nr\.?|le|la|les|el|los|las|il|lo|i|de|het|o|a|os|as|commande|pedido|ordine|bestelling|#)\s*)*$"
+    rf"(?<![\w])(?:{_NOT})\s+(?:(?:for|on|of|to|in|at|from|with|am|im|vom|an|auf|in|fur|a|de)\s+)?"
+    r"(?:(?:(?:the|my|an?|der|die|das|den|dem|meine?[nrm]?|le|la|les|ma|mon|el|los|las|mi|il|lo|i|gli|het|de|mijn|o|os|as)\s+|l')"
+    r"(?:[^\W\d_]+\s+)?)?(?:(?:number|no\.?|nummer|nr\.?|num[eé]ro|#)\s*)?$"
 )
 #: "no, 10741": with a comma the no is an answer, and what follows is meant. Spanish and Italian say "no" for not.
 _NO = re.compile(r"(?<![\w])(?:no|non)\s+(?:(?:el|la|los|las|il|lo|i|gli|le|l')\s*)?$")
 
 
-def negated(spans: list[S], text: str, languages: tuple[str, ...] = ()) -> list[S]:
+def negated(
+    spans: list[S], text: str, languages: tuple[str, ...] = (), *, words: tuple[str, ...] = ()
+) -> list[S]:
     """The same spans, marked where the words before take them back."""
-    plain = folded(text)
-    made: list[S] = []
-    for one in spans:
-        before = plain[: one.start]
-        said_no = bool(_NEGATED.search(before)) or (
-            bool({"es", "it"} & set(languages)) and bool(_NO.search(before))
-        )
-        made.append(replace(one, negated=True) if said_no else one)
-    return made
+    return [
+        replace(one, negated=True) if is_negated(text, one.start, languages, words=words) else one
+        for one in spans
+    ]
+
+
+def is_negated(
+    text: str, start: int, languages: tuple[str, ...] = (), *, words: tuple[str, ...] = ()
+) -> bool:
+    """Is what begins at ``start`` named only to say that it is not meant? ``words`` may stand in between."""
+    before = folded(text[:start])
+    for word in words:
+        before = re.sub(rf"(?<!\w){re.escape(folded(word))}\w{{0,2}}\s+$", "", before)
+    if _NEGATED.search(before):
+        return True
+    return bool({"es", "it"} & set(languages)) and _NO.search(before) is not None

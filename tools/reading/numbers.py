@@ -122,12 +122,27 @@ def numbers(text: str, languages: Sequence[str]) -> list[Span[Decimal]]:
 
 
 def _stands_for_a_thing(one: AnySpan, text: str) -> bool:
-    """ "the red one", "ein Zelt": an article or a pronoun, unless something is counted "of the ..."."""
-    if folded(one.text) not in _ARTICLES:
+    """ "the red one", "ein Zelt": a pronoun or an article, unless something is counted with it."""
+    said, plain = folded(one.text), folded(text)
+    if said not in _ARTICLES:
         return False
-    return not _OF.match(folded(text), one.end)
+    if _OF.match(plain, one.end) or _ONLY.search(plain[: one.start]):
+        return False
+    counted = said == "one" and _COUNTED.match(plain, one.end)
+    return not counted or _DETERMINER.search(plain[: one.start]) is not None
 
 
+#: "just one", "nur eins": with these it is a number whatever follows.
+_ONLY = re.compile(
+    r"\b(?:just|only|make (?:it|that)|nur|bloss|lieber|seulement|solo|soltanto|slechts|alleen|so)\s+$"
+)
+#: "one month": a thing is counted. "one with", "one is": it is meant.
+_COUNTED = re.compile(
+    r"\s+(?!(?:with|ending|that|which|who|is|was|has|had|i|we|you|please|from|in|on|for|and|or|to|but|as|at|of|more|day|another|thing)\b)[^\W\d_]{3,}"
+)
+_DETERMINER = re.compile(
+    r"\b(?:the|this|that|which|other|another|any|every|each|last|first|second|new|old|no|next|right|wrong|some)\s+$"
+)
 _OF = re.compile(
     r"\s+(?:[^\W\d_]+\s+)?(?:of (?:the|my|these|those|them)|von (?:den|meinen|diesen)|der|meiner|dieser|"
     r"des|de (?:los|las|mis)|dei|delle|degli|van de|dos|das)\b"

@@ -100,9 +100,13 @@ class ValueReader:
             dates=tuple(negated(days, new, tongues)),
             amounts=tuple(negated(sums, new, tongues)),
             quantities=tuple(negated(counts, new, tongues)),
-            record_numbers=tuple(negated(list(found.own), new, tongues)),
-            foreign_numbers=tuple(negated(list(found.foreign), new, tongues)),
-            unclear_numbers=tuple(negated(list(found.unclear), new, tongues)),
+            record_numbers=tuple(negated(list(found.own), new, tongues, words=self.record_words)),
+            foreign_numbers=tuple(
+                negated(list(found.foreign), new, tongues, words=self.record_words)
+            ),
+            unclear_numbers=tuple(
+                negated(list(found.unclear), new, tongues, words=self.record_words)
+            ),
             references=tuple(negated(pointing, new, tongues)),
             emails=tuple(negated(mails, new, tongues)),
             phones=tuple(negated(calls, new, tongues)),

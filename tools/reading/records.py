@@ -13,7 +13,7 @@ from tools.reading.spans import AnySpan, Span, outside
 
 #: What people put between the parts of a number, or leave out.
 _GAP = r"[\s\-_#.:/\u2010-\u2015]{0,3}"
-_INNER = r"[ \-.\u00a0\u202f]?"
+_INNER = r"[ \-\u00a0\u202f]?"
 _PARTS = re.compile(r"[^\W\d_]+|\d+")
 #: Digits of fewer places are counts and sizes, unless the whole number is said.
 _FEWEST = 3
@@ -49,19 +49,29 @@ def record_numbers(
     words: Sequence[str] = (),
     forms: Sequence[str] = (),
     claimed: Iterable[AnySpan] = (),
+    all_known: bool = True,
 ) -> Numbers:
     """The records' numbers in a text.
 
     ``words`` are what records are called ("order", "Bestellung"): digits behind one are a number of such a record.
     ``forms`` are examples of further numbers, of kinds the customer owns none of. ``claimed`` are stretches that
-    mean something else: a telephone number, an address, a date, an amount."""
-    reader = _reader(tuple(dict.fromkeys(own_ids)), tuple(dict.fromkeys(forms)), tuple(words))
+    mean something else: a telephone number, an address, a date, an amount. Unless the customer's ids are
+    ``all_known``, digits of the right length may be a number of theirs that was not handed in."""
+    reader = _reader(
+        tuple(dict.fromkeys(own_ids)), tuple(dict.fromkeys(forms)), tuple(words), all_known
+    )
     return reader.read(text, list(claimed))
 
 
 class _Reader:
-    def __init__(self, own: tuple[str, ...], examples: tuple[str, ...], words: tuple[str, ...]):
-        self.own = own
+    def __init__(
+        self,
+        own: tuple[str, ...],
+        examples: tuple[str, ...],
+        words: tuple[str, ...],
+        all_known: bool,
+    ):
+        self.own, self.all_known = own, all_known
         self.forms = tuple(dict.fromkeys(f for one in (*own, *examples) if (f := form_of(one))))
         self.by_digits: dict[str, list[str]] = {}
         for one in own:
@@ -159,7 +169,9 @@ class _Reader:
         if is_postcode(text, m.start("d"), m.end("d")):
             return False
         alone = text.strip(" .!?") == m[0].strip()
-        known = digits in self.by_digits or _grouped(m["d"]) or len(digits) >= 5
+        known = (
+            digits in self.by_digits or _grouped(m["d"]) or len(digits) >= 5 or not self.all_known
+        )
         return alone or (known and not (len(digits) == 4 and digits[:2] in ("19", "20")))
 
 
@@ -226,8 +238,10 @@ def _longest_first(found: Sequence[Span[str]]) -> list[Span[str]]:
 
 
 @lru_cache(maxsize=256)
-def _reader(own: tuple[str, ...], examples: tuple[str, ...], words: tuple[str, ...]) -> _Reader:
-    return _Reader(own, examples, words)
+def _reader(
+    own: tuple[str, ...], examples: tuple[str, ...], words: tuple[str, ...], all_known: bool
+) -> _Reader:
+    return _Reader(own, examples, words, all_known)
 
 
 __all__ = ["Form", "Numbers", "form_of", "is_postcode", "record_numbers"]

@@ -58,6 +58,9 @@ _OPTION = re.compile(
     r"(?<![\w])(?:option|number|no\.?|nr\.?|nummer|numero|punkt|position|choice|#)\s?(?P<n>\d{1,2})(?![\w.,]?\d)"
 )
 _ALONE = re.compile(r"\s*#?(?P<n>\d{1,2})\s*[.)]?\s*")
+_PAIR = re.compile(
+    r"\b(?:the (?:(?P<first>former)|latter)|(?:der|die|das|den) (?:(?P<erste>erstere)|letztere)[nrsm]?)\b"
+)
 #: "a second", "first of all", "at first": no place in a list.
 _NO_PLACE = re.compile(
     r"(?:^|\s)(?:a|an|one|every|per|this|at|for the|for|just a|zum|furs|fur das|erst|au|en|al|alla|eine[nr]?|un|una|une|the very)\s+$"
@@ -85,6 +88,9 @@ def references(
             if kind == "last" and "but one" in m[0]:
                 one = _reference(text, m.start(), m.end(), "ordinal", -2)
             found += outside([one], [*taken, *found])
+    for m in _PAIR.finditer(plain):
+        place = 1 if m["first"] or m["erste"] else -1
+        found += outside([_reference(text, m.start(), m.end(), "ordinal", place)], [*taken, *found])
     for one in _ordinals(text, plain, languages):
         found += outside([one], [*taken, *found])
     if offered and (m := _ALONE.fullmatch(plain)) and 0 < int(m["n"]) <= offered:

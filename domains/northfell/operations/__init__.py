@@ -6,14 +6,18 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, cast
 
-from domains.northfell.operations.money import MONEY
+from domains.northfell.operations.money import request_refund
 from domains.northfell.operations.picking import SeveralMatch
 from domains.northfell.operations.read import READS
+from domains.northfell.operations.replacements import charge_replacement
 from domains.northfell.operations.write import WRITES
 from tools.values import Operation
 
 OPERATIONS: Mapping[str, Operation] = MappingProxyType(
-    {operation.name: operation for operation in (*READS, *WRITES, *MONEY)}
+    {
+        operation.name: operation
+        for operation in (*READS, *WRITES, request_refund, charge_replacement)
+    }
 )
 
 
@@ -41,7 +45,7 @@ def extraction_schema(operation: Operation) -> dict[str, Any]:
     """The JSON schema of what a message can hold: flat, nullable, without fields the books fill."""
     properties: dict[str, dict[str, Any]] = {}
     for name, declared in operation.arguments.model_json_schema()["properties"].items():
-        if declared.get("x-from-record"):
+        if declared.get("x-from-record") or declared.get("x-part"):
             continue
         shape: dict[str, Any] = {"description": declared.get("description", "")}
         kinds = [kind for kind in declared.get("anyOf", [declared]) if kind.get("type") != "null"]

@@ -1,24 +1,39 @@
-"""Operations that move money: a person approves each one before it runs."""
+"""Paying back: a person approves each refund before it runs."""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import Field, JsonValue, StringConstraints
+from pydantic import Field, JsonValue
 
-from domains.northfell.data_model import Charge, Order, OrderLine, OrderStatus, Refund
+from domains.northfell.data_model import Order, OrderLine, OrderStatus, Refund
+from domains.northfell.demo_accounts import FREE_SHIPPING_FROM
 from domains.northfell.labels import PAYMENT_TITLES, day, listed, money, order_label
+from domains.northfell.operations.naming import lines_named
+from domains.northfell.operations.parts import (
+    Parts,
+    Taken,
+    choices_of,
+    items_field,
+    names_all,
+    not_bought,
+    not_in,
+    out_of,
+    packed_already,
+    part_field,
+    parts_of,
+    settled,
+    taken_out,
+)
 from domains.northfell.operations.picking import (
     Match,
     Plan,
-    candidates,
+    allowed,
     choose,
-    copied_field,
-    from_record_field,
-    is_open,
     named,
     number_field,
     writing_operation,
@@ -29,11 +44,10 @@ from domains.northfell.shop import Shop
 from tools.values import (
     Arguments,
     Consequence,
+    Instead,
     NotAllowed,
-    Operation,
     OutsideEffect,
     PaymentOrder,
-    Preview,
     Record,
     RecordNotFound,
 )
@@ -89,7 +103,11 @@ class RequestRefund(Arguments):
         description="What is the reason: damaged, late, wrong item, not as described, or unwanted?",
         json_schema_extra={"x-synonyms": REASONS_SAID},
     )
-    amount: Decimal | None = from_record_field("What is paid back, as the preview worked it out.")
+    items: Parts = items_field("Which items of the order is it about, and how many of each?")
+    #: What the customer named; without it the preview works it out.
+    amount: Annotated[Decimal, Field(decimal_places=2, max_digits=10)] | None = part_field(
+        "amount", "Which amount should be paid back?"
+    )
 
 
 class RefundRequested(Record):
@@ -99,10 +117,25 @@ class RefundRequested(Record):
     currency: str
     method: str
     status: str
+    items: str = ""  #: What it is for, where it is not for the whole order.
 
 
-def refund_refusal(shop: Shop, order: Order, reason: RefundReason | None) -> str | None:
-    """Why the rules do not allow a refund of this order for this reason; None when they do."""
+@dataclass(frozen=True)
+class _Due:
+    """What a refund would pay and book."""
+
+    amount: Decimal
+    #: ``whole``: everything that is left. ``items``: pieces go back or are not sent. ``cancelled``: pieces that
+    #: were taken out before. ``part``: a price reduction; nothing of the order changes.
+    kind: Literal["whole", "items", "cancelled", "part"]
+    taken: tuple[Taken, ...] = ()
+    shipping: Decimal = Decimal(0)  #: Newly owed for what is still sent, taken off the amount.
+
+
+def refund_refusal(
+    shop: Shop, order: Order, reason: RefundReason | None, lines: Sequence[OrderLine] = ()
+) -> str | None:
+    """Why the rules do not allow a refund of this order, or of these lines of it; None when they do."""
     number = order.number
     requested = [
         refund
@@ -119,7 +152,7 @@ def refund_refusal(shop: Shop, order: Order, reason: RefundReason | None) -> str
     if order.status is OrderStatus.SHIPPED:
         return _refusal_on_its_way(shop, order, reason)
     if order.status is OrderStatus.DELIVERED:
-        return _refusal_delivered(shop, order, reason)
+        return _refusal_delivered(shop, order, reason, lines or order.lines)
     return None
 
 
@@ -137,12 +170,14 @@ def _refusal_on_its_way(shop: Shop, order: Order, reason: RefundReason | None) -
     return None
 
 
-def _refusal_delivered(shop: Shop, order: Order, reason: RefundReason | None) -> str | None:
+def _refusal_delivered(
+    shop: Shop, order: Order, reason: RefundReason | None, lines: Sequence[OrderLine]
+) -> str | None:
     arrived = order.delivered_on or order.placed_on
     if (shop.today - arrived).days <= RETURN_DAYS:
         return None
     if reason in FAULTS:
-        ends = max(warranty_ends(order, line) for line in order.lines)
+        ends = max(warranty_ends(order, line) for line in lines)
         if ends >= shop.today:
             return None
         return f"The warranty of {order.number} ended on {day(ends, shop.today)}."
@@ -156,93 +191,263 @@ def _match_refundable(shop: Shop, given: RequestRefund) -> Match[Order]:
     if given.order_number is not None:
         return named("order", given.order_number, shop.orders())
     orders = shop.orders()
+    if given.items:
+        orders = [one for one in orders if names_all(one, given.items)]
+        if not orders:
+            return Match(refusal=not_bought(given.items))
     fitting = [one for one in orders if refund_refusal(shop, one, given.reason) is None]
     # With none the rules allow, the newest order's refusal tells why.
     return choose(fitting or orders[:1], none=NO_ORDERS)
 
 
+def _refundable(line: OrderLine) -> int:
+    """Pieces that are not paid back yet, whether they were sent or taken out."""
+    return line.quantity + line.cancelled - line.refunded
+
+
+def _due(shop: Shop, given: RequestRefund, order: Order) -> _Due | Plan:
+    """What is to be paid back; or what has to be chosen or said first."""
+    left = paid_for(shop, order) - order.refunded
+    whole = _Due(left, "whole")
+    if not given.items:
+        return _without_items(given, order, whole)
+    found = parts_of(order, given.items, _refundable, "refunded")
+    if found.refusal is not None:
+        return Plan(refusal=found.refusal)
+    if found.choices:
+        return Plan(choices=choices_of(found))
+    if _leaves_nothing(order, found.taken):
+        return _of_whole(given, order, whole)
+    if order.status is OrderStatus.PACKED and [*_still_in(found.taken)]:
+        return Plan(refusal=packed_already(order))
+    due = _for_pieces(order, found.taken, left)
+    if due.amount <= 0:
+        return Plan(
+            refusal=f"Nothing is left to be paid back for {found}: the rest of {order.number} "
+            f"then owes {money(due.shipping, order.currency)} for shipping."
+        )
+    if given.amount is None or given.amount == due.amount:
+        return due
+    if 0 < given.amount < due.amount:
+        return _Due(given.amount, "part", found.taken)
+    return _too_much(given, order, due.amount, f"{found} of {order.number}")
+
+
+def _without_items(given: RequestRefund, order: Order, whole: _Due) -> _Due | Plan:
+    """Pieces that were taken out before are paid back first: the rest is still to be sent."""
+    open_ = tuple(
+        Taken(line, line.cancelled - line.refunded)
+        for line in order.lines
+        if line.cancelled > line.refunded
+    )
+    owed = whole.amount - order.total
+    if open_ and order.status in NOT_SENT and owed > 0 and given.amount in {None, owed}:
+        return _Due(owed, "cancelled", open_)
+    return _of_whole(given, order, whole)
+
+
+def _of_whole(given: RequestRefund, order: Order, whole: _Due) -> _Due | Plan:
+    if given.amount is None or given.amount == whole.amount:
+        return whole
+    if 0 < given.amount < whole.amount:
+        return _Due(given.amount, "part")
+    return _too_much(given, order, whole.amount)
+
+
+def _too_much(given: RequestRefund, order: Order, most: Decimal, what: str = "") -> Plan:
+    shown = money(most, order.currency)
+    rest = given.model_dump(mode="json", exclude_none=True) | {
+        "order_number": order.number,
+        "amount": str(most),
+    }
+    back = money(order.refunded, order.currency)
+    why = f"{back} went back already" if order.refunded else "that is what was paid"
+    return Plan(
+        refusal=f"At most {shown} can be refunded for {what or order.number}: {why}. "
+        f"Shall I ask for those {shown}?",
+        instead=Instead(operation="request_refund", arguments=rest),
+    )
+
+
+def _for_pieces(order: Order, taken: tuple[Taken, ...], left: Decimal) -> _Due:
+    """The price of the pieces; of an order not sent yet, less the shipping that the rest then owes."""
+    worth = sum((one.worth for one in taken), Decimal(0))
+    if order.status not in NOT_SENT:
+        return _Due(min(worth, left), "items", taken)
+    after = taken_out(order, [*_still_in(taken)])
+    shipping = after.shipping - order.shipping
+    return _Due(min(worth - shipping, left - after.total), "items", taken, shipping)
+
+
+def _still_in(taken: Sequence[Taken]) -> Iterator[Taken]:
+    """The pieces that have to be taken out: those that were taken out before are paid back first."""
+    for one in taken:
+        before = max(one.line.cancelled - one.line.refunded, 0)
+        if one.quantity > before:
+            yield Taken(one.line, one.quantity - before)
+
+
+def _leaves_nothing(order: Order, taken: Sequence[Taken]) -> bool:
+    """Whether these pieces are all that is still to be sent, or all that is not paid back yet."""
+    if order.status in NOT_SENT:
+        return not taken_out(order, [*_still_in(taken)]).kept
+    return all(_count(taken, line) == _refundable(line) for line in order.lines)
+
+
+def _count(taken: Sequence[Taken], line: OrderLine) -> int:
+    return sum(one.quantity for one in taken if one.line.sku == line.sku)
+
+
 def _plan_refund(shop: Shop, given: RequestRefund, order: Order) -> Plan:
-    refusal = refund_refusal(shop, order, given.reason)
+    for item in given.items or ():
+        if not lines_named(order.lines, item.product):
+            return Plan(refusal=not_in(order, item.product))
+    named_ = [line for item in given.items or () for line in lines_named(order.lines, item.product)]
+    refusal = refund_refusal(shop, order, given.reason, named_)
     if refusal is not None:
         return Plan(refusal=refusal)
-    number = order.number
-    left = paid_for(shop, order) - order.refunded
-    if given.amount is not None and not 0 < given.amount <= left:
-        return Plan(refusal=f"At most {money(left, order.currency)} can be refunded for {number}.")
-    amount = left if given.amount is None else given.amount
-    shown = money(amount, order.currency)
-    effects = [f"{shown} for {number} go back to your {PAYMENT_TITLES[order.payment]}."]
-    if order.status in NOT_SENT:
-        effects.append(f"{number} is cancelled with it and will not be sent.")
-    if order.status is OrderStatus.DELIVERED and given.reason not in FAULTS | {"wrong_item"}:
+    due = _due(shop, given, order)
+    if isinstance(due, Plan):
+        return due
+    completed: dict[str, JsonValue] = {"amount": str(due.amount)}
+    if given.items:
+        completed["items"] = settled(due.taken) if due.taken else _all_of(order)
+    return Plan(effects=tuple(_refund_effects(shop, given, order, due)), completed=completed)
+
+
+def _all_of(order: Order) -> list[JsonValue]:
+    return settled([Taken(line, _refundable(line)) for line in order.lines if _refundable(line)])
+
+
+def _refund_effects(shop: Shop, given: RequestRefund, order: Order, due: _Due) -> Iterator[str]:
+    number, not_sent = order.number, order.status in NOT_SENT
+    account = f"your {PAYMENT_TITLES[order.payment]}"
+    shown = money(due.amount, order.currency)
+    pieces = listed([str(one) for one in due.taken])
+    returned = order.status is OrderStatus.DELIVERED and given.reason not in FAULTS | {"wrong_item"}
+    match due.kind:
+        case "whole":
+            yield f"{shown} for {number} go back to {account}."
+            if not_sent:
+                yield f"{number} is cancelled with it and will not be sent."
+        case "part":
+            of = f"{pieces} of {number}" if pieces else number
+            most = sum((one.worth for one in due.taken), Decimal(0)) or paid_for(shop, order)
+            yield (
+                f"{shown} for {of} go back to {account}, of the {money(most, order.currency)} paid; "
+                f"{'the order is sent as it is' if not_sent else 'the order stays as it is'}."
+            )
+        case "cancelled":
+            yield (
+                f"{shown} for {pieces}, taken out of {number}, go back to {account}; "
+                "the rest of the order is sent as it is."
+            )
+        case "items" if not_sent:
+            yield f"{shown} for {pieces} of {number} go back to {account}."
+            yield out_of(order, [*_still_in(due.taken)])
+        case "items":
+            yield (
+                f"{shown} for {pieces} of {number} go back to {account}; "
+                "the rest of the order stays as it is."
+            )
+    if due.shipping > 0:
+        yield (
+            f"The rest is below {money(FREE_SHIPPING_FROM, order.currency)}, so "
+            f"{money(due.shipping, order.currency)} for standard shipping are taken off."
+        )
+    if returned and due.kind in ("whole", "items"):
         label = "free with your plan" if _is_member(shop) else money(RETURN_LABEL)
-        effects.append(f"The goods come back to us unused; the return label is {label}.")
-    effects.append("A colleague approves it first; it is paid within 5-7 working days after that.")
-    return Plan(effects=tuple(effects), completed={"amount": str(amount)})
+        yield f"The goods come back to us unused; the return label is {label}."
+    yield "A colleague approves it first; it is paid within 5-7 working days after that."
 
 
 def _is_member(shop: Shop) -> bool:
     return any(one.status == "active" for one in shop.subscriptions())
 
 
-def _request_refund(shop: Shop, given: RequestRefund, order: Order) -> RefundRequested:
-    left = paid_for(shop, order) - order.refunded
-    amount = left if given.amount is None else given.amount
-    refund = shop.add_refund(
+def _to_pay(shop: Shop, given: RequestRefund, order: Order) -> _Due:
+    """What the plan allowed a moment ago."""
+    due = _due(shop, given, order)
+    if isinstance(due, Plan):
+        allowed(due)
+        raise NotAllowed
+    return due
+
+
+def _refund_of(shop: Shop, given: RequestRefund, order: Order, due: _Due, status: Any) -> Refund:
+    return shop.add_refund(
         Refund(
             number="",
             order_number=order.number,
-            amount=amount,
+            amount=due.amount,
             currency=order.currency,
-            status="approved",
+            status=status,
             method=order.payment,
             requested_on=shop.today,
             reason=given.reason,
         )
     )
-    status = OrderStatus.CANCELLED if order.status in NOT_SENT else order.status
-    if amount == left:
+
+
+def _request_refund(shop: Shop, given: RequestRefund, order: Order) -> RefundRequested:
+    due = _to_pay(shop, given, order)
+    refund = _refund_of(shop, given, order, due, "approved")
+    shop.save_order(_paid_back(order, due, paid_for(shop, order)))
+    return _told(refund, order, due)
+
+
+def _paid_back(order: Order, due: _Due, paid: Decimal) -> Order:
+    """The order once the money has gone back, whatever has become of it in the meantime."""
+    if due.kind == "items" and order.status in {OrderStatus.PENDING, OrderStatus.PAID}:
+        order = taken_out(order, [*_still_in(due.taken)])
+    if due.kind == "part" and order.status in NOT_SENT:
+        # It costs less from now on: what is owed for taking something out later is reckoned from this.
+        order = order.model_copy(update={"total": order.total - due.amount})
+    refunded = order.refunded + due.amount
+    status = order.status
+    if due.kind == "whole" and status in NOT_SENT:
+        status = OrderStatus.CANCELLED
+    if refunded >= paid:
         status = OrderStatus.REFUNDED
-    shop.save_order(
-        order.model_copy(update={"status": status, "refunded": order.refunded + amount})
-    )
+    lines = order.lines
+    if due.kind in ("items", "cancelled"):
+        lines = tuple(
+            line.model_copy(update={"refunded": line.refunded + _count(due.taken, line)})
+            for line in lines
+        )
+    return order.model_copy(update={"status": status, "refunded": refunded, "lines": lines})
+
+
+def _told(refund: Refund, order: Order, due: _Due) -> RefundRequested:
     return RefundRequested(
         refund_number=refund.number,
         order_number=order.number,
-        amount=amount,
+        amount=due.amount,
         currency=order.currency,
         method=PAYMENT_TITLES[order.payment],
-        status=refund.status,
+        status="approved",
+        items=listed([str(one) for one in due.taken]),
     )
 
 
 def _begin_refund(shop: Shop, given: RequestRefund, reference: str) -> PaymentOrder:
     order = _match_refundable(shop, given).only()
-    refusal = _plan_refund(shop, given, order).refusal
-    if refusal is not None:
-        raise NotAllowed(refusal)
-    left = paid_for(shop, order) - order.refunded
-    amount = left if given.amount is None else given.amount
+    allowed(_plan_refund(shop, given, order))
+    due = _to_pay(shop, given, order)
     # Requested, it keeps every other refund of this order away until the service has answered.
-    refund = shop.add_refund(
-        Refund(
-            number="",
-            order_number=order.number,
-            amount=amount,
-            currency=order.currency,
-            status="requested",
-            method=order.payment,
-            requested_on=shop.today,
-            reason=given.reason,
-        )
-    )
+    refund = _refund_of(shop, given, order, due, "requested")
     return PaymentOrder(
         kind="refund",
         reference=reference,
-        amount=amount,
+        amount=due.amount,
         currency=order.currency,
         method=order.payment,
-        details={"refund": refund.number, "order": order.number},
+        details={
+            "refund": refund.number,
+            "order": order.number,
+            "about": due.kind,
+            "pieces": {one.line.sku: one.quantity for one in due.taken},
+        },
     )
 
 
@@ -259,21 +464,14 @@ def _finish_refund(shop: Shop, paid: PaymentOrder) -> RefundRequested:
     if order is None:
         raise RecordNotFound
     shop.save_refund(refund.model_copy(update={"status": "approved"}))
-    left = paid_for(shop, order) - order.refunded
-    status = OrderStatus.CANCELLED if order.status in NOT_SENT else order.status
-    if paid.amount >= left:
-        status = OrderStatus.REFUNDED
-    shop.save_order(
-        order.model_copy(update={"status": status, "refunded": order.refunded + paid.amount})
+    pieces = cast("dict[str, int]", paid.details.get("pieces") or {})
+    due = _Due(
+        paid.amount,
+        cast("Any", paid.details.get("about", "whole")),
+        tuple(Taken(line, pieces[line.sku]) for line in order.lines if line.sku in pieces),
     )
-    return RefundRequested(
-        refund_number=refund.number,
-        order_number=order.number,
-        amount=paid.amount,
-        currency=paid.currency,
-        method=PAYMENT_TITLES[order.payment],
-        status="approved",
-    )
+    shop.save_order(_paid_back(order, due, paid_for(shop, order)))
+    return _told(refund, order, due)
 
 
 def _undo_refund(shop: Shop, unpaid: PaymentOrder) -> None:
@@ -283,7 +481,8 @@ def _undo_refund(shop: Shop, unpaid: PaymentOrder) -> None:
 request_refund = writing_operation(
     name="request_refund",
     title="Refund an order",
-    summary="Pay an order back to the original payment method, after a person approved it.",
+    summary="Pay an order, items of it or an amount back to the original payment method, after a person "
+    "approved it.",
     example="My stove arrived damaged, I want my money back for SB-10482.",
     arguments=RequestRefund,
     result=RefundRequested,
@@ -295,209 +494,3 @@ request_refund = writing_operation(
     carry_out=_request_refund,
     outside=OutsideEffect(begin=_begin_refund, finish=_finish_refund, undo=_undo_refund),
 )
-
-# --- charge_replacement ------------------------------------------------------------------------
-
-
-class ChargeReplacement(Arguments):
-    order_number: OrderNumber = number_field("order", WHICH_ORDER)
-    product: Annotated[
-        str, StringConstraints(strip_whitespace=True, min_length=2, max_length=200)
-    ] = copied_field("Which product do you need a replacement for?", default=...)
-    amount: Decimal | None = from_record_field("What is charged, as the preview worked it out.")
-
-
-class ReplacementCharged(Record):
-    charge_number: str
-    order_number: str
-    product: str
-    amount: Decimal
-    currency: str
-    method: str
-
-
-_FILLER = {"the", "a", "an", "my", "one", "of", "for", "new", "replacement", "item", "order"}
-
-
-def _words(text: str) -> set[str]:
-    words = re.findall(r"[a-z0-9]+", text.lower())
-    return {word[:-1] if len(word) > 3 and word.endswith("s") else word for word in words} - _FILLER
-
-
-def lines_for(order: Order, product: str) -> list[OrderLine]:
-    """The order's lines that the customer's words fit best; none when no word fits."""
-    asked = _words(product)
-    fits = [len(asked & _words(line.product)) for line in order.lines]
-    best = max(fits, default=0)
-    return [line for line, fit in zip(order.lines, fits, strict=True) if best and fit == best]
-
-
-def _match_bought(shop: Shop, given: ChargeReplacement) -> Match[Order]:
-    if given.order_number is not None:
-        return named("order", given.order_number, shop.orders())
-    sent = {OrderStatus.DELIVERED, OrderStatus.SHIPPED}
-    bought = [one for one in shop.orders() if lines_for(one, given.product)]
-    if not bought:
-        asked = " ".join(given.product.split())[:60]
-        return Match(refusal=f"I can't find “{asked}” in any of your orders.")
-    return choose(bought, lambda one: one.status in sent, is_open, none=NO_ORDERS)
-
-
-def _plan_replacement(shop: Shop, given: ChargeReplacement, order: Order) -> Plan:
-    number = order.number
-    if order.status in NOT_SENT:
-        return Plan(refusal=f"{number} has not been sent yet, so there is nothing to replace.")
-    if order.status not in {OrderStatus.DELIVERED, OrderStatus.SHIPPED}:
-        return Plan(refusal=f"{number} is {order.status.value}, so nothing of it can be replaced.")
-    lines = lines_for(order, given.product)
-    if not lines:
-        names = listed([line.product for line in order.lines])
-        asked = " ".join(given.product.split())[:60]
-        return Plan(refusal=f"There is no “{asked}” in {number}; it contains {names}.")
-    line = lines[0]
-    if given.amount is not None and given.amount != line.unit_price:
-        return Plan(
-            refusal=f"A {line.product} costs {money(line.unit_price, order.currency)}, nothing else."
-        )
-    price = money(line.unit_price, order.currency)
-    effects = [
-        f"One more {line.product} is sent, and {price} are charged to your "
-        f"{PAYMENT_TITLES[order.payment]}.",
-        "A colleague approves it first; a charge cannot be undone.",
-    ]
-    ends = warranty_ends(order, line)
-    if ends >= shop.today:
-        effects.append(
-            f"It is under warranty until {day(ends, shop.today)}: if it is faulty, say so and I "
-            "open a warranty ticket instead."
-        )
-    return Plan(
-        effects=tuple(effects), completed={"product": line.product, "amount": str(line.unit_price)}
-    )
-
-
-def _charge_replacement(shop: Shop, given: ChargeReplacement, order: Order) -> ReplacementCharged:
-    line = _one_line(order, given.product)
-    charge = shop.add_charge(
-        Charge(
-            number="",
-            order_number=order.number,
-            product=line.product,
-            amount=line.unit_price,
-            currency=order.currency,
-            charged_on=shop.today,
-        )
-    )
-    return ReplacementCharged(
-        charge_number=charge.number,
-        order_number=order.number,
-        product=line.product,
-        amount=line.unit_price,
-        currency=order.currency,
-        method=PAYMENT_TITLES[order.payment],
-    )
-
-
-def _begin_charge(shop: Shop, given: ChargeReplacement, reference: str) -> PaymentOrder:
-    order = _match_bought(shop, given).only()
-    refusal = _plan_replacement(shop, given, order).refusal
-    if refusal is not None:
-        raise NotAllowed(refusal)
-    line = _one_line(order, given.product)
-    return PaymentOrder(
-        kind="charge",
-        reference=reference,
-        amount=line.unit_price,
-        currency=order.currency,
-        method=order.payment,
-        details={"order": order.number, "product": line.product},
-    )
-
-
-def _finish_charge(shop: Shop, paid: PaymentOrder) -> ReplacementCharged:
-    charge = shop.add_charge(
-        Charge(
-            number="",
-            order_number=str(paid.details["order"]),
-            product=str(paid.details["product"]),
-            amount=paid.amount,
-            currency=paid.currency,
-            charged_on=shop.today,
-        )
-    )
-    return ReplacementCharged(
-        charge_number=charge.number,
-        order_number=charge.order_number,
-        product=charge.product,
-        amount=charge.amount,
-        currency=charge.currency,
-        method=PAYMENT_TITLES[paid.method],
-    )
-
-
-def _undo_charge(shop: Shop, unpaid: PaymentOrder) -> None:
-    """Nothing is booked before the service has charged, so there is nothing to give back."""
-
-
-def _one_line(order: Order, product: str) -> OrderLine:
-    lines = lines_for(order, product)
-    if len(lines) != 1:
-        names = listed([line.product for line in lines], "or")
-        raise NotAllowed(f"Which product do you mean: {names}?")
-    return lines[0]
-
-
-_single_order = writing_operation(
-    name="charge_replacement",
-    title="Order a replacement",
-    summary="Send one more of a product and charge its price, after a person approved it.",
-    example="I lost the poles: charge me for a replacement Ridgeline Tent from SB-10482.",
-    arguments=ChargeReplacement,
-    result=ReplacementCharged,
-    consequence=Consequence.IRREVERSIBLE,
-    field="order_number",
-    match=_match_bought,
-    label=order_label,
-    plan=_plan_replacement,
-    carry_out=_charge_replacement,
-)
-
-
-def _preview_replacement(shop: Shop, given: ChargeReplacement) -> Preview:
-    """As for any write, but one order may hold several products that the words fit."""
-    found = _match_bought(shop, given)
-    if len(found.records) == 1:
-        order = found.only()
-        lines = lines_for(order, given.product)
-        if len(lines) > 1 and order.status not in NOT_SENT:
-            base = candidates(
-                found, given, "order_number", order_label, shop.today, Consequence.IRREVERSIBLE
-            )
-            return base.model_copy(
-                update={
-                    "candidates": tuple(
-                        f"{line.product}, {money(line.unit_price)}" for line in lines
-                    ),
-                    "candidate_arguments": tuple(
-                        base.arguments | {"product": line.product} for line in lines
-                    ),
-                }
-            )
-    return _single_order.preview(shop, given)
-
-
-charge_replacement = Operation(
-    name=_single_order.name,
-    title=_single_order.title,
-    summary=_single_order.summary,
-    arguments=_single_order.arguments,
-    result=_single_order.result,
-    consequence=_single_order.consequence,
-    preview=_preview_replacement,
-    run=_single_order.run,
-    example=_single_order.example,
-    confirm=True,
-    outside=OutsideEffect(begin=_begin_charge, finish=_finish_charge, undo=_undo_charge),
-)
-
-MONEY = (request_refund, charge_replacement)

@@ -15,6 +15,7 @@ from tools.numbers import RecordKind, means_newest, normalise_number
 from tools.values import (
     Arguments,
     Consequence,
+    Instead,
     NotAllowed,
     Operation,
     OperationFailed,
@@ -69,6 +70,9 @@ class Plan:
     completed: dict[str, JsonValue] | None = None
     consequence: Consequence | None = None
     refusal: str | None = None
+    instead: Instead | None = None  #: What the refusal's sentence offers.
+    #: What has to be chosen within the record first: what is said of each, and the arguments it sets.
+    choices: tuple[tuple[str, dict[str, JsonValue]], ...] = ()
 
 
 # --- argument fields ---------------------------------------------------------------------------
@@ -172,6 +176,15 @@ def candidates(
     )
 
 
+def allowed(plan: Plan) -> None:
+    """Raises what keeps a write from being done: the rules, or that it is not settled yet what is meant."""
+    if plan.refusal is not None:
+        raise NotAllowed(plan.refusal)
+    if plan.choices:
+        names = " or ".join(label for label, _ in plan.choices)
+        raise SeveralMatch(f"Which do you mean: {names}?")
+
+
 def reading_operation(
     *,
     name: str,
@@ -238,6 +251,15 @@ def writing_operation(
             return shown
         one = found.only()
         planned = plan(shop, given, one)
+        if planned.choices:
+            return shown.model_copy(
+                update={
+                    "candidates": tuple(label for label, _ in planned.choices),
+                    "candidate_arguments": tuple(
+                        shown.arguments | chosen for _, chosen in planned.choices
+                    ),
+                }
+            )
         return shown.model_copy(
             update={
                 "record": label(one, shop.today),
@@ -246,14 +268,13 @@ def writing_operation(
                 "consequence": planned.consequence or consequence,
                 "effects": planned.effects,
                 "refusal": planned.refusal,
+                "instead": planned.instead,
             }
         )
 
     def run(shop: Shop, given: A) -> BaseModel:
         one = match(shop, given).only()
-        refusal = plan(shop, given, one).refusal
-        if refusal is not None:
-            raise NotAllowed(refusal)
+        allowed(plan(shop, given, one))
         return carry_out(shop, given, one)
 
     return Operation(

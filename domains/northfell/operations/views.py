@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 
 from pydantic import JsonValue
@@ -17,63 +17,11 @@ from domains.northfell.labels import (
     subscription_label,
 )
 from domains.northfell.operations.money import RETURN_DAYS, warranty_ends
+from domains.northfell.operations.naming import words_for
 from domains.northfell.operations.picking import is_open
 from domains.northfell.operations.write import paid_for
 from domains.northfell.shop import Shop
 from tools.records import Item, RecordView
-
-#: What customers call a product of each kind, by the beginning of its stock number: English, German, French,
-#: Spanish, Italian, Dutch.
-_CALLED: dict[str, tuple[str, ...]] = {
-    "TNT-": ("tent", "tents", "tarp", "shelter", "zelt", "zelte", "tente", "tienda", "tenda", "dome"),
-    "PCK-": ("pack", "backpack", "rucksack", "bag", "daypack", "sac à dos", "mochila", "zaino", "rugzak", "duffel"),
-    "BOT-": (
-        "boots", "boot", "shoes", "shoe", "footwear", "runners", "trainers", "stiefel", "schuhe", "schuh", "wanderschuhe",
-        "bergschuhe", "laufschuhe", "chaussures", "bottes", "botas", "zapatos", "scarponi", "scarpe", "schoenen",
-    ),
-    "STV-": (
-        "stove", "cooker", "burner", "kocher", "gaskocher", "campingkocher", "réchaud", "hornillo", "fornello", "brander",
-    ),
-    "JKT-": ("jacket", "coat", "jacke", "veste", "chaqueta", "giacca", "jas"),
-    "CLO-": ("clothes", "clothing", "kleidung"),
-    "SLP-70": ("sleeping bag", "bag", "schlafsack", "sac de couchage", "saco de dormir", "sacco a pelo", "slaapzak"),
-    "SLP-71": ("mat", "sleeping mat", "mattress", "pad", "matte", "isomatte", "schlafmatte", "matelas", "esterilla"),
-    "LGT-80": ("headlamp", "head torch", "torch", "lamp", "light", "stirnlampe", "lampe", "frontale", "linterna"),
-    "LGT-810": ("lantern", "lamp", "light", "laterne", "lampe", "lanterne", "linterna"),
-    "LGT-815": ("power bank", "powerbank", "battery", "akku"),
-    "NAV-910": ("poles", "pole", "trekking poles", "sticks", "stöcke", "wanderstöcke", "trekkingstöcke", "bâtons"),
-    "NAV-901": ("compass", "kompass"),
-    "HYD-951": ("filter", "wasserfilter"),
-    "HYD-952": ("bottle", "bottles", "flasche", "flaschen", "trinkflasche", "gourde", "botella"),
-    "HYD-955": ("bladder", "trinkblase"),
-    "FAK-961": ("first aid", "first aid kit", "kit", "kits", "erste-hilfe-set", "verbandskasten"),
-}  # fmt: skip
-#: And single products beyond that.
-_ALSO: dict[str, tuple[str, ...]] = {
-    "JKT-501": ("shell", "rain jacket", "raincoat", "hardshell", "regenjacke"),
-    "JKT-502": ("shell", "light jacket", "rain jacket"),
-    "JKT-510": ("down jacket", "puffer", "daunenjacke", "doudoune"),
-    "JKT-515": ("fleece", "fleecejacke"),
-    "JKT-520": ("poncho", "regenponcho"),
-    "JKT-525": ("vest", "weste"),
-    "CLO-610": ("trousers", "pants", "trekking pants", "hose", "trekkinghose", "pantalon", "pantalones"),
-    "CLO-615": ("trousers", "rain trousers", "rain pants", "regenhose", "hose"),
-    "CLO-620": ("hat", "beanie", "mütze"),
-    "CLO-625": ("gloves", "handschuhe"),
-    "CLO-630": ("socks", "socken", "chaussettes"),
-    "SLP-715": ("foam mat", "roll mat", "schaummatte"),
-    "SLP-720": ("liner", "inlett"),
-    "SLP-725": ("pillow", "kissen"),
-    "SLP-730": ("hammock", "hängematte"),
-    "STV-402": ("duo",),
-    "STV-420": ("kettle", "kessel"),
-    "STV-425": ("cook set", "pots", "pans", "kochset", "töpfe"),
-    "STV-430": ("spoon", "löffel"),
-    "STV-435": ("fire steel", "feuerstahl"),
-    "BOT-320": ("mountaineering boots", "crampon boots", "bergstiefel"),
-    "BOT-315": ("trail runners", "trail shoes", "running shoes", "trailschuhe"),
-    "BOT-310": ("approach shoes", "zustiegsschuhe"),
-}  # fmt: skip
 
 
 def views_of(shop: Shop) -> tuple[RecordView, ...]:
@@ -94,7 +42,7 @@ def _orders(shop: Shop) -> Iterator[RecordView]:
             label=order_label(order, shop.today),
             state=order.status.value,
             open=is_open(order),
-            items=tuple(_item(line) for line in order.lines),
+            items=tuple(_item(line) for line in order.kept or order.lines),
             dates=_days(
                 placed_on=order.placed_on,
                 expected_on=order.expected_on,
@@ -108,15 +56,12 @@ def _orders(shop: Shop) -> Iterator[RecordView]:
 
 
 def _item(line: OrderLine) -> Item:
-    called = [
-        word for start, words in _CALLED.items() if line.sku.startswith(start) for word in words
-    ]
     return Item(
         id=line.sku,
         name=line.product,
         quantity=line.quantity,
         price=line.unit_price,
-        words=tuple(dict.fromkeys([*called, *_ALSO.get(line.sku, ())])),
+        words=words_for(line.sku),
     )
 
 
@@ -131,6 +76,7 @@ def _order_facts(shop: Shop, order: Order) -> dict[str, JsonValue]:
         "tracking": order.tracking,
         "carrier": order.carrier,
         "address": order.delivery_address,
+        "items": {line.sku: _item_facts(shop, order, line) for line in order.kept},
         "total": str(order.total),
         "currency": order.currency,
     }
@@ -139,12 +85,23 @@ def _order_facts(shop: Shop, order: Order) -> dict[str, JsonValue]:
         facts["late"] = order.status.value == "shipped" and order.expected_on < today
     if order.delivered_on is not None:
         since = (today - order.delivered_on).days
+        ends = max(warranty_ends(order, line) for line in order.lines)
         facts |= {
             "days_since_delivery": since,
             "return_days_left": RETURN_DAYS - since,
-            "in_warranty": max(warranty_ends(order, line) for line in order.lines) >= today,
+            "return_until": str(order.delivered_on + timedelta(days=RETURN_DAYS)),
+            "warranty_until": str(ends),
+            "in_warranty": ends >= today,
         }
     return facts
+
+
+def _item_facts(shop: Shop, order: Order, line: OrderLine) -> dict[str, JsonValue]:
+    """What may be said of one line beyond what holds for the order."""
+    if order.delivered_on is None:
+        return {}
+    ends = warranty_ends(order, line)
+    return {"warranty_until": str(ends), "in_warranty": ends >= shop.today}
 
 
 def _invoices(shop: Shop) -> Iterator[RecordView]:
@@ -161,12 +118,13 @@ def _invoices(shop: Shop) -> Iterator[RecordView]:
             amount=one.total,
             currency=one.currency,
             parent=one.order_number,
-            facts=_invoice_facts(one),
+            facts=_invoice_facts(one, shop.today),
         )
 
 
-def _invoice_facts(one: Invoice) -> dict[str, JsonValue]:
+def _invoice_facts(one: Invoice, today: date) -> dict[str, JsonValue]:
     return {
+        "days_since_issued": (today - one.issued_on).days,
         "paid": one.paid,
         "total": str(one.total),
         "currency": one.currency,
@@ -227,12 +185,13 @@ def _refunds(shop: Shop) -> Iterator[RecordView]:
             amount=one.amount,
             currency=one.currency,
             parent=one.order_number,
-            facts=_refund_facts(one),
+            facts=_refund_facts(one, shop.today),
         )
 
 
-def _refund_facts(one: Refund) -> dict[str, JsonValue]:
+def _refund_facts(one: Refund, today: date) -> dict[str, JsonValue]:
     return {
+        "days_since_requested": (today - one.requested_on).days,
         "status": one.status,
         "amount": str(one.amount),
         "currency": one.currency,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import calendar
 import re
+from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Literal
@@ -18,16 +19,32 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from domains.northfell.data_model import Invoice, Order, OrderStatus, Subscription
+from domains.northfell.data_model import Invoice, Order, OrderLine, OrderStatus, Subscription
+from domains.northfell.demo_accounts import FREE_SHIPPING_FROM
 from domains.northfell.labels import (
     PAYMENT_TITLES,
     PLAN_TITLES,
     contents,
     day,
     invoice_label,
+    listed,
     money,
     order_label,
     subscription_label,
+)
+from domains.northfell.operations.parts import (
+    Parts,
+    Taken,
+    choices_of,
+    items_field,
+    names_all,
+    not_bought,
+    out_of,
+    packed_already,
+    part_field,
+    parts_of,
+    settled,
+    taken_out,
 )
 from domains.northfell.operations.picking import (
     Match,
@@ -52,7 +69,16 @@ from domains.northfell.operations.read import (
     match_invoice,
 )
 from domains.northfell.shop import Shop
-from tools.values import Arguments, Consequence, NotAllowed, Operation, Preview, Record, Ticket
+from tools.values import (
+    Arguments,
+    Consequence,
+    NotAllowed,
+    Operation,
+    Preview,
+    Record,
+    RecordNotFound,
+    Ticket,
+)
 
 NOT_SENT = {OrderStatus.PENDING, OrderStatus.PAID, OrderStatus.PACKED}
 
@@ -372,6 +398,9 @@ resend_invoice = writing_operation(
 class CancelOrder(Arguments):
     order_number: OrderNumber = number_field("order", WHICH_ORDER)
     reason: str | None = copied_field("Why would you like to cancel it?", max_length=400)
+    items: Parts = items_field(
+        "Which items of the order should be cancelled, and how many of each?"
+    )
     seen_status: Literal["pending", "paid", "packed"] | None = from_record_field(
         "The order's status when the cancellation was previewed."
     )
@@ -383,6 +412,7 @@ class OrderCancelled(Record):
     paid: Decimal  #: Already paid and not refunded by cancelling.
     currency: str
     payment: str
+    items: str = ""  #: What was taken out, where the rest is still sent.
 
 
 def _plan_cancel(shop: Shop, given: CancelOrder, order: Order) -> Plan:
@@ -404,6 +434,8 @@ def _plan_cancel(shop: Shop, given: CancelOrder, order: Order) -> Plan:
             )
         case OrderStatus.PENDING | OrderStatus.PAID | OrderStatus.PACKED:
             packed = order.status is OrderStatus.PACKED
+    if given.items and (partly := _plan_taking_out(shop, given, order)) is not None:
+        return partly
     if packed and given.seen_status not in {None, "packed"}:
         return Plan(
             refusal=f"{number} has been packed in the meantime; please ask for it once more."
@@ -428,7 +460,52 @@ def _plan_cancel(shop: Shop, given: CancelOrder, order: Order) -> Plan:
     )
 
 
+def _cancellable(line: OrderLine) -> int:
+    return line.quantity
+
+
+def _plan_taking_out(shop: Shop, given: CancelOrder, order: Order) -> Plan | None:
+    """The plan for single items; None where they are all that is in the order."""
+    found = parts_of(order, given.items or (), _cancellable, "cancelled")
+    if found.refusal is not None:
+        return Plan(refusal=found.refusal)
+    if found.choices:
+        return Plan(choices=choices_of(found))
+    after = taken_out(order, found.taken)
+    if not after.kept:
+        return None
+    if order.status is OrderStatus.PACKED:
+        return Plan(refusal=packed_already(order))
+    effects = [out_of(order, found.taken)]
+    if after.shipping > order.shipping:
+        effects.append(
+            f"The rest is below {money(FREE_SHIPPING_FROM, order.currency)}, so it costs "
+            f"{money(after.shipping, order.currency)} for standard shipping."
+        )
+    back = _paid_too_much(shop, after)
+    if back > 0:
+        effects.append(
+            f"Cancelling does not pay back the {money(back, order.currency)}: the refund is a separate step."
+        )
+    elif paid_for(shop, order) == 0:
+        effects.append(f"The order then costs {money(after.total, order.currency)}.")
+    return Plan(
+        effects=tuple(effects),
+        completed={"items": settled(found.taken), "seen_status": order.status.value},
+    )
+
+
+def _paid_too_much(shop: Shop, after: Order) -> Decimal:
+    """What has been paid and not paid back beyond what is still in the order."""
+    paid = paid_for(shop, after)
+    return max(paid - after.refunded - after.total, Decimal(0)) if paid else Decimal(0)
+
+
 def _cancel_order(shop: Shop, given: CancelOrder, order: Order) -> OrderCancelled:
+    if given.items:
+        taken = parts_of(order, given.items, _cancellable, "cancelled").taken
+        if taken_out(order, taken).kept:
+            return _take_out(shop, order, taken)
     if order.status is OrderStatus.PACKED and given.seen_status != "packed":
         # Whoever agreed to this never learnt that it cannot be undone.
         raise NotAllowed(f"{order.number} is packed; please ask for it once more.")
@@ -442,16 +519,46 @@ def _cancel_order(shop: Shop, given: CancelOrder, order: Order) -> OrderCancelle
     )
 
 
+def _take_out(shop: Shop, order: Order, taken: Sequence[Taken]) -> OrderCancelled:
+    after = taken_out(order, taken)
+    shop.save_order(after)
+    for invoice in shop.invoices():
+        if invoice.order_number == order.number and not invoice.paid:
+            # What is still to be paid is what is still in the order.
+            shop.save_invoice(invoice.model_copy(update={"total": after.total}))
+    return OrderCancelled(
+        order_number=order.number,
+        was=order.status,
+        paid=_paid_too_much(shop, after),
+        currency=order.currency,
+        payment=PAYMENT_TITLES[order.payment],
+        items=listed([str(one) for one in taken]),
+    )
+
+
+def _match_cancellable(shop: Shop, given: CancelOrder) -> Match[Order]:
+    """As for any order not sent yet; of those, the ones that hold the named items."""
+    if given.order_number is not None or not given.items:
+        return match_unsent(shop, given.order_number)
+    holding = [one for one in shop.orders() if names_all(one, given.items)]
+    if not holding:
+        return Match(refusal=not_bought(given.items))
+    return choose(
+        holding, lambda one: one.status in NOT_SENT, is_open, lambda _: True, none=NO_ORDERS
+    )
+
+
 cancel_order = writing_operation(
     name="cancel_order",
     title="Cancel an order",
-    summary="Cancel an order that has not been sent; a packed one cannot be un-cancelled.",
+    summary="Cancel an order that has not been sent, or single items of it until it is packed; a packed one "
+    "cannot be un-cancelled.",
     example="Please cancel order SB-10482, I ordered it twice.",
     arguments=CancelOrder,
     result=OrderCancelled,
     consequence=Consequence.RETRY_SAFE,
     field="order_number",
-    match=lambda shop, given: match_unsent(shop, given.order_number),
+    match=_match_cancellable,
     label=order_label,
     plan=_plan_cancel,
     carry_out=_cancel_order,
@@ -543,32 +650,65 @@ cancel_subscription = writing_operation(
 
 # --- tickets -----------------------------------------------------------------------------------
 
+#: A message is kept as it was written, however long it may be.
+MOST_WORDS = 8000
+
 
 class CreateTicket(Arguments):
     subject: Annotated[
         str, StringConstraints(strip_whitespace=True, min_length=3, max_length=400)
     ] = copied_field("What is the ticket about, in a few words?", default=...)
-    body: str | None = copied_field("What should our colleagues know about it?", max_length=4000)
+    body: str | None = copied_field(
+        "What should our colleagues know about it?", max_length=MOST_WORDS
+    )
+    record: str | None = part_field("record", "Which record is it about?", max_length=20)
+    case: str | None = part_field("case", "Which problem is it?", max_length=60)
 
 
 class TicketOpened(Record):
     ticket_number: str
     subject: str
+    record: str | None = None
+
+
+def _own(shop: Shop, number: str | None) -> str | None:
+    """The number of one of the customer's own records; anything else is not found."""
+    if number is None:
+        return None
+    mine = (*shop.orders(), *shop.invoices(), *shop.subscriptions(), *shop.refunds())
+    if all(one.number != number for one in mine):
+        shown = " ".join(number.split())[:40]
+        raise RecordNotFound(f"I can't find {shown} on your account.")
+    return number
+
+
+def _about(subject: str, record: str | None) -> str:
+    """The subject with the record's number in it, so that nobody has to ask for it."""
+    return subject if record is None or record in subject else f"{subject} ({record})"
 
 
 def _preview_ticket(shop: Shop, given: CreateTicket) -> Preview:
+    subject = _about(given.subject, _own(shop, given.record))
     return Preview(
         arguments=given.model_dump(mode="json", exclude_none=True),
         consequence=Consequence.RETRY_SAFE,
-        effects=(f"A ticket is opened: {given.subject}",),
+        effects=(f"A ticket is opened: {subject}",),
     )
 
 
 def _create_ticket(shop: Shop, given: CreateTicket) -> TicketOpened:
+    record = _own(shop, given.record)
     ticket = shop.add_ticket(
-        Ticket(number="", subject=given.subject, body=given.body or "", opened_on=shop.today)
+        Ticket(
+            number="",
+            subject=_about(given.subject, record)[:400],
+            body=given.body or "",
+            opened_on=shop.today,
+            record=record,
+            case=given.case,
+        )
     )
-    return TicketOpened(ticket_number=ticket.number, subject=ticket.subject)
+    return TicketOpened(ticket_number=ticket.number, subject=ticket.subject, record=record)
 
 
 create_ticket = Operation(
@@ -585,7 +725,9 @@ create_ticket = Operation(
 
 
 class HandOff(Arguments):
-    reason: str | None = copied_field("What is it about?", max_length=4000)
+    reason: str | None = copied_field("What is it about?", max_length=MOST_WORDS)
+    record: str | None = part_field("record", "Which record is it about?", max_length=20)
+    case: str | None = part_field("case", "Which problem is it?", max_length=60)
 
 
 class HandedOff(Record):
@@ -601,13 +743,17 @@ def _preview_hand_off(shop: Shop, given: HandOff) -> Preview:
 
 
 def _hand_off(shop: Shop, given: HandOff) -> HandedOff:
+    record = _own(shop, given.record)
+    about = f": {given.case.replace('_', ' ')}" if given.case else ""
     ticket = shop.add_ticket(
         Ticket(
             number="",
-            subject="Conversation handed over",
+            subject=_about(f"Conversation handed over{about}", record),
             body=given.reason or "",
             opened_on=shop.today,
             kind="hand_off",
+            record=record,
+            case=given.case,
         )
     )
     return HandedOff(ticket_number=ticket.number)

@@ -193,31 +193,97 @@ CASES = [
     _case("too much", "request_refund", _of("returned"), "At most 289.00", amount="500"),
     _case("none", "request_refund", account(), "no order"),
     # A replacement is for something that was sent.
-    _case("pending", "charge_replacement", _of("pending"), "not been sent yet", product="tent"),
-    _case("paid", "charge_replacement", _of("paid"), "not been sent yet", product="tent"),
-    _case("packed", "charge_replacement", _of("packed"), "not been sent yet", product="tent"),
-    _case("shipped", "charge_replacement", _of("shipped"), IRREVERSIBLE, product="the tent"),
+    _case(
+        "pending",
+        "charge_replacement",
+        _of("pending"),
+        "not been sent yet",
+        product="tent",
+        reason="lost",
+    ),
+    _case(
+        "paid",
+        "charge_replacement",
+        _of("paid"),
+        "not been sent yet",
+        product="tent",
+        reason="lost",
+    ),
+    _case(
+        "packed",
+        "charge_replacement",
+        _of("packed"),
+        "not been sent yet",
+        product="tent",
+        reason="lost",
+    ),
+    _case(
+        "shipped",
+        "charge_replacement",
+        _of("shipped"),
+        IRREVERSIBLE,
+        product="the tent",
+        reason="broken_by_customer",
+    ),
     _case(
         "delivered",
         "charge_replacement",
         _of("delivered"),
         IRREVERSIBLE,
         product="ridgeline tents",
+        reason="lost",
         says="289.00",
     ),
-    _case("cancelled", "charge_replacement", _of("cancelled"), "is cancelled", product="tent"),
-    _case("returned", "charge_replacement", _of("returned"), "is returned", product="tent"),
-    _case("refunded", "charge_replacement", _of("refunded"), "is refunded", product="tent"),
+    _case(
+        "cancelled",
+        "charge_replacement",
+        _of("cancelled"),
+        "is cancelled",
+        product="tent",
+        reason="lost",
+    ),
+    _case(
+        "returned",
+        "charge_replacement",
+        _of("returned"),
+        "is returned",
+        product="tent",
+        reason="lost",
+    ),
+    _case(
+        "refunded",
+        "charge_replacement",
+        _of("refunded"),
+        "is refunded",
+        product="tent",
+        reason="lost",
+    ),
     _case(
         "not in it",
         "charge_replacement",
         _of("delivered"),
         "contains Ridgeline Tent 2P",
         product="kettle",
+        reason="lost",
         order_number="10482",
     ),
-    _case("never bought", "charge_replacement", _of("delivered"), "any of your", product="kettle"),
-    _case("price", "charge_replacement", _of("delivered"), "costs", product="tent", amount="1"),
+    _case(
+        "never bought",
+        "charge_replacement",
+        _of("delivered"),
+        "any of your",
+        product="kettle",
+        reason="lost",
+    ),
+    _case(
+        "price",
+        "charge_replacement",
+        _of("delivered"),
+        "costs",
+        product="tent",
+        reason="lost",
+        amount="1",
+    ),
     # Plans.
     _case(
         "active",
@@ -379,7 +445,7 @@ def test_numbers_grow(open_shop: OpenShop) -> None:
     """Every new record gets the next number of its kind."""
     shop = open_shop(account(order("delivered"), refunds=(refund("rejected", 30112),)))
     replace = OPERATIONS["charge_replacement"]
-    given = replace.arguments.model_validate({"product": "tent"})
+    given = replace.arguments.model_validate({"product": "tent", "reason": "lost"})
     refunding = OPERATIONS["request_refund"]
 
     first, second = (replace.run(shop, given).model_dump() for _ in range(2))
@@ -437,15 +503,19 @@ def test_several_products_of_one_order_are_offered(open_shop: OpenShop) -> None:
     shop = open_shop(account(order("delivered", 10482, "BOT-301", "BOT-302")))
     operation = OPERATIONS["charge_replacement"]
 
-    preview = operation.preview(shop, operation.arguments.model_validate({"product": "boots"}))
+    preview = operation.preview(
+        shop, operation.arguments.model_validate({"product": "boots", "reason": "lost"})
+    )
 
     assert preview.candidates == (
         "Fellwalker Boots, 189.00 EUR",
         "Fellwalker Mid Boots, 169.00 EUR",
     )
     assert preview.candidate_arguments[1]["product"] == "Fellwalker Mid Boots"
-    with pytest.raises(NotAllowed, match="Which product"):
-        operation.run(shop, operation.arguments.model_validate({"product": "boots"}))
+    with pytest.raises(SeveralMatch, match="Which do you mean"):
+        operation.run(
+            shop, operation.arguments.model_validate({"product": "boots", "reason": "lost"})
+        )
 
 
 @pytest.mark.parametrize(
@@ -544,7 +614,7 @@ def test_a_second_refund_of_the_same_money_is_refused(open_shop: OpenShop) -> No
         ("update_contact", {}, ["email"]),
         ("update_contact", {"phone": "+49 30 5550"}, []),
         ("pause_subscription", {"subscription_number": "4021"}, ["months"]),
-        ("charge_replacement", {}, ["product"]),
+        ("charge_replacement", {}, ["product", "reason"]),
         ("create_ticket", {}, ["subject"]),
         ("hand_off", {}, []),
         ("request_refund", {}, []),

@@ -52,6 +52,9 @@ COMMON: dict[str, dict[str, Any]] = {
     "clarify_intent": {"question": "Is it about an order?"},
     "clarify_intents": {"questions": ["Cancel an order?", "Refund an order?"]},
     "not_approved": {},
+    "withdrawn": {},
+    "withdrawal_done": {"label": "SB-10482"},
+    "withdrawal_too_late": {"label": "SB-10482"},
     "unknown_operation": {},
     "could_not_finish": {},
     "refused_value": {"field": "address"},
@@ -63,6 +66,7 @@ COMMON: dict[str, dict[str, Any]] = {
     "ack_answer": {},
     "ack_agent": {},
     "ack_escalate": {},
+    "attachments_refused": {},
 }
 
 
@@ -102,7 +106,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "update_contact": {"email": "new@example.com"},
     "pause_subscription": {"months": 2},
     "resend_invoice": {"order_number": "last"},
-    "charge_replacement": {"product": "boots"},
+    "charge_replacement": {"product": "boots", "reason": "lost"},
     "create_ticket": {"subject": "Zip jams"},
 }
 

@@ -1,0 +1,189 @@
+"""A domain's cases: what is written wrong is refused at once, what fits is said, and nothing is made up."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import pytest
+import yaml
+
+from tools.cases import CaseBook, CasesInvalid, read_cases
+from tools.records import Item, RecordView
+from tools.values import Customer
+
+TODAY = date(2026, 11, 30)
+RIDER = Customer(id="r1", name="Rita", email="r@example.com", since=date(2025, 1, 1))
+BIKE = RecordView(
+    kind="rental",
+    id="R-1",
+    label="R-1, a bike",
+    state="running",
+    open=True,
+    items=(Item(id="b", name="City Bike"), Item(id="l", name="Lock")),
+    dates={"ends_on": date(2026, 12, 3)},
+    facts={"price": "1234.5", "items": {"b": {"brakes": True}, "l": {"brakes": False}}},
+)
+BILL = RecordView(
+    kind="bill", id="B-1", label="B-1", state="open", open=True, parent="R-1", facts={"price": "9"}
+)
+
+
+def _file(**changes: Any) -> dict[str, Any]:
+    return {
+        "languages": ["en", "de"],
+        "ticket": "note",
+        "facts": {"price": "money", "ends_on": "day", "brakes": "yes_no", "bill_price": "money"},
+        "cases": {
+            "broken": {
+                "record": ["rental"],
+                "subject": "Broken bike",
+                "reasons": ["fault"],
+                "then": "ticket",
+                "variants": [
+                    {
+                        "when": 'state == "running" and price > 1000',
+                        "say": {
+                            "en": "{{ item }} of {{ number }} ends {{ ends_on | day }} at {{ price | money }}.",
+                            "de": "{{ item }} endet am {{ ends_on | day }} für {{ price | money }}.",
+                        },
+                        "options": [
+                            {
+                                "operation": "swap",
+                                "when": "brakes",
+                                "say": {"en": "I can swap it.", "de": "Ich kann tauschen."},
+                            }
+                        ],
+                    },
+                    {
+                        "say": {"en": "Which bike?", "de": "Welches Rad?"},
+                        "then": "nothing",
+                    },
+                ],
+            }
+        },
+        "incidents": {
+            "fire": {"say": {"en": "Call 112.", "de": "Rufen Sie 112."}, "patterns": [r"\bfire\b"]}
+        },
+    } | changes
+
+
+def _book(**changes: Any) -> CaseBook:
+    return read_cases(yaml.safe_dump(_file(**changes)))
+
+
+def _variant(**changes: Any) -> dict[str, Any]:
+    """The file with one variant before the last changed."""
+    file = _file()
+    file["cases"]["broken"]["variants"][0] |= changes
+    return {"cases": file["cases"]}
+
+
+def _advise(book: CaseBook, record: RecordView | None, **more: Any) -> Any:
+    return book.advise("broken", record=record, customer=RIDER, today=TODAY, **more)
+
+
+def test_the_first_variant_that_fits_is_said() -> None:
+    """With the record's facts in the customer's language, what may be offered, and the ticket's subject."""
+    english = _advise(_book(), BIKE, parts=(BIKE.items[0],))
+    german = _advise(_book(), BIKE, parts=(BIKE.items[0],), language="de")
+
+    assert english.text == "City Bike of R-1 ends 3 Dec at 1,234.50 EUR. I can swap it."
+    assert german.text == "City Bike endet am 3.12. für 1.234,50 EUR. Ich kann tauschen."
+    assert (english.ticket, english.subject, english.options) == (
+        True,
+        "Broken bike: R-1",
+        ("swap",),
+    )
+
+
+def test_the_named_item_counts() -> None:
+    """What holds for the bike does not hold for the lock, and what is not told apart holds for neither."""
+    assert _advise(_book(), BIKE, parts=(BIKE.items[1],)).options == ()
+    assert _advise(_book(), BIKE).options == ()
+
+
+def test_without_a_record_nothing_is_made_up() -> None:
+    """The last variant always fits, and speaks of no record."""
+    told = _advise(_book(), None)
+
+    assert (told.text, told.ticket, told.subject) == ("Which bike?", False, "Broken bike")
+
+
+def test_a_missing_fact_says_the_next_variant() -> None:
+    """A placeholder that nothing fills is never sent with a hole in it."""
+    assert _advise(_book(), BIKE.model_copy(update={"dates": {}})).text == "Which bike?"
+
+
+def test_what_belongs_to_the_record_may_be_spoken_of() -> None:
+    """The rental's bill, under its kind's name; another rental's is not."""
+    changed = _variant(say={"en": "{{ bill_price | money }}", "de": "{{ bill_price | money }}"})
+
+    mine = _advise(_book(**changed), BIKE, others=(BIKE, BILL))
+    foreign = _advise(
+        _book(**changed), BIKE, others=(BIKE, BILL.model_copy(update={"parent": "R-2"}))
+    )
+
+    assert mine.text == "9.00 EUR"
+    assert foreign.text == "Which bike?"
+
+
+def test_another_language_gets_the_first() -> None:
+    """What nobody wrote in French is said in the file's first language."""
+    assert _advise(_book(), None, language="fr").text == "Which bike?"
+
+
+def test_an_incident_is_found_by_its_words() -> None:
+    """The net names it, and what is said asks for a person."""
+    book = _book()
+
+    assert book.incident_in("There is FIRE in the shed") == "fire"
+    assert book.incident_in("fired up for the tour") is None
+    said = book.incident("fire", "de")
+    assert (said.text, said.person) == ("Rufen Sie 112.", True)
+
+
+def test_a_problem_gives_its_reason() -> None:
+    """The first that the operation knows; none where it knows none."""
+    assert _book().reason_for("broken", ("theft", "fault")) == "fault"
+    assert _book().reason_for("broken", ("theft",)) is None
+    assert _book().reason_for("unheard of", ("fault",)) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"colour": "red"}, "colour"),
+        (_variant(when="pricee > 3"), "pricee"),
+        (_variant(when='price == "high"'), "never equal"),
+        (_variant(when="price.real > 3"), "attribute"),
+        (_variant(say={"en": "{{ pricee }}", "de": "x"}), "pricee"),
+        (_variant(say={"en": "{% if %}", "de": "x"}), "broken, variant 1"),
+        (_variant(say={"en": "only English"}), "nothing is said in de"),
+        (_variant(then="shout"), "then"),
+        ({"incidents": {"fire": {"say": {"en": "x", "de": "y"}, "patterns": ["("]}}}, "'\\('"),
+        ({"facts": {"price": "colour"}}, "facts"),
+    ],
+)
+def test_what_is_written_wrong_is_refused(changes: dict[str, Any], why: str) -> None:
+    """Unknown keys and facts, conditions and templates that cannot work: at once, with the place."""
+    with pytest.raises(CasesInvalid, match=why):
+        _book(**changes)
+
+
+def test_the_last_variant_may_not_depend_on_a_record() -> None:
+    """Neither by a condition nor by a placeholder: something has to be said in any case."""
+    file = _file()
+    last = file["cases"]["broken"]["variants"][-1]
+    last["say"] = {"en": "{{ number }}", "de": "{{ number }}"}
+    with pytest.raises(CasesInvalid, match="not known of every message"):
+        _book(cases=file["cases"])
+    last["say"], last["when"] = {"en": "x", "de": "y"}, "known"
+    with pytest.raises(CasesInvalid, match="something has to be said"):
+        _book(cases=file["cases"])
+
+
+def test_an_operation_that_does_not_exist_is_refused() -> None:
+    """An option cannot offer what nobody can do."""
+    with pytest.raises(CasesInvalid, match="no operation note"):
+        read_cases(yaml.safe_dump(_file()), {})
