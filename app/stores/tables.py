@@ -401,7 +401,6 @@ ALL = (
     audit,
     desk_tickets,
     thread_notes,
-    audit,
     *KNOWLEDGE,
 )
 

@@ -53,7 +53,7 @@ async def test_a_preview_is_made_of_the_record_as_it_is_now(world):
     assert shown.arguments == {"rental_id": "F-20011", "until": "2026-12-03", "price": 240.0}
     assert shown.effects == (
         "F-20011 runs until 3 Dec 2026.",
-        "NOK\xa0240.00 are charged to your card.",
+        "NOK240.00 are charged to your card.",
     )
     assert shown.consequence is Consequence.RETRY_UNSAFE
 
@@ -87,16 +87,16 @@ async def test_a_write_with_a_key_is_done_once(world):
 
 
 async def test_a_refusal_of_the_other_system_has_its_sentence(world):
+    """A long extension is graver and approved first; then the other system says no, in the file's words."""
     action = await world.action("extend_rental", until="2026-12-24")
-    refused = await world.execute(action)
+    blocked = await world.execute(action)
+    refused = await world.execute(action, approved=True)
 
+    assert (blocked.status, await world.effects()) == ("blocked", [])
     assert (refused.status, refused.reason) == (
-        "blocked",
-        "A colleague has to approve this first, so nothing was changed.",
+        "failed",
+        "Somebody else has booked this bike from then on.",
     )
-    world.operations["extend_rental"]
-    action = await world.action("add_extra", rental_id="F-20013", extra="helmet")
-    assert (await world.execute(action)).status == "executed"
 
 
 @pytest.mark.parametrize(

@@ -97,12 +97,12 @@ class World:
             effects=shown.effects,
         )
 
-    async def execute(self, action: Action):
+    async def execute(self, action: Action, *, approved: bool = False):
         operation = self.operations[action.operation]
         verdict = Verdict(
             consequence=operation.consequence, declared=operation.consequence, reason="declared"
         )
-        if operation.consequence is Consequence.IRREVERSIBLE:
+        if approved or operation.consequence is Consequence.IRREVERSIBLE:
             verdict = verdict.model_copy(update={"needs_approval": True, "approvers": 1})
             await self.approvals.request(action, verdict)
             await self.approvals.decide(action.id, approve=True, reviewer="olga")
