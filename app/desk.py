@@ -105,7 +105,7 @@ class KeyConflict(Exception):
 
 
 class KeyInFlight(Exception):
-    """A turn with this Idempotency-Key is still running."""
+    """Your message is still being worked on. Please ask for the answer again in a moment."""
 
 
 class Desk(Protocol):
@@ -125,7 +125,8 @@ class Desk(Protocol):
     ) -> AsyncIterator[Event]:
         """Play one turn. The last event is always ``final`` or ``error``.
 
-        With the same ``key`` again, the stored events are replayed without running anything.
+        With the same ``key`` again, the stored events are replayed without running anything; while it is
+        being played, here or in another process, its answer is waited for.
         Raises ThreadNotFound, KeyConflict or KeyInFlight before the first event."""
         ...
 

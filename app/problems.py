@@ -25,6 +25,7 @@ from app.desk import (
     RoleNotAccepted,
     ThreadNotFound,
 )
+from app.stores.fences import HoldLost
 from app.stores.reviews import ReviewNotFound
 from tools.ports import PortError
 
@@ -89,6 +90,7 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(EffectSettled, _settled)
     app.add_exception_handler(KeyConflict, _key_conflict)
     app.add_exception_handler(KeyInFlight, _key_in_flight)
+    app.add_exception_handler(HoldLost, _hold_lost)
     app.add_exception_handler(PortError, _unavailable)
     app.add_exception_handler(Exception, _unexpected)
 
@@ -167,6 +169,14 @@ async def _key_conflict(_: Request, error: Exception) -> JSONResponse:
 
 async def _key_in_flight(_: Request, error: Exception) -> JSONResponse:
     return problem(409, type(error).__doc__ or "", headers={"Retry-After": "2"})
+
+
+async def _hold_lost(_: Request, __: Exception) -> JSONResponse:
+    return problem(
+        409,
+        "Somebody else is working on this at the moment. Please try again in a moment.",
+        headers={"Retry-After": "2"},
+    )
 
 
 async def _unavailable(request: Request, error: Exception) -> JSONResponse:

@@ -21,11 +21,11 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
-from weakref import WeakValueDictionary
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import StateSnapshot
+from pydantic import JsonValue
 
 from app.desk import (
     AlreadyVoted,
@@ -52,10 +52,12 @@ from app.stores.actions import LedgerAction, SqlActions
 from app.stores.actions import State as LedgerState
 from app.stores.approvals import SqlApprovals
 from app.stores.decisions import LoggedDecision, SqlDecisionLog, Wanted
+from app.stores.fences import HoldLost, kept
+from app.stores.holds import SqlHolds
 from app.stores.ledger import Settled, SqlLedger
 from app.stores.outbox import Delivery, SqlOutbox
 from app.stores.reviews import Item, SqlReviews
-from app.stores.turns import Conflict, Fresh, InFlight, Replay, SqlThreads, SqlTurns
+from app.stores.turns import Conflict, Fresh, InFlight, Replay, SqlThreads, SqlTurns, Thread
 from app.stores.waiting import SqlWaiting, Waiting
 from app.tracing import Tracing
 from graphs import replies
@@ -88,9 +90,10 @@ COURIER_SECONDS = 5.0
 COURIER_HANDS = 4
 #: How often keys past their time are forgotten, in seconds.
 PRUNE_SECONDS = 3600.0
-#: After how long a thread that another process plays on is asked for again, and the longest such pause:
-#: each look is a write, and whoever died over the thread holds it for seconds.
-THREAD_POLL_SECONDS, THREAD_POLL_LONGEST = 0.05, 0.5
+#: After how long an answer that another process works on is looked for again, and the longest such pause.
+ANSWER_POLL_SECONDS, ANSWER_POLL_LONGEST = 0.05, 0.5
+#: How often a turn begins again when another process got its thread meanwhile.
+TAKEN_OVER = 5
 
 Support = CompiledStateGraph[SupportState, Context, SupportState, SupportState]
 
@@ -105,8 +108,21 @@ class Stores:
     reviews: SqlReviews
     outbox: SqlOutbox
     turns: SqlTurns
+    holds: SqlHolds
     threads: SqlThreads
     waiting: SqlWaiting
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One message of a customer's."""
+
+    customer: Customer
+    thread: str
+    text: str
+    key: str | None
+    title: str  #: Of its thread, so far.
+    turn: str
 
 
 @dataclass
@@ -129,10 +145,8 @@ class SupportDesk:
     shadow: Shadow | None = None
     releases: ReleaseWatch | None = None
     library: Library | None = None
-    keep_seconds: float = 5.0  #: How often the hold on a thread is extended during a turn.
-    _locks: WeakValueDictionary[str, asyncio.Lock] = field(
-        default_factory=lambda: WeakValueDictionary[str, asyncio.Lock]()
-    )
+    #: How long a message that is being answered already is waited for.
+    wait_seconds: float = 25.0
 
     # --- customers and threads -------------------------------------------------------------------
 
@@ -164,38 +178,93 @@ class SupportDesk:
         self, customer: Customer, thread: str, text: str, *, key: str | None = None
     ) -> AsyncIterator[Event]:
         owned = await self._owned(customer, thread)
+        # A retry after a crash is the same turn: same message ids, same action keys.
+        turn = f"t_{uuid.uuid4().hex[:20]}" if key is None else turn_id_of(customer, key)
+        asked = Asked(customer, thread, text, key, owned.title, turn)
         claim: Fresh | None = None
-        turn_id = f"t_{uuid.uuid4().hex[:20]}"
         if key is not None:
-            begun = await self.stores.turns.begin(
-                customer.tenant, customer.id, key, _digest(thread, text)
-            )
-            match begun:
-                case Replay(response=stored):
-                    for event in stored if isinstance(stored, list) else []:
-                        yield Event.model_validate(event)
+            match await self._begun(asked):
+                case Replay() as known:
+                    for event in _stored(known):
+                        yield event
                     return
                 case InFlight():
                     raise KeyInFlight
                 case Conflict():
                     raise KeyConflict
-                case Fresh():
-                    claim = begun
-            # A retry after a crash is the same turn: same message ids, same action keys.
-            turn_id = turn_id_of(customer, key)
-        context = self.tracing.wrap(self.context_for(customer, thread))
-        turn = Turn(id=turn_id, text=text, at=context.clock.now())
-        events: list[Event] = []
+                case Fresh() as claim:
+                    pass
+        # In a task of its own, so that a lost hold ends the turn, and not whoever reads its events.
+        async for event in streamed(lambda tell: self._answer(asked, claim, tell)):
+            yield event
+
+    async def _begun(self, asked: Asked) -> Fresh | Replay | InFlight | Conflict:
+        """Take the message's key; while another process, or another click, is at it, wait for its answer."""
+        customer, pause = asked.customer, ANSWER_POLL_SECONDS
+        until = time.monotonic() + self.wait_seconds
+        while True:
+            begun = await self.stores.turns.begin(
+                customer.tenant, customer.id, asked.key or "", _digest(asked.thread, asked.text)
+            )
+            if not isinstance(begun, InFlight) or time.monotonic() > until:
+                return begun
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, ANSWER_POLL_LONGEST)
+
+    async def _answer(
+        self, asked: Asked, claim: Fresh | None, tell: Callable[[Event], None]
+    ) -> None:
+        """Play the turn under its holds; where they are lost, tell what whoever took over answers."""
+        context = self.tracing.wrap(self.context_for(asked.customer, asked.thread))
+        turn = Turn(id=asked.turn, text=asked.text, at=context.clock.now())
+        answered = False
         try:
-            async with self._alone(thread), self._first():
-                async for event in self._play(turn, context):
-                    events.append(event)
-                    yield event
+            for _ in range(TAKEN_OVER):
+                events: list[Event] = []
+                lost = False
+                try:
+                    async with (
+                        self._keeping(claim),
+                        self.stores.holds.holding(asked.thread),
+                        self._first(),
+                    ):
+                        async for event in self._play(turn, context):
+                            events.append(event)
+                            tell(event)
+                            answered = answered or event.event == "final"
+                except HoldLost:
+                    lost = True
+                    log.warning("turn %s of thread %s goes on elsewhere", turn.id, asked.thread)
+                if answered:
+                    await self._settle(claim, events, asked)
+                if answered or not lost:
+                    return
+                # Is the key still ours? Then whoever had the thread played something else on it.
+                if claim is not None and not await self.stores.turns.renew(claim):
+                    # Whoever has the key answers; its answer is the one that stands in the thread.
+                    match await self._begun(asked):
+                        case Replay() as known:
+                            for event in _stored(known):
+                                tell(event)
+                            return
+                        case Fresh() as claim:
+                            pass
+                        case _:
+                            break
+            tell(_elsewhere())
         except PortError as error:
-            log.warning("turn %s of thread %s failed: %s", turn_id, thread, error)
-            yield _failed()
+            log.warning("turn %s of thread %s failed: %s", turn.id, asked.thread, error)
+            if not answered:
+                tell(_failed())
         finally:
-            await asyncio.shield(self._settle(claim, events, thread, owned.title, text))
+            if claim is not None and not answered:
+                with suppress(PortError):  # Its lease ends it, later.
+                    await asyncio.shield(self.stores.turns.abandon(claim))
+
+    def _keeping(self, claim: Fresh | None) -> AbstractAsyncContextManager[None]:
+        if claim is None:
+            return nullcontext()
+        return kept(lambda: self.stores.turns.renew(claim), self.stores.holds.beat)
 
     async def _play(self, turn: Turn, context: Context) -> AsyncIterator[Event]:
         """Run the support graph for one turn, finishing first what a crash left undone."""
@@ -228,6 +297,7 @@ class SupportDesk:
             written: set[str] = set()
             told: set[str] = set()
             seen: list[Event] = []
+            final: Event | None = None
             # With the subgraphs': a plan's steps announce their actions from inside the loop.
             async for _, data in self.support.astream(
                 given,
@@ -256,11 +326,18 @@ class SupportDesk:
                         intent=event.data.get("intent"),
                         llm_calls=event.data.get("llm_calls"),
                     )
-                yield event
+                    # Not told before it is in the thread: until then another process may have gone on.
+                    final = event
+                else:
+                    yield event
+            if any(event.event == "handoff" for event in seen):
+                await self.stores.threads.set_handed_off(context.thread, True)
             for action in told:
                 await self.stores.outbox.delivered(action)
             if turn.outcome is not None:
                 await self.stores.outbox.delivered(turn.outcome.action_id)
+            if final is not None:
+                yield final
         await self._draw_conclusions(turn, snapshot.values, seen, context)
 
     async def _draw_conclusions(
@@ -288,23 +365,23 @@ class SupportDesk:
             await self.support.ainvoke(None, config, context=context, durability="sync")
         except PortError as error:
             log.warning("turn %s could not be finished: %s", left.id, error)
+        except HoldLost:
+            raise
         except Exception:
             # Whatever broke that turn must not break every later one on this thread.
             log.exception("turn %s is given up", left.id)
 
-    async def _settle(
-        self, claim: Fresh | None, events: list[Event], thread: str, title: str, text: str
-    ) -> None:
-        """Store what a retry would get; what did not end well is given back."""
-        final = bool(events) and events[-1].event == "final"
-        if claim is not None and final:
-            await self.stores.turns.finish(claim, [e.model_dump(mode="json") for e in events])
-        elif claim is not None:
-            await self.stores.turns.abandon(claim)
-        if final and not title and text.strip():
-            await self.stores.threads.set_title(thread, " ".join(text.split())[:60])
-        if any(e.event == "handoff" for e in events):
-            await self.stores.threads.set_handed_off(thread, True)
+    async def _settle(self, claim: Fresh | None, events: list[Event], asked: Asked) -> None:
+        """Store what a retry would get. The thread has the answer already, so nothing here may deny it."""
+        try:
+            if claim is not None:
+                answer: list[JsonValue] = [event.model_dump(mode="json") for event in events]
+                await asyncio.shield(self.stores.turns.finish(claim, answer))
+            if not asked.title and asked.text.strip():
+                title = " ".join(asked.text.split())[:60]
+                await asyncio.shield(self.stores.threads.set_title(asked.thread, title))
+        except PortError as error:
+            log.warning("the answer to turn %s is not stored for a retry: %s", asked.turn, error)
 
     # --- approvals --------------------------------------------------------------------------------
 
@@ -332,7 +409,9 @@ class SupportDesk:
             raise _unchanged(approval, answer)
         if approval.status != "pending":
             await self._judged_by_person(approval.action, answer)
-            await self._carry_out(approval, answer)
+            # The decision stands; whoever took over carries it out.
+            with suppress(HoldLost):
+                await self._carry_out(approval, answer)
         return await self.stores.approvals.get(action_id) or approval
 
     async def _edit(self, waiting: Approval, answer: Answer) -> Approval:
@@ -355,7 +434,8 @@ class SupportDesk:
         if not changed:
             raise ApprovalDecided(closed)
         await self._judged_by_person(waiting.action, answer)
-        await self._succeed(closed, action)
+        with suppress(HoldLost):
+            await self._succeed(closed, action)
         return await self.stores.approvals.get(action.id) or closed
 
     async def _succeed(self, closed: Approval, action: Action) -> None:
@@ -413,9 +493,12 @@ class SupportDesk:
         """Bring an outcome into the customer's thread; its action id makes a second delivery the same."""
         context = self.tracing.wrap(self.context_for(action.customer, action.thread))
         turn = Turn(id=f"o_{action.id}", at=context.clock.now(), outcome=outcome)
-        async with self._alone(action.thread):
-            async for _ in self._play(turn, context):
-                pass
+        try:
+            async with self.stores.holds.holding(action.thread):
+                async for _ in self._play(turn, context):
+                    pass
+        except HoldLost:
+            log.warning("the outcome of %s is delivered from elsewhere", action.id)
 
     # --- the courier ------------------------------------------------------------------------------
 
@@ -437,6 +520,7 @@ class SupportDesk:
                 if time.monotonic() - pruned > PRUNE_SECONDS:
                     pruned = time.monotonic()
                     await self.stores.turns.prune()
+                    await self.stores.holds.prune()
                     await self.ledger.prune()
                     await self.stores.decisions.prune()
                 if self.drift is not None:
@@ -471,7 +555,9 @@ class SupportDesk:
             return
         context = self.tracing.wrap(self.context_for(customer, delivery.thread))
         turn = Turn(id=f"o_{delivery.action_id}", at=context.clock.now(), outcome=delivery.outcome)
-        async with self._alone(delivery.thread):
+        async with self.stores.holds.holding(delivery.thread):
+            if not await self.stores.outbox.claimed(delivery):
+                return
             async for _ in self._play(turn, context):
                 pass
 
@@ -605,7 +691,7 @@ class SupportDesk:
                     additional_kwargs={"at": at.isoformat(), "operator": operator},
                 )
             )
-        async with self._alone(thread):
+        async with self.stores.holds.holding(thread):
             await self.support.aupdate_state(
                 _config(thread), {"handed_off": False, "messages": said}, as_node="deliver"
             )
@@ -623,7 +709,7 @@ class SupportDesk:
 
     # --- inside -----------------------------------------------------------------------------------
 
-    async def _owned(self, customer: Customer, thread: str) -> Any:
+    async def _owned(self, customer: Customer, thread: str) -> Thread:
         owned = await self.stores.threads.owner(thread, customer.tenant, customer.id)
         if owned is None:
             raise ThreadNotFound
@@ -632,33 +718,6 @@ class SupportDesk:
     async def _messages(self, thread: str) -> list[AnyMessage]:
         snapshot = await self.support.aget_state(_config(thread))
         return list(snapshot.values.get("messages", []))
-
-    @asynccontextmanager
-    async def _alone(self, thread: str) -> AsyncGenerator[None]:
-        """One turn at a time on a thread, in all processes: LangGraph would let two overwrite each other."""
-        lock = self._locks.get(thread)
-        if lock is None:
-            lock = self._locks[thread] = asyncio.Lock()
-        async with lock:
-            # Another process holds it; no event of theirs reaches us, so its row is looked at again.
-            pause = THREAD_POLL_SECONDS
-            while (held := await self.stores.turns.hold(thread)) is None:
-                await asyncio.sleep(pause)
-                pause = min(pause * 1.5, THREAD_POLL_LONGEST)
-            keeping = asyncio.create_task(self._keep(held))
-            try:
-                yield
-            finally:
-                keeping.cancel()
-                await asyncio.wait([keeping])
-                with suppress(PortError):  # Its lease ends it, later.
-                    await asyncio.shield(self.stores.turns.abandon(held))
-
-    async def _keep(self, held: Fresh) -> None:
-        while True:
-            await asyncio.sleep(self.keep_seconds)
-            with suppress(PortError):
-                await self.stores.turns.keep(held)
 
 
 def _unchanged(approval: Approval, answer: Answer) -> Exception:
@@ -681,7 +740,7 @@ async def _each(
         async with free:
             try:
                 await work(*given)
-            except PortError as error:
+            except (PortError, HoldLost) as error:
                 log.warning("action %s waits: %s", action_id, error)
             except Exception:
                 log.exception("action %s could not be delivered", action_id)
@@ -776,6 +835,41 @@ def _reply_to(turn: Turn, values: Mapping[str, Any]) -> AIMessage | None:
 def _final(reply: AIMessage, turn: Turn, thread: str) -> Event:
     data = {"text": reply.text, **reply.additional_kwargs, "turn": turn.id, "thread": thread}
     return Event(event="final", data=data)
+
+
+async def streamed(
+    work: Callable[[Callable[[Event], None]], Awaitable[None]],
+) -> AsyncGenerator[Event]:
+    """What the work tells, as it happens; it is ended when nobody reads on."""
+    events: asyncio.Queue[Event | None] = asyncio.Queue()
+
+    async def run() -> None:
+        try:
+            await work(events.put_nowait)
+        finally:
+            events.put_nowait(None)
+
+    task = asyncio.create_task(run())
+    try:
+        while (event := await events.get()) is not None:
+            yield event
+        await task
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # Raised above, or nobody is left to raise it to.
+
+
+def _stored(known: Replay) -> list[Event]:
+    stored = known.response if isinstance(known.response, list) else []
+    return [Event.model_validate(event) for event in stored]
+
+
+def _elsewhere() -> Event:
+    return Event(
+        event="error", data={"text": replies.elsewhere(), "retry": True, "elsewhere": True}
+    )
 
 
 def _failed() -> Event:

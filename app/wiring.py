@@ -34,6 +34,7 @@ from app.stores.approvals import SqlApprovals
 from app.stores.audit import SqlAudit
 from app.stores.database import create_engine, migrate, reading
 from app.stores.decisions import Sketcher, SqlDecisionLog
+from app.stores.holds import SqlHolds
 from app.stores.ledger import SqlLedger
 from app.stores.outbox import SqlOutbox
 from app.stores.reviews import SqlReviews
@@ -57,6 +58,8 @@ if TYPE_CHECKING:
     from app.knowledge.pruner import Pruner
     from app.models.router import Router
     from app.payments import HttpPayments
+    from app.stores.checkpoints import SqliteCheckpoints
+    from app.stores.postgres_checkpoints import PostgresCheckpoints
     from app.support_desk import Support
 
 log = logging.getLogger(__name__)
@@ -117,6 +120,7 @@ async def wiring(
             reviews=SqlReviews(engine, clock),
             outbox=outbox,
             turns=SqlTurns(engine, clock, retention=timedelta(hours=settings.turn_key_hours)),
+            holds=SqlHolds(engine, clock, admit=saver.admit),
             threads=SqlThreads(engine, clock, audit=audit),
             waiting=SqlWaiting(engine, clock),
         )
@@ -135,7 +139,7 @@ async def wiring(
             systems=books.systems,
             policy=policy,
         )
-        actions = ActionGraph(saver)
+        actions = ActionGraph(saver, stores.holds.holding)
         own = await asyncio.to_thread(_own_router, settings)
         limits = Limits(
             message_chars=settings.message_chars,
@@ -441,19 +445,13 @@ def _pruner_of(models: Models) -> Path:
 
 
 @asynccontextmanager
-async def _saver(settings: Settings) -> AsyncGenerator[BaseCheckpointSaver[Any]]:
+async def _saver(settings: Settings) -> AsyncGenerator[PostgresCheckpoints | SqliteCheckpoints]:
     """LangGraph's memory: SQLite beside the data, or the PostgreSQL of the stores."""
     if settings.checkpoints.startswith("postgresql://"):
-        from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
-        from psycopg.rows import dict_row
-        from psycopg_pool import AsyncConnectionPool
+        from app.stores.postgres_checkpoints import make_tables, postgres_checkpoints
 
-        options = {"autocommit": True, "prepare_threshold": 0, "row_factory": dict_row}
-        async with AsyncConnectionPool(
-            settings.checkpoints, open=False, kwargs=options, max_size=10
-        ) as pool:
-            postgres = AsyncPostgresSaver(pool)  # type: ignore[arg-type]
-            await postgres.setup()
+        await make_tables(settings.checkpoints)
+        async with postgres_checkpoints(settings.checkpoints) as postgres:
             yield postgres
     else:
         from app.stores.checkpoints import sqlite_checkpoints
@@ -551,8 +549,9 @@ async def _saver_health(saver: BaseCheckpointSaver[Any]) -> dict[str, Any]:
     kind = type(saver).__name__
     try:
         await saver.aget_tuple({"configurable": {"thread_id": "health", "checkpoint_ns": ""}})
-    except (*_database_errors(), OSError) as error:
-        return {"status": "down", "kind": kind, "reason": str(error)}
+    except (BackendUnavailable, *_database_errors(), OSError) as error:
+        reason = str(error.__cause__ or error)
+        return {"status": "down", "kind": kind, "reason": reason}
     return {"status": "ok", "kind": kind}
 
 

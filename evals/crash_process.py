@@ -22,12 +22,7 @@ from typing import Any
 
 import psycopg
 import sqlalchemy as sa
-from langgraph.checkpoint.base import BaseCheckpointSaver
-from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
-from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.types import Command
-from psycopg.rows import dict_row
-from psycopg_pool import AsyncConnectionPool
 
 from app.desk import (
     AlreadyVoted,
@@ -41,10 +36,18 @@ from app.desk import (
 from app.payments import HttpPayments
 from app.stores.actions import SqlActions
 from app.stores.approvals import SqlApprovals
+from app.stores.checkpoints import SqliteCheckpoints, sqlite_checkpoints
 from app.stores.database import create_engine
 from app.stores.decisions import SqlDecisionLog
+from app.stores.fences import HoldLost
+from app.stores.holds import SqlHolds
 from app.stores.ledger import CHECKPOINTS, OUTSIDE_CHECKPOINTS, SqlLedger
 from app.stores.outbox import Delivery, SqlOutbox
+from app.stores.postgres_checkpoints import (
+    PostgresCheckpoints,
+    make_tables,
+    postgres_checkpoints,
+)
 from app.stores.reviews import SqlReviews
 from app.stores.turns import Fresh, SqlThreads, SqlTurns
 from app.stores.waiting import SqlWaiting
@@ -162,7 +165,7 @@ class MarkedTurns(SqlTurns):
         return finished
 
 
-class MarkedSqliteSaver(AsyncSqliteSaver):
+class MarkedSqliteSaver(SqliteCheckpoints):
     reached: Reached = staticmethod(unreached)
 
     async def aput(self, *args: Any, **named: Any) -> Any:
@@ -171,7 +174,7 @@ class MarkedSqliteSaver(AsyncSqliteSaver):
         return saved
 
 
-class MarkedPostgresSaver(AsyncPostgresSaver):
+class MarkedPostgresSaver(PostgresCheckpoints):
     reached: Reached = staticmethod(unreached)
 
     async def aput(self, *args: Any, **named: Any) -> Any:
@@ -204,9 +207,9 @@ def sound(site: Site, engine: sa.Engine, clock: Clock, reached: Reached) -> Part
         )
     outbox = MarkedOutbox(engine, clock)
     approvals = MarkedApprovals(engine, clock, outbox=outbox)
-    # Customers wait for a client's key after every kill, so it is held shorter than in production; a
-    # thread longer, since on a busy machine the seconds of this clock are soon over.
-    turns = MarkedTurns(engine, clock, lease=timedelta(seconds=30), hold=timedelta(seconds=60))
+    # Four seconds of the machine's: on a busy one they are soon over, and then another process goes on.
+    lease = timedelta(seconds=30)
+    turns = MarkedTurns(engine, clock, lease=lease)
     for marked in (outbox, approvals, turns):
         marked.reached = reached
     return Parts(
@@ -217,6 +220,7 @@ def sound(site: Site, engine: sa.Engine, clock: Clock, reached: Reached) -> Part
             reviews=SqlReviews(engine, clock),
             outbox=outbox,
             turns=turns,
+            holds=SqlHolds(engine, clock, lease=lease, beat=0.5),
             threads=SqlThreads(engine, clock),
             waiting=SqlWaiting(engine, clock),
         ),
@@ -339,18 +343,12 @@ def _choice(option: str, options: Sequence[str]) -> Choice:
 @asynccontextmanager
 async def saver_of(site: Site, reached: Reached = unreached) -> AsyncGenerator[Any]:
     if site.checkpoints.startswith("postgresql"):
-        options = {"autocommit": True, "prepare_threshold": 0, "row_factory": dict_row}
-        async with AsyncConnectionPool(
-            site.checkpoints, open=False, kwargs=options, min_size=1, max_size=6
-        ) as pool:
-            postgres = MarkedPostgresSaver(pool)  # type: ignore[arg-type]
-            postgres.reached = reached
-            yield postgres
+        opening: Any = postgres_checkpoints(site.checkpoints, MarkedPostgresSaver, max_size=6)
     else:
-        async with MarkedSqliteSaver.from_conn_string(site.checkpoints) as sqlite:
-            await sqlite.conn.execute("PRAGMA synchronous=NORMAL")
-            sqlite.reached = reached  # type: ignore[attr-defined]
-            yield sqlite
+        opening = sqlite_checkpoints(site.checkpoints, MarkedSqliteSaver)
+    async with opening as saver:
+        saver.reached = reached
+        yield saver
 
 
 @asynccontextmanager
@@ -371,9 +369,11 @@ async def desk_on(
 
 
 def _desk(
-    engine: sa.Engine, clock: Clock, parts: Parts, saver: BaseCheckpointSaver[Any]
+    engine: sa.Engine, clock: Clock, parts: Parts, saver: SqliteCheckpoints | PostgresCheckpoints
 ) -> SupportDesk:
-    actions = ActionGraph(saver)
+    holds = parts.stores.holds
+    holds.admit = saver.admit
+    actions = ActionGraph(saver, holds.holding)
     model: Any = Scripted()
     nobody = Customer(id="", name="", email="", since=clock.today())
     common = Context(
@@ -407,6 +407,7 @@ def _desk(
         check_health=health,
         describe=dict,
         keep_seconds=0.5,
+        wait_seconds=1.0,
     )
 
 
@@ -441,7 +442,7 @@ async def _serve(site: Site, assemble: Assemble) -> None:
             asked = json.loads(await reader.readline())
             try:
                 said = await _do(desk, asked)
-            except UNAVAILABLE as error:
+            except (*UNAVAILABLE, HoldLost) as error:
                 said = {"error": "unavailable", "detail": f"{type(error).__name__}: {error}"}
             with suppress(ConnectionError):
                 writer.write(json.dumps(said).encode() + b"\n")
@@ -459,7 +460,7 @@ async def _serve(site: Site, assemble: Assemble) -> None:
 async def _courier(desk: SupportDesk, pause: float) -> None:
     """The desk's own courier, at the speed of this clock."""
     while True:
-        with suppress(*UNAVAILABLE):
+        with suppress(*UNAVAILABLE, HoldLost):
             await desk.deliver_due()
         await asyncio.sleep(pause)
 
@@ -503,9 +504,10 @@ async def _do(desk: SupportDesk, asked: dict[str, Any]) -> dict[str, Any]:
             assert approval is not None
             context = desk.context_for(approval.action.customer, approval.action.thread)
             forged = Answer(decision="approve", reviewer="forger")
-            await desk.actions.compiled.ainvoke(
-                Command(resume=forged), thread_of(asked["id"]), context=context
-            )
+            async with desk.stores.holds.holding(asked["id"]):
+                await desk.actions.compiled.ainvoke(
+                    Command(resume=forged), thread_of(asked["id"]), context=context
+                )
             return {}
         case other:
             raise ValueError(f"nobody can {other}")
@@ -532,10 +534,13 @@ def _shown(approval: Approval) -> dict[str, Any]:
 def prepare(site: Site) -> None:
     """The saver's tables, made once so that no process has to."""
 
-    async def tables() -> None:
-        async with saver_of(site) as saver:
-            await saver.setup()
-
-    if not site.checkpoints.startswith("postgresql"):
+    if site.checkpoints.startswith("postgresql"):
+        asyncio.run(make_tables(site.checkpoints))
+    else:
         Path(site.checkpoints).parent.mkdir(parents=True, exist_ok=True)
-    asyncio.run(tables())
+
+        async def made() -> None:
+            async with sqlite_checkpoints(site.checkpoints):
+                pass
+
+        asyncio.run(made())

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 from functools import cache, wraps
 from typing import Any, Literal
@@ -496,7 +497,13 @@ def _here(route: Callable[[ActionState], str]) -> Callable[[ActionState], Awaita
 class ActionGraph:
     """The compiled action graph on a saver: propose an action, or bring a reviewer's answer."""
 
-    def __init__(self, saver: BaseCheckpointSaver[Any]) -> None:
+    def __init__(
+        self,
+        saver: BaseCheckpointSaver[Any],
+        holding: Callable[[str], AbstractAsyncContextManager[object]] = nullcontext,
+    ) -> None:
+        """``holding``: one at a time on an action in all processes; by default there is only this one."""
+        self._holding = holding
         graph = action_graph()
         self.compiled: CompiledStateGraph[ActionState, Context, ActionState, ActionState] = (
             graph.compile(checkpointer=saver, name="action")
@@ -510,6 +517,10 @@ class ActionGraph:
         if operation is not None and not operation.writes and not context.limits.class_declared:
             state = await self._reads.ainvoke({"action": action}, context=context)
             return outcome_of(state, action)
+        async with self._holding(action.id):
+            return await self._propose(action, context)
+
+    async def _propose(self, action: Action, context: Context) -> Outcome:
         config = thread_of(action.id)
         known = await self.compiled.aget_state(config)
         if known.values:
@@ -525,17 +536,29 @@ class ActionGraph:
                 if stored is None or stored.status != "withdrawn":
                     return _outcome(action, "pending")
                 # A process died between taking it back and waking the thread.
-                return await self.resume(stored, Answer(decision="reject"), context)
-            state = await self.compiled.ainvoke(None, config, context=context)
-        else:
+                return await self._resume(stored, Answer(decision="reject"), context)
+        given: ActionState | None = None if known.values else {"action": action}
+        try:
             # Ledger and approvals remember what matters; what died before its end is proposed again.
             state = await self.compiled.ainvoke(
-                {"action": action}, config, context=context, durability="exit"
+                given, config, context=context, durability="async" if known.values else "exit"
             )
+        except BackendUnavailable:
+            # Perhaps only the graph's own memory is away: what was done may not be called not done.
+            attempt = await context.ledger.attempt(action)
+            if attempt.outcome is not None:
+                return attempt.outcome
+            if attempt.unknown:
+                return _outcome(action, "unknown")
+            raise
         return outcome_of(state, action)
 
     async def resume(self, approval: Approval, answer: Answer, context: Context) -> Outcome:
         """Bring a reviewer's answer to a waiting action."""
+        async with self._holding(approval.action.id):
+            return await self._resume(approval, answer, context)
+
+    async def _resume(self, approval: Approval, answer: Answer, context: Context) -> Outcome:
         action = approval.action
         config = thread_of(action.id)
         known = await self.compiled.aget_state(config)

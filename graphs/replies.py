@@ -230,6 +230,11 @@ def upset_sentences(since: date) -> list[str]:
     return render("upset_sentences", since=since).splitlines()
 
 
+def elsewhere() -> str:
+    """Another process goes on with this message."""
+    return render("elsewhere")
+
+
 def apology() -> str:
     return render("apology_fallback")
 

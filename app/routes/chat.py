@@ -50,7 +50,7 @@ async def chat(
     ] = None,
 ) -> ChatReply | StreamingResponse:
     """Play one turn. With the same `Idempotency-Key` again, the first reply is returned; with another
-    message 422, while it is being played 409, without one where keys are required 400."""
+    message 422; while it is being played its answer is waited for, and after half a minute 409, without one where keys are required 400."""
     if idempotency_key is None and request.app.state.require_keys:
         raise Problem(400, "This needs an Idempotency-Key header: a new one for each message.")
     thread = body.thread or await desk.open_thread(customer, key=idempotency_key)
@@ -66,6 +66,8 @@ async def chat(
     async for event in running.rest():
         events.append(event)
     last = events[-1]
+    if last.data.get("elsewhere"):
+        raise Problem(409, _reason(last), thread=thread, headers={"Retry-After": "5"})
     if last.event == "error":
         raise Problem(503, _reason(last), thread=thread, headers={"Retry-After": "5"})
     return chat_reply(thread, events)

@@ -1,12 +1,14 @@
-"""LangGraph's memory in a SQLite file, cheap enough for every step of every turn."""
+"""LangGraph's memory in a SQLite file, cheap enough for every step of every turn, and closed to whoever lost
+its hold on the thread."""
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import copy_context
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -20,7 +22,15 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.sqlite import SqliteSaver
 
+from app.stores.database import SQLITE_BUSY_MS
+from app.stores.fences import Hold, HoldLost, held, holds
+from tools.ports import BackendUnavailable
+
 Found = TypeVar("Found")
+
+_FENCES = "CREATE TABLE IF NOT EXISTS fences (name TEXT PRIMARY KEY, token INTEGER NOT NULL)"
+_ADMIT = """INSERT INTO fences (name, token) VALUES (?, ?)
+ON CONFLICT (name) DO UPDATE SET token = excluded.token WHERE excluded.token > token"""
 
 
 class SqliteCheckpoints(SqliteSaver):
@@ -28,6 +38,10 @@ class SqliteCheckpoints(SqliteSaver):
 
     LangGraph's own asynchronous one changes threads for every cursor, statement and commit, about two
     hundred times in a turn; here it is once for each checkpoint.
+
+    The table of holds is in another file, so this one remembers the greatest token it was told of for each
+    thread (`admit`), before anything is read under it; what is written under a smaller one is refused, in
+    the same transaction. Rows stay: one that slept since before its admission must still find a greater.
     """
 
     def __init__(self, connection: sqlite3.Connection, worker: ThreadPoolExecutor) -> None:
@@ -35,7 +49,36 @@ class SqliteCheckpoints(SqliteSaver):
         self._worker = worker
 
     async def _there(self, work: Callable[[], Found]) -> Found:
-        return await asyncio.get_running_loop().run_in_executor(self._worker, work)
+        # With the caller's context, which says what it holds.
+        run = copy_context().run
+        return await asyncio.get_running_loop().run_in_executor(self._worker, run, work)
+
+    @contextmanager
+    def cursor(self, transaction: bool = True) -> Generator[sqlite3.Cursor]:
+        """One transaction, begun as what it is; a reading one asks for no fence."""
+        with self.lock, _unavailable_as_port_error():
+            self.setup()
+            cursor = self.conn.cursor()
+            cursor.execute("BEGIN IMMEDIATE" if transaction else "BEGIN")
+            try:
+                if transaction:
+                    _confirm(cursor)
+                yield cursor
+                self.conn.commit()
+            except BaseException:
+                self.conn.rollback()
+                raise
+            finally:
+                cursor.close()
+
+    async def admit(self, hold: Hold) -> None:
+        """From here on only this hold, or a later one, writes on its thread."""
+        await self._there(lambda: self._admit(hold))
+
+    def _admit(self, hold: Hold) -> None:
+        with self.cursor() as cursor:
+            if cursor.execute(_ADMIT, (hold.name, hold.token)).rowcount != 1:
+                raise HoldLost
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         return await self._there(lambda: self.get_tuple(config))
@@ -61,6 +104,7 @@ class SqliteCheckpoints(SqliteSaver):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
+        must_hold(config)
         return await self._there(lambda: self.put(config, checkpoint, metadata, new_versions))
 
     async def aput_writes(
@@ -74,6 +118,7 @@ class SqliteCheckpoints(SqliteSaver):
 
         After a crash in between the step runs again, which every step of ours bears: an action's effect
         is the ledger's business."""
+        must_hold(config)
         kept = any(channel in WRITES_IDX_MAP for channel, _ in writes)
         if not kept and UUID(task_id).int:  # Task zero stands for what came from outside.
             return
@@ -83,23 +128,53 @@ class SqliteCheckpoints(SqliteSaver):
         await self._there(lambda: self.delete_thread(thread_id))
 
 
+def must_hold(config: RunnableConfig) -> None:
+    """A programming error otherwise: whoever plays on a thread holds it."""
+    name = str(config.get("configurable", {}).get("thread_id"))
+    if not holds(name):
+        raise RuntimeError(f"nobody holds {name}, so nothing can be written on it")
+
+
+def _confirm(cursor: sqlite3.Cursor) -> None:
+    """Whoever writes is still the one that was admitted last, for everything it holds."""
+    for hold in held():
+        row = cursor.execute("SELECT token FROM fences WHERE name = ?", (hold.name,)).fetchone()
+        if row is None or row[0] != hold.token:
+            raise HoldLost
+
+
+@contextmanager
+def _unavailable_as_port_error() -> Generator[None]:
+    # Locked by another process, a full disk, a file that cannot be opened: another time it may work.
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise BackendUnavailable from error
+
+
 @asynccontextmanager
-async def sqlite_checkpoints(path: str) -> AsyncGenerator[SqliteCheckpoints]:
+async def sqlite_checkpoints(
+    path: str, kind: type[SqliteCheckpoints] = SqliteCheckpoints
+) -> AsyncGenerator[SqliteCheckpoints]:
     """A saver on a file; what was written is on disk before a step that waits for it goes on."""
     with ThreadPoolExecutor(1, thread_name_prefix="checkpoints") as worker:
         loop = asyncio.get_running_loop()
-        saver = await loop.run_in_executor(worker, lambda: _opened(path, worker))
+        saver = await loop.run_in_executor(worker, lambda: _opened(path, worker, kind))
         try:
             yield saver
         finally:
             await loop.run_in_executor(worker, saver.conn.close)
 
 
-def _opened(path: str, worker: ThreadPoolExecutor) -> SqliteCheckpoints:
-    connection = sqlite3.connect(path, check_same_thread=False)
-    saver = SqliteCheckpoints(connection, worker)
+def _opened(
+    path: str, worker: ThreadPoolExecutor, kind: type[SqliteCheckpoints]
+) -> SqliteCheckpoints:
+    # The driver would open transactions of its own, which end in "database is locked" when they turn to writing.
+    connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+    connection.execute(f"PRAGMA busy_timeout={SQLITE_BUSY_MS}")
+    saver = kind(connection, worker)
     saver.setup()
+    connection.execute(_FENCES)
     # As the stores do: a killed process loses nothing, and no commit waits for the disk.
     connection.execute("PRAGMA synchronous=NORMAL")
-    connection.execute("PRAGMA busy_timeout=5000")
     return saver

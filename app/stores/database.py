@@ -14,6 +14,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from app.stores.fences import confirm
 from tools.ports import BackendUnavailable
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -22,6 +23,14 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 MIGRATION_LOCK = 4_021_048
 #: How long a process waits for another one's migration of the same file.
 MIGRATION_SECONDS = 120
+
+#: A process that sleeps in the middle of a transaction keeps its locks for so long at most: the server ends
+#: what is idle in a transaction, before those who wait for a lock give up.
+POSTGRES_LIMITS = (
+    "-c idle_in_transaction_session_timeout=4s -c lock_timeout=8s -c statement_timeout=20s"
+)
+#: On SQLite nobody can end another process's transaction: whoever waits so long says that it cannot write.
+SQLITE_BUSY_MS = 5000
 
 metadata = sa.MetaData(
     naming_convention={
@@ -42,17 +51,26 @@ def database_url(url: str) -> sa.URL:
     return parsed
 
 
-def create_engine(url: str) -> sa.Engine:
-    """A synchronous engine; async callers use it inside ``asyncio.to_thread``."""
+def postgres_options(url: sa.URL) -> str:
+    """What each connection asks the server for: our limits, and what the URL says, which has the last word."""
+    given = url.query.get("options", ())
+    return " ".join([POSTGRES_LIMITS, *([given] if isinstance(given, str) else given)])
+
+
+def create_engine(url: str, *, patient: bool = False) -> sa.Engine:
+    """A synchronous engine; async callers use it inside ``asyncio.to_thread``.
+
+    ``patient``: nothing is cut short, as a migration may take its time."""
     parsed = database_url(url)
     if parsed.get_backend_name() != "sqlite":
+        limits = {} if patient else {"options": postgres_options(parsed)}
         return sa.create_engine(
             parsed,
             # An error's text goes into logs; what customers wrote does not.
             hide_parameters=True,
             pool_pre_ping=True,
             pool_timeout=5,
-            connect_args={"connect_timeout": 5},
+            connect_args={"connect_timeout": 5, **limits},
         )
     if parsed.database in {None, "", ":memory:"}:
         raise ValueError("SQLite needs a file: worker threads would each see another :memory:")
@@ -68,7 +86,7 @@ def _prepare_sqlite(connection: Any, _: object) -> None:
     # The driver would open its own deferred transactions; ours are opened by `_begin_sqlite`.
     connection.isolation_level = None
     cursor = connection.cursor()
-    cursor.execute("PRAGMA busy_timeout=5000")
+    cursor.execute(f"PRAGMA busy_timeout={SQLITE_BUSY_MS}")
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=NORMAL")
     cursor.execute("PRAGMA foreign_keys=ON")
@@ -90,8 +108,13 @@ def reading(engine: sa.Engine) -> Generator[sa.Connection]:
 
 
 @contextmanager
-def writing(engine: sa.Engine, *, durable: bool = False) -> Generator[sa.Connection]:
+def writing(
+    engine: sa.Engine, *, durable: bool = False, fenced: bool = True
+) -> Generator[sa.Connection]:
     """One write transaction: committed at the end, rolled back on any exception.
+
+    It begins with making sure that all this task holds is still its own, and raises HoldLost otherwise;
+    not ``fenced`` is only what carries a token of its own, or has to be kept whoever goes on.
 
     ``durable``: its commit also outlives a power cut on SQLite, whose commits otherwise only outlive the
     process; PostgreSQL's always do. For what another system will be asked to do next."""
@@ -101,6 +124,8 @@ def writing(engine: sa.Engine, *, durable: bool = False) -> Generator[sa.Connect
         _flushed(connection, durable),
         connection.begin(),
     ):
+        if fenced:
+            confirm(connection)
         yield connection
 
 
@@ -152,7 +177,7 @@ def _alone(url: str) -> AbstractContextManager[object]:
 
 
 def _migrated(url: str) -> bool:
-    engine = create_engine(url)
+    engine = create_engine(url, patient=True)
     try:
         with reading(engine) as connection:
             if _version(connection) == head():

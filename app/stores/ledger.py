@@ -7,7 +7,6 @@ for afterwards is looked up there, sent again under a key that is still honoured
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,6 +20,7 @@ from sqlalchemy.engine import Connection
 from app.stores.approvals import SqlApprovals, canonical
 from app.stores.audit import SqlAudit
 from app.stores.database import reading, writing
+from app.stores.fences import holds, next_owner
 from app.stores.outbox import SqlOutbox
 from app.stores.tables import insert_if_absent, ledger
 from tools.effects import Answer, AnyRequest, Effects, PaymentEffects
@@ -121,7 +121,11 @@ class _Asked:
 
 
 class SqlLedger:
-    """At most one effect for one key, whatever crashes, retries or double clicks happen.
+    """At most one effect for one key, whatever crashes, stalls, retries or double clicks happen.
+
+    A key is taken under an owner, a token that grows, and everything done under it is conditional on that one.
+    What begins an effect is conditional on the caller's holds too; what settles one is not: whoever owns the
+    row and knows what another system did writes it down, whoever goes on with the turn.
 
     An effect in the books lives in the same database as its ledger row: ``started`` then always means that
     no effect was kept, so that an expired lease may be taken over. An effect in another system is
@@ -216,10 +220,9 @@ class SqlLedger:
             arguments = operation.arguments.model_validate(action.arguments)
         except ValidationError:
             return _outcome(action, "blocked", INVALID)
-        owner = uuid.uuid4().hex
-        already = self._begin(action, owner)
-        if already is not None:
-            return already
+        owner = self._begin(action)
+        if isinstance(owner, Outcome):
+            return owner
         self._checkpoint("begin_committed")
         settled = False
         try:
@@ -242,11 +245,10 @@ class SqlLedger:
         self._checkpoint("committed")
         return outcome
 
-    def _begin(self, action: Action, owner: str) -> Outcome | None:
-        """Take the key for ``owner``; an outcome when there is nothing left to do."""
+    def _begin(self, action: Action) -> str | Outcome:
+        """Take the key, as the owner that is returned; an outcome when there is nothing left to do."""
         at = self._clock.now()
         mine = {
-            "owner": owner,
             "lease_until": at + self._lease,
             "action_id": action.id,
             "customer_id": action.customer.id,
@@ -254,10 +256,12 @@ class SqlLedger:
         }
         arguments = canonical(action.arguments)
         with writing(self._engine) as conn:
+            owner = next_owner(conn)
             started = insert_if_absent(
                 conn,
                 ledger,
                 {
+                    "owner": owner,
                     "tenant": action.tenant,
                     "operation": action.operation,
                     "key": action.key,
@@ -269,7 +273,7 @@ class SqlLedger:
                 },
             )
             if started:
-                return None
+                return owner
             row = conn.execute(_LOCK, _key_of(action)).one_or_none()
             if row is None:  # Released by its owner between the insert and the read.
                 return _outcome(action, "blocked", IN_FLIGHT)
@@ -281,13 +285,21 @@ class SqlLedger:
                 return _outcome(action, "blocked", CONFLICT)
             if row.state != "started":
                 return _stored(row).model_copy(update={"replayed": True})
-            if row.lease_until > at:
+            if row.lease_until > at and not _left_behind(row, action):
+                self._shorten(conn, action, row, at)
                 return _outcome(action, "blocked", IN_FLIGHT)
             if row.called_at is not None:
                 # Another system may have done it: it is looked up, never done again from here.
                 return _stored(row)
-            conn.execute(_BEGIN_AGAIN, _key_of(action) | mine)
-        return None
+            owner = next_owner(conn)
+            conn.execute(_BEGIN_AGAIN, _key_of(action) | mine | {"owner": owner})
+        return owner
+
+    def _shorten(self, conn: Connection, action: Action, row: Row[Any], at: datetime) -> None:
+        """A lease that a clock ahead of ours wrote: nobody waits longer than for the longest one of now."""
+        longest = at + max(self._lease, OUTSIDE_LEASE)
+        if row.lease_until > longest:
+            conn.execute(_TAKE_OVER, _key_of(action) | {"lease_until": longest})
 
     def _perform(
         self,
@@ -464,7 +476,7 @@ class SqlLedger:
     ) -> Outcome:
         """Book what the other system did."""
         action, request = asked.action, asked.request.answered(answer.content)
-        with writing(self._engine) as conn:
+        with writing(self._engine, fenced=False) as conn:
             if conn.execute(_SETTLE_HELD, asked.holder | {"looked_at": None}).rowcount != 1:
                 return self._settled_elsewhere(action)
             try:
@@ -496,7 +508,7 @@ class SqlLedger:
     ) -> Outcome:
         """Give the reservation back: the other system did nothing."""
         outcome = _outcome(asked.action, "failed", reason)
-        with writing(self._engine) as conn:
+        with writing(self._engine, fenced=False) as conn:
             changed = conn.execute(_SETTLE_HELD, asked.holder | self._columns(outcome))
             if changed.rowcount != 1:
                 return self._settled_elsewhere(asked.action)
@@ -515,7 +527,7 @@ class SqlLedger:
         """Say that nobody knows. The customer hears of it when it is settled."""
         outcome = _outcome(asked.action, "unknown", UNCERTAIN)
         at = self._clock.now()
-        with writing(self._engine) as conn:
+        with writing(self._engine, fenced=False) as conn:
             row = conn.execute(_LOCK, _key_of(asked.action)).one_or_none()
             left = {"state": "unknown", "found": found, "lease_until": at, "looked_at": at}
             if conn.execute(_SETTLE_HELD, asked.holder | left).rowcount != 1:
@@ -527,7 +539,7 @@ class SqlLedger:
     def _take_back(self, asked: _Asked) -> None:
         """Nothing left this machine: as if it had never begun, its approval included."""
         action = asked.action
-        with writing(self._engine) as conn:
+        with writing(self._engine, fenced=False) as conn:
             if conn.execute(_DELETE_HELD, asked.holder).rowcount != 1:
                 return
             asked.effect.undo(self._books(conn, asked), asked.request)
@@ -551,7 +563,7 @@ class SqlLedger:
 
     def _claim(self, action: Action, operation: Operation | None) -> _Asked | Outcome:
         """Become the one who may settle a row; an outcome when there is nothing to settle."""
-        owner, at = uuid.uuid4().hex, self._clock.now()
+        at = self._clock.now()
         with writing(self._engine) as conn:
             row = conn.execute(_LOCK, _key_of(action)).one_or_none()
             if row is None:
@@ -559,8 +571,12 @@ class SqlLedger:
             effect = None if operation is None else operation.outside
             called_at: datetime | None = row.called_at
             settled = row.state not in ("started", "unknown")
-            if settled or called_at is None or effect is None or row.lease_until > at:
+            if settled or called_at is None or effect is None:
                 return _stored(row)
+            if row.lease_until > at:
+                self._shorten(conn, action, row, at)
+                return _stored(row)
+            owner = next_owner(conn)
             conn.execute(
                 _TAKE_OVER,
                 _key_of(action)
@@ -692,7 +708,7 @@ class SqlLedger:
     def _settle(self, action: Action) -> Outcome | None:
         """What the row says after a lost connection; None when the effect was not kept."""
         try:
-            with writing(self._engine) as conn:
+            with writing(self._engine, fenced=False) as conn:
                 # Waits for a commit that the server may still be working on.
                 row = conn.execute(_LOCK, _key_of(action)).one_or_none()
         except BackendUnavailable:
@@ -702,7 +718,7 @@ class SqlLedger:
     def _release(self, action: Action, owner: str) -> None:
         """Forget a start whose effect was rolled back, so that a retry need not wait for the lease."""
         try:
-            with writing(self._engine) as conn:
+            with writing(self._engine, fenced=False) as conn:
                 conn.execute(_RELEASE, _key_of(action) | {"held_by": owner})
         except BackendUnavailable:
             return  # The lease does it, later.
@@ -717,6 +733,12 @@ class SqlLedger:
         with reading(self._engine) as conn:
             row = conn.execute(_READ, named).one_or_none()
         return None if row is None else _stored(row)
+
+
+def _left_behind(row: Row[Any], action: Action) -> bool:
+    """Whoever took the key did so holding this action, which the caller holds now: nothing of theirs can be
+    written any more, and nothing was asked of another system yet."""
+    return row.called_at is None and row.action_id == action.id and holds(action.id)
 
 
 def _attempt_after(row: Row[Any], action: Action) -> Attempt:

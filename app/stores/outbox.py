@@ -6,11 +6,12 @@ import asyncio
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Engine, Row, select, update
+from sqlalchemy import Engine, Row, bindparam, select, update
 from sqlalchemy.engine import Connection
 
 from app.stores.audit import SqlAudit
 from app.stores.database import writing
+from app.stores.fences import next_owner
 from app.stores.tables import insert_if_absent, outbox
 from tools.values import Action, AuditEntry, Clock, Outcome, Record
 
@@ -24,6 +25,7 @@ class Delivery(Record):
     thread: str
     outcome: Outcome
     created_at: datetime
+    claim: str = ""  #: A fencing token: greater with every relay that takes it up.
 
 
 class SqlOutbox:
@@ -71,12 +73,17 @@ class SqlOutbox:
         """Claim up to ``limit`` undelivered outcomes, oldest first; unconfirmed ones come back later."""
         return await asyncio.to_thread(self._due, limit)
 
+    async def claimed(self, delivery: Delivery) -> bool:
+        """Is it still this relay's to deliver? False when another one took it up, or it was confirmed."""
+        return await asyncio.to_thread(self._claimed, delivery)
+
     async def delivered(self, action_id: str) -> bool:
         """Confirm a delivery; False when it was confirmed before or there is no such row."""
         return await asyncio.to_thread(self._delivered, action_id)
 
     def _due(self, limit: int) -> list[Delivery]:
         at = self._clock.now()
+        longest = at + max(self._grace, self._lease)
         claimable = (
             select(outbox.c.action_id)
             .where(outbox.c.delivered_at.is_(None), outbox.c.due_at <= at)
@@ -90,12 +97,27 @@ class SqlOutbox:
         claim = (
             update(outbox)
             .where(outbox.c.action_id.in_(select(claimable.c.action_id)))
-            .values(due_at=at + self._lease)
+            .values(due_at=at + self._lease, claim=bindparam("by"))
             .returning(*outbox.c)
         )
         with writing(self._engine) as conn:
-            rows = conn.execute(claim).all()
+            # A clock that was ahead wrote it; nothing waits longer than for a lease of now.
+            conn.execute(
+                update(outbox)
+                .where(outbox.c.delivered_at.is_(None), outbox.c.due_at > longest)
+                .values(due_at=longest)
+            )
+            rows = conn.execute(claim, {"by": next_owner(conn)}).all()
         return sorted(map(_delivery, rows), key=lambda delivery: delivery.created_at)
+
+    def _claimed(self, delivery: Delivery) -> bool:
+        still = select(outbox.c.action_id).where(
+            outbox.c.action_id == delivery.action_id,
+            outbox.c.claim == delivery.claim,
+            outbox.c.delivered_at.is_(None),
+        )
+        with writing(self._engine) as conn:
+            return conn.execute(still.with_for_update()).first() is not None
 
     def _delivered(self, action_id: str) -> bool:
         confirm = (
@@ -131,4 +153,5 @@ def _delivery(row: Row[Any]) -> Delivery:
         thread=row.thread,
         outcome=Outcome.model_validate(row.outcome),
         created_at=row.created_at,
+        claim=row.claim or "",
     )

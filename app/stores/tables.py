@@ -77,6 +77,7 @@ ledger = Table(
     Column("fingerprint", String(200), nullable=False),
     Column("arguments", Text, nullable=False),
     Column("state", String(16), nullable=False),
+    # A fencing token: greater with every lease.
     Column("owner", String(32), nullable=False),
     Column("lease_until", Instant, nullable=False),
     Column("action_id", String(200), nullable=False),
@@ -165,6 +166,7 @@ outbox = Table(
     Column("created_at", Instant, nullable=False),
     Column("due_at", Instant, nullable=False),
     Column("delivered_at", Instant),
+    Column("claim", String(32)),  #: Which relay delivers it.
     Index("outbox_due", "delivered_at", "due_at"),
 )
 
@@ -240,12 +242,35 @@ turns = Table(
     Column("customer_id", String(64), primary_key=True),
     Column("key", String(200), primary_key=True),
     Column("fingerprint", String(200), nullable=False),
+    # A fencing token: greater with every lease.
     Column("owner", String(32), nullable=False),
     Column("lease_until", Instant, nullable=False),
     Column("response", JSON(none_as_null=True)),
     Column("created_at", Instant, nullable=False),
     Column("finished_at", Instant),
     Index("turns_created", "created_at"),
+)
+
+# Who may write on a thread, a customer's or an action's. A row that is gone is nobody's.
+holds = Table(
+    "holds",
+    metadata,
+    Column("name", String(200), primary_key=True),
+    Column("token", BigInteger, nullable=False),
+    Column("until", Instant, nullable=False),
+    Index("holds_until", "until"),
+)
+
+# Where tokens come from: PostgreSQL counts in the column's sequence, SQLite in the only row.
+fencing_tokens = Table(
+    "fencing_tokens",
+    metadata,
+    Column(
+        "last",
+        BigInteger().with_variant(Integer, "sqlite"),
+        primary_key=True,
+        autoincrement=True,
+    ),
 )
 
 threads = Table(
@@ -397,6 +422,7 @@ ALL = (
     decisions,
     reviews,
     turns,
+    holds,
     threads,
     audit,
     desk_tickets,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,6 +13,7 @@ from sqlalchemy import Column, ColumnElement, Engine, Row, and_, delete, insert,
 
 from app.stores.audit import SqlAudit
 from app.stores.database import reading, writing
+from app.stores.fences import next_owner
 from app.stores.tables import insert_if_absent, thread_notes, threads, turns
 from tools.values import AuditEntry, Clock, Record
 
@@ -45,40 +46,26 @@ class Conflict:
 
 
 class SqlTurns:
-    """Idempotent turns by the client's key."""
+    """Idempotent turns by the client's key; whoever plays one renews its lease."""
 
     def __init__(
         self,
         engine: Engine,
         clock: Clock | None = None,
         *,
-        lease: timedelta = timedelta(minutes=2),
-        hold: timedelta = timedelta(seconds=15),
+        lease: timedelta = timedelta(seconds=15),
         retention: timedelta = timedelta(days=1),
     ) -> None:
         self._engine = engine
         self._clock = clock or Clock()
         self._lease = lease
-        self._hold = hold
         self._retention = retention
 
     async def begin(
         self, tenant: str, customer: str, key: str, fingerprint: str
     ) -> Fresh | Replay | InFlight | Conflict:
         """Take the key, or say why there is nothing to play."""
-        return await asyncio.to_thread(self._begin, tenant, customer, key, fingerprint, self._lease)
-
-    async def hold(self, thread: str) -> Fresh | None:
-        """Take a thread for one turn among all processes; None while another one plays on it.
-
-        Abandon it afterwards; whoever dies instead blocks the thread for the short lease only."""
-        # No customer has an empty id, so no client's key can be in the way.
-        begun = await asyncio.to_thread(self._begin, "", "", thread, "", self._hold)
-        return begun if isinstance(begun, Fresh) else None
-
-    async def keep(self, held: Fresh) -> bool:
-        """Extend the hold on a thread; False when another process has it by now."""
-        return await asyncio.to_thread(self._renew, held, self._hold)
+        return await asyncio.to_thread(self._begin, tenant, customer, key, fingerprint)
 
     async def finish(self, turn: Fresh, response: JsonValue) -> bool:
         """Store the answer; False when another process had taken the turn over."""
@@ -86,7 +73,7 @@ class SqlTurns:
 
     async def renew(self, turn: Fresh) -> bool:
         """Extend the lease of a long turn; False when another process had taken it over."""
-        return await asyncio.to_thread(self._renew, turn, self._lease)
+        return await asyncio.to_thread(self._renew, turn)
 
     async def abandon(self, turn: Fresh) -> None:
         """Give the key back unanswered, so that a retry plays the turn anew."""
@@ -97,12 +84,12 @@ class SqlTurns:
         return await asyncio.to_thread(self._prune)
 
     def _begin(
-        self, tenant: str, customer: str, key: str, fingerprint: str, held_for: timedelta
+        self, tenant: str, customer: str, key: str, fingerprint: str
     ) -> Fresh | Replay | InFlight | Conflict:
         at = self._clock.now()
-        turn = Fresh(tenant, customer, key, uuid.uuid4().hex)
-        lease = {"owner": turn.owner, "lease_until": at + held_for}
-        with writing(self._engine) as conn:
+        until = at + self._lease
+        with writing(self._engine, fenced=False) as conn:
+            turn = Fresh(tenant, customer, key, next_owner(conn))
             new = insert_if_absent(
                 conn,
                 turns,
@@ -112,7 +99,8 @@ class SqlTurns:
                     "key": key,
                     "fingerprint": fingerprint,
                     "created_at": at,
-                    **lease,
+                    "owner": turn.owner,
+                    "lease_until": until,
                 },
             )
             if new:
@@ -125,8 +113,16 @@ class SqlTurns:
             if row.finished_at is not None:
                 return Replay(row.response)
             if row.lease_until > at:
+                if row.lease_until > until:
+                    # A clock that was ahead wrote it; nobody waits longer than for a lease of now.
+                    conn.execute(update(turns).where(_keyed(turn)).values(lease_until=until))
                 return InFlight()
-            conn.execute(update(turns).where(_keyed(turn)).values(**lease))
+            turn = replace(
+                turn, owner=next_owner(conn)
+            )  # Drawn behind the row's lock, so it is greater.
+            conn.execute(
+                update(turns).where(_keyed(turn)).values(owner=turn.owner, lease_until=until)
+            )
         return turn
 
     def _finish(self, turn: Fresh, response: JsonValue) -> bool:
@@ -138,15 +134,15 @@ class SqlTurns:
             )
             return conn.execute(done).rowcount == 1
 
-    def _renew(self, turn: Fresh, held_for: timedelta) -> bool:
-        with writing(self._engine) as conn:
+    def _renew(self, turn: Fresh) -> bool:
+        with writing(self._engine, fenced=False) as conn:
             longer = (
-                update(turns).where(_held(turn)).values(lease_until=self._clock.now() + held_for)
+                update(turns).where(_held(turn)).values(lease_until=self._clock.now() + self._lease)
             )
             return conn.execute(longer).rowcount == 1
 
     def _abandon(self, turn: Fresh) -> None:
-        with writing(self._engine) as conn:
+        with writing(self._engine, fenced=False) as conn:
             conn.execute(delete(turns).where(_held(turn)))
 
     def _prune(self) -> int:

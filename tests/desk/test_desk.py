@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 from dataclasses import fields, replace
 
 import pytest
@@ -69,14 +71,25 @@ async def test_a_key_is_for_one_message_on_one_thread(world, desk, thread):
         await world.say(desk, other, "hello", "greeting", key="k1")
 
 
-async def test_a_key_in_flight_is_refused(world, desk, thread):
-    """A double click while the first is being played."""
-    world.encoder.intents["hello"] = ("greeting", 0.97)
-    playing = desk.turn(world.customers["ana"], thread, "hello", key="k1")
-    await anext(playing)
+async def test_a_double_click_gets_the_first_ones_answer(world, desk, thread):
+    """While the first is being played, the second waits for it."""
+    first, second = await asyncio.gather(
+        world.say(desk, thread, "hello", "greeting", key="k1"),
+        world.say(desk, thread, "hello", "greeting", key="k1"),
+    )
+    assert first == second
+    assert len(await texts(world, desk, thread, "customer")) == 1
+
+
+async def test_a_message_that_is_worked_on_for_long_is_not_played_beside_it(world, desk, thread):
+    """Another process has its key, and says nothing for longer than anybody waits."""
+    ana = world.customers["ana"]
+    digest = hashlib.sha256(json.dumps([thread, "hello"]).encode()).hexdigest()
+    await desk.stores.turns.begin(ana.tenant, "ana", "k1", digest)
+    desk.wait_seconds = 0.2
     with pytest.raises(KeyInFlight):
         await world.say(desk, thread, "hello", "greeting", key="k1")
-    assert [e.event async for e in playing][-1] == "final"
+    assert await texts(world, desk, thread, "customer") == []
 
 
 async def test_two_customers_may_use_the_same_key(world, desk, thread):
@@ -393,7 +406,8 @@ async def test_a_yes_whose_answer_came_as_news_is_not_asked_about_again(world, d
     cut_off = f"{turn_id_of(world.customers['ana'], 'k-1')}:in"
     said = [HumanMessage("yes", id=cut_off), AIMessage("Done: it is cancelled.", id="act_1:out")]
     config = {"configurable": {"thread_id": thread}}
-    await desk.support.aupdate_state(config, {"messages": said}, as_node="deliver")
+    async with desk.stores.holds.holding(thread):
+        await desk.support.aupdate_state(config, {"messages": said}, as_node="deliver")
 
     events = await world.say(desk, thread, "yes", "affirm", key="k-1")
     assert events[-1].data["text"] == "Done: it is cancelled."

@@ -8,15 +8,16 @@ from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
-from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
-from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from app.stores.actions import SqlActions
 from app.stores.approvals import SqlApprovals
+from app.stores.checkpoints import sqlite_checkpoints
 from app.stores.database import create_engine, migrate, reading, writing
 from app.stores.decisions import SqlDecisionLog
+from app.stores.holds import SqlHolds
 from app.stores.ledger import SqlLedger
 from app.stores.outbox import SqlOutbox
+from app.stores.postgres_checkpoints import make_tables, postgres_checkpoints
 from app.stores.reviews import SqlReviews
 from app.stores.turns import SqlThreads, SqlTurns
 from app.stores.waiting import SqlWaiting
@@ -95,12 +96,13 @@ class DeskWorld:
     async def process(self) -> AsyncGenerator[SupportDesk]:
         """One process's desk; another one afterwards finds what this one left."""
         async with AsyncExitStack() as stack:
+            if self.checkpoints.startswith("postgresql://"):
+                await make_tables(self.checkpoints)
             saver: Any = await stack.enter_async_context(
-                AsyncPostgresSaver.from_conn_string(self.checkpoints)
+                postgres_checkpoints(self.checkpoints)
                 if self.checkpoints.startswith("postgresql://")
-                else AsyncSqliteSaver.from_conn_string(self.checkpoints)
+                else sqlite_checkpoints(self.checkpoints)
             )
-            await saver.setup()
             engine = create_engine(self.url)
             stack.callback(engine.dispose)
             yield self._desk(engine, saver)
@@ -124,10 +126,11 @@ class DeskWorld:
             reviews=SqlReviews(engine, clock),
             outbox=outbox,
             turns=SqlTurns(engine, clock),
+            holds=SqlHolds(engine, clock, admit=saver.admit),
             threads=SqlThreads(engine, clock),
             waiting=SqlWaiting(engine, clock),
         )
-        actions = ActionGraph(saver)
+        actions = ActionGraph(saver, stores.holds.holding)
         backend = SqlBackend(engine, clock)
 
         def context_for(customer: Customer, thread: str) -> Context:

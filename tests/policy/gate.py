@@ -12,6 +12,7 @@ from app.stores.actions import SqlActions
 from app.stores.approvals import SqlApprovals
 from app.stores.database import create_engine, migrate, reading, writing
 from app.stores.decisions import SqlDecisionLog
+from app.stores.holds import SqlHolds
 from app.stores.ledger import SqlLedger
 from app.stores.outbox import SqlOutbox
 from app.stores.reviews import SqlReviews
@@ -91,6 +92,7 @@ class Gate:
                     reviews=SqlReviews(self.engine, clock),
                     outbox=outbox,
                     turns=SqlTurns(self.engine, clock),
+                    holds=SqlHolds(self.engine, clock),
                     threads=SqlThreads(self.engine, clock),
                     waiting=SqlWaiting(self.engine, clock),
                 ),

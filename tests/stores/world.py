@@ -11,7 +11,7 @@ from app.stores.approvals import SqlApprovals
 from app.stores.database import create_engine, reading
 from app.stores.ledger import SqlLedger
 from app.stores.outbox import SqlOutbox
-from app.stores.tables import ALL, ledger, outbox
+from app.stores.tables import ALL, fencing_tokens, ledger, outbox
 from graphs.keys import action_id, action_key, fingerprint
 from tools.values import (
     Action,
@@ -162,6 +162,9 @@ class World:
     def empty(self) -> None:
         """Start over: these tests want an empty till and no rows, on a database they share."""
         with self.engine.begin() as connection:
+            if not sa.inspect(connection).has_table(fencing_tokens.name):
+                fencing_tokens.create(connection)
+                connection.execute(sa.insert(fencing_tokens).values(last=0))
             for table in (*ALL, effects):
                 table.create(connection, checkfirst=True)
                 connection.execute(sa.delete(table))

@@ -1,0 +1,146 @@
+"""LangGraph's memory in PostgreSQL, closed to whoever lost its hold on the thread."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import psycopg
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import (
+    ChannelVersions,
+    Checkpoint,
+    CheckpointMetadata,
+)
+from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+from psycopg.rows import dict_row
+from psycopg_pool import AsyncConnectionPool
+
+from app.stores.checkpoints import must_hold
+from app.stores.database import database_url, postgres_options
+from app.stores.fences import Hold, HoldLost, held
+from tools.ports import BackendUnavailable
+
+_CONFIRM = "SELECT name, token FROM holds WHERE name = ANY(%s) ORDER BY name FOR SHARE"
+#: The last is what a process finds that slept in a transaction: PostgreSQL has ended it.
+_AWAY = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    psycopg.errors.IdleInTransactionSessionTimeout,
+)
+
+
+class _Batch:
+    """Statements that are written down first: nothing else is waited for between the first and the commit."""
+
+    def __init__(self) -> None:
+        self._statements: list[tuple[Any, Sequence[Any]]] = []
+
+    async def execute(self, statement: Any, parameters: Any = ()) -> None:
+        self._statements.append((statement, [parameters]))
+
+    async def executemany(self, statement: Any, parameters: Sequence[Any]) -> None:
+        self._statements.append((statement, list(parameters)))
+
+    async def run(self, cursor: psycopg.AsyncCursor[Any]) -> None:
+        for statement, parameters in self._statements:
+            await cursor.executemany(statement, parameters)
+
+
+class PostgresCheckpoints(AsyncPostgresSaver):
+    """LangGraph's own saver, each of whose writes begins by confirming the hold in its own transaction.
+
+    The table of holds is in the same database, where a row's lock keeps them until the commit."""
+
+    conn: AsyncConnectionPool[Any]
+
+    async def admit(self, hold: Hold) -> None:
+        """There is nobody to tell: the hold's row is asked with every write."""
+
+    @asynccontextmanager
+    async def _cursor(self, *, pipeline: bool = False) -> AsyncGenerator[Any]:
+        # Not behind the saver's one lock: each use has a connection of its own.
+        if not pipeline:  # Reading, or making the tables.
+            with _unavailable_as_port_error():
+                async with self.conn.connection() as conn, conn.cursor(binary=True) as cursor:
+                    yield cursor
+            return
+        batch = _Batch()
+        yield batch
+        with _unavailable_as_port_error():
+            async with (
+                self.conn.connection() as conn,
+                conn.pipeline(),  # Two round trips: to the answer of the first question, and to the end.
+                conn.transaction(),
+                conn.cursor(binary=True) as cursor,
+            ):
+                await _confirm(cursor)
+                await batch.run(cursor)
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        must_hold(config)
+        return await super().aput(config, checkpoint, metadata, new_versions)
+
+    async def aput_writes(
+        self,
+        config: RunnableConfig,
+        writes: Sequence[tuple[str, Any]],
+        task_id: str,
+        task_path: str = "",
+    ) -> None:
+        must_hold(config)
+        await super().aput_writes(config, writes, task_id, task_path)
+
+
+async def _confirm(cursor: psycopg.AsyncCursor[Any]) -> None:
+    mine = {(hold.name, hold.token) for hold in held()}
+    if not mine:
+        return
+    await cursor.execute(_CONFIRM, ([name for name, _ in mine],))
+    if {(row["name"], row["token"]) for row in await cursor.fetchall()} != mine:
+        raise HoldLost
+
+
+@contextmanager
+def _unavailable_as_port_error() -> Generator[None]:
+    try:
+        yield
+    except _AWAY as error:
+        raise BackendUnavailable from error
+
+
+async def make_tables(url: str) -> None:
+    """LangGraph's tables, by its own migrations, which may take their time."""
+    async with AsyncPostgresSaver.from_conn_string(url) as saver:
+        await saver.setup()
+
+
+@asynccontextmanager
+async def postgres_checkpoints(
+    url: str, saver: type[PostgresCheckpoints] = PostgresCheckpoints, *, max_size: int = 10
+) -> AsyncGenerator[PostgresCheckpoints]:
+    """A saver on a pool of connections that end by themselves what a sleeping process left open."""
+    options = {
+        "autocommit": True,
+        "prepare_threshold": 0,
+        "row_factory": dict_row,
+        "options": postgres_options(database_url(url)),
+    }
+    async with AsyncConnectionPool(
+        url,
+        open=False,
+        kwargs=options,
+        min_size=1,
+        max_size=max_size,
+        timeout=5,
+        # What the server has ended meanwhile is not handed out.
+        check=AsyncConnectionPool.check_connection,
+    ) as pool:
+        yield saver(pool)  # type: ignore[arg-type]
