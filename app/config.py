@@ -107,6 +107,9 @@ class Settings(BaseSettings):
     # Who may do what
     secret: SecretStr | None = None
     operators: Annotated[dict[str, SecretStr], NoDecode] = {}
+    #: A demo login on an address that others can reach has to be meant: both of these say so.
+    demo_login: Literal["local", "open"] = "local"
+    demo_login_really: Literal["no", "yes"] = "no"
     session_hours: float = Field(default=12, gt=0, le=24 * 365)
 
     # Limits
@@ -189,6 +192,15 @@ class Settings(BaseSettings):
         if secret is not None and len(secret.get_secret_value()) < 16:
             raise ValueError("needs at least 16 characters")
         return secret
+
+    @property
+    def reachable(self) -> bool:
+        """Can others than this machine reach the server?"""
+        return self.host not in ("127.0.0.1", "localhost", "::1")
+
+    @property
+    def demo_login_is_meant(self) -> bool:
+        return not self.reachable or (self.demo_login, self.demo_login_really) == ("open", "yes")
 
     @property
     def database(self) -> str:

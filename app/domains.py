@@ -46,7 +46,8 @@ def load_domain(folder: Path) -> Domain:
         intents = load_intents(folder / "intents.yaml", operations=operations)
     except IntentsInvalid as error:
         raise DomainInvalid(f"{folder}: {error}") from error
-    return Domain(folder, profile, operations, intents, _offered(module, "open_books"))
+    demo = bool(profile.demo) or (folder / "demo_accounts.py").exists()
+    return Domain(folder, profile, operations, intents, _offered(module, "open_books"), demo)
 
 
 def _configured(folder: Path, profile: Profile) -> Domain:
@@ -60,7 +61,7 @@ def _configured(folder: Path, profile: Profile) -> Domain:
         intents = load_intents(folder / "intents.yaml", operations=operations)
     except IntentsInvalid as error:
         raise DomainInvalid(f"{folder}: {error}") from error
-    return Domain(folder, profile, operations, intents, business.open_books)
+    return Domain(folder, profile, operations, intents, business.open_books, bool(profile.demo))
 
 
 def _profile(file: Path) -> Profile:

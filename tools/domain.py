@@ -114,6 +114,7 @@ class Domain:
     operations: Mapping[str, Operation]
     intents: Intents
     open_books: Callable[[Opening], AbstractAsyncContextManager[Books]]
+    demo: bool = False  #: It has demo customers, as whom any visitor may log in.
 
     @property
     def name(self) -> str:
