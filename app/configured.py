@@ -29,7 +29,7 @@ from tools.importing.problems import FilesInvalid, Problem
 from tools.importing.records import Account, Records, customer_names
 from tools.importing.yaml_files import Read, read_file, validated
 from tools.ports import BackendUnavailable
-from tools.records import RecordView
+from tools.records import Lexicon, RecordView
 from tools.values import Clock, Customer, Operation, Preview
 
 OVERLAY = "operations.yaml"
@@ -55,6 +55,13 @@ class Business:
         """Everything the agent can do: what the file lists and a person confirmed, tickets and hand-offs."""
         tied = {name: tied_to(one, self.account) for name, one in self.built.items()}
         return {**DESK_OPERATIONS, **tied}
+
+    @property
+    def lexicon(self) -> Lexicon:
+        """What customers call each kind of record."""
+        return Lexicon(
+            kinds={name: kind.called for name, kind in self.overlay.records.items() if kind.called}
+        )
 
     def account(self, customer: Customer) -> Account:
         """The customer's records and facts, to be read from now on."""

@@ -179,7 +179,12 @@ async def wiring(
                 limits=limits,
                 thresholds=live.thresholds,
                 second_opinion=live.second_opinion,
+                large_decides=settings.hosted_llm,
                 policy=policy,
+                reader=domain.reader,
+                lexicon=domain.lexicon,
+                cases=domain.advice,
+                language=domain.profile.languages[0],
             )
 
         shadow = None
@@ -323,6 +328,7 @@ def thresholds_of(manifest: Manifest, settings: Settings) -> Thresholds:
         several=of("complexity", 0.5),
         evaluator=profiles["evaluator"].threshold,
         outcome=of("outcome", 0.45),
+        incident=of("incident", stock.incident),
         write=manifest.write_line,
         consequence=manifest.class_line,
     )
@@ -485,6 +491,22 @@ async def _tracing(settings: Settings) -> AsyncGenerator[Tracing]:
 
 
 # --- what others ask about it -------------------------------------------------------------------
+
+
+async def unknown_customer(
+    settings: Settings, customer_id: str, progress: Progress = _quiet
+) -> str | None:
+    """Why nobody can be this customer, known before any model is loaded; None where somebody can."""
+    domain = await asyncio.to_thread(domain_of, settings)
+    engine = await asyncio.to_thread(_database, settings, progress)
+    try:
+        async with domain.open_books(Opening(engine, Clock(), progress)) as books:
+            if await books.customers.find(customer_id) is not None:
+                return None
+            known = ", ".join(each.id for each in await books.customers.demo())
+            return f"There is no customer {customer_id}. Demo customers: {known}."
+    finally:
+        engine.dispose()
 
 
 def _answers(engine: sa.Engine) -> None:
