@@ -24,6 +24,7 @@ from app.desk import Desk
 from app.domains import domain_of, replies_of
 from app.drift import sketch_of
 from app.drift_watch import DriftWatch
+from app.identity.tokens import reader_of
 from app.models.encoder import OnnxEncoder
 from app.models.manifest import Manifest, ManifestError
 from app.models.release import ReleaseError, Releases
@@ -139,6 +140,7 @@ async def wiring(
             outbox=outbox,
             audit=audit,
             payments=payments,
+            systems=books.systems,
             policy=policy,
         )
         replies = await asyncio.to_thread(replies_of, domain)
@@ -226,8 +228,17 @@ async def wiring(
             context_for=context_for,
             domain=domain,
             books=books,
+            identity=reader_of(domain.profile.identity, clock),
             check_health=lambda: _health(
-                engine, saver, live.models, knowledge, traces, policy, payments, releases.state
+                engine,
+                saver,
+                live.models,
+                knowledge,
+                traces,
+                policy,
+                payments,
+                releases.state,
+                books.health(),
             ),
             describe=lambda: _info(settings, live.models, knowledge, traces),
             meter=serving.meter,
@@ -534,8 +545,11 @@ async def _health(
     policy: FilePolicy,
     payments: HttpPayments | None,
     release: ReleaseState,
+    outside: Mapping[str, str],
 ) -> Mapping[str, Any]:
     checks: dict[str, Any] = {}
+    for name, why in outside.items():
+        checks[f"system {name}"] = {"status": "degraded", "reason": why}
     try:
         await asyncio.to_thread(_answers, engine)
         checks["database"] = {"status": "ok"}
