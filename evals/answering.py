@@ -26,6 +26,7 @@ from graphs.nodes.answer import NEAREST, best_quotes, quotes
 from tools.ports import Encoder, LargeModel, Passage
 
 CASES = DOMAIN.cases / "answers.yaml"
+CASES_DE = CASES.with_name("answers_de.yaml")
 
 
 class Case(BaseModel):
