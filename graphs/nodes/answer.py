@@ -90,7 +90,10 @@ async def answering(
 ) -> tuple[Passage, ...]:
     """The passages that a question is answered from, part by part; ``found``: what was retrieved for it as a
     whole. Raises PortError."""
-    parts = [worded(part, runtime.context.lexicon) for part in parts_of(question)]
+    # A question behind the messages it leans on is one question.
+    alone = found is None or question == state["turn"].text
+    asked = parts_of(question) if alone else [question]
+    parts = [worded(part, runtime.context.lexicon) for part in asked]
     if parts == [question]:
         whole = found if found is not None else await _retrieved(question, runtime.context)
         return await _answering(state, runtime, question, whole, keep)
