@@ -26,11 +26,7 @@ from graphs.nodes.answer import NEAREST, best_quotes, quotes
 from tools.ports import Encoder, LargeModel, Passage
 
 CASES = DOMAIN.cases / "answers.yaml"
-<<<<<<< HEAD
 CASES_DE = DOMAIN.cases / "answers_de.yaml"
-=======
-CASES_DE = CASES.with_name("answers_de.yaml")
->>>>>>> answers
 
 
 class Case(BaseModel):
