@@ -17,8 +17,10 @@ import yaml
 from pydantic import ValidationError
 
 from app.config import ROOT, Settings
+from tools.cases import CaseBook, CasesInvalid, load_cases
 from tools.domain import Domain, Profile
 from tools.intents import IntentsInvalid, load_intents
+from tools.records import Lexicon
 from tools.values import Operation
 
 
@@ -43,7 +45,26 @@ def load_domain(folder: Path) -> Domain:
         intents = load_intents(folder / "intents.yaml", operations=operations)
     except IntentsInvalid as error:
         raise DomainInvalid(f"{folder}: {error}") from error
-    return Domain(folder, profile, operations, intents, _offered(module, "open_books"))
+    return Domain(
+        folder,
+        profile,
+        operations,
+        intents,
+        _offered(module, "open_books"),
+        lexicon=getattr(module, "LEXICON", Lexicon()),
+        advice=_advice(folder, operations),
+    )
+
+
+def _advice(folder: Path, operations: Mapping[str, Operation]) -> CaseBook | None:
+    """What is said to problems, where the domain declares some."""
+    file = folder / "cases.yaml"
+    if not file.exists():
+        return None
+    try:
+        return load_cases(file, operations)
+    except CasesInvalid as error:
+        raise DomainInvalid(f"{folder}: {error}") from error
 
 
 def _profile(file: Path) -> Profile:

@@ -177,7 +177,12 @@ async def wiring(
                 limits=limits,
                 thresholds=live.thresholds,
                 second_opinion=live.second_opinion,
+                large_decides=settings.hosted_llm,
                 policy=policy,
+                reader=domain.reader,
+                lexicon=domain.lexicon,
+                cases=domain.advice,
+                language=domain.profile.languages[0],
             )
 
         shadow = None
@@ -312,6 +317,7 @@ def thresholds_of(manifest: Manifest, settings: Settings) -> Thresholds:
         several=of("complexity", 0.5),
         evaluator=profiles["evaluator"].threshold,
         outcome=of("outcome", 0.45),
+        incident=of("incident", stock.incident),
         write=manifest.write_line,
         consequence=manifest.class_line,
     )

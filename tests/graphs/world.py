@@ -96,7 +96,7 @@ class ScriptedEncoder:
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         return [[1.0, *[0.0] * 383] for _ in texts]
 
-    async def classify(self, head: str, text: str) -> Choice:
+    async def classify(self, head: str, text: str, *, before: str = "") -> Choice:
         if self.broken is not None:
             raise self.broken
         if head == "intent":
@@ -108,7 +108,7 @@ class ScriptedEncoder:
         if head == "follow_up" and self.leaning:
             leans = "leans" if text in self.leaning else "stands"
             return a_choice(leans, 0.9, ("leans", "stands"), "encoder")
-        if head in ("consequence", "outcome", "follow_up"):
+        if head in ("consequence", "outcome", "follow_up", "incident"):
             raise ModelUnavailable("There is no such head here.")
         table, option, other = {
             "frustration": (self.frustrated, "frustrated", "calm"),
