@@ -17,6 +17,7 @@ import yaml
 from pydantic import ValidationError
 
 from app.config import ROOT, Settings
+from prompts.replies import Replies
 from tools.cases import CaseBook, CasesInvalid, load_cases
 from tools.domain import Domain, Profile
 from tools.intents import IntentsInvalid, load_intents
@@ -31,6 +32,12 @@ class DomainInvalid(ValueError):
 def domain_of(settings: Settings) -> Domain:
     """The business that the settings name."""
     return load_domain(settings.domain)
+
+
+def replies_of(domain: Domain) -> Replies:
+    """What the business says, in every language it speaks."""
+    business = domain.profile.model_dump(include={"name", "currency", "contact"})
+    return Replies(domain.replies, languages=domain.profile.languages, business=business)
 
 
 @cache

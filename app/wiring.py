@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from app.answer_cache import ProcessAnswers
 from app.config import LARGE_ROLES, Settings, prepare_environment
 from app.desk import Desk
-from app.domains import domain_of
+from app.domains import domain_of, replies_of
 from app.drift import sketch_of
 from app.drift_watch import DriftWatch
 from app.models.encoder import OnnxEncoder
@@ -138,6 +138,7 @@ async def wiring(
             payments=payments,
             policy=policy,
         )
+        replies = await asyncio.to_thread(replies_of, domain)
         actions = ActionGraph(saver, stores.holds.holding)
         own = await asyncio.to_thread(_own_router, settings)
         limits = Limits(
@@ -160,6 +161,8 @@ async def wiring(
                 customer=customer,
                 operations=domain.operations,
                 intents=live.intents,
+                replies=replies,
+                language=domain.profile.languages[0],
                 encoder=live.models.encoder,
                 small=live.models.small,
                 large=live.models.large,
@@ -182,7 +185,6 @@ async def wiring(
                 reader=domain.reader,
                 lexicon=domain.lexicon,
                 cases=domain.advice,
-                language=domain.profile.languages[0],
             )
 
         shadow = None
@@ -480,6 +482,22 @@ async def _tracing(settings: Settings) -> AsyncGenerator[Tracing]:
 
 
 # --- what others ask about it -------------------------------------------------------------------
+
+
+async def unknown_customer(
+    settings: Settings, customer_id: str, progress: Progress = _quiet
+) -> str | None:
+    """Why nobody can be this customer, known before any model is loaded; None where somebody can."""
+    domain = await asyncio.to_thread(domain_of, settings)
+    engine = await asyncio.to_thread(_database, settings, progress)
+    try:
+        async with domain.open_books(Opening(engine, Clock(), progress)) as books:
+            if await books.customers.find(customer_id) is not None:
+                return None
+            known = ", ".join(each.id for each in await books.customers.demo())
+            return f"There is no customer {customer_id}. Demo customers: {known}."
+    finally:
+        engine.dispose()
 
 
 def _answers(engine: sa.Engine) -> None:

@@ -34,6 +34,7 @@ from graphs.nodes.operation import (
     what_next,
 )
 from graphs.nodes.turn import offer_hand_off, top
+from graphs.speaking import SpeakingGraph
 from graphs.state import Draft, Next, Pending, Plan, Step, SupportState, Turn
 from graphs.understanding.acts import Act
 from tools.decisions import Decision
@@ -69,7 +70,7 @@ def loop_graph(
     input_schema: type[Any] = SupportState,
 ) -> StateGraph[SupportState, Context, Any, SupportState]:
     """The agent lane, as a graph of its own."""
-    graph = StateGraph(SupportState, context_schema=Context, input_schema=input_schema)
+    graph = SpeakingGraph(SupportState, context_schema=Context, input_schema=input_schema)
     graph.add_node(plan)
     graph.add_node(prepare)
     graph.add_node(confirm_plan)
@@ -96,12 +97,12 @@ def loop_graph(
 async def plan(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
     """The LLM turns the request into steps; what it may name is a closed set."""
     context, turn, previous = runtime.context, state["turn"], state.get("plan")
-    if previous is not None and not previous.confirmed:
+    again = state.get("next_move") == "replan" and previous is not None
+    if previous is not None and not previous.confirmed and not again:
         previous = None  # never begun: the customer asks for something else now
     route = state.get("route")
-    if route is not None and len(route.acts) > 1 and state.get("next_move") != "replan":
+    if route is not None and len(route.acts) > 1 and not again:
         return {"plan": _of_acts(route.acts, previous, turn, context)}
-    again = state.get("next_move") == "replan" and previous is not None
     goal = previous.goal if again and previous is not None else turn.text
     # Without new steps a plan that failed is reported, and one that still waits is kept.
     unplanned = {"plan": previous, "next_move": "escalate" if again else "unplanned"}
@@ -121,7 +122,7 @@ async def plan(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]
         }
     if not steps:
         return {**unplanned, "llm_calls": calls}
-    begun = _steps(previous)
+    begun = previous.steps if previous is not None else ()
     if again:
         # Tried is tried: what failed, or may have happened, is not repeated under another key.
         begun = tuple(s for s in begun if s.status != "waiting")
@@ -187,7 +188,7 @@ async def _planned(
     names = [*(n for n in context.operations if n != "hand_off"), ANSWER]
     asking = prompts.load("planner")
     messages = asking.messages(
-        shop=replies.SHOP,
+        shop=replies.business(),
         today=context.clock.today().isoformat(),
         max_steps=context.limits.plan_steps,
         operations="\n".join(
@@ -199,7 +200,9 @@ async def _planned(
         history=transcript(state, context),
         message=goal,
         observations=context.for_large(
-            "\n".join(f"{s.name}: {s.status} {s.note}" for s in _steps(previous))
+            "\n".join(
+                f"{s.name}: {s.status} {s.note}" for s in (previous.steps if previous else ())
+            )
         ),
     )
     schema = {
@@ -274,6 +277,7 @@ async def prepare(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
             contradiction=act.grounds.missing if act is not None and not step.arguments else "",
         )
         if following.step in ("ask", "choose"):
+            steps[index] = step.model_copy(update={"open": True})
             if question is None:
                 question = index, following, arguments
             continue
@@ -288,14 +292,13 @@ async def prepare(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
             update={
                 "arguments": completed,
                 "label": following.label or step.label,
+                "open": False,
                 "effects": following.effects,
             }
         )
     current = current.model_copy(update={"steps": tuple(steps)})
-    first = question[0] if question is not None else None
-    if tells_first(current, context, but=first):
-        return {"plan": current, "pending": _others(state), "draft": None}
-    if question is None:
+    tells_first = not current.confirmed and next_step(current, context) is not None
+    if question is None or tells_first:
         return {"plan": current, "pending": _others(state), "draft": None}
     return _asked(state, current, question, answered)
 
@@ -367,19 +370,6 @@ def _asked(
     }
 
 
-def tells_first(current: Plan, context: Knows, *, but: int | None = None) -> bool:
-    """Whether a step that changes nothing is ready to be told before anything is asked."""
-    if current.confirmed:
-        return False
-    return any(
-        step.status == "waiting"
-        and index != but
-        and not _writes(step, context)
-        and (step.name not in context.operations or bool(step.arguments) or step.act is not None)
-        for index, step in enumerate(current.steps)
-    )
-
-
 def _writes(step: Step, context: Knows) -> bool:
     operation = context.operations.get(step.name)
     return operation is not None and operation.writes
@@ -410,9 +400,9 @@ async def act(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
     """Run the next step: an operation through the gate, or a look into the knowledge base."""
     context, current = runtime.context, state.get("plan")
     assert current is not None
-    route = state.get("route")
-    agreed = route is not None and route.move == "confirm" and route.operation == "plan"
-    if agreed or not any(_writes(s, context) for s in current.steps if s.status == "waiting"):
+    if _agreed(state) or not any(
+        s.open or _writes(s, context) for s in current.steps if s.status == "waiting"
+    ):
         current = current.model_copy(update={"confirmed": True})
     index = next_step(current, context)
     if index is None:  # confirmed, but every step waits for an approval that is still out
@@ -451,6 +441,15 @@ async def act(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
         }
     )
     return {"plan": _with(current, index, acted), "outcome": outcome, "pending": _others(state)}
+
+
+def _agreed(state: SupportState) -> bool:
+    """Whether this turn's yes is for the plan as it is: the question goes with the first step, so that a plan made
+    anew in the same turn has none."""
+    route = state.get("route")
+    if route is None or route.move != "confirm" or route.operation != "plan":
+        return False
+    return any(p.operation == "plan" and p.stage == "confirm" for p in state.get("pending", ()))
 
 
 async def _told_of(
@@ -598,8 +597,8 @@ def after_prepare(state: SupportState) -> Literal["confirm_plan", "act", "give_u
 
 def after_observe(state: SupportState) -> Literal["evaluate", "prepare"]:
     """News of a step may come while the rest still waits for the customer's yes: it is asked for again."""
-    current = state.get("plan")
-    return "prepare" if current is not None and not current.confirmed else "evaluate"
+    current, news = state.get("plan"), state["turn"].outcome is not None
+    return "prepare" if news and current is not None and not current.confirmed else "evaluate"
 
 
 def after_evaluate(
@@ -610,7 +609,7 @@ def after_evaluate(
     if (
         current is not None
         and not current.confirmed
-        and state.get("next_move") == "done"
+        and state.get("next_move") in ("continue", "done")
         and any(s.status == "waiting" for s in current.steps)
     ):
         return "prepare"
@@ -629,7 +628,8 @@ def guard(wanted: Evaluation | None, current: Plan, context: Knows) -> Evaluatio
     Nothing left to run means done. A failed step may be replanned once. A model may not end a plan that
     the customer confirmed while steps are left, and may not give up when nothing failed."""
     failed = any(s.status == "failed" for s in current.steps)
-    if next_step(current, context) is None:
+    asked = not current.confirmed and any(s.status == "waiting" for s in current.steps)
+    if next_step(current, context) is None and not asked:
         return "escalate" if wanted == "escalate" and failed and not current.understood else "done"
     if wanted == "replan" and failed and current.replans < 1:
         return "replan"
@@ -639,10 +639,10 @@ def guard(wanted: Evaluation | None, current: Plan, context: Knows) -> Evaluatio
 
 
 def next_step(current: Plan, context: Knows) -> int | None:
-    """The step to run now; a write waits while an earlier write waits for approval."""
+    """The step to run now; a write waits for the customer's yes, and while an earlier write waits for approval."""
     held = any(s.status == "pending" for s in current.steps)
     for index, step in enumerate(current.steps):
-        if step.status != "waiting":
+        if step.status != "waiting" or step.open:
             continue
         if not _writes(step, context) or (current.confirmed and not held):
             return index
@@ -905,10 +905,6 @@ async def _given(state: SupportState, runtime: Runtime[Context], asked: Pending)
 def _after_a_write(steps: list[Step], index: int, context: Context) -> bool:
     """Would an earlier step change the record, so that today's refusal may not hold then?"""
     return any(s.status == "waiting" and _writes(s, context) for s in steps[:index])
-
-
-def _steps(current: Plan | None) -> tuple[Step, ...]:
-    return current.steps if current is not None and current.confirmed else ()
 
 
 def _with(current: Plan, index: int, step: Step) -> Plan:

@@ -1,78 +1,21 @@
 """The support graph's decisions that need no model: pure functions of what the state already says.
 
-Conditional edges read a decision; they never make one. What makes them (moves, thresholds) is here too,
-so that every rule of the conversation is on one page.
+Conditional edges read a decision; they never make one. What a message does to an open question is decided in
+``graphs/understanding/dialogue.py``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
 from typing import Literal
 
-from graphs.context import Thresholds
 from graphs.keys import same_request
-from graphs.state import Pending, Route, SupportState
+from graphs.state import Route, SupportState
 from tools.ports import Choice
-from tools.values import Lane
 
-Move = Literal["new", "continue", "confirm", "decline", "repeat"]
-
-
-# --- what a message means while something is pending --------------------------------------------
-
-
-#: So sure must the head be of a question or a complaint for what looks like a value to be none: "first tell me
-#: what it costs" picks nothing.
-_NO_VALUE = 0.9
-#: So sure must a yes be to let happen what was asked about; below it the question is asked again.
-_YES = 0.8
-#: What is no change of subject in itself. Several requests may begin with the value that was asked for.
-_NO_REQUEST = frozenset(
-    {"out_of_scope", "affirm", "deny", "greeting", "thanks", "goodbye", "bot_question", "smalltalk",
-     "several_requests"}
-)  # fmt: skip
-
-
-def move(
-    pending: Pending | None,
-    choice: Choice,
-    *,
-    fits: bool,
-    asked_last: bool,
-    sure: float,
-    operation: str | None,
-) -> Move:
-    """What the customer does to the operation that waits for their word.
-
-    ``fits``: the text holds a value for what was asked. ``asked_last``: the previous reply ended with this
-    question, so a bare yes or no answers it. ``sure``: the probability from which another intent counts
-    as a change of subject. ``operation``: the one the intent stands for."""
-    if pending is None:
-        return "new"
-    chance = choice.probabilities.get(choice.option, 0.0)
-    confident = chance >= sure
-    if operation is None and chance >= max(sure, _NO_VALUE) and choice.option not in _NO_REQUEST:
-        return "new"
-    if choice.option == "affirm":
-        if pending.stage in ("confirm", "offer"):
-            return "confirm" if asked_last and chance >= _YES else "repeat"
-        return "continue" if fits else "repeat"
-    if choice.option == "deny" and not fits:
-        return "decline" if asked_last else "new"
-    if operation is not None and operation == pending.operation:
-        return "continue"
-    if pending.stage == "offer":
-        return "new"
-    if pending.stage == "choice":
-        return "continue" if fits else ("new" if confident else "repeat")
-    if pending.stage == "field":
-        if fits:
-            return "continue"
-        return "new" if confident and choice.option != "out_of_scope" else "repeat"
-    return "continue" if fits else ("new" if confident else "repeat")
-
-
-_SAYS_NOTHING = _NO_REQUEST - {"several_requests"}
+#: What lends no meaning to the message after it.
+_SAYS_NOTHING = frozenset(
+    {"out_of_scope", "affirm", "deny", "greeting", "thanks", "goodbye", "bot_question", "smalltalk"}
+)
 #: The class of the ``follow_up`` head for a message that says nothing without the one before it.
 LEANS = "leans"
 #: How much what was wanted before counts for a message that stands alone, and for what it never was taken.
@@ -109,61 +52,6 @@ def put_together(alone: Choice, before: Choice, leaning: float) -> Choice:
             "ms": alone.ms + before.ms,
         }
     )
-
-
-#: How much likelier an answer is than anything else right after a question.
-_ANSWERS = 3.0
-
-
-def answering(choice: Choice, expected: Collection[str]) -> Choice:
-    """The same where the desk has just asked something: what is ``expected`` is likelier than the rest."""
-    weights = {
-        intent: chance * (_ANSWERS if intent in expected else 1.0)
-        for intent, chance in choice.probabilities.items()
-    }
-    total = sum(weights.values())
-    if total <= 0:
-        return choice
-    chances = {intent: weight / total for intent, weight in weights.items()}
-    best = max(chances, key=chances.__getitem__)
-    return choice.model_copy(update={"option": best, "probabilities": chances})
-
-
-def lane_chance(choice: Choice, lane_if: Callable[[Choice], Lane], known: Collection[str]) -> float:
-    """The chance that the lane is right: of all intents that would have led there had they been meant."""
-    lane = lane_if(choice)
-    same = (
-        chance
-        for intent, chance in choice.probabilities.items()
-        if intent in known
-        and (
-            intent == choice.option
-            or lane_if(choice.model_copy(update={"option": intent, "probabilities": {intent: 1.0}}))
-            == lane
-        )
-    )
-    return min(sum(same), 1.0)
-
-
-def settle(
-    choices: Sequence[Choice],
-    thresholds: Thresholds,
-    *,
-    last: bool = False,
-    lane_of: Callable[[str], Lane | None] = lambda intent: None,
-) -> tuple[Choice, bool]:
-    """The cascade's word: the cheapest tier that is sure enough, else the best guess, abstaining.
-
-    When no tier is left to ask (``last``), the head's guess is taken from ``guess`` on: a wrong
-    look-up is put right in the next message, and a wrong write is stopped by its own confirmation."""
-    for choice in choices:
-        floor = thresholds.sure(choice.tier, lane_of(choice.option))
-        if choice.probabilities.get(choice.option, 0.0) >= floor:
-            return choice, False
-    head = choices[0]
-    if last and head.probabilities.get(head.option, 0.0) >= thresholds.guess:
-        return head, False
-    return max(choices, key=lambda c: c.probabilities.get(c.option, 0.0)), True
 
 
 # --- conditional edges --------------------------------------------------------------------------

@@ -82,6 +82,7 @@ class Pending(Record):
     operation: str  #: Operation name, or ``plan``.
     stage: Literal["field", "choice", "confirm", "offer"]
     arguments: dict[str, JsonValue] = {}
+    said: tuple[str, ...] = ()  #: At a confirmation: the arguments that the books did not fill in.
     field: str | None = None
     step: int | None = None  #: For a plan: the step whose field or record is asked for.
     about: str | None = None  #: And its operation.
@@ -131,6 +132,7 @@ class Step(Record):
     writes: bool = False
     arguments: dict[str, JsonValue] = {}
     label: str = ""
+    open: bool = False  #: Something about it is still to be asked, so it cannot run yet.
     effects: tuple[str, ...] = ()  #: What the gate was told it would do.
     status: Literal["waiting", "pending", "done", "failed", "skipped"] = "waiting"
     note: str = ""  #: What to tell the customer about it.

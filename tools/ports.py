@@ -113,6 +113,8 @@ class Passage(BaseModel):
     score: float = 0.0
     sentences: tuple[str, ...] = ()  #: What the pruner kept, in document order.
     helps: tuple[float, ...] = ()  #: How likely each kept sentence answers the question.
+    #: Of each kept sentence the place, among the kept, of the one it cannot be read without; -1: none.
+    needs: tuple[int, ...] = ()
 
 
 @runtime_checkable
@@ -183,6 +185,13 @@ class Knowledge(Protocol):
     ) -> list[Passage]:
         """The chunks worth reading (at most ``keep``), each with its kept ``sentences``, in document
         order; empty when nothing scores above the floor."""
+        ...
+
+    async def nearest(
+        self, question: str, *, limit: int, tenant: str | None = None
+    ) -> list[Passage]:
+        """The sentences nearest to a question in any language, with their chunks: each passage's chosen
+        ``sentences`` with their nearness in ``helps``. Empty while they cannot be searched yet."""
         ...
 
     @property

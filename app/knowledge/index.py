@@ -97,6 +97,10 @@ class Index(Protocol):
         ...
 
     def vectors(self, ids: Sequence[str]) -> dict[str, list[float]]: ...
+    def payloads(self, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """What is known of chunks, with their text."""
+        ...
+
     def ids(self) -> set[str]:
         """Every chunk there is."""
         ...
@@ -296,6 +300,10 @@ class EdgeIndex:
     def vectors(self, ids: Sequence[str]) -> dict[str, list[float]]:
         records = self.shard.retrieve(list(ids), with_payload=False, with_vector=["dense"])
         return {str(record.id): dense_of(record.vector) for record in records}
+
+    def payloads(self, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        records = self.shard.retrieve(list(ids), with_payload=True, with_vector=False)
+        return {str(record.id): dict(record.payload or {}) for record in records}
 
     def ids(self) -> set[str]:
         from qdrant_edge import ScrollRequest
@@ -512,6 +520,11 @@ class QdrantIndex:
                 self.collection, list(ids), with_payload=False, with_vectors=["dense"]
             )
         return {str(record.id): dense_of(record.vector) for record in records}
+
+    def payloads(self, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        with reached():
+            records = self.client.retrieve(self.collection, list(ids), with_payload=True)
+        return {str(record.id): dict(record.payload or {}) for record in records}
 
     def ids(self) -> set[str]:
         found: set[str] = set()

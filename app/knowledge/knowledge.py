@@ -50,6 +50,7 @@ from app.knowledge.ingest import (
     remove_gone,
 )
 from app.knowledge.manifest import Generation, Manifest, OpenManifest, version_of
+from app.knowledge.nearest import NearestSentences
 from app.knowledge.pruner import CosinePruner, Pruner, PrunerUnusable
 from app.knowledge.selection import TOKEN_BUDGET, select
 from tools.ports import Encoder, ModelUnavailable, Passage, PortError
@@ -121,6 +122,7 @@ class HybridKnowledge:
         embedder_named: Callable[[str], Embedder] | None = None,
         cache: EmbeddingCache | None = None,
         budget: int = TOKEN_BUDGET,
+        sentences: Callable[[EmbeddingCache | None], NearestSentences] | None = None,
     ) -> None:
         self.indexes = indexes
         self.manifest = manifest
@@ -130,6 +132,8 @@ class HybridKnowledge:
         self.embedder_named = embedder_named or partial(embedder_for, encoder=encoder)
         self.cache = cache
         self.budget = budget
+        self.sentences = sentences(cache) if sentences else None
+        self.shelving: asyncio.Task[None] | None = None
         self.stand_in = CosinePruner(encoder)
         self.known_vectors: OrderedDict[str, list[float]] = OrderedDict()
         self.writer = f"{os.getpid()}-{uuid.uuid4().hex[:12]}"
@@ -160,6 +164,7 @@ class HybridKnowledge:
         load_pruner: Callable[[], Pruner] | None = None,
         clock: Clock | None = None,
         model: str = EMBEDDED_MODEL,
+        sentences: Callable[[EmbeddingCache | None], NearestSentences] | None = None,
     ) -> HybridKnowledge:
         """Open the index in ``folder``, or the collection at ``url``; quick, reads no document.
 
@@ -184,6 +189,7 @@ class HybridKnowledge:
                 clock=clock,
                 model=model,
                 cache=EmbeddingCache(folder / "embeddings.db"),
+                sentences=sentences,
             )
         except BaseException:
             indexes.close()
@@ -191,6 +197,8 @@ class HybridKnowledge:
 
     def close(self) -> None:
         """Release the folder for another process."""
+        if self.sentences is not None:
+            self.sentences.stopped = True
         self.loader.shutdown(wait=True, cancel_futures=True)
         self.write_counts()
         for target in self.targets.values():
@@ -510,11 +518,7 @@ class HybridKnowledge:
             return [], []
         asked = in_context(query, history)
         vector = await view.target.embedder.embed_query(asked)
-        scope = Scope(
-            audiences=tuple(sorted({"public", audience})),
-            tenants=("",) if tenant is None else ("", tenant),
-            today=self.clock.today(),
-        )
+        scope = self.scope(audience, tenant)
         hits = await asyncio.to_thread(
             view.target.index.search, asked, vector, limit=limit, scope=scope, way=way
         )
@@ -540,6 +544,51 @@ class HybridKnowledge:
         self.retrieved.update({hit.payload["source"] for hit in hits})
         await self.keep_counts()
         return [passage_of(hit, vector) for hit in hits]
+
+    def scope(self, audience: str, tenant: str | None) -> Scope:
+        """What may be read now."""
+        return Scope(
+            audiences=tuple(sorted({"public", audience})),
+            tenants=("",) if tenant is None else ("", tenant),
+            today=self.clock.today(),
+        )
+
+    # --- sentences -----------------------------------------------------------------------------
+
+    async def nearest(
+        self, question: str, *, limit: int, tenant: str | None = None
+    ) -> list[Passage]:
+        """The sentences nearest to the question; nothing while they are being read, or what was read is of
+        an earlier state of the articles."""
+        if self.sentences is None:
+            return []
+        await self.follow()
+        self.shelve()
+        return await self.sentences.find(
+            question, self.version, self.scope("public", tenant), limit
+        )
+
+    def shelve(self) -> None:
+        """Begin to read the sentences of what answers now, where they are not read or being read."""
+        if self.sentences is None or self.sentences.shelf.version == self.version:
+            return
+        if self.shelving is None or self.shelving.done():
+            self.shelving = asyncio.create_task(self._shelve())
+
+    async def _shelve(self) -> None:
+        view = self.view
+        if self.sentences is None or view.target is None:
+            return
+        try:
+            await self.sentences.build(view.version, view.target.index, view.places)
+        except (PortError, OSError, MemoryError):
+            log.exception("the sentences cannot be searched one by one")
+
+    async def sentences_ready(self) -> None:
+        """Wait until the sentences of what answers now can be searched."""
+        self.shelve()
+        if self.shelving is not None:
+            await self.shelving
 
     async def documents(
         self,

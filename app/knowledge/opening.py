@@ -8,15 +8,25 @@ from typing import TYPE_CHECKING
 
 from app.config import Settings
 from app.knowledge import ANSWERING
+from app.knowledge.embeddings import EmbeddingCache
 from app.knowledge.knowledge import HybridKnowledge
 from app.knowledge.manifest import Manifest
+from app.knowledge.nearest import NearestSentences, SentenceEmbedder
 from app.knowledge.pruner import Pruner
+from app.models.multilingual import DIMENSIONS, SHA256, MultilingualEncoder
+from app.models.multilingual import NAME as NAME_OF_MODEL
+from app.models.turn_heads import read_mean
 from app.stores.database import create_engine, migrate
 from tools.ports import Encoder
 from tools.values import Clock
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from app.models.manifest import Manifest as ArtefactManifest
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 
@@ -28,6 +38,7 @@ def open_knowledge(
     collection: str = ANSWERING,
     load_pruner: Callable[[], Pruner] | None = None,
     clock: Clock | None = None,
+    sentences: Callable[[EmbeddingCache | None], NearestSentences] | None = None,
 ) -> HybridKnowledge:
     """Open a collection; raises IndexInUse when another process has the embedded one."""
 
@@ -46,7 +57,23 @@ def open_knowledge(
         load_pruner=load_pruner,
         clock=clock,
         model=settings.embedding_model,
+        sentences=sentences,
     )
+
+
+def sentence_search(
+    model: MultilingualEncoder, manifest: ArtefactManifest | None
+) -> Callable[[EmbeddingCache | None], NearestSentences]:
+    """The search for single sentences by that model, centred as its heads are."""
+
+    def questions() -> NDArray[np.float32] | None:
+        entry = manifest.heads.get("intent") if manifest is not None else None
+        if manifest is None or entry is None or not entry.reads:
+            return None
+        return read_mean(manifest.path(entry))
+
+    embedder = SentenceEmbedder(model, f"{NAME_OF_MODEL} {SHA256[:12]} passage", DIMENSIONS)
+    return lambda cache: NearestSentences(embedder, questions=questions, cache=cache)
 
 
 def folder_of(settings: Settings) -> Path:

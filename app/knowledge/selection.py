@@ -22,6 +22,10 @@ LEANS_BACK = re.compile(
     r"the same|such)\b",
     re.IGNORECASE,
 )
+#: "The 30 days begin ...": which days they are, the sentence before says.
+NAMES_BEFORE = re.compile(
+    r"^(?:the|these|those)\s+(?:\d+|two|three|other|same|rest)\b", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,7 @@ def with_sentences(scored: Scored, places: Sequence[int]) -> Passage:
             "score": round(scored.probability, 4),
             "sentences": tuple(scored.sentences[place] for place in places),
             "helps": tuple(round(scored.probabilities[place], 4) for place in places),
+            "needs": needed_by(scored.sentences, places),
         }
     )
 
@@ -137,7 +142,7 @@ def with_neighbours(sentences: Sequence[str], place: int) -> set[int]:
             first -= 1
         if sentences[first].endswith(":"):
             needed.add(first)
-    elif place > 0 and LEANS_BACK.match(sentences[place]):
+    elif place > 0 and (LEANS_BACK.match(sentences[place]) or NAMES_BEFORE.match(sentences[place])):
         needed.add(place - 1)
     if sentences[place].endswith(":"):
         after = place + 1
@@ -145,3 +150,15 @@ def with_neighbours(sentences: Sequence[str], place: int) -> set[int]:
             needed.add(after)
             after += 1
     return needed
+
+
+def needed_by(sentences: Sequence[str], kept: Sequence[int]) -> tuple[int, ...]:
+    """For each kept sentence the place, among the kept, of the one before that it cannot be read without;
+    -1 where there is none."""
+    return tuple(
+        max(
+            (kept.index(n) for n in with_neighbours(sentences, place) if n < place and n in kept),
+            default=-1,
+        )
+        for place in kept
+    )

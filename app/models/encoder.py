@@ -83,6 +83,11 @@ class OnnxEncoder:
             multilingual=self._multilingual,
         )
 
+    @property
+    def multilingual(self) -> MultilingualEncoder:
+        """Who reads messages in the customer's own language."""
+        return self._multilingual
+
     async def warm(self) -> None:
         """Load the model and run it once, and read the heads that hold words."""
         await self.embed(["warm"])

@@ -34,6 +34,7 @@ class MultilingualEncoder:
     def __init__(self) -> None:
         self._engine: Any = None
         self._loading = threading.Lock()
+        self._running = threading.Lock()
         self._cache: OrderedDict[str, Vector] = OrderedDict()
 
     async def warm(self) -> None:
@@ -49,8 +50,20 @@ class MultilingualEncoder:
 
     def read(self, texts: Sequence[str]) -> Vector:
         """The same for a program without an event loop, as training is."""
+        return self._run(texts, asking=True)
+
+    def passages(self, texts: Sequence[str]) -> Vector:
+        """Unit vectors of texts to be found: the model reads them otherwise than questions. Not cached."""
+        return self._run(texts, asking=False)
+
+    def _run(self, texts: Sequence[str], *, asking: bool) -> Vector:
         engine = self._loaded()
-        return np.stack([np.asarray(engine.query(_bounded(text)), np.float32) for text in texts])
+        found: list[Vector] = []
+        for text in texts:
+            # One text at a time, so that a customer's question waits for no batch of articles.
+            with self._running:
+                found.append(np.asarray(engine.encode(_bounded(text), asking), np.float32))
+        return np.stack(found) if found else np.empty((0, DIMENSIONS), np.float32)
 
     def _read(self, texts: Sequence[str]) -> None:
         vectors = self.read(texts)

@@ -63,3 +63,13 @@ def read_turn_head(path: Path, entry: HeadEntry) -> TurnHead:
         raise ManifestError(
             f"{path} does not fit its manifest ({error}): train it again."
         ) from error
+
+
+def read_mean(path: Path) -> Vector | None:
+    """What the vectors of the messages that a head was trained on have in common."""
+    from safetensors import safe_open
+
+    opened: Any = safe_open(str(path), "np")
+    with opened as file:
+        names: list[str] = list(file.keys())
+        return np.asarray(file.get_tensor("mean"), np.float32) if "mean" in names else None

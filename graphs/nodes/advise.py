@@ -98,7 +98,7 @@ async def told_of_case(
     if advice.ticket and key not in state.get("kept", ()):
         parts.append(await _keep(state, runtime, name, advice, act, record))
         kept = key
-    elif advice.person:
+    elif advice.person or advice.ticket:
         parts.append(replies.person_on_request())
     text = "\n\n".join(part for part in parts if part)
     return ToldOfCase(text, kept, _offer(state, context, advice, act, record, text))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
 from langgraph.runtime import Runtime
@@ -37,8 +37,7 @@ async def extract(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
     operation = context.operations[route.operation]
     # What the books filled in belongs to the record it was read from, not to a corrected one.
     own = {f.name for f in extraction.fields(operation)} | set(parts_of(operation))
-    kept = pending.arguments if continues and pending is not None else {}
-    before = {name: value for name, value in kept.items() if name in own}
+    before = carried_over(operation, pending, own) if continues and pending is not None else {}
     act = route.act
     grounds = act.grounds if act is not None else Grounds()
     request = pending.request if continues and pending is not None else turn.id
@@ -70,6 +69,19 @@ async def extract(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
             among=grounds.records if len(grounds.records) > 1 else (),
             contradiction=grounds.missing,
         ),
+    }
+
+
+def carried_over(
+    operation: Operation, pending: Pending, own: Collection[str]
+) -> dict[str, JsonValue]:
+    """What stays of an open request when it is answered or corrected: what was said, and its record."""
+    records = {field.name for field in extraction.fields(operation) if field.record}
+    asked = pending.stage == "confirm"
+    return {
+        name: value
+        for name, value in pending.arguments.items()
+        if name in own and (not asked or name in pending.said or name in records)
     }
 
 
@@ -497,6 +509,7 @@ async def confirm(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
         operation=extracted.operation,
         stage="confirm",
         arguments=following.arguments,
+        said=tuple(extracted.arguments),
         effects=following.effects,
         question=following.question,
         asked_in=state["turn"].id,

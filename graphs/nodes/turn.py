@@ -133,7 +133,7 @@ async def clarify(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
             ),
             "draft": Draft(text=offer.question, asks=True),
         }
-    likely = replies.likely_intents(route_)
+    likely = replies.likely_intents(route_, runtime.context)
     text = replies.clarification(route_, likely, runtime.context)
     asked = Pending(
         request=state["turn"].id,
@@ -188,7 +188,7 @@ async def deliver(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
     update: dict[str, Any] = {"last_turn": turn.id, "pending": pending}
     if route_ is not None:
         update |= in_mind(state, route_, draft.text if draft is not None else "")
-    if route_ is not None and not route_.abstained and route_.move != "repeat":
+    if route_ is not None and not missed(state, route_):
         update["misses"] = 0
     if draft is None:
         runtime.stream_writer({"event": "final", "data": {"text": "", "silent": True}})
@@ -226,6 +226,12 @@ async def deliver(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
     update["messages"] = [AIMessage(text, id=f"{key}:out", additional_kwargs=meta)]
     runtime.stream_writer({"event": "final", "data": {"text": text, **meta}})
     return update
+
+
+def missed(state: SupportState, route: Route) -> bool:
+    """Whether the turn was not understood: nobody was sure, and the articles held nothing either."""
+    unclear = route.otherwise == "clarify" and not state.get("passages")
+    return unclear or route.abstained or route.move == "repeat"
 
 
 def in_mind(state: SupportState, route: Route, reply: str) -> dict[str, Any]:

@@ -15,12 +15,13 @@ MOST = 8
 
 _ENUMERATED = re.compile(r"(?:(?<=\s)|^)\(?(?:\d{1,2}|[a-h])[.)]\s+(?=\S)", re.MULTILINE)
 _SENTENCE = re.compile(r"(?<=[.!?…])[\"')\]]*\s+(?=\S)|\n{1,}|;\s+|\s+[-–—]\s+|\s/\s")
-#: Words that join one wish to the next, in the languages that are read.
+#: Words that join one wish to the next, in the languages that are read; what begins the next one stays with it.
 _JOINED = re.compile(
-    r",?\s+(?:and\s+(?:also|then|can|could|please|pls|would|do|does|is|are|what|when|where|how|send|tell|cancel|change|"
-    r"refund|give|i\b|my\b|if\b)|also|plus|then\s+(?:please\s+)?|oh\s+and|und\s+(?:auch|dann|bitte|können|kann|wann|wo|"
-    r"was|wie|schicken|ich|noch)|ausserdem|außerdem|sowie|et\s+(?:aussi|puis|pouvez|quand|combien)|"
-    r"y\s+(?:también|además|cuándo|cómo|puede\w*)|e\s+(?:anche|poi|quando|quanto)|en\s+(?:ook|dan|wanneer))\s*(?=\S)",
+    r",?\s+(?:(?:oh\s+)?and\s+(?=(?:also|then|can|could|please|pls|would|do|does|is|are|what|when|where|how|send|tell|"
+    r"cancel|change|refund|give|i|my|if)\b)|(?:also|plus|oh\s+and|then(?:\s+please)?|ausserdem|außerdem|sowie)\b\s+|"
+    r"und\s+(?=(?:auch|dann|bitte|können|kann|wann|wo|was|wie|schicken|ich|noch)\b)|"
+    r"et\s+(?=(?:aussi|puis|pouvez|quand|combien)\b)|y\s+(?=(?:también|además|cuándo|cómo|puede\w*)\b)|"
+    r"e\s+(?=(?:anche|poi|quando|quanto)\b)|en\s+(?=(?:ook|dan|wanneer)\b))(?=\S)",
     re.IGNORECASE,
 )
 _COMMA = re.compile(r",\s+(?=(?:and|but|also|und|aber|mais|pero|ma|maar)\b)", re.IGNORECASE)
@@ -86,7 +87,11 @@ def mentions(said: Sequence[str], verbs: Sequence[str]) -> bool:
 
 def forbids(text: str, verbs: tuple[str, ...]) -> bool:
     """Whether the words forbid what the verbs name: "don't cancel", "nicht stornieren", "no refund please"."""
-    said = tokens(text)
+    # A no before a comma is an answer of its own: "no, cancel the other one".
+    return any(_forbids(tokens(stretch), verbs) for stretch in re.split(r"[,;:.!?]+", text))
+
+
+def _forbids(said: Sequence[str], verbs: tuple[str, ...]) -> bool:
     for verb in verbs:
         wanted = tokens(verb)
         for at in range(len(said) - len(wanted) + 1):

@@ -43,8 +43,8 @@ class Heard:
         return sum(p for name, p in self.chances.items() if intents.get(name).role == role)
 
 
-def move(pending: Pending, heard: Heard, intents: Intents, operation: str) -> Move:
-    """What the customer does to ``pending``; ``operation`` is what it would carry out."""
+def move(pending: Pending, heard: Heard, intents: Intents, operations: frozenset[str]) -> Move:
+    """What the customer does to ``pending``; ``operations`` are what it would carry out."""
     yes, no = heard.chance(intents, "affirm"), heard.chance(intents, "deny")
     if pending.stage == "confirm":  # What was not carried out yet is not withdrawn, it is declined.
         no += heard.chance(intents, "withdraw")
@@ -53,7 +53,7 @@ def move(pending: Pending, heard: Heard, intents: Intents, operation: str) -> Mo
     intent, chance = intents.get(best), heard.chances[best]
     substantive = intent.role is None or intent.role in _SUBSTANTIVE
     names = heard.grounds.how in ("named", "picked", "all") and bool(heard.grounds.records)
-    same = intent.operation is not None and intent.operation == operation
+    same = intent.operation in operations
     if pending.stage == "confirm":
         return _at_confirmation(heard, yes, no, leaves, chance, substantive, names, same)
     if pending.stage == "offer":
@@ -99,7 +99,7 @@ def _at_confirmation(
     if refuses and not heard.fits and not (substantive and chance >= 0.8 and not same):
         return "leave" if leaves > no else "decline"
     more = restricts(heard.text) or asks(heard.text)
-    if yes >= YES and not more:
+    if (yes >= YES or (says_yes(heard.text) and (same or not substantive))) and not more:
         return "confirm" if heard.asked_last else "repeat"
     if same or (heard.fits and not substantive):
         return "new" if asks(heard.text) else "correct"
@@ -107,7 +107,18 @@ def _at_confirmation(
         return "new"
     if asks(heard.text):
         return "new"
-    return "correct" if names and yes < YES else "repeat"
+    return "correct" if names else "repeat"
+
+
+_YES = re.compile(
+    r"^(?:yes|yep|yeah|yup|sure|please do|go ahead|correct|right|ja|jo|jawohl|klar|gerne|genau|oui|d'accord|si|claro|certo|"
+    r"va bene)\b"
+)
+
+
+def says_yes(text: str) -> bool:
+    """Whether the message begins with a yes."""
+    return _YES.match(folded(text).strip()) is not None
 
 
 _NO = re.compile(

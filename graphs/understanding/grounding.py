@@ -67,6 +67,10 @@ class Said:
     ] = ()  #: A number of pieces, and the index of the word it stands before.
     words: tuple[str, ...] = field(default=())
 
+    def days_of(self, lexicon: Lexicon) -> bool:
+        """Whether a day was said of something that a record has a day for: "ordered last week"."""
+        return any(any_found(words, self.words) for words in lexicon.dates.values())
+
     @staticmethod
     def of(text: str, **read: object) -> Said:
         return Said(text=text, words=tuple(tokens(text)), **read)  # type: ignore[arg-type]
@@ -119,6 +123,11 @@ def ground(
     if best <= 0:
         found = _from_focus(kind, able, views, memory, said, missing, lexicon)
         return found if found.records or missing or said.foreign else _only(kind, able, first)
+    if best <= _DATE and first and not said.days_of(lexicon):
+        # A day alone, said of something else ("since friday"), picks nothing where a state would.
+        alone = _only(kind, able, first)
+        if alone.records:
+            return alone
     near = {
         id: value + (_FOCUS if _is_focus(id, views, memory) else 0.0)
         for id, value in evidence.items()
@@ -170,7 +179,7 @@ def _by_place(said: Said, able: Sequence[RecordView], memory: Memory) -> Grounds
                 return Grounds(records=(shown[which - 1],), how="picked")
             case "last" if shown and not _means_time(said):
                 return Grounds(records=(shown[-1],), how="picked")
-            case "both" | "all" if len(shown) > 1:
+            case "both" | "all" if len(shown) == 2 or (which == "all" and shown):
                 return Grounds(records=tuple(shown), together=True, how="all")
             case "other":
                 others = [id for id in (shown or ids) if id != memory.focus]
@@ -348,13 +357,13 @@ def _from_focus(
 
 
 def _only(kind: str, able: Sequence[RecordView], first: Collection[str]) -> Grounds:
-    """The one record that stands so that it can be meant."""
-    fitting = [view.id for view in able if view.state in first]
-    return (
-        Grounds(kind=kind, records=tuple(fitting), how="only")
-        if len(fitting) == 1
-        else Grounds(kind=kind)
-    )
+    """The one record in the likeliest state that any of them is in."""
+    for state in first:
+        fitting = [view.id for view in able if view.state == state]
+        if fitting:
+            ids = tuple(fitting) if len(fitting) == 1 else ()
+            return Grounds(kind=kind, records=ids, how="only" if ids else "none")
+    return Grounds(kind=kind)
 
 
 _PLURAL = re.compile(

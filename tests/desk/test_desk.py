@@ -17,7 +17,7 @@ from app.stores.comparisons import SqlComparisons
 from app.stores.decisions import Wanted
 from app.support_desk import EditInvalid, SupportDesk, turn_id_of
 from graphs.context import Thresholds
-from graphs.nodes.turn import route
+from graphs.nodes.understand import understand
 from graphs.state import Answer, Turn
 from tests.desk.world import Killed
 from tests.graphs.world import INTENTS, a_choice
@@ -544,7 +544,7 @@ async def test_a_candidate_waits_while_turns_are_played_and_never_piles_up(world
     shadow = shadow_on(desk, world)
     context = shadow.listening(desk.context_for(world.customers["ana"], thread), "t")
     state = {"turn": Turn(id="t", text="hello", at=world.hands.clock.now())}
-    await route(state, Runtime(context=context, stream_writer=lambda _: None))
+    await understand(state, Runtime(context=context, stream_writer=lambda _: None))
     async with shadow.reading():
         async with shadow.aside():
             for _ in range(WAITING + 5):

@@ -16,7 +16,7 @@ def ana() -> World:
 
 async def test_a_picked_guess_is_that_intent_with_the_first_message(ana):
     """The order number stands in the message that was not understood, not in the pick."""
-    asked = await ana.say("SB-10482??", "order_status", 0.3)
+    asked = await ana.say("SB-10482??", "order_status", 0.15)
     assert asked.reply.startswith("I am not sure")
 
     played = await ana.say("the first one", "affirm", 0.3)
@@ -26,7 +26,7 @@ async def test_a_picked_guess_is_that_intent_with_the_first_message(ana):
 
 async def test_another_subject_instead_of_an_answer_drops_the_question(ana):
     """Nothing reminds of a question that was only asked to understand."""
-    await ana.say("hmm the thing", "order_status", 0.3)
+    await ana.say("hmm the thing", "order_status", 0.2)
     played = await ana.say("thanks", "thanks")
     assert "not sure" not in played.reply
     assert not played.state["pending"]
@@ -34,7 +34,7 @@ async def test_another_subject_instead_of_an_answer_drops_the_question(ana):
 
 async def test_a_no_to_the_guess_is_no_order(ana):
     """A no drops the guess and nothing is looked up."""
-    await ana.say("hmm the thing", "order_status", 0.3)
+    await ana.say("hmm the thing", "order_status", 0.2)
     played = await ana.say("no", "deny")
     assert "tool" not in played.kinds
     assert not played.state["pending"]

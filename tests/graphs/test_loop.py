@@ -11,6 +11,7 @@ from graphs.context import Limits
 from graphs.loop import evaluator_input, guard, judged, next_step, outcome_input
 from graphs.state import Plan, Step
 from tests.graphs.world import OPERATIONS, Slow, World
+from tests.northfell import REPLIES
 from tools.ports import BackendUnavailable, ModelOutputInvalid, ModelUnavailable
 from tools.values import Attempt, Outcome
 
@@ -54,7 +55,10 @@ async def test_three_steps_one_confirmation_one_llm_call(ana):
     assert ana.account.refunds == {}
     assert "is cancelled" in played.reply
     assert "I have asked for the refund of 323.90 EUR" in played.reply
-    assert "5-7 working days" in played.reply
+    assert asked.reply.startswith(
+        "Standard delivery takes 3-5 working days."
+    )  # what the articles say, at once
+    assert "Standard delivery" not in played.reply
     assert ana.large.roles == ["planner"]
     assert ana.logged("evaluator")
     assert played.kinds == ["route", "ack", "tool", "tool", "approval_required", "final"]
@@ -98,19 +102,22 @@ async def test_a_write_without_a_record_is_confirmed_too(ana):
 
 
 async def middle(ana):
-    """A refund that waits, with a write behind it that waits for the refund."""
-    await ask(
+    """A refund that waits, with a write behind it that waits for the refund: the question, and what came of a yes."""
+    asked = await ask(
         ana,
         "refund SB-10482 and then cancel my plan SUB-4021 and show my orders",
         "request_refund", "cancel_subscription", "list_orders",
     )  # fmt: skip
-    return await ana.say("yes", "affirm")
+    return asked, await ana.say("yes", "affirm")
 
 
 async def test_a_pending_approval_keeps_the_plan(ana):
-    """Reads go ahead, writes wait; the customer can chat; the outcome goes on with the rest."""
-    played = await middle(ana)
-    assert "SB-10217" in played.reply  # the list of orders did not wait
+    """Reads are told before the question, writes wait; the customer can chat; the outcome goes on with the rest."""
+    asked, played = await middle(ana)
+    assert (
+        "SB-10217" in asked.reply
+    )  # the list of orders waited neither for the yes nor for the refund
+    assert "SB-10217" not in played.reply
     assert "After that is decided I go on with: cancel your plan" in played.reply
     assert ana.account.subscriptions["SUB-4021"].status == "active"
 
@@ -204,14 +211,15 @@ async def test_a_second_request_that_cannot_be_planned_keeps_it_too(ana):
 
 
 async def test_a_missing_field_in_a_step(ana):
-    """Asked once, answered, then the whole plan is confirmed."""
+    """What is only told comes first; then one question, and after its answer the plan is confirmed."""
     asked = await ask(ana, "pause my plan and show SB-10482", "pause_subscription", "get_order")
+    assert asked.reply.startswith("**SB-10482** is paid")
     assert "how many months" in asked.reply
     confirm = await ana.say("two", "out_of_scope", 0.6)
     assert "Shall I go ahead" in confirm.reply
     done = await ana.say("yes", "affirm")
     assert ana.account.subscriptions["SUB-4021"].status == "paused"
-    assert "SB-10482" in done.reply
+    assert "SB-10482" not in confirm.reply + done.reply  # told once
     assert ana.large.roles == ["planner"]
 
 
@@ -306,20 +314,17 @@ async def test_the_evaluator_fails_or_wants_to_stop(ana, failure):
 
 
 async def test_a_step_that_fails_is_replanned_once(ana):
-    """A second failure is not planned a third time; what failed is not tried again."""
+    """A second failure is not planned a third time; what failed is not tried again. What the new plan would
+    change is asked about, for nobody has said yes to it."""
     ana.small.always["evaluator"] = ("replan", 0.9)
-    await ask(
-        ana,
-        "show SB-10482, invoice INV-20931, cancel my plan",
-        "get_order", "get_invoice", "cancel_subscription",
-    )  # fmt: skip
-    # the first step's read fails twice over: once in the plan, once in the new plan
+    steps = ["get_order", "get_invoice", "cancel_subscription"]
+    ana.large.enqueue("planner", {"steps": steps})
+    # a read fails twice over: once in the plan, once in the new plan
     for _ in range(2):
         ana.backend.before["read"].append(BackendUnavailable())
-    ana.large.enqueue("planner", {"steps": ["get_order", "get_invoice", "cancel_subscription"]})
-    again = await ana.say("yes", "affirm")
+    again = await ask(ana, "show SB-10482, invoice INV-20931, cancel my plan", *steps)
     assert ana.large.roles == ["planner", "planner"]
-    assert "cannot reach our order system" in again.reply
+    assert again.reply.count("cannot reach our order system") == 2
     assert "Shall I go ahead" in again.reply
     assert ana.account.subscriptions["SUB-4021"].status == "active"
 
@@ -330,55 +335,57 @@ async def test_a_step_that_fails_is_replanned_once(ana):
 
 
 async def test_a_declined_new_plan_has_told_what_the_old_one_did(ana):
-    """What was done is in the question, so that a no does not swallow it."""
+    """What was done is in the question, so that a no does not swallow it; the yes before was for the old plan."""
     ana.small.always["evaluator"] = ("replan", 0.9)
     await ask(
         ana,
-        "cancel SB-10482, show INV-20931, cancel my plan",
-        "cancel_order", "get_invoice", "cancel_subscription",
+        "cancel SB-10482, send INV-20931 again, cancel my plan",
+        "cancel_order", "resend_invoice", "cancel_subscription",
     )  # fmt: skip
-    ana.backend.before["read"].append(BackendUnavailable())
-    ana.large.enqueue("planner", {"steps": ["cancel_subscription"]})
+    ana.ledger.before["execute"].extend([None, BackendUnavailable()])
+    ana.large.enqueue("planner", {"steps": ["list_orders", "cancel_subscription"]})
     again = await ana.say("yes", "affirm")
     assert "**SB-10482** is cancelled" in again.reply
+    assert "SB-10217" in again.reply  # what the new plan only tells
+    assert "Shall I go ahead" in again.reply
+    assert ana.account.subscriptions["SUB-4021"].status == "active"
     await ana.say("no", "deny")
     assert ana.account.subscriptions["SUB-4021"].status == "active"
 
 
+async def more(ana):
+    """Asked for on top of what waits: the new plan holds the old one's steps, and waits for its yes."""
+    ana.small.enqueue("extractor", {"subject": "zip jams"})
+    return await ask(
+        ana, "open a ticket zip jams and show INV-20931", "create_ticket", "get_invoice"
+    )
+
+
 async def test_news_while_a_new_plan_waits_for_its_yes(ana):
     """The approval of an earlier step comes before the yes: it is told, and the question stands."""
-    ana.small.enqueue("evaluator", "continue", ("replan", 0.9))
-    await ask(
-        ana,
-        "refund SB-10482, show INV-20931, my orders, cancel my plan",
-        "request_refund", "get_invoice", "list_orders", "cancel_subscription",
-    )  # fmt: skip
-    ana.backend.before["read"].append(BackendUnavailable())
-    ana.large.enqueue("planner", {"steps": ["cancel_subscription"]})
-    again = await ana.say("yes", "affirm")
+    await middle(ana)
+    again = await more(ana)
+    assert "INV-20931" in again.reply
     assert "Shall I go ahead" in again.reply
     (waiting,) = await ana.approvals.pending()
     told = await ana.tell(await ana.decide(waiting.id))
+    assert "is approved" in told.reply
     assert "Shall I go ahead" in told.reply
     assert ana.account.subscriptions["SUB-4021"].status == "active"
+    assert ana.account.tickets == {}
     await ana.say("yes", "affirm")
     assert ana.account.subscriptions["SUB-4021"].status == "cancelled"
+    assert len(ana.account.tickets) == 1
 
 
 async def test_a_yes_to_a_new_plan_whose_writes_are_all_held(ana):
     """Confirmed while an approval is out: nothing to run now, the plan is kept for when it comes."""
-    ana.small.enqueue("evaluator", "continue", ("replan", 0.9))
-    await ask(
-        ana,
-        "refund SB-10482, show INV-20931, my orders, cancel my plan",
-        "request_refund", "get_invoice", "list_orders", "cancel_subscription",
-    )  # fmt: skip
-    ana.backend.before["read"].append(BackendUnavailable())
-    ana.large.enqueue("planner", {"steps": ["cancel_subscription"]})
-    await ana.say("yes", "affirm")
+    await middle(ana)
+    await more(ana)
     held = await ana.say("yes", "affirm")
     assert "After that is decided" in held.reply
     assert ana.account.subscriptions["SUB-4021"].status == "active"
+    assert ana.account.tickets == {}
     (waiting,) = await ana.approvals.pending()
     await ana.tell(await ana.decide(waiting.id))
     assert ana.account.subscriptions["SUB-4021"].status == "cancelled"
@@ -389,10 +396,10 @@ async def test_the_evaluator_may_give_up_on_a_failure(ana):
     ana.small.always["evaluator"] = ("escalate", 0.9)
     await ask(
         ana,
-        "show SB-10482 and cancel my plan",
-        "get_order", "cancel_subscription",
+        "send INV-20931 again and cancel my plan",
+        "resend_invoice", "cancel_subscription",
     )  # fmt: skip
-    ana.backend.before["read"].append(BackendUnavailable())
+    ana.ledger.before["execute"].append(BackendUnavailable())
     played = await ana.say("yes", "affirm")
     assert "cannot reach our order system" in played.reply
     assert "colleague" in played.reply
@@ -400,10 +407,10 @@ async def test_the_evaluator_may_give_up_on_a_failure(ana):
 
 
 async def test_the_knowledge_base_is_down_for_one_step(ana):
-    """The step says that it does not know; the others are done."""
+    """The step says that it does not know, before anything is asked; the others are done."""
     ana.knowledge.broken = BackendUnavailable()
-    _, played = await three(ana)
-    assert "I do not know that" in played.reply
+    asked, _ = await three(ana)
+    assert asked.reply.startswith("I do not know that")
     assert ana.order("SB-10482").status is OrderStatus.CANCELLED
 
 
@@ -557,10 +564,10 @@ def test_the_evaluators_input(step, text):
 
 def test_every_operation_can_be_a_step():
     """The table of replies has what a plan says about each."""
-    from prompts.replies import names
+    known = REPLIES.voice("en").templates
 
-    assert all(f"{name}.done" in names() for name in OPERATIONS)
-    assert all(f"{name}.pending" in names() for name, op in OPERATIONS.items() if op.writes)
+    assert all(f"{name}.done" in known for name in OPERATIONS)
+    assert all(f"{name}.pending" in known for name, op in OPERATIONS.items() if op.writes)
 
 
 # --- who judges a result ------------------------------------------------------------------------

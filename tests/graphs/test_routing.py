@@ -1,16 +1,14 @@
-"""The rules of the conversation: every move and every edge."""
+"""The rules of the conversation: every edge."""
 
 from __future__ import annotations
 
 import pytest
 
 from graphs import routing
-from graphs.context import Thresholds
 from graphs.state import (
     Draft,
     Extraction,
     Next,
-    Pending,
     Plan,
     Route,
     Screening,
@@ -18,107 +16,9 @@ from graphs.state import (
     Turn,
     Validation,
 )
-from tests.graphs.world import ARTICLES, INTENTS, NOON, a_choice
+from tests.graphs.world import ARTICLES, NOON
 from tools.ports import Choice
 from tools.values import Outcome
-
-SURE, UNSURE = 0.97, 0.4
-ASKED, LATER = True, False
-FITS, NOT = True, False
-
-
-def pending(stage, operation="cancel_order"):
-    return Pending(request="t1", operation=operation, stage=stage)
-
-
-@pytest.mark.parametrize(
-    ("stage", "intent", "probability", "fits", "asked_last", "expected"),
-    [
-        # nothing is open
-        (None, "affirm", SURE, NOT, LATER, "new"),
-        (None, "cancel_order", SURE, FITS, ASKED, "new"),
-        # a yes: only to a question that asks for one, and only right after it
-        ("confirm", "affirm", SURE, NOT, ASKED, "confirm"),
-        ("confirm", "affirm", SURE, NOT, LATER, "repeat"),
-        ("offer", "affirm", SURE, NOT, ASKED, "confirm"),
-        ("offer", "affirm", SURE, NOT, LATER, "repeat"),
-        # a yes that may be none lets nothing happen
-        ("confirm", "affirm", 0.6, NOT, ASKED, "repeat"),
-        ("offer", "affirm", 0.6, NOT, ASKED, "repeat"),
-        ("field", "affirm", SURE, NOT, ASKED, "repeat"),
-        ("field", "affirm", SURE, FITS, ASKED, "continue"),
-        ("choice", "affirm", SURE, NOT, ASKED, "repeat"),
-        ("choice", "affirm", SURE, FITS, ASKED, "continue"),
-        # a no drops what was just asked, unless it comes with a correction
-        ("confirm", "deny", SURE, NOT, ASKED, "decline"),
-        ("confirm", "deny", SURE, NOT, LATER, "new"),
-        ("confirm", "deny", SURE, FITS, ASKED, "continue"),
-        ("field", "deny", SURE, NOT, ASKED, "decline"),
-        ("choice", "deny", SURE, NOT, ASKED, "decline"),
-        ("offer", "deny", SURE, NOT, ASKED, "decline"),
-        # the same thing named again goes on with it
-        ("confirm", "cancel_order", SURE, NOT, ASKED, "continue"),
-        ("field", "cancel_order", UNSURE, NOT, LATER, "continue"),
-        ("choice", "cancel_order", SURE, NOT, ASKED, "continue"),
-        # a value that was asked for is an answer, whatever the intent head thinks of it
-        ("field", "change_address", SURE, FITS, ASKED, "continue"),
-        ("choice", "track_parcel", SURE, FITS, ASKED, "continue"),
-        ("confirm", "order_status", SURE, FITS, ASKED, "continue"),
-        # unless it is a question for sure: "first tell me what it costs" picks no first one
-        ("choice", "ask_returns", SURE, FITS, ASKED, "new"),
-        ("field", "ask_billing", SURE, FITS, ASKED, "new"),
-        ("choice", "ask_returns", 0.8, FITS, ASKED, "continue"),
-        ("field", "several_requests", SURE, FITS, ASKED, "continue"),
-        # something else, for sure: a change of subject
-        ("field", "ask_returns", SURE, NOT, ASKED, "new"),
-        ("choice", "ask_returns", SURE, NOT, ASKED, "new"),
-        ("confirm", "ask_returns", SURE, NOT, ASKED, "new"),
-        ("offer", "ask_returns", SURE, NOT, ASKED, "new"),
-        ("offer", "ask_returns", UNSURE, NOT, ASKED, "new"),
-        # something else, perhaps: the question is asked again
-        ("field", "ask_returns", UNSURE, NOT, ASKED, "repeat"),
-        ("choice", "ask_returns", UNSURE, NOT, ASKED, "repeat"),
-        ("confirm", "ask_returns", UNSURE, NOT, ASKED, "repeat"),
-        # nonsense in place of a value
-        ("field", "out_of_scope", SURE, NOT, ASKED, "repeat"),
-        ("choice", "out_of_scope", SURE, NOT, ASKED, "new"),
-    ],
-)
-def test_every_row_of_move(stage, intent, probability, fits, asked_last, expected):
-    """What a message does to the operation that waits for the customer's word."""
-    made = routing.move(
-        None if stage is None else pending(stage),
-        a_choice(intent, probability, INTENTS.names, "encoder"),
-        fits=fits,
-        asked_last=asked_last,
-        sure=0.75,
-        operation=INTENTS.operation(intent),
-    )
-    assert made == expected
-
-
-def encoder(probability, option="greeting"):
-    return a_choice(option, probability, INTENTS.names, "encoder")
-
-
-def small(probability, option="thanks"):
-    return a_choice(option, probability, INTENTS.names, "small")
-
-
-@pytest.mark.parametrize(
-    ("choices", "option", "abstained"),
-    [
-        ([encoder(0.75)], "greeting", False),
-        ([encoder(0.74)], "greeting", True),
-        ([encoder(0.74), small(0.5)], "thanks", False),
-        ([encoder(0.3), small(0.49)], "thanks", True),
-        ([encoder(0.6), small(0.49)], "greeting", True),
-    ],
-)
-def test_the_cascade(choices, option, abstained):
-    """The cheapest tier that is sure decides; when none is, the best guess is kept, abstaining."""
-    settled, gave_up = routing.settle(choices, Thresholds(encoder=0.75, small=0.5))
-    assert (settled.option, gave_up) == (option, abstained)
 
 
 def state(**parts):
@@ -128,7 +28,7 @@ def state(**parts):
 @pytest.mark.parametrize(
     ("verdict", "to"),
     [
-        ("ok", "route"),
+        ("ok", "understand"),
         ("outcome", "tell_outcome"),
         ("handed_off", "stay_silent"),
         ("empty", "refuse"),
@@ -160,11 +60,22 @@ def test_after_screen(verdict, to):
         ({"lane": "escalate", "abstained": True}, "clarify"),
         ({"lane": "operation", "move": "repeat"}, "clarify"),
         ({"lane": "agent", "move": "repeat"}, "clarify"),
+        # what was begun is dropped, whatever it was
+        ({"lane": "operation", "move": "leave"}, "converse"),
+        ({"lane": "agent", "move": "leave"}, "converse"),
+        # a case, what waits, an incident and a day to come have their own node in their lane
+        ({"lane": "operation", "served": "advise"}, "advise"),
+        ({"lane": "operation", "served": "tell_waiting"}, "tell_waiting"),
+        ({"lane": "escalate", "served": "respond_to_incident"}, "respond_to_incident"),
+        ({"lane": "operation", "served": "defer"}, "defer"),
+        # the articles are asked before anything is called unclear or not ours
+        ({"lane": "operation", "served": "recall", "otherwise": "clarify"}, "recall"),
+        ({"lane": "direct", "served": "recall", "otherwise": "out_of_scope"}, "recall"),
     ],
 )
-def test_after_route(route, to):
+def test_after_understand(route, to):
     """Each lane has its first node."""
-    assert routing.after_route(state(route=Route(intent="x", **route))) == to
+    assert routing.after_understand(state(route=Route(intent="x", **route))) == to
 
 
 @pytest.mark.parametrize(
@@ -182,10 +93,30 @@ def test_after_resolve(step, to):
     assert routing.after_resolve(state(next=Next(step=step))) == to
 
 
-@pytest.mark.parametrize(("passages", "to"), [((), "admit"), (ARTICLES, "synthesize")])
-def test_after_prune(passages, to):
-    """Nothing above the floor is never synthesized."""
-    assert routing.after_prune(state(passages=passages)) == to
+@pytest.mark.parametrize(
+    ("passages", "otherwise", "to"),
+    [
+        ((), "", "admit"),
+        (ARTICLES, "", "synthesize"),
+        # what may have been no question at all
+        ((), "clarify", "clarify"),
+        ((), "out_of_scope", "converse"),
+        ((), "advise", "advise"),
+        (ARTICLES, "clarify", "synthesize"),
+        (ARTICLES, "out_of_scope", "synthesize"),
+        (ARTICLES, "advise", "synthesize"),
+    ],
+)
+def test_after_prune(passages, otherwise, to):
+    """Nothing above the floor is never synthesized; only then is a message unclear or not ours."""
+    route = Route(intent="x", lane="answer", otherwise=otherwise)
+    assert routing.after_prune(state(passages=passages, route=route)) == to
+
+
+@pytest.mark.parametrize(("parts", "to"), [({"next": Next(step="act")}, "act"), ({}, "validate")])
+def test_after_incident(parts, to):
+    """A person is told through the gate; where one is only offered, the offer is the reply."""
+    assert routing.after_incident(state(**parts)) == to
 
 
 @pytest.mark.parametrize(("draft", "to"), [(None, "quote"), (Draft(text="x"), "validate")])
@@ -300,23 +231,6 @@ def test_staying_with_the_subject_is_a_little_likelier_than_leaving_it() -> None
 def test_courtesies_lend_no_meaning_to_what_follows(intent: str, little: bool) -> None:
     """Nor do a yes or a no, or what is about nothing."""
     assert routing.says_little(chosen(**{intent: 0.9})) is little
-
-
-def test_what_answers_the_question_is_likelier_right_after_it() -> None:
-    """A short word that might be a yes is one where a yes was asked for."""
-    read = routing.answering(chosen(greeting=0.5, affirm=0.4, thanks=0.1), {"affirm", "deny"})
-
-    assert read.option == "affirm"
-    assert sum(read.probabilities.values()) == pytest.approx(1)
-
-
-def test_the_chance_of_a_lane_is_that_of_all_intents_that_lead_there() -> None:
-    """Which of two operations is meant may be open while the lane is not."""
-    choice = chosen(order_status=0.5, track_parcel=0.4, ask_delivery=0.1)
-
-    assert routing.lane_chance(
-        choice, lambda of: INTENTS.lane(of.option), INTENTS.names
-    ) == pytest.approx(0.9)
 
 
 @pytest.mark.parametrize(("draft", "to"), [(None, "retrieve"), (Draft(text="x"), "validate")])

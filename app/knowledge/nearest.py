@@ -1,0 +1,207 @@
+"""Sentences by their nearness to a question in any language: beside the hybrid search, made in the background."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.knowledge.embeddings import CachedEmbedder, Embedder, EmbeddingCache
+from app.knowledge.index import Index, Scope
+from app.knowledge.selection import needed_by, with_neighbours
+from app.knowledge.sentences import split
+from tools.injection import instructs
+from tools.ports import Passage
+
+log = logging.getLogger(__name__)
+
+Vector = NDArray[np.float32]
+
+#: Sentences embedded in one call; between two of them a question's turn comes.
+BATCH = 16
+#: More are not held in memory (0.8 kB each); the hybrid search answers alone then.
+MOST = 50_000
+#: Chunks whose sentences are read from the index at a time.
+PAGE = 256
+#: So many sentences weigh as much as what all questions have in common: few have no mean of their own.
+FEW = 30
+#: Sentences whose mean stands in for that of questions where no head brings it.
+SAMPLE = 64
+
+
+class SentenceModel(Protocol):
+    """A model that reads questions and what is to be found, each in its own way. Synchronous."""
+
+    def read(self, texts: Sequence[str]) -> Vector: ...
+    def passages(self, texts: Sequence[str]) -> Vector: ...
+
+
+class SentenceEmbedder:
+    """That model as an embedder; its name holds its digest, so that no vector outlives its model."""
+
+    def __init__(self, model: SentenceModel, name: str, size: int) -> None:
+        self.model = model
+        self.name = name
+        self._size = size
+
+    async def size(self) -> int:
+        return self._size
+
+    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        return (await asyncio.to_thread(self.model.passages, texts)).tolist()
+
+    async def embed_query(self, text: str) -> list[float]:
+        return (await asyncio.to_thread(self.model.read, [text]))[0].tolist()
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """The sentences of one state of the knowledge base; replaced as one."""
+
+    version: str
+    chunks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
+    texts: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    #: Of each row of the matrix the chunk and the sentence's place in it.
+    lines: Sequence[tuple[str, int]] = ()
+    matrix: NDArray[np.float16] = field(default_factory=lambda: np.empty((0, 0), np.float16))
+
+
+class NearestSentences:
+    """Builds the shelf of sentences and looks a question up in it; says nothing until it is built."""
+
+    def __init__(
+        self,
+        embedder: Embedder,
+        *,
+        questions: Callable[[], Vector | None] = lambda: None,
+        cache: EmbeddingCache | None = None,
+    ) -> None:
+        """``questions``: the mean of the vectors of questions, where it is known."""
+        self.embedder = CachedEmbedder(embedder, cache) if cache else embedder
+        self._questions = questions
+        self._mean: Vector | None = None
+        self.shelf = Shelf("")
+        self.stopped = False
+
+    async def build(self, version: str, index: Index, places: Mapping[str, int]) -> None:
+        """Bring the shelf to this state of the index; a sentence that was read before is not read again."""
+        started = time.perf_counter()
+        chunks = await asyncio.to_thread(_chunks_of, index, places)
+        texts = await asyncio.to_thread(
+            lambda: {chunk: tuple(split(held["text"])) for chunk, held in chunks.items()}
+        )
+        lines = [
+            (chunk, place)
+            for chunk, found in texts.items()
+            for place, text in enumerate(found)
+            if not instructs(text) and any(letter.isalpha() for letter in text)
+        ]
+        if len(lines) > MOST:
+            log.warning("%d sentences are more than are searched one by one", len(lines))
+            self.shelf = Shelf(version)
+            return
+        read = np.empty((len(lines), await self.embedder.size()), np.float32)
+        for start in range(0, len(lines), BATCH):
+            if self.stopped:
+                return
+            part = lines[start : start + BATCH]
+            worded = [_in_context(chunks[c]["title"], texts[c][place]) for c, place in part]
+            read[start : start + len(part)] = await self.embedder.embed(worded)
+        if self._mean is None:
+            self._mean = await asyncio.to_thread(self._questions)
+        if self._mean is None and lines:
+            # Sentences read as if they were asked have in common what questions have.
+            sample = lines[:: max(1, len(lines) // SAMPLE)]
+            asked = [await self.embedder.embed_query(texts[c][place]) for c, place in sample]
+            self._mean = np.asarray(asked, np.float32).mean(0)
+        self.shelf = Shelf(version, chunks, texts, lines, self._centred(read).astype(np.float16))
+        log.info("%d sentences to search in %.1f s", len(lines), time.perf_counter() - started)
+
+    async def find(self, question: str, version: str, scope: Scope, limit: int) -> list[Passage]:
+        """The ``limit`` nearest sentences that may be read, by their chunks, nearest chunk first; nothing
+        where the shelf is of another version."""
+        shelf = self.shelf
+        if shelf.version != version or not shelf.lines or not question.strip():
+            return []
+        asked = np.asarray(await self.embedder.embed_query(question), np.float32)
+        moved = asked - (asked * 0 if self._mean is None else self._mean)
+        near = shelf.matrix @ (moved / max(float(np.linalg.norm(moved)), 1e-9))
+        readable = {chunk for chunk, held in shelf.chunks.items() if _within(held, scope)}
+        best: list[int] = []
+        for row in np.argsort(-near, kind="stable").tolist():
+            if shelf.lines[row][0] in readable:
+                best.append(row)
+                if len(best) == limit:
+                    break
+        found: dict[str, dict[int, float]] = {}
+        for row in best:
+            chunk, place = shelf.lines[row]
+            found.setdefault(chunk, {})[place] = float(near[row])
+        return [_passage(shelf, chunk, places) for chunk, places in found.items()]
+
+    def _centred(self, vectors: Vector) -> Vector:
+        """Without what all have in common, of length one."""
+        if not len(vectors):
+            return vectors
+        mean = vectors.mean(0)
+        if self._mean is not None:
+            mean = (vectors.sum(0) + FEW * self._mean) / (len(vectors) + FEW)
+        moved = vectors - mean
+        return moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), 1e-9)
+
+
+def _chunks_of(index: Index, places: Mapping[str, int]) -> dict[str, Mapping[str, Any]]:
+    wanted = list(places)
+    found: dict[str, Mapping[str, Any]] = {}
+    for start in range(0, len(wanted), PAGE):
+        found |= index.payloads(wanted[start : start + PAGE])
+    return found
+
+
+def _in_context(title: str, sentence: str) -> str:
+    """A sentence as it is found: what it is about often stands in its headings only."""
+    return f"{title.replace(' > ', '. ')}. {sentence}"
+
+
+def _within(held: Mapping[str, Any], scope: Scope) -> bool:
+    """Whether a chunk may be read, as the index's own filter has it."""
+    expires = held.get("expires_day")
+    return (
+        held["audience"] in scope.audiences
+        and (held.get("tenant") or "") in scope.tenants
+        and held["status"] == "current"
+        and (expires is None or expires > scope.today.toordinal())
+    )
+
+
+def _passage(shelf: Shelf, chunk: str, found: Mapping[int, float]) -> Passage:
+    """The chunk with its near sentences and those that they need."""
+    held, sentences = shelf.chunks[chunk], shelf.texts[chunk]
+    wanted = {
+        n
+        for place in found
+        for n in with_neighbours(sentences, place)
+        if n == place or not instructs(sentences[n])
+    }
+    kept = sorted(wanted)
+    return Passage(
+        id=chunk,
+        text=held["text"],
+        title=held["title"],
+        source=held["source"],
+        updated=date.fromisoformat(held["updated"]) if held.get("updated") else None,
+        score=round(max(found.values()), 4),
+        sentences=tuple(sentences[place] for place in kept),
+        helps=tuple(round(found.get(place, 0.0), 4) for place in kept),
+        needs=needed_by(sentences, kept),
+    )
+
+
+__all__ = ["NearestSentences", "SentenceEmbedder", "SentenceModel"]

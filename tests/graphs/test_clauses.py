@@ -1,0 +1,109 @@
+"""The clauses of a message: what may be a wish of its own, what is forbidden, what only holds under a condition."""
+
+from __future__ import annotations
+
+import pytest
+
+from graphs.understanding.clauses import MOST, conditional, forbids, mentions, split
+from graphs.understanding.words import tokens
+
+CANCEL = ("cancel", "stornier")
+
+
+@pytest.mark.parametrize(
+    ("text", "clauses"),
+    [
+        ("cancel my order", ["cancel my order"]),
+        ("where is my parcel? and the invoice please", ["where is my parcel?", "and the invoice please"]),
+        ("1) cancel the tent 2) pause my plan", ["cancel the tent", "pause my plan"]),
+        # The word that a wish begins with stays with it.
+        ("cancel SB-1 and send me the invoice", ["cancel SB-1", "send me the invoice"]),
+        ("refund SB-1 and cancel SB-2", ["refund SB-1", "cancel SB-2"]),
+        ("wo ist mein Paket und wann kommt die Rechnung", ["wo ist mein Paket", "wann kommt die Rechnung"]),
+        ("pause my plan, then cancel the tent order", ["pause my plan", "cancel the tent order"]),
+        # Two things of one wish stay together, whatever their names begin with.
+        ("send back the tent and the mat", ["send back the tent and the mat"]),
+        ("send back the boots and double mats", ["send back the boots and double mats"]),
+        ("I want the fleece, plush and warm", ["I want the fleece, plush and warm"]),
+    ],
+)  # fmt: skip
+def test_a_wish_is_a_clause(text: str, clauses: list[str]) -> None:
+    """Joining words, sentences and enumerations divide; "and" between two things does not."""
+    assert [clause.text for clause in split(text)] == clauses
+
+
+def test_a_word_alone_is_no_wish() -> None:
+    """It belongs to what stands before it."""
+    assert [clause.text for clause in split("cancel my order. please.")] == [
+        "cancel my order. please."
+    ]
+
+
+def test_a_long_message_is_read_by_its_first_clauses() -> None:
+    """There is an end to it."""
+    assert len(split("Cancel it now. " * 40)) == MOST
+
+
+@pytest.mark.parametrize("text", ["", "   ", "?!", "🙂"])
+def test_there_is_always_a_clause(text: str) -> None:
+    """Nothing is read as one clause with nothing in it."""
+    assert len(split(text)) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "holds_if", "later"),
+    [
+        ("cancel it", False, False),
+        ("cancel it if it was not packed", True, False),
+        ("wenn es noch nicht gepackt ist, bitte stornieren", True, False),
+        ("if it isn't here by tomorrow I want my money back", True, True),
+        ("falls es bis Freitag nicht da ist, storniere es", True, True),
+        # A day without a condition is a date, and no reason to wait.
+        ("deliver it by friday", False, False),
+    ],
+)
+def test_a_condition_and_a_day_to_come(text: str, holds_if: bool, later: bool) -> None:
+    """What depends on a day to come is not to be done now."""
+    clause = conditional(text)
+    assert (clause.conditional, clause.later) == (holds_if, later)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "don't cancel it",
+        "do not cancel my order",
+        "please dont cancel anything",
+        "bitte nicht stornieren",
+        "stornieren Sie bitte nicht",
+        "cancel nothing",
+        "i want it without cancelling",
+    ],
+)
+def test_what_is_forbidden(text: str) -> None:
+    """Words that name a change, with a no before or after."""
+    assert forbids(text, CANCEL)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cancel it",
+        "cancel it, I don't need it any more",
+        "bitte stornieren",
+        "nicht nur das Zelt, bitte alles stornieren",
+        "keep it",
+        "no, cancel the other one",
+        "if it is not packed by tomorrow, cancel it",
+    ],
+)
+def test_what_is_not_forbidden(text: str) -> None:
+    """A no that belongs to something else forbids nothing."""
+    assert not forbids(text, CANCEL)
+
+
+def test_a_change_is_named_by_the_beginning_of_its_word() -> None:
+    """In any of its forms, and in more than one word where it has them."""
+    assert mentions(tokens("Cancelling the tent"), CANCEL)
+    assert mentions(tokens("I want my money back"), ("money back",))
+    assert not mentions(tokens("my money came back"), ("money back",))

@@ -1,0 +1,278 @@
+"""What a turn means: incidents first, then the open question, then wishes, each with the record it is about."""
+
+from __future__ import annotations
+
+import pytest
+
+from domains.northfell.data_model import OrderStatus
+from tests.graphs.world import Played, World
+from tests.northfell import NORTHFELL
+
+
+@pytest.fixture
+def ana() -> World:
+    return World("ana")
+
+
+@pytest.fixture
+def ben() -> World:
+    return World("ben")
+
+
+async def wishes(world: World, **clauses: str) -> Played:
+    """A message of several clauses, each with its own intent."""
+    text = " ".join(clauses.values())
+    world.encoder.several[text] = 0.95
+    world.encoder.intents |= {clause: (intent, 0.9) for intent, clause in clauses.items()}
+    return await world.say(text, "several_requests")
+
+
+def unsure(world: World) -> World:
+    """Neither the heads nor the small model are sure of anything."""
+    world.small.always["router"] = ("smalltalk", 0.2)
+    return world
+
+
+# --- incidents ----------------------------------------------------------------------------------
+
+
+async def test_an_incident_comes_before_what_else_is_said(ana: World) -> None:
+    """The business's own words at once, a person told, and nothing of the rest begun."""
+    text = "the stove blew up and my hand is burnt, cancel my order"
+    ana.encoder.incidents[text] = 0.9
+    played = await ana.say(text, "cancel_order")
+
+    assert NORTHFELL.advice is not None
+    assert played.reply.startswith(NORTHFELL.advice.incident("incident_injury", "en").text)
+    assert (played.lane, "handoff" in played.kinds) == ("escalate", True)
+    assert played.state["handed_off"]
+    (ticket,) = ana.account.tickets.values()
+    assert "my hand is burnt" in ticket.body
+    assert ana.order("SB-10482").status is OrderStatus.PAID
+
+
+async def test_an_incident_comes_before_an_open_question(ana: World) -> None:
+    """Whatever was asked before."""
+    await ana.say("cancel my order", "cancel_order")
+    ana.encoder.incidents["yes, and the gas is leaking"] = 0.9
+    played = await ana.say("yes, and the gas is leaking", "affirm")
+
+    assert played.state["handed_off"]
+    assert ana.order("SB-10482").status is OrderStatus.PAID
+
+
+# --- the open question --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["fine, so who decides that", "ok what does it cost me", "yes?"])
+async def test_a_question_never_confirms(ana: World, text: str) -> None:
+    """Nobody agrees by asking, however much it sounds like a yes; the question stands."""
+    await ana.say("cancel my order", "cancel_order")
+    played = await ana.say(text, "affirm", 0.9)
+
+    assert "Shall I cancel SB-10482" in played.reply
+    assert [(p.operation, p.stage) for p in played.state["pending"]] == [
+        ("cancel_order", "confirm")
+    ]
+    assert ana.ledger.calls == []
+
+
+async def test_a_yes_with_a_restriction_corrects(ana: World) -> None:
+    """What stays is taken out, and that is asked about; only then does a yes count."""
+    await ana.say("cancel my order", "cancel_order")
+    corrected = await ana.say("yes, but keep the mat", "affirm", 0.9)
+
+    assert corrected.data("route")["operation"] == "cancel_order"
+    assert "Ridgeline Tent 2P" in corrected.state["pending"][-1].question
+    assert ana.ledger.calls == []
+
+    await ana.say("yes", "affirm")
+    tent, mat = ana.order("SB-10482").lines
+    assert (tent.cancelled, mat.cancelled) == (1, 0)
+
+
+async def test_leave_drops_what_is_open(ana: World) -> None:
+    """All of it, and a later yes finds nothing."""
+    await ana.say("pause my plan", "pause_subscription")
+    await ana.say("cancel my order", "cancel_order")
+    left = await ana.say("oh, leave it then", "leave")
+
+    assert not left.state["pending"]
+    assert "nothing open" in (await ana.say("yes", "affirm")).reply
+    assert ana.ledger.calls == []
+
+
+# --- several wishes, several records ------------------------------------------------------------
+
+
+async def test_what_is_only_told_comes_first_and_changes_are_asked_about_once(ana: World) -> None:
+    """One question for both changes; nothing runs before its yes."""
+    asked = await wishes(
+        ana,
+        order_status="Show me SB-10217.",
+        cancel_order="Cancel SB-10482.",
+        pause_subscription="Pause SUB-4021 for two months.",
+    )
+    assert asked.reply.startswith("**SB-10217** was delivered")
+    assert asked.reply.count("Shall I go ahead?") == asked.reply.count("?") == 1
+    assert ana.ledger.calls == []
+    assert ana.large.calls == []  # a turn understood as several wishes needs no planner
+
+    done = await ana.say("yes", "affirm")
+    assert ana.order("SB-10482").status is OrderStatus.CANCELLED
+    assert ana.account.subscriptions["SUB-4021"].status == "paused"
+    assert "SB-10217" not in done.reply
+
+
+async def test_a_look_up_that_is_unclear_is_asked_about_after_the_rest_was_told(ben: World) -> None:
+    """The wish whose record is open waits for its answer; the other does not."""
+    asked = await wishes(
+        ben, order_status="Where is my order?", ask_delivery="How long does delivery take?"
+    )
+    assert asked.reply.startswith("Standard delivery takes")
+    assert asked.state["pending"][-1].stage == "choice"
+    assert "tool" not in asked.kinds
+
+    played = await ben.say("the second one", "out_of_scope", 0.5)
+    assert "**SB-10496** is paid" in played.reply
+    assert "Standard delivery" not in played.reply
+
+
+async def test_both_are_two_records_and_one_question(ben: World) -> None:
+    """Both of two that were offered; neither is touched before the yes."""
+    ben.set_order("SB-10479", status=OrderStatus.SHIPPED)
+    await ben.say("cancel my order", "cancel_order")
+    asked = await ben.say("both", "out_of_scope", 0.5)
+
+    assert asked.reply.count("?") == 1
+    assert "SB-10501" in asked.reply
+    assert "SB-10496" in asked.reply
+    assert ben.ledger.calls == []
+
+    await ben.say("yes", "affirm")
+    assert {ben.order(n).status for n in ("SB-10501", "SB-10496")} == {OrderStatus.CANCELLED}
+
+
+async def test_both_of_three_is_asked_again(ben: World) -> None:
+    """Which two is nobody's guess."""
+    offered = await ben.say("cancel my order", "cancel_order")
+    assert len(offered.state["pending"][-1].candidates) == 3
+
+    again = await ben.say("both", "out_of_scope", 0.5)
+    assert [p.stage for p in again.state["pending"]] == ["choice"]
+
+
+# --- cases, and what waits ----------------------------------------------------------------------
+
+
+async def test_a_case_keeps_the_words_in_a_ticket_once(ana: World) -> None:
+    """The customer's own words, with the order; told again they open no second ticket."""
+    played = await ana.say("my boots leak, the sole came off", "item_defective")
+    assert "T-70001" in played.reply
+    (ticket,) = ana.account.tickets.values()
+    assert "my boots leak, the sole came off" in ticket.body
+    assert "SB-10217" in ticket.subject
+
+    again = await ana.say("the boots still leak!", "item_defective")
+    assert "T-7" not in again.reply
+    assert len(ana.account.tickets) == 1
+
+
+async def test_what_waits_is_told_and_withdrawn_in_words(ana: World) -> None:
+    """Until a colleague decides, the customer's newest word counts."""
+    await ana.say("refund SB-10482", "request_refund")
+    await ana.say("yes", "affirm")
+    told = await ana.say("did they say yes yet", "waiting_status")
+    assert "still waits" in told.reply
+    assert "SB-10482" in told.reply
+    assert len(await ana.approvals.pending()) == 1
+
+    taken = await ana.say("please take it back", "withdraw")
+    assert "withdrawn" in taken.reply
+    assert await ana.approvals.pending() == []
+    assert ana.account.refunds == {}
+
+
+# --- nothing without grounds --------------------------------------------------------------------
+
+
+async def test_nothing_is_proposed_for_what_nobody_bought(ana: World) -> None:
+    """The contradiction is said, and the question names what they own."""
+    asked = await ana.say("refund the camp lantern", "request_refund")
+
+    assert "can't find Camp Lantern" in asked.reply
+    assert "SB-10482" in asked.reply
+    assert [p.stage for p in asked.state["pending"]] == ["choice"]
+
+
+async def test_a_day_to_come_is_not_now(ana: World) -> None:
+    """Nothing is asked that a yes would carry out today."""
+    played = await ana.say("if it isn't here by tomorrow cancel SB-10482", "cancel_order")
+
+    assert played.state["route"].served == "defer"
+    assert "SB-10482" in played.reply
+    assert not played.state["pending"]
+
+
+@pytest.mark.parametrize("text", ["don't cancel it", "please do not cancel SB-10482"])
+async def test_a_forbidden_wish_is_never_proposed(ana: World, text: str) -> None:
+    """However sure the head is of the word."""
+    played = await unsure(ana).say(text, "cancel_order")
+
+    assert "Shall I cancel" not in played.reply
+    assert not any(p.operation.startswith("cancel") for p in played.state.get("pending", ()))
+
+
+# --- nobody is sure -----------------------------------------------------------------------------
+
+
+async def test_a_look_up_is_tried_sooner_than_a_write_is_asked_about(ana: World) -> None:
+    """Being wrong costs less: neither was clear, and one of them can do no harm."""
+    looked = await unsure(ana).say("hm, my stuff", "order_status", 0.35)
+    asked = await unsure(World("ana")).say("hm, my stuff", "cancel_order", 0.35)
+
+    assert "SB-10482" in looked.reply
+    assert asked.reply.startswith("I am not sure I understood")
+
+
+async def test_the_large_model_chooses_among_the_same_candidates() -> None:
+    """Where it may decide; which tier did is part of the decision."""
+    world = unsure(World("ana", large_decides=True))
+    world.large.enqueue("understand", {"intent": "order_status"})
+    played = await world.say("hm that thing of mine", "order_status", 0.2)
+
+    assert "SB-10482" in played.reply
+    assert played.data("route")["tier"] == "large"
+    (_, asked), *others = world.large.calls
+    assert "- order_status: " in asked
+    assert others == []
+
+
+async def test_the_large_model_can_name_nothing_else() -> None:
+    """What is not among the candidates is no answer: the question is asked instead."""
+    world = unsure(World("ana", large_decides=True))
+    world.large.enqueue("understand", {"intent": "launch_rocket"})
+    played = await world.say("hm that thing of mine", "order_status", 0.2)
+
+    assert "status of an order?" in played.reply
+    assert any(d.startswith("understanding: ") for d in played.data("final")["degraded"])
+
+
+async def test_without_it_the_candidates_are_the_question(ana: World) -> None:
+    """No large model is asked where none decides."""
+    played = await unsure(ana).say("hm that thing of mine", "order_status", 0.2)
+
+    assert played.reply == (
+        "I am not sure I understood. Would you like to see the status of an order?"
+    )
+    assert ana.large.calls == []
+
+
+async def test_the_articles_are_asked_before_anything_is_out_of_scope(ana: World) -> None:
+    """What they know is answered; what they do not is said to be none of our business."""
+    answered = await ana.say("how long does delivery take to Mars", "out_of_scope")
+    assert "3-5 working days" in answered.reply
+
+    refused = await ana.say("capital of Peru?", "out_of_scope")
+    assert "outside what I can help with" in refused.reply
+    assert ana.knowledge.asked == ["how long does delivery take to Mars", "capital of Peru?"]
