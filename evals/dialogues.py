@@ -40,7 +40,7 @@ def _day(day: date) -> str:
     # The longest first: an alternative that ends early would leave the rest of the name in the way.
     month = f"(?:{'|'.join(sorted(names, key=len, reverse=True))})\\.?"
     return (
-        rf"(?:\b0?{day.day}(?:st|nd|rd|th|\.)?\s+{month}|{month}\s+0?{day.day}\b"
+        rf"(?:\b0?{day.day}(?:st|nd|rd|th|\.)?\s+{month}|{month}\s+0?{day.day}(?:st|nd|rd|th)?\b"
         rf"|{format_date(day, 'yyyy-MM-dd', locale='en')}|\b0?{day.day}\.\s?0?{day.month}\.)"
     )
 

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
@@ -26,10 +26,10 @@ def said(node: Any, name: str = "") -> Iterator[str]:
         if name in SAID:
             yield node
     elif isinstance(node, list):
-        for one in node:
+        for one in cast("list[Any]", node):
             yield from said(one, name)
     elif isinstance(node, dict):
-        for key, one in node.items():
+        for key, one in cast("dict[str, Any]", node).items():
             yield from said(one, key)
 
 
