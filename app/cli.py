@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app import roles
-from app.commands import drift, knowledge, release, review
+from app.commands import domain, drift, knowledge, release, review
 from app.commands.shared import (
     NOTHING,
     Json,
@@ -51,6 +51,7 @@ app.add_typer(release.shadow, name="shadow")
 app.command()(knowledge.ingest)
 app.command()(knowledge.retrieve)
 app.add_typer(knowledge.app, name="knowledge")
+app.add_typer(domain.app, name="domain")
 
 
 def main() -> None:
@@ -91,6 +92,7 @@ def serve(
     settings = read_settings(host=host, port=port)
     _port_must_be_free(settings)
     _rules_must_be_valid(settings)
+    _demo_login_must_be_meant(settings)
     from app.server import run
 
     with progress_bars() as progress:
@@ -458,6 +460,17 @@ def _port_must_be_free(settings: Settings) -> None:
                 f"{settings.host}:{settings.port} cannot be used: {error.strerror}. Is Signalbox "
                 "already running? Otherwise choose another SIGNALBOX_PORT."
             )
+
+
+def _demo_login_must_be_meant(settings: Settings) -> None:
+    from app.domains import domain_of
+
+    if domain_of(settings).demo and not settings.demo_login_is_meant:
+        stop(
+            f"{settings.host} can be reached by others, and the demo login lets anybody in as a demo "
+            "customer. Take the demo customers out of the domain, or say that you mean it twice: "
+            "SIGNALBOX_DEMO_LOGIN=open and SIGNALBOX_DEMO_LOGIN_REALLY=yes."
+        )
 
 
 def _rules_must_be_valid(settings: Settings) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from dotenv import dotenv_values
 from pydantic import AliasChoices, Field, JsonValue, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -111,6 +112,9 @@ class Settings(BaseSettings):
     # Who may do what
     secret: SecretStr | None = None
     operators: Annotated[dict[str, SecretStr], NoDecode] = {}
+    #: A demo login on an address that others can reach has to be meant: both of these say so.
+    demo_login: Literal["local", "open"] = "local"
+    demo_login_really: Literal["no", "yes"] = "no"
     session_hours: float = Field(default=12, gt=0, le=24 * 365)
 
     # Limits
@@ -199,6 +203,15 @@ class Settings(BaseSettings):
         if secret is not None and len(secret.get_secret_value()) < 16:
             raise ValueError("needs at least 16 characters")
         return secret
+
+    @property
+    def reachable(self) -> bool:
+        """Can others than this machine reach the server?"""
+        return self.host not in ("127.0.0.1", "localhost", "::1")
+
+    @property
+    def demo_login_is_meant(self) -> bool:
+        return not self.reachable or (self.demo_login, self.demo_login_really) == ("open", "yes")
 
     @property
     def database(self) -> str:
@@ -352,3 +365,9 @@ def server_at(settings: Settings) -> Path:
 def prepare_environment(settings: Settings) -> None:
     """Make the folder that everything else is kept in."""
     settings.data_dir.mkdir(parents=True, exist_ok=True)
+
+
+def environment() -> Mapping[str, str]:
+    """What ``${NAME}`` in a domain's files may stand for: the environment, and ``.env`` behind it."""
+    kept = {name: value for name, value in dotenv_values(".env").items() if value is not None}
+    return {**kept, **os.environ}

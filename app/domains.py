@@ -13,13 +13,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
-import yaml
-from pydantic import ValidationError
-
-from app.config import ROOT, Settings
+from app.config import ROOT, Settings, environment
+from app.configured import OVERLAY, read_business
 from prompts.replies import Replies
 from tools.cases import CaseBook, CasesInvalid, load_cases
 from tools.domain import Domain, Profile
+from tools.importing.declared import with_environment
+from tools.importing.problems import FilesInvalid
+from tools.importing.yaml_files import read_file, validated
 from tools.intents import IntentsInvalid, load_intents
 from tools.records import Lexicon
 from tools.values import Operation
@@ -45,7 +46,9 @@ def load_domain(folder: Path) -> Domain:
     """Read and check a domain's folder. Raises DomainInvalid with the file and what to do about it."""
     if not folder.is_dir():
         raise DomainInvalid(f"{folder} is no folder: set SIGNALBOX_DOMAIN to a business's folder")
-    profile = _profile(folder / "domain.yaml")
+    profile = profile_of(folder)
+    if not (folder / "domain.py").exists() and (folder / OVERLAY).exists():
+        return _configured(folder, profile)
     module = _module(folder, "domain")
     operations = cast("Mapping[str, Operation]", _offered(module, "OPERATIONS"))
     try:
@@ -58,7 +61,31 @@ def load_domain(folder: Path) -> Domain:
         operations,
         intents,
         _offered(module, "open_books"),
+        demo=bool(profile.demo) or (folder / "demo_accounts.py").exists(),
         lexicon=getattr(module, "LEXICON", Lexicon()),
+        advice=_advice(folder, operations),
+    )
+
+
+def _configured(folder: Path, profile: Profile) -> Domain:
+    """A business of files alone: what it can do is in ``operations.yaml``."""
+    try:
+        business = read_business(folder, profile)
+    except FilesInvalid as error:
+        raise DomainInvalid(f"{folder}:\n{error}") from error
+    operations = business.operations
+    try:
+        intents = load_intents(folder / "intents.yaml", operations=operations)
+    except IntentsInvalid as error:
+        raise DomainInvalid(f"{folder}: {error}") from error
+    return Domain(
+        folder,
+        profile,
+        operations,
+        intents,
+        business.open_books,
+        demo=bool(profile.demo),
+        lexicon=business.lexicon,
         advice=_advice(folder, operations),
     )
 
@@ -74,13 +101,20 @@ def _advice(folder: Path, operations: Mapping[str, Operation]) -> CaseBook | Non
         raise DomainInvalid(f"{folder}: {error}") from error
 
 
-def _profile(file: Path) -> Profile:
+def profile_of(folder: Path) -> Profile:
+    """What ``domain.yaml`` says. Raises DomainInvalid."""
+    file = folder / "domain.yaml"
     try:
-        return Profile.model_validate(yaml.safe_load(file.read_text("utf-8")))
+        given = file.read_bytes()
     except OSError as error:
         raise DomainInvalid(f"{file} cannot be read: a domain begins with this file") from error
-    except (yaml.YAMLError, ValidationError) as error:
-        raise DomainInvalid(f"{file}: {error}") from error
+    try:
+        read, unset = with_environment(read_file(given, file.name), environment())
+        if unset:
+            raise FilesInvalid(unset)
+        return validated(Profile, read)
+    except FilesInvalid as error:
+        raise DomainInvalid(f"{file.parent}:\n{error}") from error
 
 
 def _module(folder: Path, name: str) -> ModuleType:

@@ -535,6 +535,11 @@ class _NoKnowledge:
     ) -> list[Passage]:
         return []
 
+    async def nearest(
+        self, question: str, *, limit: int, tenant: str | None = None
+    ) -> list[Passage]:
+        return []
+
 
 class _NoLargeModel:
     """A role alone writes nothing."""

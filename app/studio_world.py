@@ -86,6 +86,11 @@ class LateKnowledge:
         knowledge = await self._ready()
         return await knowledge.retrieve(query, limit=limit, audience=audience, tenant=tenant)
 
+    async def nearest(
+        self, question: str, *, limit: int, tenant: str | None = None
+    ) -> list[Passage]:
+        return await (await self._ready()).nearest(question, limit=limit, tenant=tenant)
+
     async def prune(
         self, query: str, passages: Sequence[Passage], *, keep: int = 4
     ) -> list[Passage]:

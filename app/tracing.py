@@ -394,6 +394,14 @@ class TracedKnowledge:
             seen.update(output=_ranked(kept), kept=len(kept), pruned_by=self.inner.pruned_by)
             return kept
 
+    async def nearest(
+        self, question: str, *, limit: int, tenant: str | None = None
+    ) -> list[Passage]:
+        async with self.tracer.span("nearest", "retriever", input=question, limit=limit) as seen:
+            near = await self.inner.nearest(question, limit=limit, tenant=tenant)
+            seen.update(output=_ranked(near), knowledge=self.inner.version)
+            return near
+
     @property
     def version(self) -> str:
         return self.inner.version

@@ -24,6 +24,7 @@ from app.desk import Desk
 from app.domains import domain_of, replies_of
 from app.drift import sketch_of
 from app.drift_watch import DriftWatch
+from app.identity.tokens import reader_of
 from app.models.encoder import OnnxEncoder
 from app.models.manifest import Manifest, ManifestError
 from app.models.release import ReleaseError, Releases
@@ -67,6 +68,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds after the index is open until the cross-encoder is loaded behind it.
 PRUNER_WAITS = 2.0
+#: The same for the sentences that are read one by one, behind the pruner.
+SENTENCES_WAIT = 6.0
 
 
 def _quiet(what: str, done: int, total: int) -> None:
@@ -137,6 +140,7 @@ async def wiring(
             outbox=outbox,
             audit=audit,
             payments=payments,
+            systems=books.systems,
             policy=policy,
         )
         replies = await asyncio.to_thread(replies_of, domain)
@@ -224,8 +228,17 @@ async def wiring(
             context_for=context_for,
             domain=domain,
             books=books,
+            identity=reader_of(domain.profile.identity, clock),
             check_health=lambda: _health(
-                engine, saver, live.models, knowledge, traces, policy, payments, releases.state
+                engine,
+                saver,
+                live.models,
+                knowledge,
+                traces,
+                policy,
+                payments,
+                releases.state,
+                books.health(),
             ),
             describe=lambda: _info(settings, live.models, knowledge, traces),
             meter=serving.meter,
@@ -412,7 +425,7 @@ async def _knowledge(
     clock: Clock,
     progress: Progress,
 ) -> AsyncGenerator[HybridKnowledge]:
-    from app.knowledge.opening import open_knowledge
+    from app.knowledge.opening import open_knowledge, sentence_search
 
     started = threading.Event()
 
@@ -422,7 +435,13 @@ async def _knowledge(
         return _opened_pruner(settings, manifest.folder_of("cross-encoder-lora", "pruner"))
 
     knowledge = await asyncio.to_thread(
-        lambda: open_knowledge(settings, encoder, load_pruner=load_pruner, clock=clock)
+        lambda: open_knowledge(
+            settings,
+            encoder,
+            load_pruner=load_pruner,
+            clock=clock,
+            sentences=sentence_search(encoder.multilingual, manifest),
+        )
     )
     try:
         report = await knowledge.ingest([settings.knowledge_dir], progress=progress)
@@ -434,7 +453,9 @@ async def _knowledge(
                 "`signalbox knowledge reindex`",
                 knowledge.outdated,
             )
-        asyncio.get_running_loop().call_later(PRUNER_WAITS, started.set)
+        loop = asyncio.get_running_loop()
+        loop.call_later(PRUNER_WAITS, started.set)
+        loop.call_later(SENTENCES_WAIT, knowledge.shelve)
         yield knowledge
     finally:
         started.set()
@@ -524,8 +545,11 @@ async def _health(
     policy: FilePolicy,
     payments: HttpPayments | None,
     release: ReleaseState,
+    outside: Mapping[str, str],
 ) -> Mapping[str, Any]:
     checks: dict[str, Any] = {}
+    for name, why in outside.items():
+        checks[f"system {name}"] = {"status": "degraded", "reason": why}
     try:
         await asyncio.to_thread(_answers, engine)
         checks["database"] = {"status": "ok"}

@@ -13,16 +13,20 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 
 from app.knowledge.knowledge import HybridKnowledge
+from app.knowledge.opening import sentence_search
 from app.knowledge.pruner import open_pruner
 from app.models.encoder import OnnxEncoder
-from app.models.manifest import SHIPPED
+from app.models.manifest import SHIPPED, load_manifest
+from domains.northfell.words import LEXICON
 from evals.domain import DOMAIN
 from evals.figures import Figure, Report, Table, at_least
 from evals.world import Folders, Progress, quiet, settings_in
-from graphs.nodes.answer import best_quotes, quotes
+from graphs.answering import together
+from graphs.nodes.answer import NEAREST, best_quotes, quotes
 from tools.ports import Encoder, LargeModel, Passage
 
 CASES = DOMAIN.cases / "answers.yaml"
+CASES_DE = DOMAIN.cases / "answers_de.yaml"
 
 
 class Case(BaseModel):
@@ -70,22 +74,30 @@ async def _run(folder: Path, progress: Progress, with_model: bool) -> Report:
         folder / "answering",
         encoder,
         load_pruner=lambda: open_pruner(settings.pruner, SHIPPED, folder / "knowledge"),
+        sentences=sentence_search(encoder.multilingual, load_manifest()),
     )
     await knowledge.ingest([DOMAIN.knowledge])
     await knowledge.pruner_ready()
+    await knowledge.sentences_ready()
     kept: list[list[Passage]] = []
     for done, case in enumerate(cases):
         progress("Retrieving and pruning", done, len(cases))
         found = await knowledge.retrieve(case.question)
         kept.append(await knowledge.prune(case.question, found))
+    both = Way("the pruner and the nearest sentences together, at most 3")
+    for case, passages in zip(cases, kept, strict=True):
+        near = await knowledge.nearest(case.question, limit=NEAREST)
+        found = together(passages, near, case.question, LEXICON, english=True)
+        both.take(case, best_quotes(found))
+    german = await in_german(knowledge, cases)
     knowledge.close()
     ways = [Way(f"the pruner's best {most}") for most in (1, 2, 3)]
     by_meaning = Way("the 2 nearest in meaning")
     for case, passages in zip(cases, kept, strict=True):
         for most, way in enumerate(ways, 1):
-            way.take(case, best_quotes(passages, most))
+            way.take(case, best_quotes(passages, most, share=0.0))
         by_meaning.take(case, (await nearest(encoder, case.question, quotes(tuple(passages))))[:2])
-    ways.append(by_meaning)
+    ways += [by_meaning, both]
     if with_model:
         ways.append(await by_model(settings, cases, kept, encoder, progress))
     report = Report("answers", notes=[f"Pruned by {knowledge.pruned_by}; {len(cases)} questions."])
@@ -103,6 +115,14 @@ async def _run(folder: Path, progress: Progress, with_model: bool) -> Report:
             )
         )
     report.tables.append(table)
+    table.rows.append(
+        (
+            f"in German ({len(german.words)} questions), the nearest sentences",
+            f"{100 * len(german.right) / len(german.words):.0f}",
+            f"{100 * german.first / len(german.words):.0f}",
+            f"{statistics.mean(german.words):.0f}",
+        )
+    )
     ours, asked = ways[2], ways[-1]
     held = sum(
         any(Path(p.source).stem in c.articles for p in k) for c, k in zip(cases, kept, strict=True)
@@ -120,6 +140,18 @@ async def _run(folder: Path, progress: Progress, with_model: bool) -> Report:
     ]
     report.notes.append(f"Without it: {', '.join(ours.missed) or 'none'}.")
     return report
+
+
+async def in_german(knowledge: HybridKnowledge, cases: Sequence[Case]) -> Way:
+    """The same questions as German customers ask them."""
+    asked = yaml.safe_load(CASES_DE.read_text("utf-8"))
+    by_id = {case.id: case for case in cases}
+    way = Way("in German")
+    for row in asked["answers"]:
+        near = await knowledge.nearest(row["question"], limit=NEAREST)
+        found = together((), near, row["question"], LEXICON, english=False)
+        way.take(by_id[row["id"]], best_quotes(found))
+    return way
 
 
 async def nearest(encoder: Encoder, question: str, sentences: Sequence[str]) -> list[str]:

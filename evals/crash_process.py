@@ -330,6 +330,11 @@ class NoKnowledge:
     ) -> list[Passage]:
         return []
 
+    async def nearest(
+        self, question: str, *, limit: int, tenant: str | None = None
+    ) -> list[Passage]:
+        return []
+
     async def prune(
         self, query: str, passages: Sequence[Passage], *, keep: int = 4
     ) -> list[Passage]:

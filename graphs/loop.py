@@ -19,7 +19,7 @@ from graphs.deciding import by_rule, decided, log, ms_since
 from graphs.deciding import decision as decided_by
 from graphs.keys import same_request
 from graphs.nodes.advise import advice_of, waiting_of
-from graphs.nodes.answer import PrunerFailed, best_quotes, kept_of
+from graphs.nodes.answer import answering, best_quotes, foreword
 from graphs.nodes.converse import PRIVATE, may_ask_large, transcript
 from graphs.nodes.operation import (
     carry_out,
@@ -796,17 +796,13 @@ async def _look_up(
     context = runtime.context
     question = asked or await _question_in(runtime, state, current.goal)
     try:
-        found = await context.knowledge.retrieve(
-            question, limit=context.limits.retrieved_chunks, tenant=context.customer.tenant
-        )
+        kept = await answering(state, runtime, question, None, 2)
     except PortError:
         return replies.unknown()
-    try:
-        kept = await kept_of(state, runtime, question, found, 2)
-    except PrunerFailed:
+    said = " ".join(re.sub(r" \[\d+\]$", "", s) for s in best_quotes(kept, 2))
+    if not said:
         return replies.unknown()
-    sentences = best_quotes(kept, 2)
-    return " ".join(re.sub(r" \[\d+\]$", "", s) for s in sentences) or replies.unknown()
+    return "\n\n".join(filter(None, [foreword(state, context), said]))
 
 
 async def _intent_of_part(

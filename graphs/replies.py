@@ -271,6 +271,11 @@ def whole_sentences(text: str) -> str:
     return found[1].strip() if found else text
 
 
+def in_english(language: str) -> str:
+    """That what follows is from articles in English, said to who writes in another language."""
+    return render("in_english", language=language)
+
+
 def unknown() -> str:
     return render("unknown")
 

@@ -13,16 +13,7 @@ from typing_extensions import TypedDict
 from graphs.consequences import Judged
 from graphs.understanding.acts import Act
 from tools.ports import Passage
-from tools.values import (
-    Action,
-    Approval,
-    Instead,
-    Lane,
-    Outcome,
-    Record,
-    ReviewerRole,
-    Verdict,
-)
+from tools.values import Action, Approval, Instead, Lane, Outcome, Record, ReviewerRole, Verdict
 
 
 class Turn(Record):
@@ -162,6 +153,7 @@ class Draft(Record):
     tells: tuple[str, ...] = ()  #: Ids of finished actions whose outcome it reports.
     apology: bool = False  #: Says that nothing could be done.
     attempt: int = 1
+    foreword: str = ""  #: Said before it, by a template; the text alone is checked against its sources.
     known: Literal["", "exact", "semantic"] = ""  #: Given before, to a question like this one.
 
 

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from tools.cases import CaseBook
+from tools.effects import Effects
+from tools.importing.declared import Outside, Part
 from tools.intents import Intents
 from tools.ports import Backend
 from tools.reading import ValueReader
@@ -25,13 +27,7 @@ from tools.values import Clock, Customer, Operation, Ticket
 Progress = Callable[[str, int, int], None]
 
 
-class _Part(BaseModel):
-    """A part of ``domain.yaml``: a key that is not known is a spelling mistake."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Contact(_Part):
+class Contact(Part):
     """How customers reach a person; replies speak of it."""
 
     hours: str = ""
@@ -39,16 +35,20 @@ class Contact(_Part):
     phone: str = ""
 
 
-class Brand(_Part):
+class Brand(Part):
     """How the chat looks, and what it suggests to begin with."""
 
     logo: str = ""
     color: str = ""
     origins: tuple[str, ...] = ()  #: Web sites that may embed the chat.
     suggestions: tuple[str, ...] = ()
+    #: Above an empty conversation.
+    welcome: str = "Ask us anything. What cannot be undone is checked by a person first."
+    #: Above the demo customers, where there are any.
+    door: str = "Pick one of the demo customers."
 
 
-class Profile(_Part):
+class Profile(Outside):
     """The business as its ``domain.yaml`` describes it."""
 
     name: str = Field(min_length=1)
@@ -69,6 +69,10 @@ class Profile(_Part):
         except (ZoneInfoNotFoundError, ValueError) as error:
             raise ValueError(f"{name!r} is no time zone: write one like Europe/Berlin") from error
         return name
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.timezone)
 
 
 class Customers(Protocol):
@@ -104,6 +108,10 @@ class Books:
     transaction: Callable[[Any, Customer], Any]
     #: What was written down for a customer, of one tenant where one is given; newest first.
     tickets: Callable[[str, str | None], Awaitable[list[Ticket]]] = _no_tickets
+    #: Outside systems that writes are sent to, by the name that operations give.
+    systems: Mapping[str, Effects] = field(default_factory=dict[str, Effects])
+    #: What of the outside is not as it should be: which part, and why.
+    health: Callable[[], Mapping[str, str]] = dict
 
 
 @dataclass(frozen=True)
@@ -115,6 +123,7 @@ class Domain:
     operations: Mapping[str, Operation]
     intents: Intents
     open_books: Callable[[Opening], AbstractAsyncContextManager[Books]]
+    demo: bool = False  #: It has demo customers, as whom any visitor may log in.
     lexicon: Lexicon = field(default_factory=Lexicon)  #: What customers call the records.
     #: Problems, wishes without a button and incidents, and what is said to each; None: none are declared.
     advice: CaseBook | None = None

@@ -45,15 +45,27 @@ class BackendUnavailable(PortError):
     """The shop's backend or a store cannot be reached."""
 
 
-class PaymentNotSent(BackendUnavailable):
+class NotSent(BackendUnavailable):
+    """Another system could not be reached, so nothing was asked of it."""
+
+
+class Declined(PortError):
+    """This was declined, so nothing was changed."""
+
+
+class Uncertain(PortError):
+    """Another system was asked, and nobody knows whether it did it."""
+
+
+class PaymentNotSent(NotSent):
     """The payment service could not be reached, so nothing was asked of it."""
 
 
-class PaymentRefused(PortError):
-    """The payment service declined: it did nothing."""
+class PaymentRefused(Declined):
+    """The payment was declined, so nothing was changed."""
 
 
-class PaymentUncertain(PortError):
+class PaymentUncertain(Uncertain):
     """The payment service was asked, and nobody knows whether it did it."""
 
 

@@ -13,7 +13,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import BaseModel, ConfigDict, JsonValue, SerializeAsAny
 
 Lane = Literal["direct", "operation", "answer", "agent", "escalate"]
 Tier = Literal["rule", "encoder", "small", "large", "human"]
@@ -44,10 +44,12 @@ class Customer(Record):
     id: str
     tenant: str = "northfell"
     name: str
-    email: str
+    email: str = ""
     phone: str | None = None
     segment: Literal["consumer", "business"] = "consumer"
-    since: date
+    since: date = date(1970, 1, 1)  #: Where nobody says, somebody whom the business has long known.
+    #: What else the domain's login or its customer operation says; rules and templates may ask about it.
+    facts: dict[str, JsonValue] = {}
 
 
 # --- operations --------------------------------------------------------------------------------
@@ -83,11 +85,21 @@ class Preview(Record):
     instead: Instead | None = None  #: With a refusal: what its sentence offers.
 
 
-class PaymentOrder(Record):
+class EffectRequest(Record):
+    """What another system is asked to do, written down before it is asked."""
+
+    reference: str  #: The action's id: what it can be looked up by afterwards.
+
+    def answered(self, content: JsonValue) -> EffectRequest:
+        """The same with what the other system said, for whoever books it."""
+        known = "answer" in type(self).model_fields
+        return self.model_copy(update={"answer": content}) if known else self
+
+
+class PaymentOrder(EffectRequest):
     """Money to be moved by the payment service: written down before it is asked."""
 
     kind: Literal["refund", "charge"]
-    reference: str  #: The action's id: what the payment can be looked up by afterwards.
     amount: Decimal
     currency: str = "EUR"
     method: str
@@ -118,11 +130,16 @@ class OutsideEffect:
     """How a write runs whose effect lives in another system: ask, book the answer, or take it back."""
 
     #: Check the rules as of now and reserve in our own books; may raise OperationFailed.
-    begin: Callable[[Any, Any, str], PaymentOrder]
+    begin: Callable[[Any, Any, str], Any]
     #: Book what the other system did. It is done, so no rule may refuse it any more.
-    finish: Callable[[Any, PaymentOrder], BaseModel]
+    finish: Callable[[Any, Any], BaseModel]
     #: Give the reservation back: the other system did nothing.
-    undo: Callable[[Any, PaymentOrder], None]
+    undo: Callable[[Any, Any], None]
+    #: Which of the outside systems it is asked of.
+    system: str = "payments"
+    #: Where the records live there too: the preview, read before any transaction of ours begins. What it
+    #: returns, ``begin`` is given in place of our own books.
+    look: Callable[[Customer, Any], Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -140,7 +157,7 @@ class Operation:
     example: str
     confirm: bool = False
     method: str | None = None  #: HTTP method, where the operation is somebody's API.
-    #: Where the effect lives when a payment service is configured; None: in the books, by ``run``.
+    #: Where the effect lives when that system is configured; None: in the books, by ``run``.
     outside: OutsideEffect | None = None
 
     @property
@@ -313,7 +330,7 @@ class Unsettled(Record):
     """An effect nobody can vouch for: it may have happened, and it is not tried again blindly."""
 
     action: Action
-    order: PaymentOrder
+    order: SerializeAsAny[EffectRequest]
     since: datetime
     looked_at: datetime | None = None
     found: str = ""  #: What the last look at the other system came to.

@@ -563,7 +563,8 @@ class HybridKnowledge:
         if self.sentences is None:
             return []
         await self.follow()
-        self.shelve()
+        if self.shelving is not None:  # Begun before, so what changed since is read too.
+            self.shelve()
         return await self.sentences.find(
             question, self.version, self.scope("public", tenant), limit
         )

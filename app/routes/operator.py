@@ -92,7 +92,7 @@ async def decide(
 
 @router.get("/unsettled")
 async def unsettled(operator: OperatorDep, desk: DeskDep) -> UnsettledEffects:
-    """Payments nobody can vouch for: asked of the payment service, and not known to have happened."""
+    """Effects nobody can vouch for: asked of another system, and not known to have happened."""
     return UnsettledEffects(unsettled=await desk.unsettled(tenant=operator.tenant))
 
 

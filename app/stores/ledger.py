@@ -10,9 +10,10 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Literal
 
-from pydantic import JsonValue, ValidationError
+from pydantic import JsonValue, TypeAdapter, ValidationError
 from sqlalchemy import Engine, Row, and_, bindparam, delete, or_, select, update
 from sqlalchemy.engine import Connection
 
@@ -22,14 +23,9 @@ from app.stores.database import reading, writing
 from app.stores.fences import holds, next_owner
 from app.stores.outbox import SqlOutbox
 from app.stores.tables import insert_if_absent, ledger
+from tools.effects import Answer, AnyRequest, Effects, PaymentEffects
 from tools.policy import NoRules, Policy, Ruling, facts_about
-from tools.ports import (
-    BackendUnavailable,
-    PaymentNotSent,
-    PaymentRefused,
-    Payments,
-    PaymentUncertain,
-)
+from tools.ports import BackendUnavailable, Declined, NotSent, Payments, Uncertain
 from tools.values import (
     IN_FLIGHT,
     Action,
@@ -39,12 +35,12 @@ from tools.values import (
     Clock,
     Consequence,
     Customer,
+    EffectRequest,
     Operation,
     OperationFailed,
     Outcome,
     OutsideEffect,
-    Payment,
-    PaymentOrder,
+    Preview,
     Unsettled,
     Verdict,
 )
@@ -70,8 +66,7 @@ CONFLICT = (
 )
 INVALID = "Some details of this request are not valid, so nothing was changed."
 NOT_APPROVED = "A colleague has to approve this first, so nothing was changed."
-DECLINED = "The payment was declined, so nothing was changed."
-NOT_PAID = "The payment did not go through, so nothing was changed."
+NOT_DONE = "This did not go through, so nothing was changed."
 UNCERTAIN = "I could not confirm whether this went through. It will not be tried again unchecked."
 
 
@@ -99,6 +94,9 @@ _SETTLE_HELD = update(ledger).where(_ROW, ledger.c.owner == bindparam("held_by")
 _ASKED = and_(_OPEN, ledger.c.called_at.is_not(None))
 
 
+_REQUEST: TypeAdapter[EffectRequest] = TypeAdapter(AnyRequest)
+
+
 class Settled(Exception):
     """This effect is settled, or being looked up right now; nothing was changed."""
 
@@ -113,7 +111,7 @@ class _Asked:
 
     action: Action
     effect: OutsideEffect
-    order: PaymentOrder
+    request: EffectRequest
     called_at: datetime
     owner: str
 
@@ -146,6 +144,7 @@ class SqlLedger:
         outbox: SqlOutbox | None = None,
         audit: SqlAudit | None = None,
         payments: Payments | None = None,
+        systems: Mapping[str, Effects] | None = None,
         policy: Policy | None = None,
         checkpoint: Callable[[str], None] = _pass,
     ) -> None:
@@ -157,7 +156,9 @@ class SqlLedger:
         self._retention = retention
         self._audit = audit or SqlAudit(engine, clock)
         self._outbox = outbox or SqlOutbox(engine, clock, audit=self._audit)
-        self._payments = payments
+        self._systems: dict[str, Effects] = dict(systems or {})
+        if payments is not None:
+            self._systems["payments"] = PaymentEffects(payments)
         self._policy = policy or NoRules()
         self._checkpoint = checkpoint
 
@@ -225,10 +226,9 @@ class SqlLedger:
         self._checkpoint("begin_committed")
         settled = False
         try:
-            if operation.outside is not None and self._payments is not None:
-                outcome = self._pay(
-                    action, operation, verdict, arguments, owner, operation.outside, self._payments
-                )
+            effect = operation.outside
+            if effect is not None and (system := self._systems.get(effect.system)) is not None:
+                outcome = self._send(action, operation, verdict, arguments, owner, effect, system)
             else:
                 outcome = self._perform(action, operation, verdict, arguments, owner)
             settled = True
@@ -318,7 +318,8 @@ class SqlLedger:
             if held.rowcount != 1:
                 return _outcome(action, "blocked", IN_FLIGHT)
             books = self._books_for(conn, action.customer)
-            why = self._forbidden(conn, action, operation, verdict, books, arguments)
+            look = partial(operation.preview, books, arguments)
+            why = self._forbidden(conn, action, operation, verdict, look)
             if why is not None:
                 # Nothing ran, so the key stays free for the day the approval is there.
                 conn.execute(_DELETE_HELD, holder)
@@ -347,13 +348,12 @@ class SqlLedger:
         action: Action,
         operation: Operation,
         verdict: Verdict,
-        books: Any,
-        arguments: Arguments,
+        look: Callable[[], Preview],
     ) -> str | None:
         """Why it may not run now, by its class, its record and the business rules of this moment; None
         when it may. An approval that is needed is spent by the question."""
         try:
-            preview = operation.preview(books, arguments)
+            preview = look()
         except OperationFailed:
             # It will not run either, and says why.
             preview, ruling = None, Ruling()
@@ -394,7 +394,7 @@ class SqlLedger:
 
     # --- effects in another system ----------------------------------------------------------------
 
-    def _pay(
+    def _send(
         self,
         action: Action,
         operation: Operation,
@@ -402,9 +402,9 @@ class SqlLedger:
         arguments: Arguments,
         owner: str,
         effect: OutsideEffect,
-        payments: Payments,
+        system: Effects,
     ) -> Outcome:
-        payments.ready()  # While it is away nothing is reserved and no approval is spent.
+        system.ready()  # While it is away nothing is reserved and no approval is spent.
         asked = self._order(action, operation, verdict, arguments, owner, effect)
         if isinstance(asked, Outcome):
             return asked
@@ -413,16 +413,16 @@ class SqlLedger:
             # This process slept: by the time the request arrived, somebody might have settled it.
             return self._leave(asked, "It was prepared, and the process stalled before sending it.")
         try:
-            payment = payments.pay(asked.order, action.key)
-        except PaymentNotSent:
+            answer = system.send(asked.request, action.key)
+        except NotSent:
             self._take_back(asked)
             raise
-        except PaymentRefused:
-            return self._decline(asked, "effect", DECLINED)
-        except PaymentUncertain as error:
+        except Declined as error:
+            return self._decline(asked, "effect", str(error))
+        except Uncertain as error:
             return self._leave(asked, str(error))
         self._checkpoint("after_call")
-        return self._finish(asked, "effect", payment)
+        return self._finish(asked, "effect", answer)
 
     def _order(
         self,
@@ -435,20 +435,23 @@ class SqlLedger:
     ) -> _Asked | Outcome:
         """Write down what is about to be asked, spend the approval, reserve in the books."""
         holder = _key_of(action) | {"held_by": owner}
+        # Another system's records are never read while a transaction of ours is open.
+        seen = effect.look(action.customer, arguments) if effect.look is not None else None
         at = self._clock.now()
         # A request whose record a power cut took away would be made again.
         with writing(self._engine, durable=True) as conn:
             held = conn.execute(_UPDATE_HELD, holder | {"lease_until": at + OUTSIDE_LEASE})
             if held.rowcount != 1:
                 return _outcome(action, "blocked", IN_FLIGHT)
-            books = self._books_for(conn, action.customer)
-            why = self._forbidden(conn, action, operation, verdict, books, arguments)
+            books = self._books_for(conn, action.customer) if seen is None else seen
+            look = partial(operation.preview, books, arguments)
+            why = self._forbidden(conn, action, operation, verdict, look)
             if why is not None:
                 conn.execute(_DELETE_HELD, holder)
                 return _outcome(action, "blocked", why)
             try:
                 with conn.begin_nested():
-                    order = effect.begin(books, arguments, action.id)
+                    request = effect.begin(books, arguments, action.id)
             except OperationFailed as error:
                 outcome = _outcome(action, "failed", str(error))
                 conn.execute(_UPDATE_HELD, holder | self._columns(outcome))
@@ -458,31 +461,29 @@ class SqlLedger:
                 return outcome
             written = {
                 "action": action.model_dump(mode="json"),
-                "payment_order": order.model_dump(mode="json"),
+                "payment_order": request.model_dump(mode="json"),
                 "called_at": at,
             }
             conn.execute(_UPDATE_HELD, holder | written)
-        return _Asked(action, effect, order, at, owner)
+        return _Asked(action, effect, request, at, owner)
 
     def _finish(
         self,
         asked: _Asked,
         kind: Literal["effect", "reconciliation"],
-        payment: Payment,
+        answer: Answer,
         **facts: JsonValue,
     ) -> Outcome:
         """Book what the other system did."""
-        action = asked.action
+        action, request = asked.action, asked.request.answered(answer.content)
         with writing(self._engine, fenced=False) as conn:
             if conn.execute(_SETTLE_HELD, asked.holder | {"looked_at": None}).rowcount != 1:
                 return self._settled_elsewhere(action)
             try:
                 with conn.begin_nested():
-                    result = asked.effect.finish(
-                        self._books_for(conn, action.customer), asked.order
-                    )
+                    result = asked.effect.finish(self._books(conn, asked), request)
             except OperationFailed as error:
-                problem = f"{payment.number} is paid, and cannot be booked: {error}"
+                problem = f"{answer.name or 'It'} is done there, and cannot be booked: {error}"
             else:
                 problem = ""
                 outcome = _outcome(action, "executed").model_copy(
@@ -492,7 +493,7 @@ class SqlLedger:
                 self._approvals.settle(conn, action, executed=True)
                 self._outbox.add(conn, action, outcome)
                 self._audit.append(
-                    conn, _recorded(kind, action, outcome, payment=payment.number, **facts)
+                    conn, _recorded(kind, action, outcome, done=answer.name, **facts)
                 )
                 self._checkpoint("before_commit")
                 return outcome
@@ -511,7 +512,7 @@ class SqlLedger:
             changed = conn.execute(_SETTLE_HELD, asked.holder | self._columns(outcome))
             if changed.rowcount != 1:
                 return self._settled_elsewhere(asked.action)
-            asked.effect.undo(self._books_for(conn, asked.action.customer), asked.order)
+            asked.effect.undo(self._books(conn, asked), asked.request)
             self._approvals.settle(conn, asked.action, executed=False)
             self._outbox.add(conn, asked.action, outcome)
             self._audit.append(conn, _recorded(kind, asked.action, outcome, **facts))
@@ -541,10 +542,16 @@ class SqlLedger:
         with writing(self._engine, fenced=False) as conn:
             if conn.execute(_DELETE_HELD, asked.holder).rowcount != 1:
                 return
-            asked.effect.undo(self._books_for(conn, action.customer), asked.order)
+            asked.effect.undo(self._books(conn, asked), asked.request)
             self._approvals.restore(conn, action)
             outcome = _outcome(action, "failed", "Nothing was sent; it may be tried again.")
             self._audit.append(conn, _recorded("effect", action, outcome))
+
+    def _books(self, conn: Connection, asked: _Asked) -> Any:
+        """Our own books of the customer; None where the records live in the other system as well."""
+        if asked.effect.look is not None:
+            return None
+        return self._books_for(conn, asked.action.customer)
 
     def _settled_elsewhere(self, action: Action) -> Outcome:
         found = self._find(action.tenant, action.operation, action.key)
@@ -578,40 +585,40 @@ class SqlLedger:
             return _Asked(
                 Action.model_validate(row.action),
                 effect,
-                PaymentOrder.model_validate(row.payment_order),
+                _REQUEST.validate_python(row.payment_order),
                 called_at,
                 owner,
             )
 
     def _look(self, asked: _Asked) -> Outcome:
         """Settle by the other system's own books; send again only under a key it still knows."""
-        payments, order = self._payments, asked.order
+        system, request = self._systems.get(asked.effect.system), asked.request
 
         def left(found: str) -> Outcome:
             return self._leave(asked, found, "reconciliation")
 
-        if payments is None:
-            return left("No payment service is configured to look it up in.")
+        if system is None:
+            return left(f"No {asked.effect.system} system is configured to look it up in.")
         try:
-            listed = payments.find(order.reference)
+            found = system.find(request)
         except BackendUnavailable:
-            return left("The payment service's books cannot be reached.")
-        if len(listed) == 1 and listed[0].settles(order):
-            return self._finish(asked, "reconciliation", listed[0], by="lookup")
-        if listed:
-            numbers = ", ".join(payment.number for payment in listed)
-            return left(f"The payment service lists {numbers}, which is not what was ordered.")
-        if payments.keyed(asked.called_at):
+            return left("The other system cannot be reached to look it up.")
+        if found.state == "done":
+            answer = Answer(content=found.answer, name=found.name)
+            return self._finish(asked, "reconciliation", answer, by="lookup")
+        if found.state == "unclear":
+            return left(found.note)
+        if system.keyed(request, asked.called_at):
             try:
-                payment = payments.pay(order, asked.action.key)
-            except (PaymentNotSent, PaymentUncertain) as error:
+                answer = system.send(request, asked.action.key)
+            except (NotSent, Uncertain) as error:
                 return left(f"Sent again under its key, without a clear answer. {error}")
-            except PaymentRefused:
-                return self._decline(asked, "reconciliation", DECLINED, by="key")
-            return self._finish(asked, "reconciliation", payment, by="key")
-        if payments.absent(asked.called_at):
-            return self._decline(asked, "reconciliation", NOT_PAID, by="lookup")
-        return left("The payment service does not list it, which does not say that it never will.")
+            except Declined as error:
+                return self._decline(asked, "reconciliation", str(error), by="key")
+            return self._finish(asked, "reconciliation", answer, by="key")
+        if system.absent(request, asked.called_at):
+            return self._decline(asked, "reconciliation", NOT_DONE, by="lookup")
+        return left("The other system does not list it, which does not say that it never will.")
 
     def _settle_due(
         self, operations: Mapping[str, Operation], limit: int
@@ -652,7 +659,7 @@ class SqlLedger:
             return [
                 Unsettled(
                     action=Action.model_validate(row.action),
-                    order=PaymentOrder.model_validate(row.payment_order),
+                    order=_REQUEST.validate_python(row.payment_order),
                     since=row.called_at,
                     looked_at=row.looked_at,
                     found=row.found or "",
@@ -684,16 +691,9 @@ class SqlLedger:
             raise Settled(asked)
         facts: dict[str, JsonValue] = {"by": "person", "operator": operator, "note": note}
         if happened:
-            order = asked.order
-            payment = Payment(
-                number="vouched for",
-                kind=order.kind,
-                reference=order.reference,
-                amount=order.amount,
-                currency=order.currency,
-            )
-            return action, self._finish(asked, "reconciliation", payment, **facts)
-        return action, self._decline(asked, "reconciliation", NOT_PAID, **facts)
+            said = Answer(name="vouched for")
+            return action, self._finish(asked, "reconciliation", said, **facts)
+        return action, self._decline(asked, "reconciliation", NOT_DONE, **facts)
 
     def _prune(self) -> int:
         old = and_(

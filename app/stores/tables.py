@@ -13,6 +13,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Date,
     DateTime,
     Executable,
     Float,
@@ -397,6 +398,22 @@ KNOWLEDGE = (
     knowledge_collections,
 )
 
+desk_tickets = Table(
+    "desk_tickets",
+    metadata,
+    Column("tenant", String(64), primary_key=True),
+    Column("number", String(20), primary_key=True),
+    Column("place", Integer, nullable=False),
+    Column("customer_id", String(128), nullable=False),
+    Column("subject", FreeText, nullable=False),
+    Column("body", FreeText, nullable=False),
+    Column("opened_on", Date, nullable=False),
+    Column("kind", String(20), nullable=False),
+    Column("record", FreeText),
+    Column("case_name", FreeText),
+    Index("desk_tickets_customer", "tenant", "customer_id"),
+)
+
 ALL = (
     ledger,
     approvals,
@@ -407,8 +424,9 @@ ALL = (
     turns,
     holds,
     threads,
-    thread_notes,
     audit,
+    desk_tickets,
+    thread_notes,
     *KNOWLEDGE,
 )
 

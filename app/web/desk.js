@@ -251,7 +251,7 @@ function decidedSheet(approval) {
   );
 }
 
-// --- payments nobody can vouch for ----------------------------------------------------------
+// --- effects in other systems that nobody can vouch for -------------------------------------
 
 function doubtSheet(item) {
   const { action, order } = item;
@@ -266,7 +266,7 @@ function doubtSheet(item) {
         onclick: async () => {
           try {
             await ask("POST", `/v1/unsettled/${encodeURIComponent(action.id)}`, { happened, note: note.value.trim() || null });
-            toast(happened ? "Booked as paid; the customer is told." : "Closed as not paid; the customer is told.");
+            toast(happened ? "Booked as done; the customer is told." : "Closed as not done; the customer is told.");
           } catch (error) {
             toast(error.message);
           }
@@ -276,9 +276,9 @@ function doubtSheet(item) {
       words,
     );
   sheet.append(
-    el("div", { class: "sheet-head" }, el("h3", {}, `${order.kind === "refund" ? "Refund" : "Charge"} of ${order.amount} ${order.currency}`), el("time", { datetime: item.since }, clock(item.since))),
+    el("div", { class: "sheet-head" }, el("h3", {}, order.amount ? `${order.kind === "refund" ? "Refund" : "Charge"} of ${order.amount} ${order.currency}` : action.operation.replaceAll("_", " ")), el("time", { datetime: item.since }, clock(item.since))),
     el("p", {}, `${action.label || action.operation}, ${action.customer.name}. Reference ${order.reference}.`),
-    el("p", { class: "quote" }, item.found || "The payment service was asked, and no answer was kept."),
+    el("p", { class: "quote" }, item.found || "The other system was asked, and no answer was kept."),
     el("div", { class: "acts" }, note, say(true, "It happened"), say(false, "It did not")),
   );
   return sheet;

@@ -10,6 +10,7 @@ from langgraph.runtime import Runtime
 
 import prompts
 from graphs import replies
+from graphs.answering import ENGLISH, SHARE, chosen, of_parts, parts_of, together, worded
 from graphs.context import Context
 from graphs.deciding import by_rule, decided, log, ms_since
 from graphs.nodes.converse import PRIVATE, may_ask_large, transcript
@@ -19,6 +20,9 @@ from graphs.state import Draft, SupportState
 from tools.decisions import Alternative, Decision
 from tools.injection import instructs
 from tools.ports import Knowledge, Passage, PortError
+
+#: Sentences that are asked of the search for single ones.
+NEAREST = 8
 
 
 async def recall(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
@@ -52,25 +56,78 @@ async def retrieve(state: SupportState, runtime: Runtime[Context]) -> dict[str, 
     context = runtime.context
     question = await in_full(state, context)
     try:
-        found = await context.knowledge.retrieve(
-            question, limit=context.limits.retrieved_chunks, tenant=context.customer.tenant
-        )
+        found = await _retrieved(question, context)
     except PortError as error:
         degraded = (*state.get("degraded", ()), f"knowledge: {error}")
         return {"question": question, "passages": (), "degraded": degraded}
     return {"question": question, "passages": tuple(found)}
 
 
+async def _retrieved(question: str, context: Context) -> Sequence[Passage]:
+    return await context.knowledge.retrieve(
+        question, limit=context.limits.retrieved_chunks, tenant=context.customer.tenant
+    )
+
+
 async def prune(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
     """Keep the few chunks worth reading; none above the floor means that we do not know."""
     context, passages = runtime.context, state.get("passages", ())
     try:
-        kept = await kept_of(
+        kept = await answering(
             state, runtime, question_of(state), passages, context.limits.kept_chunks
         )
-    except PrunerFailed as error:
+    except PortError as error:
         return {"passages": (), "degraded": (*state.get("degraded", ()), f"pruner: {error}")}
     return {"passages": tuple(kept)}
+
+
+async def answering(
+    state: SupportState,
+    runtime: Runtime[Context],
+    question: str,
+    found: Sequence[Passage] | None,
+    keep: int,
+) -> tuple[Passage, ...]:
+    """The passages that a question is answered from, part by part; ``found``: what was retrieved for it as a
+    whole. Raises PortError."""
+    parts = [worded(part, runtime.context.lexicon) for part in parts_of(question)]
+    if parts == [question]:
+        whole = found if found is not None else await _retrieved(question, runtime.context)
+        return await _answering(state, runtime, question, whole, keep)
+    by_part = [
+        await _answering(state, runtime, part, await _retrieved(part, runtime.context), keep)
+        for part in parts
+    ]
+    return of_parts(by_part)
+
+
+async def _answering(
+    state: SupportState,
+    runtime: Runtime[Context],
+    question: str,
+    found: Sequence[Passage],
+    keep: int,
+) -> tuple[Passage, ...]:
+    context = runtime.context
+    kept = await kept_of(state, runtime, question, found, keep)
+    near = await context.knowledge.nearest(question, limit=NEAREST, tenant=context.customer.tenant)
+    chosen_from = together(
+        kept, near, question, context.lexicon, english=_in_english(state, context)
+    )
+    if near:
+        await log(runtime, state, _nearest_of(near, chosen_from, context.knowledge), input=question)
+    return chosen_from
+
+
+def _in_english(state: SupportState, context: Context) -> bool:
+    return (state.get("language") or context.language) == ENGLISH
+
+
+def foreword(state: SupportState, context: Context) -> str:
+    """What is said before sentences that are not in the customer's language."""
+    if _in_english(state, context):
+        return ""
+    return replies.in_english(state.get("language") or context.language)
 
 
 def question_of(state: SupportState) -> str:
@@ -120,6 +177,10 @@ async def synthesize(state: SupportState, runtime: Runtime[Context]) -> dict[str
     previous = state.get("draft")
     if not may_ask_large(state, context):
         await log(runtime, state, by_rule("synthesizer", "quotes", PRIVATE, abstained=True))
+        return {"draft": None}
+    if not context.large_decides and not _in_english(state, context):
+        # The embedded model only quotes, and the customer is told first that the articles are in English.
+        await log(runtime, state, by_rule("synthesizer", "quotes", "in English", abstained=True))
         return {"draft": None}
     asking, started = prompts.load("synthesizer"), time.perf_counter()
     messages = asking.messages(
@@ -203,8 +264,9 @@ async def remember(state: SupportState, runtime: Runtime[Context]) -> dict[str, 
 async def quote(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
     """The synthesizer's fallback: the best kept sentences themselves, cited. Cannot be ungrounded."""
     passages = state.get("passages", ())
-    text = " ".join(best_quotes(passages, 3))
-    return {"draft": Draft(text=text, source="quotes", passages=passages)}
+    text = " ".join(best_quotes(passages))
+    before = foreword(state, runtime.context)
+    return {"draft": Draft(text=text, source="quotes", passages=passages, foreword=before)}
 
 
 async def admit(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
@@ -259,6 +321,23 @@ def pruned(found: Sequence[Passage], kept: Sequence[Passage], by: Knowledge) -> 
     )
 
 
+def _nearest_of(near: Sequence[Passage], read: Sequence[Passage], by: Knowledge) -> Decision:
+    """What the nearest sentences added, for the log."""
+    ranked = sorted(near, key=lambda p: -p.score)
+    return Decision(
+        role="nearest sentences",
+        chosen=", ".join(p.id for p in read) or "nothing",
+        probability=min(max(max(p.score for p in near), 0.0), 1.0),
+        alternatives=tuple(
+            Alternative(option=p.id, probability=min(max(p.score, 0.0), 1.0)) for p in ranked[:5]
+        ),
+        abstained=not read,
+        tier="encoder",
+        model="multilingual sentences",
+        adapter=by.version,
+    )
+
+
 def quotes(passages: tuple[Passage, ...]) -> list[str]:
     """The kept sentences, each with the citation it needs."""
     return [
@@ -268,15 +347,13 @@ def quotes(passages: tuple[Passage, ...]) -> list[str]:
     ]
 
 
-def best_quotes(passages: Sequence[Passage], most: int = 4) -> list[str]:
-    """The kept sentences that the pruner thinks answer best, best first: all that a model that may only
-    quote should have to choose from."""
-    cited = quotes(tuple(passages))
-    helps = [
-        help_ for p in passages for help_ in (p.helps or (p.score,) * len(p.sentences or (p.text,)))
+def best_quotes(passages: Sequence[Passage], most: int = 3, *, share: float = SHARE) -> list[str]:
+    """The sentences that answer best, cited, in the order to be said: all that a model that may only quote
+    should have to choose from."""
+    numbers = {passage.id: n for n, passage in enumerate(passages, 1)}
+    return [
+        f"{line.text} [{numbers[line.passage.id]}]" for line in chosen(passages, most, share=share)
     ]
-    ranked = sorted(range(len(cited)), key=lambda n: -helps[n])
-    return [cited[n] for n in ranked[:most]]
 
 
 def shown(passages: tuple[Passage, ...]) -> str:

@@ -194,6 +194,7 @@ async def deliver(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
         runtime.stream_writer({"event": "final", "data": {"text": "", "silent": True}})
         return update
     text, cited = renumbered(draft.text.strip())
+    text = "\n\n".join(filter(None, [draft.foreword, text]))
     if pending and not draft.asks:
         reminder = pending[-1].model_copy(update={"asked_in": turn.id})
         text = f"{text}\n\n{replies.reminder(reminder, runtime.context)}"

@@ -32,6 +32,7 @@ from graphs.understanding.grounding import (
     with_item,
 )
 from graphs.understanding.words import folded, tokens
+from prompts.replies import speaking
 from tools.decisions import Alternative, Decision
 from tools.intents import Intent
 from tools.ports import BackendUnavailable, Choice, ModelOutputInvalid, PortError
@@ -51,7 +52,9 @@ _LOGGED = 5
 
 async def understand(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
     """What is wanted, of which record, and what it does to the open question; logged before it takes effect."""
-    return await decided(runtime, "router", lambda who: _understood(state, who))
+    # Read once, outside what a listening candidate makes again: it may not reach the books.
+    known = await _records(runtime.context)
+    return await decided(runtime, "router", lambda who: _understood(state, who, known))
 
 
 @dataclass(frozen=True)
@@ -90,9 +93,11 @@ class _Turn:
         )
 
 
-async def _understood(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
+async def _understood(
+    state: SupportState, runtime: Runtime[Context], known: tuple[tuple[RecordView, ...], str]
+) -> dict[str, Any]:
     context, turn = runtime.context, state["turn"]
-    views, unreachable = await _records(context)
+    views, unreachable = known
     pending, stack = top(state), state.get("pending", ())
     memory = Memory(focus=state.get("focus"), offered=_offered(state, pending))
     spans = context.reader.read(
@@ -120,13 +125,15 @@ async def _understood(state: SupportState, runtime: Runtime[Context]) -> dict[st
     if chosen.replaces:
         stack = stack[:-1]
     await log(runtime, state, *_decisions(heard, chosen))
-    _announce(runtime, chosen)
+    language = spans.language or state.get("language") or context.language
+    with speaking(context.replies.voice(language)):
+        _announce(runtime, chosen)
     return {
         "turn": turn,
         "pending": stack,
         "route": chosen,
         "degraded": heard.degraded,
-        "language": spans.language or state.get("language") or context.language,
+        "language": language,
         "own": tuple(view.id for view in views),
     }
 

@@ -247,6 +247,11 @@ class MemoryKnowledge:
             for p in kept[:keep]
         ]
 
+    async def nearest(
+        self, question: str, *, limit: int, tenant: str | None = None
+    ) -> list[Passage]:
+        return []
+
 
 class Outages:
     """Stands before a port: raises what is put into ``before``/``after`` around its calls, once each; ``None``

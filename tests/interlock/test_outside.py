@@ -13,10 +13,11 @@ from decimal import Decimal
 import pytest
 
 from app.payments import HttpPayments
-from app.stores.ledger import DECLINED, IN_FLIGHT, NOT_PAID, OUTSIDE_CHECKPOINTS, Settled
+from app.stores.ledger import IN_FLIGHT, NOT_DONE, OUTSIDE_CHECKPOINTS, Settled
 from domains.northfell.operations import OPERATIONS
 from tests.interlock.world import CHARGE, GRAVE, REFUND, ROOT, World, a_charge, a_refund
-from tools.ports import PaymentNotSent, Payments
+from tools.effects import PaymentEffects
+from tools.ports import PaymentNotSent, PaymentRefused, Payments
 
 
 def killed_at(world: World, point: str, request: str) -> None:
@@ -97,7 +98,7 @@ async def test_killed_at_any_point_it_is_paid_once_or_a_person_is_asked(world, r
     [waiting] = await world.ledger.unsettled()
     assert (waiting.action, waiting.order.amount) == (refund, Decimal("89.50"))
     _, outcome = await world.ledger.vouch(refund.id, OPERATIONS, happened=False, operator="op")
-    assert (outcome.status, outcome.reason) == ("failed", NOT_PAID)
+    assert (outcome.status, outcome.reason) == ("failed", NOT_DONE)
     assert (world.paid(refund), world.refunds(), await world.ledger.unsettled()) == (
         0,
         ["rejected"],
@@ -147,7 +148,7 @@ async def test_a_declined_payment_is_a_definite_failure(world, refund):
     """4xx is not unknown: the reservation is given back and the answer replayed."""
     world.trouble(decline=1)
     first = await carried_out(world, refund)
-    assert (first.status, first.reason) == ("failed", DECLINED)
+    assert (first.status, first.reason) == ("failed", str(PaymentRefused()))
     assert (await world.approvals.get(refund.id)).status == "failed"
     assert (await carried_out(world, refund)).replayed
     assert (world.paid(refund), world.refunds(), world.refunded()) == (0, ["rejected"], 0)
@@ -200,7 +201,8 @@ async def refund_offline(url, free_port):
 async def test_a_connection_refused_gives_everything_back(refund_offline):
     """Reserved, approval spent, then nothing to send it to: as if it had never begun."""
     world, refund = refund_offline
-    world.ledger._payments = LostAtTheLastMoment(world.payments_url, world.hands.clock)
+    lost = LostAtTheLastMoment(world.payments_url, world.hands.clock)
+    world.ledger._systems["payments"] = PaymentEffects(lost)
     with pytest.raises(PaymentNotSent):
         await carried_out(world, refund)
     assert (await world.approvals.get(refund.id)).status == "approved"
@@ -208,7 +210,7 @@ async def test_a_connection_refused_gives_everything_back(refund_offline):
         None,
         ["rejected"],
     )
-    world.ledger._payments.close()
+    lost.close()
 
 
 async def test_a_second_refund_of_the_order_waits_for_the_first(world, refund):
@@ -285,7 +287,7 @@ async def test_what_is_not_listed_in_time_was_not_made(url, services):
     await carried_out(world, action)
     assert (await world.ledger.reconcile(action, REFUND)).status == "unknown"
     world.hands.pass_(minutes=11)
-    assert [each.reason for each in await world.settle()] == [NOT_PAID]
+    assert [each.reason for each in await world.settle()] == [NOT_DONE]
     assert world.paid(action) == 0
     world.close()
 

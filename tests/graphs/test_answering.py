@@ -1,0 +1,115 @@
+"""What an answer is made of: few sentences, about the thing that was asked about, each with the one it needs."""
+
+from __future__ import annotations
+
+from graphs.answering import chosen, of_parts, parts_of, together, worded
+from tools.ports import Passage
+from tools.records import Item, Lexicon
+
+LEXICON = Lexicon(
+    catalogue=(
+        Item(id="JKT-1", name="Stormcrag Shell Jacket", words=("jacket",)),
+        Item(id="JKT-2", name="Heather Down Jacket", words=("jacket",)),
+        Item(id="TNT-1", name="Ridgeline 2P", words=("tent",)),
+    )
+)
+
+
+def passage(
+    name: str, title: str, *lines: tuple[str, float], needs: tuple[int, ...] = ()
+) -> Passage:
+    texts = tuple(text for text, _ in lines)
+    return Passage(
+        id=name, title=title, source=f"{name}.md", text=" ".join(texts), sentences=texts,
+        helps=tuple(value for _, value in lines), needs=needs,
+    )  # fmt: skip
+
+
+def texts(passages: tuple[Passage, ...], most: int = 3) -> list[str]:
+    return [line.text for line in chosen(passages, most)]
+
+
+def test_another_thing_than_the_question_names_is_put_down() -> None:
+    """Whoever asks about a shell jacket is not told how down is dried."""
+    near = [
+        passage("down", "Washing a down jacket", ("The jacket goes into the dryer.", 0.45)),
+        passage("shell", "Membranes", ("A shell jacket dries on a line.", 0.42)),
+    ]
+    found = together((), near, "may my shell jacket go into the dryer?", LEXICON, english=True)
+
+    assert texts(found) == ["A shell jacket dries on a line."]
+
+
+def test_what_is_far_from_everything_is_not_known() -> None:
+    near = [passage("a", "Prices", ("Books have a VAT of 7 %.", 0.13))]
+
+    assert together((), near, "what is the capital of Peru", LEXICON, english=True) == ()
+    assert together((), near, "Was ist die Hauptstadt von Peru?", LEXICON, english=False) == ()
+
+
+def test_another_language_is_answered_from_the_nearest_alone() -> None:
+    """The pruner reads English only: what it keeps of a German question is chance."""
+    kept = [passage("b", "Stores", ("Stores open at ten.", 0.99))]
+    near = [passage("a", "Returns", ("Goods can be returned within 30 days.", 0.41))]
+    found = together(kept, near, "Wie lange kann ich zurückgeben?", LEXICON, english=False)
+
+    assert texts(found) == ["Goods can be returned within 30 days."]
+
+
+def test_without_nearest_sentences_the_pruner_answers_as_before() -> None:
+    kept = (passage("b", "Stores", ("Stores open at ten.", 0.99)),)
+
+    assert together(kept, (), "when do you open?", LEXICON, english=True) == kept
+
+
+def test_a_sentence_comes_behind_the_one_it_needs() -> None:
+    near = (
+        passage(
+            "a", "Returns",
+            ("Goods can be returned within 30 days.", 0.1), ("The 30 days begin on delivery.", 0.6),
+            needs=(-1, 0),
+        ),
+    )  # fmt: skip
+
+    assert texts(near, 1) == [
+        "Goods can be returned within 30 days.",
+        "The 30 days begin on delivery.",
+    ]
+
+
+def test_nothing_is_said_twice() -> None:
+    near = (
+        passage("a", "One", ("A down jacket is washed at 30 degrees.", 0.6)),
+        passage("b", "Two", ("The down jacket is washed at 30 degrees.", 0.59)),
+    )
+
+    assert len(texts(near)) == 1
+
+
+def test_each_part_of_a_question_has_its_sentence() -> None:
+    """The second part's best is said, although the first part's are nearer to the question."""
+    first = (passage("a", "A", ("One pack is 65 litres.", 0.8), ("Two packs are sold.", 0.79), ("Red ones too.", 0.78)),)  # fmt: skip
+    second = (passage("b", "B", ("A footprint costs 29.00 EUR.", 0.35)),)
+
+    assert "A footprint costs 29.00 EUR." in texts(of_parts([first, second]))
+
+
+def test_a_part_that_leans_back_is_looked_up_with_what_it_leans_on() -> None:
+    parts = parts_of("Do you sell footprints for the Ridgeline? What does it cost?")
+
+    assert parts == [
+        "Do you sell footprints for the Ridgeline?",
+        "Do you sell footprints for the Ridgeline? What does it cost?",
+    ]
+
+
+def test_a_story_around_one_question_is_one_question() -> None:
+    said = "I bought a tent last week. Can I wash it in the machine?"
+
+    assert parts_of(said) == [said]
+
+
+def test_the_kind_of_a_named_product_is_looked_up_too() -> None:
+    """Articles speak of tents, customers of the Ridgeline."""
+    assert worded("can I wash the ridgeline?", LEXICON) == "can I wash the ridgeline? (tent)"
+    assert worded("can I wash the ridgeline tent?", LEXICON) == "can I wash the ridgeline tent?"

@@ -1,0 +1,134 @@
+"""What a message does to the question that is open: every row of the table."""
+
+from __future__ import annotations
+
+import pytest
+
+from graphs.state import Pending
+from graphs.understanding.dialogue import Heard, asks, move, restricts, says_no
+from graphs.understanding.grounding import Grounds
+from tests.graphs.world import INTENTS, a_choice
+
+SURE, UNSURE = 0.97, 0.3
+NAMED = Grounds(kind="order", records=("SB-1",), how="named")
+NOTHING = Grounds()
+
+
+def moved(
+    stage: str,
+    text: str,
+    intent: str,
+    chance: float,
+    *,
+    grounds: Grounds = NOTHING,
+    fits: bool = False,
+    asked_last: bool = True,
+    another: bool = False,
+) -> str:
+    return move(
+        Pending(request="t1", operation="cancel_order", stage=stage),  # type: ignore[arg-type]
+        Heard(
+            text=text,
+            chances=a_choice(intent, chance, INTENTS.names, "encoder").probabilities,
+            grounds=grounds,
+            fits=fits,
+            asked_last=asked_last,
+            another=another,
+        ),
+        INTENTS,
+        frozenset({"cancel_order"}),
+    )
+
+
+@pytest.mark.parametrize(
+    ("stage", "text", "intent", "chance", "heard", "expected"),
+    [
+        # a yes: only to a question that asks for one, and only right after it
+        ("confirm", "yes", "affirm", SURE, {}, "confirm"),
+        ("confirm", "yes", "affirm", SURE, {"asked_last": False}, "repeat"),
+        ("offer", "yes", "affirm", SURE, {}, "confirm"),
+        ("offer", "yes", "affirm", SURE, {"asked_last": False}, "repeat"),
+        ("field", "yes", "affirm", SURE, {}, "repeat"),
+        ("field", "yes, two", "affirm", SURE, {"fits": True}, "continue"),
+        ("choice", "yes", "affirm", SURE, {}, "repeat"),
+        ("choice", "yes, that one", "affirm", SURE, {"grounds": NAMED}, "continue"),
+        # a yes that may be none lets nothing happen
+        ("confirm", "hm", "affirm", UNSURE, {}, "repeat"),
+        ("offer", "hm", "affirm", UNSURE, {}, "new"),
+        # nor does a question, or a yes to something else than what was asked
+        ("confirm", "fine, so who decides that", "affirm", 0.9, {}, "new"),
+        ("offer", "sure, but what does it cost?", "affirm", 0.9, {}, "new"),
+        ("confirm", "yes, but keep the mat", "affirm", 0.9, {"grounds": NAMED}, "correct"),
+        ("confirm", "yes, but later", "affirm", 0.9, {}, "repeat"),
+        # a no drops what was just asked, unless it comes with another record
+        ("confirm", "no", "deny", SURE, {}, "decline"),
+        ("confirm", "no, SB-1", "deny", SURE, {"grounds": NAMED, "another": True}, "correct"),
+        ("confirm", "take it back", "withdraw", SURE, {}, "decline"),
+        ("field", "no", "deny", SURE, {}, "decline"),
+        ("choice", "no", "deny", SURE, {}, "decline"),
+        ("choice", "neither of them", "deny", SURE, {}, "decline"),
+        ("offer", "no", "deny", SURE, {}, "decline"),
+        # what was begun is dropped altogether
+        ("confirm", "oh leave it", "leave", SURE, {}, "leave"),
+        ("field", "oh leave it", "leave", SURE, {}, "leave"),
+        ("offer", "oh leave it", "leave", SURE, {}, "decline"),
+        # the same thing named again goes on with it
+        ("confirm", "cancel SB-1", "cancel_order", SURE, {}, "correct"),
+        ("field", "cancel it", "cancel_order", SURE, {}, "continue"),
+        # a value or a record that was asked for is an answer
+        ("field", "Lindenweg 4", "change_address", 0.7, {"fits": True}, "continue"),
+        ("choice", "the boots", "track_parcel", SURE, {"grounds": NAMED}, "continue"),
+        # unless it is surely something else
+        ("field", "what does it cost", "ask_billing", SURE, {"fits": True}, "new"),
+        # something else, for sure: a change of subject
+        ("field", "do I pay", "ask_returns", SURE, {}, "new"),
+        ("choice", "returns", "ask_returns", SURE, {}, "new"),
+        ("confirm", "returns", "ask_returns", SURE, {}, "new"),
+        ("offer", "returns", "ask_returns", SURE, {}, "new"),
+        ("field", "a person please", "human_request", SURE, {}, "new"),
+        # something else, perhaps: the question is asked again
+        ("field", "returns", "ask_returns", UNSURE, {}, "repeat"),
+        ("choice", "returns", "ask_returns", UNSURE, {}, "repeat"),
+        ("confirm", "returns", "ask_returns", UNSURE, {}, "repeat"),
+        ("field", "blub", "out_of_scope", SURE, {}, "repeat"),
+    ],
+)  # fmt: skip
+def test_every_row_of_move(stage, text, intent, chance, heard, expected) -> None:
+    """What a message does to the operation that waits for the customer's word."""
+    assert moved(stage, text, intent, chance, **heard) == expected
+
+
+@pytest.mark.parametrize("text", ["who decides?", "ok so what happens then", "kann ich das auch später", "sure?"])  # fmt: skip
+def test_what_asks(text: str) -> None:
+    """Nobody agrees by asking."""
+    assert asks(text)
+
+
+@pytest.mark.parametrize("text", ["yes please", "go ahead", "do it", "ja bitte", "ok"])
+def test_a_plain_yes(text: str) -> None:
+    """It asks nothing, restricts nothing and refuses nothing."""
+    assert [asks(text), restricts(text), says_no(text)] == [False] * 3
+
+
+@pytest.mark.parametrize(
+    ("text", "restricted"),
+    [
+        ("yes but only the tent", True),
+        ("ja, aber ohne die Matte", True),
+        # words that only soften a yes
+        ("yes, just do it", False),
+        ("ok, go ahead", False),
+    ],
+)
+def test_a_restriction(text: str, restricted: bool) -> None:
+    """A yes to something else than what was asked about."""
+    assert restricts(text) is restricted
+
+
+@pytest.mark.parametrize(
+    ("text", "refuses"),
+    [("no", True), ("hmm, no", True), ("nein danke", True), ("no problem, go ahead", False), ("now", False)],
+)  # fmt: skip
+def test_a_no(text: str, refuses: bool) -> None:
+    """At the beginning of a message, and not in a courtesy."""
+    assert says_no(text) is refuses
