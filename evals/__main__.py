@@ -47,7 +47,7 @@ if not console.is_terminal:
 
 FIGURES = Path(__file__).parents[1] / "docs" / "figures.md"
 #: What CI plays: no public data, and about a minute together.
-FAST = ("mix", "drift")
+FAST = ("mix", "drift", "conversations")
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,56 @@ def examples(
 def mix(json: Json = None) -> None:
     """A hundred messages as at a real desk: share without an LLM, lane accuracy."""
     _play(suites()["mix"], json)
+
+
+@app.command()
+def conversations(
+    file: Annotated[
+        list[Path] | None,
+        typer.Option(
+            exists=True, dir_okay=False, help="JSON Lines; several times. Else the domain's and a."
+        ),
+    ] = None,
+    domain: Annotated[
+        Path | None, typer.Option(exists=True, file_okay=False, help="Another business's folder.")
+    ] = None,
+    only: Annotated[str, typer.Option(help="Ids or tags, separated by commas.")] = "",
+    data: Data = None,
+    json: Json = None,
+) -> None:
+    """Whole conversations from files, graded by what was done and said; transcripts are kept."""
+    from evals import conversations as suite
+
+    files: list[Path | None] = [*(file or [])]
+    if not file:
+        files = [None]
+        if domain is None and data is not None and (data / suite.OPEN).exists():
+            files.append(data / suite.OPEN)
+    picked = [name.strip() for name in only.split(",") if name.strip()]
+    plays = [
+        partial(
+            suite.run,
+            file=one,
+            domain=domain,
+            only=picked,
+            transcripts=_KEPT.get().runs / "transcripts",
+        )
+        for one in files
+    ]
+    _play_each(plays, json, any_will_do=bool(picked))
+
+
+@app.command()
+def understanding(
+    only: Annotated[
+        list[str] | None, typer.Option(help="Hold out only these authors' files; several times.")
+    ] = None,
+    json: Json = None,
+) -> None:
+    """The heads trained without one author of the examples, on that author: for regressions only."""
+    from evals import understanding as suite
+
+    _play(partial(suite.run, only=only or ()), json)
 
 
 @app.command()
@@ -416,6 +466,7 @@ def suites(data: Path | None = None) -> dict[str, Suite]:
         answering,
         benches,
         caching,
+        conversations,
         evaluator,
         examples,
         extraction,
@@ -426,6 +477,7 @@ def suites(data: Path | None = None) -> dict[str, Suite]:
         retrieval,
         startup,
         turn,
+        understanding,
         validating,
     )
     from evals import bitext as bitext_suite
@@ -434,6 +486,11 @@ def suites(data: Path | None = None) -> dict[str, Suite]:
     return {
         "examples": examples.run,
         "mix": mix.run,
+        "conversations": conversations.run,
+        "conversations@conversations_dev-a": lambda folders, progress: conversations.run(
+            folders, progress, file=conversations.open_set(data)
+        ),
+        "understanding": understanding.run,
         "bitext": partial(bitext_suite.run, data=data),
         "lanes": lanes.run,
         "intents": partial(intents.run, data=data),
@@ -458,15 +515,27 @@ def _stop(why: str) -> NoReturn:
     raise typer.Exit(1)
 
 
-def _play(play: Callable[[Folders, Progress], Report], json: Path | None) -> None:
-    try:
-        with _folders() as (folders, progress):
-            report = play(folders, progress)
-    except NotPossible as reason:
-        console.print(str(reason), style="red", markup=False, soft_wrap=True)
-        raise typer.Exit(1) from None
-    _show(report)
-    _end([report], json)
+def _play(play: Suite, json: Path | None) -> None:
+    _play_each([play], json)
+
+
+def _play_each(plays: Sequence[Suite], json: Path | None, *, any_will_do: bool = False) -> None:
+    """Play what is given; one that is not possible ends it, unless any that is will do."""
+    reports: list[Report] = []
+    reason: NotPossible | None = None
+    with _folders() as (folders, progress):
+        for play in plays:
+            try:
+                reports.append(play(folders, progress))
+            except NotPossible as error:
+                reason = error
+                if not any_will_do:
+                    break
+            else:
+                _show(reports[-1])
+    if reason is not None and not (any_will_do and reports):
+        _stop(str(reason))
+    _end(reports, json)
 
 
 def _end(reports: Sequence[Report], json: Path | None) -> None:

@@ -45,6 +45,8 @@ class Figure:
     target: Target | None = None
     baseline: str = ""
     ratio: float | None = None
+    #: Held to the accepted baseline without a target of its own: which way is better.
+    better: Literal["higher", "lower"] | None = None
 
     @property
     def missed(self) -> bool:
@@ -90,7 +92,8 @@ class Report:
 
     @property
     def command(self) -> str:
-        return f"python -m evals {self.suite}"
+        # What follows the @ tells files apart that one command plays.
+        return f"python -m evals {self.suite.partition('@')[0]}"
 
 
 def shown(value: float, unit: str = "") -> str:

@@ -176,9 +176,16 @@ def _worse(value: float, accepted: Accepted) -> bool:
 
 
 def _side(figure: Mapping[str, Any]) -> Literal["at least", "at most"] | None:
-    """Which way is worse, where that is known: a figure with a target, if it is not the machine's."""
-    target = figure.get("target")
-    return None if target is None or figure["unit"] in _TIMED else target["side"]
+    """Which way is worse, where that is known, if the figure is not the machine's."""
+    if figure["unit"] in _TIMED:
+        return None
+    if figure.get("target") is not None:
+        return figure["target"]["side"]
+    sides: Mapping[str | None, Literal["at least", "at most"]] = {
+        "higher": "at least",
+        "lower": "at most",
+    }
+    return sides.get(figure.get("better"))
 
 
 def _accepted(

@@ -54,7 +54,8 @@ async def running(
     async with wiring(settings, progress, clock=clock) as desk:
         assert isinstance(desk, SupportDesk)
         await models_ready(desk)
-        knowledge = desk.context_for(await demo_customer(desk, "ana"), "").knowledge
+        somebody = (await desk.demo_customers())[0]
+        knowledge = desk.context_for(somebody, "").knowledge
         if isinstance(knowledge, HybridKnowledge):
             await knowledge.pruner_ready()
         yield desk
@@ -80,27 +81,28 @@ async def demo_customer(desk: SupportDesk, name: str) -> Customer:
 
 
 class Folders:
-    """Data folders with the demo shop in them; it is made once and copied."""
+    """Data folders with a business's demo data in them; it is made once and copied."""
 
     def __init__(self, root: Path, progress: Progress = quiet) -> None:
         self._root = root
         self._progress = progress
         self._made = 0
 
-    def prepared(self) -> Path:
-        """A folder of its own, as a first start leaves it."""
-        template = self._root / "template"
+    def prepared(self, domain: Path | None = None) -> Path:
+        """A folder of its own, as a first start leaves it; of the business of the settings unless one is named."""
+        folder = domain or Settings().domain
+        template = self._root / f"template-{folder.name}"
         if not template.exists():
-            asyncio.run(self._prepare(template))
+            asyncio.run(self._prepare(template, folder))
         self._made += 1
         copy = self._root / f"copy-{self._made}"
         shutil.copytree(template, copy)
         return copy
 
-    async def _prepare(self, template: Path) -> None:
+    async def _prepare(self, template: Path, domain: Path) -> None:
         # Made elsewhere and moved: a half-made template must not be taken for one.
         draft = self._root / "draft"
-        async with running(draft, self._progress):
+        async with running(draft, self._progress, domain=domain):
             pass
         draft.rename(template)
 

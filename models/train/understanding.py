@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -29,6 +29,7 @@ from app.models.classifier import Classifier, Confidence, write
 from app.models.multilingual import NAME, MultilingualEncoder
 from app.models.turn_heads import centred
 from models.train import classifier, manifest
+from models.train.kept_out import leaks
 
 Vectors = npt.NDArray[np.float32]
 Progress = Callable[[str, int, int], None]
@@ -94,7 +95,7 @@ def read_examples(files: Iterable[Path]) -> list[Example]:
 
 
 @dataclass(frozen=True)
-class _Rows:
+class Rows:
     """Examples as the heads read them."""
 
     texts: list[str]
@@ -113,17 +114,39 @@ def train(
     seed: int = 7,
     progress: Progress = lambda what, done, of: None,
     written_by: str = "",
+    kept_out: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
     """Fit the four heads, write them and their manifest entries, and return the entries.
 
-    ``incidents`` says which intents are incidents."""
-    rows = _embedded(examples, progress)
+    ``incidents`` says which intents are incidents; ``kept_out`` are the messages of the evaluation sets, and
+    ExamplesInvalid is raised where one of them is among the examples."""
+    if found := leaks([one.text for one in examples], kept_out):
+        raise ExamplesInvalid(
+            f"{len(found)} examples are in an evaluation set, which would measure nothing any more. Take them "
+            f"out: {'; '.join(map(str, found[:5]))}"
+        )
+    known = vectors_of(examples, progress)
+    rows = rows_of(examples, known)
     entries: list[dict[str, Any]] = []
+    jobs = jobs_of(examples, incidents)
+    for done, (name, chosen, labels, classes, logistic) in enumerate(jobs):
+        progress("fitting heads", done, len(jobs))
+        entries.append(
+            _fit(name, rows, chosen, labels, classes, logistic, out, seed, examples, written_by)
+        )
+    progress("fitting heads", len(jobs), len(jobs))
+    return entries
+
+
+#: A head's name, the examples it learns from, their labels, its classes, and whether these overlap.
+Job = tuple[str, npt.NDArray[np.int64], list[str], list[str], bool]
+
+
+def jobs_of(examples: Sequence[Example], incidents: Callable[[str], bool]) -> list[Job]:
+    """The heads that these examples can teach."""
     single = np.array([n for n, one in enumerate(examples) if one.intent is not None])
     names = sorted({str(examples[n].intent) for n in single})
-    jobs: list[tuple[str, npt.NDArray[np.int64], list[str], list[str], bool]] = [
-        ("intent", single, [str(examples[n].intent) for n in single], names, False)
-    ]
+    jobs: list[Job] = [("intent", single, [str(examples[n].intent) for n in single], names, False)]
     everything = np.arange(len(examples))
     questions: tuple[tuple[str, tuple[str, str], Callable[[Example], bool]], ...] = (
         ("complexity", ("single", "several"), lambda one: len(one.wanted) > 1),
@@ -134,25 +157,31 @@ def train(
         labels = [classes[int(holds(one))] for one in examples]
         if len(set(labels)) == 2:
             jobs.append((name, everything, labels, list(classes), True))
-    for done, (name, chosen, labels, classes, logistic) in enumerate(jobs):
-        progress("fitting heads", done, len(jobs))
-        entries.append(
-            _fit(name, rows, chosen, labels, classes, logistic, out, seed, examples, written_by)
-        )
-    progress("fitting heads", len(jobs), len(jobs))
-    return entries
+    return jobs
 
 
-def _embedded(examples: Sequence[Example], progress: Progress) -> _Rows:
+def vectors_of(
+    examples: Sequence[Example], progress: Progress, known: Mapping[str, Vectors] | None = None
+) -> dict[str, Vectors]:
+    """The vector of every message and of every turn before one; those that are known are not read again."""
     encoder = MultilingualEncoder()
-    texts = [one.text for one in examples]
-    every = list(dict.fromkeys([*texts, *(one.before for one in examples if one.before)]))
-    known: dict[str, Vectors] = {}
+    said = [text for one in examples for text in (one.text, one.before) if text]
+    vectors = {text: known[text] for text in said if text in known} if known else {}
+    every = [text for text in dict.fromkeys(said) if text not in vectors]
     for start in range(0, len(every), 32):
         batch = every[start : start + 32]
-        known |= dict(zip(batch, encoder.read(batch), strict=True))
+        vectors |= dict(zip(batch, encoder.read(batch), strict=True))
         progress("reading examples", min(start + 32, len(every)), len(every))
-    mean = np.asarray(np.mean([known[text] for text in texts], axis=0), np.float32)
+    return vectors
+
+
+def rows_of(
+    examples: Sequence[Example], known: Mapping[str, Vectors], mean: Vectors | None = None
+) -> Rows:
+    """Examples as the heads read them; ``mean`` where the heads were fitted on other examples."""
+    texts = [one.text for one in examples]
+    if mean is None:
+        mean = np.asarray(np.mean([known[text] for text in texts], axis=0), np.float32)
     nothing = np.zeros_like(mean)
     vectors = np.stack(
         [
@@ -165,12 +194,35 @@ def _embedded(examples: Sequence[Example], progress: Progress) -> _Rows:
             for one in examples
         ]
     )
-    return _Rows(texts, vectors, mean)
+    return Rows(texts, vectors, mean)
+
+
+def fit_head(
+    texts: Sequence[str],
+    vectors: Vectors,
+    labels: Sequence[str],
+    classes: Sequence[str],
+    *,
+    logistic: bool,
+    seed: int = 7,
+) -> Classifier:
+    """One head, as every head of understanding is fitted, without any calibration."""
+    return classifier.fit(
+        texts,
+        vectors,
+        labels,
+        classes,
+        seed=seed,
+        examples=False,
+        blend=BLEND,
+        logistic=logistic,
+        balanced=logistic,
+    )
 
 
 def _fit(
     name: str,
-    rows: _Rows,
+    rows: Rows,
     chosen: npt.NDArray[np.int64],
     labels: list[str],
     classes: list[str],
@@ -183,16 +235,13 @@ def _fit(
     texts, vectors = rows.some(chosen)
 
     def fitted(numbers: npt.NDArray[np.int64]) -> Classifier:
-        return classifier.fit(
+        return fit_head(
             [texts[n] for n in numbers],
             vectors[numbers],
             [labels[n] for n in numbers],
             classes,
-            seed=seed,
-            examples=False,
-            blend=BLEND,
             logistic=logistic,
-            balanced=logistic,
+            seed=seed,
         )
 
     truth = np.array([classes.index(label) for label in labels])
