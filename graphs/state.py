@@ -153,7 +153,9 @@ class Draft(Record):
     tells: tuple[str, ...] = ()  #: Ids of finished actions whose outcome it reports.
     apology: bool = False  #: Says that nothing could be done.
     attempt: int = 1
-    foreword: str = ""  #: Said before it, by a template; the text alone is checked against its sources.
+    foreword: str = (
+        ""  #: Said before it, by a template; the text alone is checked against its sources.
+    )
     known: Literal["", "exact", "semantic"] = ""  #: Given before, to a question like this one.
 
 
