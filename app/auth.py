@@ -11,6 +11,7 @@ from itsdangerous import BadData, BadSignature, SignatureExpired, URLSafeTimedSe
 
 from app.config import Keys
 from app.desk import Desk
+from app.identity.tokens import NotKnown
 from app.problems import Problem
 from tools.values import Customer, ReviewerRole
 
@@ -72,7 +73,13 @@ async def current_customer(
     """The customer whose signed token came with the request."""
     token = _bearer(request) or request.cookies.get(COOKIE)
     if token is None:
-        raise unauthorized("Log in first: POST /v1/login, then send the token as a bearer token.")
+        raise unauthorized("Log in first, and send the token as a bearer token.")
+    try:
+        known = await desk.identified(token)
+    except NotKnown as error:
+        raise unauthorized(str(error)) from None
+    if known is not None:
+        return known
     try:
         customer_id = sessions.read(token)
     except SignatureExpired:
@@ -80,7 +87,7 @@ async def current_customer(
     except BadData:
         raise unauthorized("This is not a valid session token. Log in again.") from None
     customer = await desk.customer(customer_id)
-    if customer is None:
+    if customer is None or not await desk.may_try(customer_id):
         raise unauthorized("This customer no longer exists. Log in again.")
     return customer
 

@@ -13,6 +13,8 @@ import typer
 from app import roles
 from app.commands import drift, knowledge, release, review
 from app.commands.shared import (
+    NOTHING,
+    Json,
     console,
     counted,
     errors,
@@ -20,6 +22,7 @@ from app.commands.shared import (
     progress_bars,
     read_settings,
     reader_may_leave,
+    show,
     size_of,
     stop,
 )
@@ -32,8 +35,9 @@ app = typer.Typer(
     name="signalbox",
     help="A customer-support agent in which small models decide and the large one is a last resort.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_show_locals=False,
+    # Usage errors look as our own do, and help is wrapped to the terminal, not to the source.
+    rich_markup_mode=None,
 )
 ollama = typer.Typer(help="Models for an Ollama server.", no_args_is_help=True)
 app.add_typer(ollama, name="ollama")
@@ -54,12 +58,40 @@ def main() -> None:
     app()
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        console.print(f"signalbox {version('signalbox')}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def signalbox(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Say which, and end."
+        ),
+    ] = False,
+) -> None:
+    """A customer-support agent in which small models decide and the large one is a last resort."""
+
+
 @app.command()
-def serve() -> None:
+def serve(
+    host: Annotated[
+        str | None, typer.Option(help="Where to listen; SIGNALBOX_HOST by default.")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="SIGNALBOX_PORT by default.")
+    ] = None,
+) -> None:
     """Prepare the demo shop and serve the agent, the chat page and the operator desk."""
-    settings = read_settings()
+    settings = read_settings(host=host, port=port)
     _port_must_be_free(settings)
     _rules_must_be_valid(settings)
+    _demo_login_must_be_meant(settings)
     from app.server import run
 
     with progress_bars() as progress:
@@ -268,13 +300,17 @@ def ollama_create(
 
 
 @app.command()
-def doctor() -> None:
+def doctor(json: Json = False) -> None:
     """Check what Signalbox needs and uses, and say what to do about what is wrong."""
     settings = read_settings()
     from app.doctor import examine
 
     with console.status("Looking at everything..."):
         findings = examine(settings)
+    bad = any(finding.state == "bad" for finding in findings)
+    if json:
+        show(findings)
+        raise typer.Exit(int(bad))
     from rich.table import Table
 
     marks = {
@@ -293,7 +329,7 @@ def doctor() -> None:
             marks[finding.state], finding.what, escape(finding.found), escape(finding.advice)
         )
     console.print(table)
-    if any(finding.state == "bad" for finding in findings):
+    if bad:
         raise typer.Exit(1)
 
 
@@ -340,6 +376,7 @@ def audit_verify(
         Path | None,
         typer.Option(exists=True, dir_okay=False, help="Check this export, not the database."),
     ] = None,
+    json: Json = False,
 ) -> None:
     """Walk the chain and name every row that was changed, removed, inserted or moved."""
     from app.stores.audit import read_anchors, read_export, walk
@@ -357,10 +394,15 @@ def audit_verify(
                 found = kept.verify(
                     anchors, tenant=tenant, progress=lambda n: progress("Checking", n, total)
                 )
+    if json:
+        show({"rows": found.rows, "heads": found.heads, "faults": found.faults})
+        raise typer.Exit(1 if found.faults else 0 if found.rows else NOTHING)
     for fault in found.faults:
         errors.print(f"{fault.tenant}: {fault.detail} ({fault.kind})", style="red", markup=False)
     if found.faults:
         raise typer.Exit(1)
+    if not found.rows:
+        stop("There is no row to check.", NOTHING)
     console.print(f"{found.rows} rows, every one as it was written.")
     for head in found.heads:
         console.print(f"{head.tenant}: ends at row {head.seq}, {head.hash}", markup=False)
@@ -417,6 +459,17 @@ def _port_must_be_free(settings: Settings) -> None:
                 f"{settings.host}:{settings.port} cannot be used: {error.strerror}. Is Signalbox "
                 "already running? Otherwise choose another SIGNALBOX_PORT."
             )
+
+
+def _demo_login_must_be_meant(settings: Settings) -> None:
+    from app.domains import domain_of
+
+    if domain_of(settings).demo and not settings.demo_login_is_meant:
+        stop(
+            f"{settings.host} can be reached by others, and the demo login lets anybody in as a demo "
+            "customer. Take the demo customers out of the domain, or say that you mean it twice: "
+            "SIGNALBOX_DEMO_LOGIN=open and SIGNALBOX_DEMO_LOGIN_REALLY=yes."
+        )
 
 
 def _rules_must_be_valid(settings: Settings) -> None:

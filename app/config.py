@@ -21,6 +21,11 @@ from tools.values import ReviewerRole, person_named
 #: Roles of the large model; the others belong to the small one.
 LARGE_ROLES = frozenset({"planner", "synthesizer", "judge"})
 
+#: Read by the tests, the evals and the image, not by the settings.
+TESTING = frozenset(
+    {"SIGNALBOX_REQUIRE", "SIGNALBOX_TEST_POSTGRES", "SIGNALBOX_TEST_REDIS", "SIGNALBOX_DATA"}
+)
+
 #: The embedding model that needs nothing installed; every other name is one of sentence-transformers.
 EMBEDDED_MODEL = "all-MiniLM-L6-v2 int8"
 
@@ -107,6 +112,9 @@ class Settings(BaseSettings):
     # Who may do what
     secret: SecretStr | None = None
     operators: Annotated[dict[str, SecretStr], NoDecode] = {}
+    #: A demo login on an address that others can reach has to be meant: both of these say so.
+    demo_login: Literal["local", "open"] = "local"
+    demo_login_really: Literal["no", "yes"] = "no"
     session_hours: float = Field(default=12, gt=0, le=24 * 365)
 
     # Limits
@@ -189,6 +197,15 @@ class Settings(BaseSettings):
         if secret is not None and len(secret.get_secret_value()) < 16:
             raise ValueError("needs at least 16 characters")
         return secret
+
+    @property
+    def reachable(self) -> bool:
+        """Can others than this machine reach the server?"""
+        return self.host not in ("127.0.0.1", "localhost", "::1")
+
+    @property
+    def demo_login_is_meant(self) -> bool:
+        return not self.reachable or (self.demo_login, self.demo_login_really) == ("open", "yes")
 
     @property
     def database(self) -> str:
@@ -313,6 +330,25 @@ def _kept(path: Path, prefix: str = "", *, entropy: int) -> str:
     finally:
         draft.unlink()
     return path.read_text(encoding="utf-8").strip()
+
+
+def unknown_settings(env_file: Path = Path(".env")) -> list[tuple[str, str | None]]:
+    """What is set under our prefix and nobody reads, each with the setting that was probably meant."""
+    import difflib
+
+    from dotenv import dotenv_values
+
+    known = {f"SIGNALBOX_{name.upper()}" for name in Settings.model_fields}
+    given = {*os.environ, *(dotenv_values(env_file) if env_file.is_file() else ())}
+    unknown = {name for name in given if name.startswith("SIGNALBOX_")} - known - TESTING
+
+    def near(name: str) -> str | None:
+        # Without the prefix, which would make everything alike.
+        bare = [each.removeprefix("SIGNALBOX_") for each in known]
+        found = difflib.get_close_matches(name.removeprefix("SIGNALBOX_"), bare, 1)
+        return f"SIGNALBOX_{found[0]}" if found else None
+
+    return [(name, near(name)) for name in sorted(unknown)]
 
 
 def server_at(settings: Settings) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,13 +21,15 @@ from tools.importing.customers import CustomerReader
 from tools.importing.declared import Api
 from tools.importing.effects import SystemEffects
 from tools.importing.expressions import Expressions, Manner
+from tools.importing.mcp_tools import Confirmed, file_of
 from tools.importing.openapi import Document, read_document
 from tools.importing.operations import Built, Tying, all_built, tied_to
 from tools.importing.overlay import Overlay, check_overlay, weak_writes
 from tools.importing.problems import FilesInvalid, Problem
 from tools.importing.records import Account, Records, customer_names
 from tools.importing.yaml_files import Read, read_file, validated
-from tools.records import RecordView
+from tools.ports import BackendUnavailable
+from tools.records import Lexicon, RecordView
 from tools.values import Clock, Customer, Operation, Preview
 
 OVERLAY = "operations.yaml"
@@ -54,6 +56,13 @@ class Business:
         tied = {name: tied_to(one, self.account) for name, one in self.built.items()}
         return {**DESK_OPERATIONS, **tied}
 
+    @property
+    def lexicon(self) -> Lexicon:
+        """What customers call each kind of record."""
+        return Lexicon(
+            kinds={name: kind.called for name, kind in self.overlay.records.items() if kind.called}
+        )
+
     def account(self, customer: Customer) -> Account:
         """The customer's records and facts, to be read from now on."""
         at = self.clock.now()
@@ -74,6 +83,10 @@ class Business:
         with ExitStack() as stack:
             for system in self.systems.values():
                 stack.callback(getattr(system, "close", _nothing_to_close))
+            for system in self.systems.values():
+                # Which tools have changed is known before the first customer comes.
+                with suppress(BackendUnavailable):
+                    await asyncio.to_thread(getattr(system, "look", _nothing_to_close))
             effects = {
                 name: SystemEffects(system, self.built, opening.clock)
                 for name, system in self.systems.items()
@@ -206,4 +219,15 @@ def _system(
             raise FilesInvalid([Problem("domain.yaml", f"systems.{error}")]) from None
     from app.outside.mcp import McpSystem
 
-    return McpSystem(name, folder, declared)
+    return McpSystem(name, declared, confirmed_tools(folder, name))
+
+
+def confirmed_tools(folder: Path, system: str) -> Confirmed:
+    """The tools of an MCP server as a person confirmed them."""
+    path = folder / file_of(system)
+    if not path.exists():
+        text = (
+            f"is missing: `signalbox domain confirm` writes the tools of {system} as they are now"
+        )
+        raise FilesInvalid([Problem(path.name, text)])
+    return validated(Confirmed, _file(path))

@@ -113,6 +113,15 @@ class Desk(Protocol):
 
     async def customer(self, customer_id: str) -> Customer | None: ...
     async def demo_customers(self) -> list[Customer]: ...
+    async def may_try(self, customer_id: str) -> bool:
+        """Whether a session of ours may be for this customer: anybody where the domain has no login of its
+        own, and only its demo customers where it has."""
+        ...
+
+    async def identified(self, token: str) -> Customer | None:
+        """The customer of a token of the company's own login. None where the domain has no such login, or
+        the token is a demo session; raises NotKnown for one that is not valid."""
+        ...
 
     async def open_thread(self, customer: Customer, *, key: str | None = None) -> str:
         """A new thread; for a ``key`` that opened one before, that one, so that a retry finds its turn."""

@@ -13,9 +13,9 @@ from typing import Any, Literal
 
 import httpx
 from sqlalchemy import text
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
-from app.config import Settings
+from app.commands.shared import unusable_databases
+from app.config import Settings, unknown_settings
 from tools.ports import PortError
 
 #: What the manifest must name for the embedded default to work.
@@ -36,7 +36,8 @@ class Finding:
 def examine(settings: Settings) -> list[Finding]:
     """Look at everything the settings name; nothing is changed."""
     looks: list[Callable[[Settings], Iterator[Finding]]] = [
-        _python, _packages, _models, _data, _database, _port, _ollama, _qdrant, _llm, _langfuse,
+        _python, _packages, _unknown, _rules, _router, _models, _data, _database, _port, _ollama,
+        _qdrant, _llm, _langfuse,
     ]  # fmt: skip
     return [finding for look in looks for finding in look(settings)]
 
@@ -62,6 +63,46 @@ def _packages(_: Settings) -> Iterator[Finding]:
         yield Finding("bad", "packages", f"missing: {', '.join(missing)}", "Run `make install`.")
     else:
         yield Finding("ok", "packages", f"{len(names) + 1} installed")
+
+
+def _unknown(_: Settings) -> Iterator[Finding]:
+    for name, near in unknown_settings():
+        advice = f"Did you mean {near}?" if near else "See .env.example."
+        yield Finding("warn", "setting", f"nobody reads {name}", advice)
+
+
+def _rules(settings: Settings) -> Iterator[Finding]:
+    """What `signalbox serve` would refuse to start with."""
+    from app.domains import DomainInvalid, domain_of
+    from tools.policy import FilePolicy, RulesInvalid
+
+    try:
+        domain = domain_of(settings)
+    except DomainInvalid as error:
+        yield Finding("bad", "domain", str(error), "Check SIGNALBOX_DOMAIN; serve will not start.")
+        return
+    yield Finding("ok", "domain", f"{domain.name}, {domain.folder}")
+    try:
+        policy = FilePolicy(settings.rules, domain.operations)
+    except (RulesInvalid, OSError) as error:
+        yield Finding("bad", "rules", str(error), "Check SIGNALBOX_RULES; serve will not start.")
+        return
+    yield Finding("ok", "rules", f"{settings.rules.name}, version {policy.version}")
+
+
+def _router(settings: Settings) -> Iterator[Finding]:
+    if settings.router is None:
+        yield Finding("off", "own router", "the shipped router answers")
+        return
+    from app.models.manifest import ManifestError
+    from app.models.router import load_router
+
+    try:
+        load_router(settings.router)
+    except (ManifestError, OSError, ValueError) as error:
+        yield Finding("bad", "own router", str(error), "Check SIGNALBOX_ROUTER.")
+        return
+    yield Finding("ok", "own router", str(settings.router))
 
 
 def _installed(name: str) -> bool:
@@ -115,7 +156,7 @@ def _database(settings: Settings) -> Iterator[Finding]:
         with reading(engine) as connection:
             connection.execute(text("SELECT 1"))
         engine.dispose()
-    except (PortError, ValueError, OSError, ArgumentError, NoSuchModuleError) as error:
+    except (PortError, OSError, *unusable_databases()) as error:
         reason = str(error.__cause__ or error).splitlines()[0]
         yield Finding("bad", "database", f"{shown}: {reason}", "Check SIGNALBOX_DATABASE_URL.")
         return

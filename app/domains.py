@@ -15,11 +15,13 @@ from typing import Any, cast
 
 from app.config import ROOT, Settings, environment
 from app.configured import OVERLAY, read_business
+from tools.cases import CaseBook, CasesInvalid, load_cases
 from tools.domain import Domain, Profile
 from tools.importing.declared import with_environment
 from tools.importing.problems import FilesInvalid
 from tools.importing.yaml_files import read_file, validated
 from tools.intents import IntentsInvalid, load_intents
+from tools.records import Lexicon
 from tools.values import Operation
 
 
@@ -46,7 +48,16 @@ def load_domain(folder: Path) -> Domain:
         intents = load_intents(folder / "intents.yaml", operations=operations)
     except IntentsInvalid as error:
         raise DomainInvalid(f"{folder}: {error}") from error
-    return Domain(folder, profile, operations, intents, _offered(module, "open_books"))
+    return Domain(
+        folder,
+        profile,
+        operations,
+        intents,
+        _offered(module, "open_books"),
+        demo=bool(profile.demo) or (folder / "demo_accounts.py").exists(),
+        lexicon=getattr(module, "LEXICON", Lexicon()),
+        advice=_advice(folder, operations),
+    )
 
 
 def _configured(folder: Path, profile: Profile) -> Domain:
@@ -60,7 +71,27 @@ def _configured(folder: Path, profile: Profile) -> Domain:
         intents = load_intents(folder / "intents.yaml", operations=operations)
     except IntentsInvalid as error:
         raise DomainInvalid(f"{folder}: {error}") from error
-    return Domain(folder, profile, operations, intents, business.open_books)
+    return Domain(
+        folder,
+        profile,
+        operations,
+        intents,
+        business.open_books,
+        demo=bool(profile.demo),
+        lexicon=business.lexicon,
+        advice=_advice(folder, operations),
+    )
+
+
+def _advice(folder: Path, operations: Mapping[str, Operation]) -> CaseBook | None:
+    """What is said to problems, where the domain declares some."""
+    file = folder / "cases.yaml"
+    if not file.exists():
+        return None
+    try:
+        return load_cases(file, operations)
+    except CasesInvalid as error:
+        raise DomainInvalid(f"{folder}: {error}") from error
 
 
 def _profile(file: Path) -> Profile:

@@ -17,7 +17,7 @@ from app.desk import Desk
 from app.limits import Answered, BodyLimit, SafeHeaders
 from app.metrics import Metrics
 from app.problems import install_problem_handlers
-from app.routes import chat, health, knowledge, login, operator, pages, threads
+from app.routes import chat, completions, health, knowledge, login, operator, pages, threads
 from app.turns import Turns
 
 log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ def create_app(settings: Settings, desk_factory: DeskFactory | None = None) -> F
     app.state.require_keys = settings.require_keys
     app.state.sessions = Sessions(keys, hours=settings.session_hours)
     install_problem_handlers(app)
-    for routes in (login, chat, threads, operator, knowledge, health, pages):
+    for routes in (login, chat, completions, threads, operator, knowledge, health, pages):
         app.include_router(routes.router)
     app.mount("/static", StaticFiles(directory=pages.WEB), name="static")
     app.add_middleware(

@@ -31,6 +31,9 @@ from tools.ports import PortError
 
 log = logging.getLogger(__name__)
 
+#: Where clients read errors in OpenAI's form.
+OPENAI = ("/v1/chat/completions", "/v1/models")
+
 
 class Problem(Exception):
     """Something the caller should be told about, with the status that says what kind it is."""
@@ -188,8 +191,10 @@ async def _unavailable(request: Request, error: Exception) -> JSONResponse:
     )
 
 
-async def _unexpected(_: Request, __: Exception) -> JSONResponse:
+async def _unexpected(request: Request, _: Exception) -> JSONResponse:
     # Starlette logs the exception and its traceback; the caller gets neither.
-    return problem(
-        500, "Something went wrong on our side. It was logged; nothing more is known here."
-    )
+    detail = "Something went wrong on our side. It was logged; nothing more is known here."
+    if request.url.path.startswith(OPENAI):
+        error = {"message": detail, "type": "server_error", "param": None, "code": None}
+        return JSONResponse({"error": error}, 500)
+    return problem(500, detail)

@@ -169,35 +169,26 @@ class Routing:
         await self.context.encoder.embed(texts)
 
     async def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        from graphs.nodes.turn import decide_route, expected, read_message
+        from graphs.nodes.understand import understood_alone
         from graphs.screening import screen_text
         from graphs.state import Turn
-        from tools.privacy import find_pii
 
         context = self.context
         asked, started = _read(RouterInput, row), time.perf_counter()
         pending = await asked_about(context, asked.history)
-        said = [one.text for one in asked.history if one.by_customer]
-        before = said if pending is None else ()
-        reading = await read_message(
-            context, asked.text, before=before, expected=expected(pending, context)
-        )
-        chosen = decide_route(
-            reading.settled,
-            abstained=reading.abstained,
+        said = [one.text for one in asked.history if not one.by_customer]
+        wanted = await _wanted_before(context, asked.history) if pending is None else ""
+        chosen = await understood_alone(
+            context,
+            asked.text,
+            before=said[-1] if said else "",
+            wanted=wanted,
             pending=pending,
-            frustration=reading.frustration.probabilities.get("frustrated", 0.0),
-            several=reading.complexity.probabilities.get("several", 0.0),
-            asked_last=pending is not None,
-            text=_offer_meant(pending, asked.text),
-            sensitive=bool(find_pii(asked.text)),
-            context=context,
         )
         turn = Turn(id="line", text=asked.text, at=context.clock.now())
         screened = screen_text(turn, handed_off=False, max_chars=context.limits.message_chars)
         refused = screened.verdict != "ok"
-        ranked = sorted(reading.settled.probabilities.items(), key=lambda item: -item[1])
-        others = [(intent, p) for intent, p in ranked if intent != chosen.intent]
+        others = [intent for intent in chosen.candidates if intent != chosen.intent]
         return {
             "intent": chosen.intent,
             "lane": chosen.lane,
@@ -208,12 +199,20 @@ class Routing:
             "probability": round(chosen.probability if self.own else chosen.lane_probability, 4),
             "intent_probability": round(chosen.probability, 4),
             "lane_probability": round(chosen.lane_probability, 4),
-            "alternatives": [{"intent": i, "probability": round(p, 4)} for i, p in others[:4]],
-            "abstain": chosen.abstained or refused,
+            "alternatives": [{"intent": intent} for intent in others],
+            "abstain": chosen.abstained or chosen.otherwise == "clarify" or refused,
             "reason": f"refused: {screened.verdict}" if refused else chosen.reason,
             "tier": chosen.tier,
             "ms": round((time.perf_counter() - started) * 1000, 2),
         }
+
+
+async def _wanted_before(context: Context, history: Sequence[Said]) -> str:
+    """The intent of the customer's message before this one."""
+    from graphs.nodes.understand import understood_alone
+
+    spoken = [one.text for one in history if one.by_customer]
+    return (await understood_alone(context, spoken[-1])).intent if spoken else ""
 
 
 _OPEN_QUESTION = re.compile(
@@ -226,7 +225,7 @@ async def asked_about(context: Context, history: Sequence[Said]) -> Pending | No
     """What the last reply asked about, as far as the words of the conversation tell.
 
     The running desk knows it from its state; a conversation alone says it by ending with a question."""
-    from graphs.nodes.turn import decide_route, read_message
+    from graphs.nodes.understand import understood_alone
     from graphs.state import Pending
 
     if not history or history[-1].by_customer or "?" not in history[-1].text:
@@ -239,19 +238,8 @@ async def asked_about(context: Context, history: Sequence[Said]) -> Pending | No
     spoken = [one.text for one in reversed(history) if one.by_customer][:3]
     # Where none of them names an operation, the question itself may: "Would you like a replacement?"
     for said in [*spoken, question]:
-        reading = await read_message(context, said)
-        route = decide_route(
-            reading.settled,
-            abstained=reading.abstained,
-            pending=None,
-            frustration=0.0,
-            several=0.0,
-            asked_last=False,
-            text=said,
-            sensitive=False,
-            context=context,
-        )
-        if route.abstained:
+        route = await understood_alone(context, said)
+        if route.abstained or route.otherwise:
             continue
         if route.lane == "agent":
             return Pending.model_validate({**common, "operation": "plan", "stage": "confirm"})
@@ -261,14 +249,6 @@ async def asked_about(context: Context, history: Sequence[Said]) -> Pending | No
                 common, stage = {**common, "candidates": offered}, "choice"
             return Pending.model_validate({**common, "operation": route.operation, "stage": stage})
     return None
-
-
-def _offer_meant(pending: Pending | None, text: str) -> str:
-    """The one thing offered that the customer names by a word of it, else the text itself."""
-    offers = [str(one["label"]) for one in pending.candidates] if pending is not None else []
-    words = set(re.findall(r"[^\W\d_]{3,}", text.casefold()))
-    named = [o for o in offers if words & set(re.findall(r"[^\W\d_]{3,}", o.casefold()))]
-    return f"{named[0]} {text}" if len(named) == 1 else text
 
 
 def _offered(question: str) -> list[str]:
@@ -566,6 +546,9 @@ class _NoLargeModel:
 
 class _NoActions:
     """A role alone carries nothing out."""
+
+    async def withdraw(self, action_id: str, context: Any) -> Any:
+        raise BackendUnavailable("A role that is used alone runs no action.")
 
     async def propose(self, action: Any, context: Any) -> Outcome:
         raise BackendUnavailable("A role that is used alone runs no action.")

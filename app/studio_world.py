@@ -20,6 +20,7 @@ from app.models.manifest import ManifestError, base_model, load_manifest
 from app.stores.approvals import SqlApprovals
 from app.stores.database import create_engine, migrate
 from app.stores.ledger import SqlLedger
+from app.warming import warm_reading
 from graphs.action import ActionGraph
 from graphs.context import Context
 from tools.domain import Books, Opening
@@ -147,6 +148,7 @@ class DemoWorld:
     async def running(self) -> AsyncGenerator[None]:
         """The models and the knowledge base, for as long as the server runs."""
         async with self._server, self._closing:
+            await asyncio.to_thread(warm_reading)
             await self._open_books()
             self._closing.push_async_callback(self._large.aclose)
             self._closing.push_async_callback(self._knowledge.close)
@@ -221,6 +223,7 @@ class RealWorld:
     async def running(self) -> AsyncGenerator[None]:
         from app.wiring import wiring
 
+        await asyncio.to_thread(warm_reading)
         async with wiring(self._settings) as desk:
             self._desk = cast(Any, desk)
             yield

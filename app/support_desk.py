@@ -44,6 +44,7 @@ from app.desk import (
     ThreadSummary,
 )
 from app.drift_watch import Drift, DriftWatch
+from app.identity.tokens import NotKnown, Reader
 from app.knowledge.library import Library
 from app.models.metering import Meter
 from app.release_watch import ReleaseState, ReleaseWatch
@@ -139,6 +140,7 @@ class SupportDesk:
     check_health: Callable[[], Awaitable[Mapping[str, Any]]]
     describe: Callable[[], Mapping[str, Any]]
     tracing: Tracing = field(default_factory=Tracing)
+    identity: Reader | None = None  #: The company's own login; None: there is only the demo's.
     meter: Meter = field(default_factory=Meter)
     intent_names: Callable[[], list[str]] = list
     drift: DriftWatch | None = None
@@ -155,6 +157,26 @@ class SupportDesk:
 
     async def demo_customers(self) -> list[Customer]:
         return list(await self.books.customers.demo())
+
+    async def may_try(self, customer_id: str) -> bool:
+        if self.identity is None:
+            return True
+        return any(one.id == customer_id for one in await self.demo_customers())
+
+    async def identified(self, token: str) -> Customer | None:
+        if self.identity is None:
+            return None
+        try:
+            known = await asyncio.to_thread(self.identity.read, token)
+        except NotKnown:
+            # The demo login's sessions are tokens of ours, not of the company's.
+            if await self.demo_customers():
+                return None
+            raise
+        customer = await self.books.customers.find(known.id)
+        if customer is None:
+            raise NotKnown("This customer is not known to us.")
+        return known.of(customer)
 
     async def open_thread(self, customer: Customer, *, key: str | None = None) -> str:
         # Nobody can guess the id without the secret part of the session: it is checked for its owner.

@@ -124,15 +124,16 @@ async def _asked(request: Any) -> Any:
 
 @asynccontextmanager
 async def _local(settings: Settings, customer_id: str, progress: Progress) -> AsyncGenerator[Line]:
-    progress("Loading the models", 0, 0)
-    from app.wiring import wiring
+    from app.wiring import unknown_customer, wiring
 
+    why = await unknown_customer(settings, customer_id, progress)
+    if why is not None:
+        raise Refused(why)
+    progress("Loading the models", 0, 0)
     async with wiring(settings, progress) as desk:
         progress("Loading the models", 1, 1)
         customer = await desk.customer(customer_id)
-        if customer is None:
-            known = ", ".join(each.id for each in await desk.demo_customers())
-            raise Refused(f"There is no customer {customer_id}. Demo customers: {known}.")
+        assert customer is not None
         yield LocalLine(desk, customer, await desk.open_thread(customer))
 
 
@@ -174,6 +175,8 @@ def talk(
                     portal.call(conversation.say, text)
         except Refused as error:
             return str(error)
+        except httpx.UnsupportedProtocol:
+            return f"{url} is no address; write it as http://127.0.0.1:8080."
         except httpx.HTTPError:
             return f"{url} cannot be reached. Is `signalbox serve` running there?"
     return None

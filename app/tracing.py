@@ -30,7 +30,8 @@ from tools.ports import (
     SmallModel,
     Tracer,
 )
-from tools.values import Action, Attempt, Customer, Operation, Outcome, Preview, Verdict
+from tools.records import RecordView
+from tools.values import Action, Approval, Attempt, Customer, Operation, Outcome, Preview, Verdict
 
 if TYPE_CHECKING:
     from app.tracing_langfuse import Connection
@@ -264,9 +265,9 @@ class TracedEncoder:
         async with self.tracer.span("embed", "span", texts=len(texts)):
             return await self.inner.embed(texts)
 
-    async def classify(self, head: str, text: str) -> Choice:
+    async def classify(self, head: str, text: str, *, before: str = "") -> Choice:
         async with self.tracer.span(head, "generation", input=text, role=head) as seen:
-            choice = await self.inner.classify(head, text)
+            choice = await self.inner.classify(head, text, before=before)
             seen.update(**_chosen(choice))
             return choice
 
@@ -427,6 +428,13 @@ class TracedBackend:
             seen.update(output=_json(result))
             return result
 
+    async def records(self, customer: Customer) -> tuple[RecordView, ...]:
+        async with self.tracer.span("records", "tool") as seen:
+            views = await self.inner.records(customer)
+            # How many and what kinds: their contents are the customer's own.
+            seen.update(output=f"{len(views)} records")
+            return views
+
 
 @dataclass(frozen=True)
 class TracedLedger:
@@ -470,6 +478,9 @@ class TracedActions:
 
     inner: Actions
     tracer: Tracer
+
+    async def withdraw(self, action_id: str, context: Context) -> tuple[Approval, bool]:
+        return await self.inner.withdraw(action_id, context)
 
     async def propose(self, action: Action, context: Context) -> Outcome:
         async with self.tracer.span(

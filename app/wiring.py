@@ -23,6 +23,7 @@ from app.desk import Desk
 from app.domains import domain_of
 from app.drift import sketch_of
 from app.drift_watch import DriftWatch
+from app.identity.tokens import reader_of
 from app.models.encoder import OnnxEncoder
 from app.models.manifest import Manifest, ManifestError
 from app.models.release import ReleaseError, Releases
@@ -178,7 +179,12 @@ async def wiring(
                 limits=limits,
                 thresholds=live.thresholds,
                 second_opinion=live.second_opinion,
+                large_decides=settings.hosted_llm,
                 policy=policy,
+                reader=domain.reader,
+                lexicon=domain.lexicon,
+                cases=domain.advice,
+                language=domain.profile.languages[0],
             )
 
         shadow = None
@@ -217,8 +223,17 @@ async def wiring(
             context_for=context_for,
             domain=domain,
             books=books,
+            identity=reader_of(domain.profile.identity, clock),
             check_health=lambda: _health(
-                engine, saver, live.models, knowledge, traces, policy, payments, releases.state
+                engine,
+                saver,
+                live.models,
+                knowledge,
+                traces,
+                policy,
+                payments,
+                releases.state,
+                books.health(),
             ),
             describe=lambda: _info(settings, live.models, knowledge, traces),
             meter=serving.meter,
@@ -313,6 +328,7 @@ def thresholds_of(manifest: Manifest, settings: Settings) -> Thresholds:
         several=of("complexity", 0.5),
         evaluator=profiles["evaluator"].threshold,
         outcome=of("outcome", 0.45),
+        incident=of("incident", stock.incident),
         write=manifest.write_line,
         consequence=manifest.class_line,
     )
@@ -477,6 +493,22 @@ async def _tracing(settings: Settings) -> AsyncGenerator[Tracing]:
 # --- what others ask about it -------------------------------------------------------------------
 
 
+async def unknown_customer(
+    settings: Settings, customer_id: str, progress: Progress = _quiet
+) -> str | None:
+    """Why nobody can be this customer, known before any model is loaded; None where somebody can."""
+    domain = await asyncio.to_thread(domain_of, settings)
+    engine = await asyncio.to_thread(_database, settings, progress)
+    try:
+        async with domain.open_books(Opening(engine, Clock(), progress)) as books:
+            if await books.customers.find(customer_id) is not None:
+                return None
+            known = ", ".join(each.id for each in await books.customers.demo())
+            return f"There is no customer {customer_id}. Demo customers: {known}."
+    finally:
+        engine.dispose()
+
+
 def _answers(engine: sa.Engine) -> None:
     with reading(engine) as connection:
         connection.execute(sa.text("SELECT 1"))
@@ -491,8 +523,11 @@ async def _health(
     policy: FilePolicy,
     payments: HttpPayments | None,
     release: ReleaseState,
+    outside: Mapping[str, str],
 ) -> Mapping[str, Any]:
     checks: dict[str, Any] = {}
+    for name, why in outside.items():
+        checks[f"system {name}"] = {"status": "degraded", "reason": why}
     try:
         await asyncio.to_thread(_answers, engine)
         checks["database"] = {"status": "ok"}

@@ -15,7 +15,7 @@ import yaml
 from evals.figures import Figure, NotPossible, Report, Scored, Table, at_least, percentile
 from evals.scenarios import CASES, Case
 from evals.world import Folders, Progress, demo_customer, quiet, running
-from graphs.nodes.turn import decide_route, read_message
+from graphs.nodes.understand import understood_alone
 
 FILE = Path("intent_bitext_support") / "dev.jsonl"
 HOW = (
@@ -72,27 +72,16 @@ async def play(
         for number, (text, intent) in enumerate(given):
             progress("Routing Bitext", number, len(given))
             started = time.perf_counter()
-            reading = await read_message(context, text)
+            route = await understood_alone(context, text)
             ms = (time.perf_counter() - started) * 1000
-            route = decide_route(
-                reading.settled,
-                abstained=reading.abstained,
-                pending=None,
-                frustration=reading.frustration.probabilities.get("frustrated", 0.0),
-                several=reading.complexity.probabilities.get("several", 0.0),
-                asked_last=False,
-                text=text,
-                sensitive=False,
-                context=context,
-            )
             found.append(
                 Read(
                     text=text,
                     intent=intent,
                     wanted=wanted[intent],
-                    lane="clarify" if route.abstained else route.lane,
+                    lane="clarify" if route.otherwise == "clarify" else route.lane,
                     guess=route.lane,
-                    tier="nobody" if reading.abstained else reading.settled.tier,
+                    tier="nobody" if route.otherwise == "clarify" else route.tier,
                     ms=ms,
                     probability=route.probability,
                 )

@@ -266,7 +266,7 @@ class Scripted:
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         return [[1.0, *[0.0] * 383] for _ in texts]
 
-    async def classify(self, head: str, text: str) -> Choice:
+    async def classify(self, head: str, text: str, *, before: str = "") -> Choice:
         if head != "intent":
             calm = "calm" if head == "frustration" else "single"
             return _choice(calm, (calm, "frustrated" if calm == "calm" else "several"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 from functools import cache, wraps
@@ -603,6 +603,8 @@ async def edited(
     for name in record_fields(operation):
         if getattr(parsed, name) != getattr(before, name):
             return f"{name}: the customer confirmed another record; that needs a request of its own"
+    if other := _other_items(before, parsed):
+        return f"items: the customer did not confirm {other}; that needs a request of its own"
     try:
         preview: Preview = await context.backend.preview(action.customer, operation, parsed)
     except OperationFailed as error:
@@ -625,6 +627,18 @@ async def edited(
             "actor": actor,
         }
     )
+
+
+def _other_items(before: Arguments, after: Arguments) -> str:
+    """The items of an edit that the customer did not name, where they named any: an edit may only lessen."""
+    confirmed: Sequence[Any] = getattr(before, "items", None) or ()
+    edited_: Sequence[Any] = getattr(after, "items", None) or ()
+    if not confirmed:
+        return ""
+    if not edited_:
+        return "the whole of it"
+    known = {str(item.product).casefold() for item in confirmed}
+    return ", ".join(str(i.product) for i in edited_ if str(i.product).casefold() not in known)
 
 
 def outcome_of(state: Any, action: Action) -> Outcome:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any, Protocol
 
-from tools.intents import Intents
+from graphs.understanding.grounding import Part
+from tools.cases import Advice
+from tools.intents import Intent, Intents
 from tools.policy import NoRules, Policy
 from tools.ports import (
     AnswerCache,
@@ -21,7 +24,9 @@ from tools.ports import (
     SmallModel,
 )
 from tools.privacy import mask_pii
-from tools.values import Action, Clock, Customer, Lane, Operation, Outcome, Reviewer
+from tools.reading import ValueReader
+from tools.records import Lexicon, RecordView
+from tools.values import Action, Approval, Clock, Customer, Lane, Operation, Outcome, Reviewer
 
 
 @dataclass(frozen=True)
@@ -50,13 +55,30 @@ class Thresholds:
     guess: float = 0.4  #: From here on the encoder's guess is taken when no tier is sure.
     frustration: float = 0.5
     furious: float = 0.99  #: So sure must the head be to escalate what is plainly something else.
-    several: float = 0.5
+    several: float = 0.85
     evaluator: float = 0.5
     outcome: float = 0.45  #: The head that reads what a step's result means.
     write: float = (
         0.2  #: The chance of a write from which on an undeclared operation counts as one.
     )
     consequence: float = 0.8  #: From here on the class of such a write is believed.
+    incident: float = 0.6  #: From here on a message is taken for an incident.
+    incident_named: float = 0.3  #: The same where the domain's own words for one are in it.
+    #: From here on an intent is believed, by what being wrong costs: a look-up is tried sooner than a write.
+    read: float = 0.3
+    answer: float = 0.3
+    case: float = 0.3
+    wish: float = 0.4  #: A write; it is confirmed before it happens.
+    talk: float = 0.4
+
+    def floor(self, intent: Intent, operations: Mapping[str, Operation]) -> float:
+        """The probability from which on this intent is believed."""
+        if intent.case is not None or intent.role in ("waiting", "withdraw"):
+            return self.case
+        if intent.lane == "operation":
+            operation = operations.get(intent.operation or "")
+            return self.wish if operation is not None and operation.writes else self.read
+        return self.answer if intent.lane == "answer" else self.talk
 
     def sure(self, tier: str, lane: Lane | None) -> float:
         """The probability from which on a tier's decision for the lane is believed."""
@@ -65,10 +87,32 @@ class Thresholds:
         return self.encoder if lane is None else self.lanes.get(lane, self.encoder)
 
 
+class Cases(Protocol):
+    """A business's problems and incidents, and what its rules allow."""
+
+    @property
+    def ticket_operation(self) -> str: ...
+    def incident_in(self, text: str) -> str | None: ...
+    def incident(self, name: str, language: str) -> Advice: ...
+    def reason_for(self, case: str, options: Sequence[str]) -> str | None: ...
+    def advise(
+        self,
+        name: str,
+        *,
+        record: RecordView | None,
+        others: Sequence[RecordView],
+        parts: Sequence[Part],
+        customer: Customer,
+        today: date,
+        language: str,
+    ) -> Advice: ...
+
+
 class Actions(Protocol):
     """The way into the action graph; nothing else may run a write."""
 
     async def propose(self, action: Action, context: Context) -> Outcome: ...
+    async def withdraw(self, action_id: str, context: Context) -> tuple[Approval, bool]: ...
 
 
 #: A decision on an input it holds, to be made in another runtime.
@@ -113,6 +157,12 @@ class Context:
     reviewer: Reviewer | None = None
     #: False where the small model was trained on other intents than these.
     second_opinion: bool = True
+    #: True where a real large model is configured: it chooses where the small tiers are not sure.
+    large_decides: bool = False
+    reader: ValueReader = field(default_factory=ValueReader)  #: Values from words.
+    lexicon: Lexicon = field(default_factory=Lexicon)  #: What the business calls its records.
+    cases: Cases | None = None  #: Problems, and what its rules allow; None: it declares none.
+    language: str = "en"  #: Where a customer's own cannot be told.
     overheard: Overheard | None = None  #: None: no candidate listens to this turn.
 
     def for_large(self, text: str) -> str:

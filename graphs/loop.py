@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol, cast
 
 from langgraph.graph import END, START, StateGraph
@@ -18,19 +18,24 @@ from graphs.context import Context, Thresholds
 from graphs.deciding import by_rule, decided, log, ms_since
 from graphs.deciding import decision as decided_by
 from graphs.keys import same_request
+from graphs.nodes.advise import advice_of, waiting_of
 from graphs.nodes.answer import PrunerFailed, best_quotes, kept_of
 from graphs.nodes.converse import PRIVATE, may_ask_large, transcript
 from graphs.nodes.operation import (
     carry_out,
+    grounded,
     implausible,
     log_implausible,
     pick,
+    picked_by,
     propose,
     read_arguments,
+    reason_of,
     what_next,
 )
 from graphs.nodes.turn import offer_hand_off, top
-from graphs.state import Draft, Pending, Plan, Step, SupportState
+from graphs.state import Draft, Next, Pending, Plan, Step, SupportState, Turn
+from graphs.understanding.acts import Act
 from tools.decisions import Decision
 from tools.ports import BackendUnavailable, Choice, Encoder, PortError, SmallModel
 from tools.values import Operation, OperationFailed, Outcome, Preview
@@ -91,9 +96,12 @@ def loop_graph(
 async def plan(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
     """The LLM turns the request into steps; what it may name is a closed set."""
     context, turn, previous = runtime.context, state["turn"], state.get("plan")
-    if previous is not None and not previous.confirmed:
-        previous = None  # never begun: the customer asks for something else now
     again = state.get("next_move") == "replan" and previous is not None
+    if previous is not None and not previous.confirmed and not again:
+        previous = None  # never begun: the customer asks for something else now
+    route = state.get("route")
+    if route is not None and len(route.acts) > 1 and not again:
+        return {"plan": _of_acts(route.acts, previous, turn, context)}
     goal = previous.goal if again and previous is not None else turn.text
     # Without new steps a plan that failed is reported, and one that still waits is kept.
     unplanned = {"plan": previous, "next_move": "escalate" if again else "unplanned"}
@@ -113,7 +121,7 @@ async def plan(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]
         }
     if not steps:
         return {**unplanned, "llm_calls": calls}
-    begun = _steps(previous)
+    begun = previous.steps if previous is not None else ()
     if again:
         # Tried is tried: what failed, or may have happened, is not repeated under another key.
         begun = tuple(s for s in begun if s.status != "waiting")
@@ -136,6 +144,35 @@ async def plan(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]
         ),
         "llm_calls": calls,
     }
+
+
+def _of_acts(acts: Sequence[Act], previous: Plan | None, turn: Turn, context: Context) -> Plan:
+    """A turn that was understood as several wishes is its own plan; what still waits of an earlier one stays."""
+    kept = () if previous is None else previous.steps
+    begun = tuple(s for s in kept if s.status in ("waiting", "pending"))
+    return Plan(
+        request=turn.id,
+        goal=turn.text,
+        steps=(*begun, *(_step_of(act, context) for act in acts)),
+        understood=True,
+    )
+
+
+def _step_of(act: Act, context: Context) -> Step:
+    intent = context.intents.get(act.intent)
+    operation = context.operations.get(intent.operation or "")
+    if operation is not None and not act.later:
+        return Step(name=operation.name, writes=operation.writes, act=act)
+    if intent.case is not None:
+        return Step(name=intent.case, kind="case", act=act)
+    if intent.role in ("waiting", "withdraw"):
+        return Step(name=intent.role, kind=intent.role, act=act)
+    if intent.lane == "answer" or intent.role == "out_of_scope":
+        case = intent.about_record if act.grounds.how in ("named", "picked") else None
+        if case is not None and act.grounds.record is not None:
+            return Step(name=case, kind="case", act=act)
+        return Step(name=ANSWER, kind="answer", act=act)
+    return Step(name=intent.name, kind="talk", act=act)
 
 
 class PlannerFailed(PortError):
@@ -162,7 +199,9 @@ async def _planned(
         history=transcript(state, context),
         message=goal,
         observations=context.for_large(
-            "\n".join(f"{s.name}: {s.status} {s.note}" for s in _steps(previous))
+            "\n".join(
+                f"{s.name}: {s.status} {s.note}" for s in (previous.steps if previous else ())
+            )
         ),
     )
     schema = {
@@ -210,61 +249,37 @@ async def _planned(
 
 
 async def prepare(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
-    """Find every step's record and arguments before anything runs; ask for what is missing."""
+    """Find every step's record and arguments before anything is changed. What only tells something is told first;
+    then one question at a time is asked for what is missing."""
     context, current, pending = runtime.context, state.get("plan"), top(state)
     assert current is not None
     answers = state["turn"].outcome is None
     answered = pending if answers and pending is not None and pending.operation == "plan" else None
     steps = list(current.steps)
     shared: dict[str, Any] = {}
-    asked = answered.attempts if answered is not None else 0
+    question: tuple[int, Next, dict[str, JsonValue]] | None = None
     for index, step in enumerate(steps):
-        if step.name == ANSWER or step.status != "waiting":
+        if step.status != "waiting" or step.name not in context.operations:
             continue
         operation = context.operations[step.name]
-        known = set(operation.arguments.model_fields)
-        if answered is not None and answered.step == index:
-            given = await _given(state, runtime, answered)
-            arguments = {**step.arguments, **given}
-        elif step.arguments:
-            arguments = step.arguments
-        else:
-            arguments, _, _ = await read_arguments(state, runtime, operation, current.goal)
-            arguments |= named_for(steps, index, operation, current.goal)
-        # Steps of one request are about the same records unless the customer says otherwise.
-        arguments = {**{k: v for k, v in shared.items() if k in known}, **arguments}
-        following = await what_next(context, operation, arguments, current.goal, confirmed=None)
+        arguments = await _arguments_of(state, runtime, steps, index, current, answered, shared)
+        act = step.act
+        following = await what_next(
+            context,
+            operation,
+            arguments,
+            act.text if act is not None else current.goal,
+            confirmed=None,
+            among=act.grounds.records
+            if act is not None and len(act.grounds.records) > 1 and not step.arguments
+            else (),
+            contradiction=act.grounds.missing if act is not None and not step.arguments else "",
+        )
         if following.step in ("ask", "choose"):
-            same = answered is not None and (answered.step, answered.field) == (
-                index,
-                following.field,
-            )
-            if same and asked >= 2:
-                return {"plan": None, "draft": None}
-            steps[index] = step.model_copy(update={"arguments": arguments})
-            question = Pending(
-                request=current.request,
-                operation="plan",
-                stage="choice" if following.step == "choose" else "field",
-                arguments=arguments,
-                field=following.field,
-                step=index,
-                about=step.name,
-                candidates=following.candidates,
-                question=following.question,
-                asked_in=state["turn"].id,
-                attempts=asked + 1 if same else 0,
-            )
-            current = current.model_copy(update={"steps": tuple(steps)})
-            return {
-                "plan": _told(current),
-                "pending": (*_others(state), question),
-                "draft": Draft(
-                    text="\n\n".join([*untold(current), following.question]),
-                    asks=True,
-                    tells=finished(current),
-                ),
-            }
+            steps[index] = step.model_copy(update={"open": True})
+            if question is None:
+                question = index, following, arguments
+            continue
         if following.step == "refuse" and not _after_a_write(steps, index, context):
             steps[index] = step.model_copy(
                 update={"status": "failed", "note": following.question, "arguments": arguments}
@@ -273,13 +288,90 @@ async def prepare(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
         completed = following.arguments or arguments
         shared |= {k: v for k, v in completed.items() if k.endswith("_number") and v}
         steps[index] = step.model_copy(
-            update={"arguments": completed, "label": following.label or step.label}
+            update={
+                "arguments": completed,
+                "label": following.label or step.label,
+                "open": False,
+                "effects": following.effects,
+            }
         )
+    current = current.model_copy(update={"steps": tuple(steps)})
+    tells_first = not current.confirmed and next_step(current, context) is not None
+    if question is None or tells_first:
+        return {"plan": current, "pending": _others(state), "draft": None}
+    return _asked(state, current, question, answered)
+
+
+async def _arguments_of(
+    state: SupportState,
+    runtime: Runtime[Context],
+    steps: list[Step],
+    index: int,
+    current: Plan,
+    answered: Pending | None,
+    shared: Mapping[str, Any],
+) -> dict[str, JsonValue]:
+    """What is known of a step: its answer, its own words, and what steps before it were about."""
+    context, step = runtime.context, steps[index]
+    operation = context.operations[step.name]
+    known = set(operation.arguments.model_fields)
+    if answered is not None and answered.step == index:
+        arguments = {**step.arguments, **await _given(state, runtime, answered)}
+    elif step.arguments:
+        arguments = step.arguments
+    elif step.act is not None:
+        found, _, _ = await read_arguments(state, runtime, operation, step.act.text)
+        arguments = grounded(operation, found, step.act.grounds)
+        arguments |= reason_of(operation, step.act, arguments, context)
+    else:
+        found, _, _ = await read_arguments(state, runtime, operation, current.goal)
+        arguments = {**found, **named_for(steps, index, operation, current.goal)}
+    # Steps of one request are about the same records unless the customer says otherwise.
+    return {**{k: v for k, v in shared.items() if k in known}, **arguments}
+
+
+def _asked(
+    state: SupportState,
+    current: Plan,
+    question: tuple[int, Next, dict[str, JsonValue]],
+    answered: Pending | None,
+) -> dict[str, Any]:
+    """The one question that the plan needs answered now; a question asked in vain three times ends it."""
+    index, following, arguments = question
+    same = answered is not None and (answered.step, answered.field) == (index, following.field)
+    attempts = answered.attempts if answered is not None else 0
+    if same and attempts >= 2:
+        return {"plan": None, "draft": None}
+    steps = list(current.steps)
+    steps[index] = steps[index].model_copy(update={"arguments": arguments})
+    current = current.model_copy(update={"steps": tuple(steps)})
+    pending = Pending(
+        request=current.request,
+        operation="plan",
+        stage="choice" if following.step == "choose" else "field",
+        arguments=arguments,
+        field=following.field,
+        step=index,
+        about=steps[index].name,
+        candidates=following.candidates,
+        question=following.question,
+        asked_in=state["turn"].id,
+        attempts=attempts + 1 if same else 0,
+    )
     return {
-        "plan": current.model_copy(update={"steps": tuple(steps)}),
-        "pending": _others(state),
-        "draft": None,
+        "plan": _told(current),
+        "pending": (*_others(state), pending),
+        "draft": Draft(
+            text="\n\n".join([*untold(current), following.question]),
+            asks=True,
+            tells=finished(current),
+        ),
     }
+
+
+def _writes(step: Step, context: Knows) -> bool:
+    operation = context.operations.get(step.name)
+    return operation is not None and operation.writes
 
 
 async def confirm_plan(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
@@ -307,14 +399,17 @@ async def act(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
     """Run the next step: an operation through the gate, or a look into the knowledge base."""
     context, current = runtime.context, state.get("plan")
     assert current is not None
-    current = current.model_copy(update={"confirmed": True})
+    if _agreed(state) or not any(
+        s.open or _writes(s, context) for s in current.steps if s.status == "waiting"
+    ):
+        current = current.model_copy(update={"confirmed": True})
     index = next_step(current, context)
     if index is None:  # confirmed, but every step waits for an approval that is still out
         return {"plan": current, "outcome": None, "pending": _others(state)}
     step = current.steps[index]
-    if step.name == ANSWER:
+    if step.name not in context.operations:
         done = step.model_copy(
-            update={"status": "done", "note": await _look_up(runtime, state, current)}
+            update={"status": "done", "note": await _told_of(runtime, state, current, step)}
         )
         return {"plan": _with(current, index, done), "outcome": None, "pending": _others(state)}
     operation = context.operations[step.name]
@@ -345,6 +440,29 @@ async def act(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
         }
     )
     return {"plan": _with(current, index, acted), "outcome": outcome, "pending": _others(state)}
+
+
+def _agreed(state: SupportState) -> bool:
+    """Whether this turn's yes is for the plan as it is: the question goes with the first step, so that a plan made
+    anew in the same turn has none."""
+    route = state.get("route")
+    if route is None or route.move != "confirm" or route.operation != "plan":
+        return False
+    return any(p.operation == "plan" and p.stage == "confirm" for p in state.get("pending", ()))
+
+
+async def _told_of(
+    runtime: Runtime[Context], state: SupportState, current: Plan, step: Step
+) -> str:
+    """What is said to a wish that no operation serves."""
+    act, context = step.act, runtime.context
+    if step.kind == "answer" or act is None:
+        return await _look_up(runtime, state, current, act.text if act is not None else None)
+    if step.kind == "case":
+        return await advice_of(state, runtime, step.name, act)
+    if step.kind in ("waiting", "withdraw"):
+        return await waiting_of(state, runtime, act, withdraw=step.kind == "withdraw")
+    return replies.direct(act.intent, context)
 
 
 async def observe(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
@@ -378,6 +496,9 @@ async def _evaluated(
     context, started = runtime.context, time.perf_counter()
     last = [s for s in current.steps if s.status != "waiting"][-1:]
     left = sum(s.status == "waiting" for s in current.steps)
+    if current.understood:
+        # Each wish stands for itself: what came of one says nothing of whether to go on with the next.
+        return guard(None, current, context), ()
     try:
         choice = await judged(context, current.goal, last[0] if last else None, left)
     except PortError as error:
@@ -466,17 +587,31 @@ def after_prepare(state: SupportState) -> Literal["confirm_plan", "act", "give_u
         return "__end__"
     waiting = [s for s in current.steps if s.status == "waiting"]
     if not waiting:
-        return "give_up"
+        # Every wish was refused, with its reason: that is an answer too.
+        return "act" if current.understood and any(s.note for s in current.steps) else "give_up"
+    if any(not s.writes for s in waiting) and not current.confirmed:
+        return "act"
     return "confirm_plan" if any(s.writes for s in waiting) else "act"
 
 
 def after_observe(state: SupportState) -> Literal["evaluate", "prepare"]:
     """News of a step may come while the rest still waits for the customer's yes: it is asked for again."""
+    current, news = state.get("plan"), state["turn"].outcome is not None
+    return "prepare" if news and current is not None and not current.confirmed else "evaluate"
+
+
+def after_evaluate(
+    state: SupportState,
+) -> Literal["act", "plan", "compose", "give_up", "prepare"]:
+    """What was only told comes first; then what is to be changed is asked about."""
     current = state.get("plan")
-    return "prepare" if current is not None and not current.confirmed else "evaluate"
-
-
-def after_evaluate(state: SupportState) -> Literal["act", "plan", "compose", "give_up"]:
+    if (
+        current is not None
+        and not current.confirmed
+        and state.get("next_move") in ("continue", "done")
+        and any(s.status == "waiting" for s in current.steps)
+    ):
+        return "prepare"
     moves: dict[str, Literal["act", "plan", "compose", "give_up"]] = {
         "continue": "act",
         "replan": "plan",
@@ -492,8 +627,9 @@ def guard(wanted: Evaluation | None, current: Plan, context: Knows) -> Evaluatio
     Nothing left to run means done. A failed step may be replanned once. A model may not end a plan that
     the customer confirmed while steps are left, and may not give up when nothing failed."""
     failed = any(s.status == "failed" for s in current.steps)
-    if next_step(current, context) is None:
-        return "escalate" if wanted == "escalate" and failed else "done"
+    asked = not current.confirmed and any(s.status == "waiting" for s in current.steps)
+    if next_step(current, context) is None and not asked:
+        return "escalate" if wanted == "escalate" and failed and not current.understood else "done"
     if wanted == "replan" and failed and current.replans < 1:
         return "replan"
     if wanted == "escalate" and failed:
@@ -502,13 +638,12 @@ def guard(wanted: Evaluation | None, current: Plan, context: Knows) -> Evaluatio
 
 
 def next_step(current: Plan, context: Knows) -> int | None:
-    """The step to run now; a write waits while an earlier write waits for approval."""
+    """The step to run now; a write waits for the customer's yes, and while an earlier write waits for approval."""
     held = any(s.status == "pending" for s in current.steps)
     for index, step in enumerate(current.steps):
-        if step.status != "waiting":
+        if step.status != "waiting" or step.open:
             continue
-        reads = step.name == ANSWER or not context.operations[step.name].writes
-        if reads or not held:
+        if not _writes(step, context) or (current.confirmed and not held):
             return index
     return None
 
@@ -653,10 +788,12 @@ def _told(current: Plan) -> Plan:
     return current.model_copy(update={"steps": steps})
 
 
-async def _look_up(runtime: Runtime[Context], state: SupportState, current: Plan) -> str:
+async def _look_up(
+    runtime: Runtime[Context], state: SupportState, current: Plan, asked: str | None = None
+) -> str:
     """Answer the request's question from the kept sentences themselves; no model writes here."""
     context = runtime.context
-    question = await _question_in(runtime, state, current.goal)
+    question = asked or await _question_in(runtime, state, current.goal)
     try:
         found = await context.knowledge.retrieve(
             question, limit=context.limits.retrieved_chunks, tenant=context.customer.tenant
@@ -749,7 +886,12 @@ async def _question_in(runtime: Runtime[Context], state: SupportState, goal: str
 
 async def _given(state: SupportState, runtime: Runtime[Context], asked: Pending) -> dict[str, Any]:
     """The customer's answer to a question about one step."""
+    route = state.get("route")
     if asked.stage == "choice":
+        if route is not None and route.act is not None:
+            chosen = picked_by(asked, route.act.grounds)
+            if chosen is not None:
+                return chosen
         return dict(await pick(state, runtime, asked) or {})
     assert asked.about is not None
     operation = runtime.context.operations[asked.about]
@@ -761,14 +903,7 @@ async def _given(state: SupportState, runtime: Runtime[Context], asked: Pending)
 
 def _after_a_write(steps: list[Step], index: int, context: Context) -> bool:
     """Would an earlier step change the record, so that today's refusal may not hold then?"""
-    return any(
-        s.name != ANSWER and s.status == "waiting" and context.operations[s.name].writes
-        for s in steps[:index]
-    )
-
-
-def _steps(current: Plan | None) -> tuple[Step, ...]:
-    return current.steps if current is not None and current.confirmed else ()
+    return any(s.status == "waiting" and _writes(s, context) for s in steps[:index])
 
 
 def _with(current: Plan, index: int, step: Step) -> Plan:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pydantic import JsonValue
 
 from prompts.replies import names, render
-from tools.values import Operation, Outcome, Preview
+from tools.values import Approval, Operation, Outcome, Preview
 
 if TYPE_CHECKING:
     from graphs.context import Context
@@ -36,25 +36,27 @@ def refusal(verdict: str, limit: int) -> str:
 
 def acknowledgement(route: Route, context: Context) -> str | None:
     """What was understood, said before any slow part begins; nothing when nothing was."""
-    if route.abstained or route.move == "repeat" or route.lane == "direct":
+    if route.abstained or route.otherwise or route.move == "repeat" or route.lane == "direct":
         return None
     if (operation := context.operations.get(route.operation or "")) is not None:
         return render("ack_operation", title=operation.title)
-    return render(f"ack_{route.lane}")
+    return None if route.lane == "operation" else render(f"ack_{route.lane}")
 
 
-def likely_intents(route: Route) -> list[str]:
+#: Roles of what nobody is asked about: a courtesy, a yes, or what is none of our business.
+_NOT_ASKED = frozenset({"courtesy", "affirm", "deny", "leave", "help", "out_of_scope"})
+
+
+def likely_intents(route: Route, context: Context) -> list[str]:
     """What the message may have meant, likeliest first; nothing where only small talk is likely."""
-    if route.intent in ("affirm", "deny"):
+    if context.intents.get(route.intent).role in ("affirm", "deny"):
         return []
-    return [
-        n for n in route.candidates if n not in ("out_of_scope", "affirm", "deny", "smalltalk")
-    ][:3]
+    return [n for n in route.candidates if context.intents.get(n).role not in _NOT_ASKED][:3]
 
 
 def clarification(route: Route, likely: Sequence[str], context: Context) -> str:
     """A question made of the likeliest intents."""
-    if route.intent in ("affirm", "deny"):
+    if context.intents.get(route.intent).role in ("affirm", "deny"):
         return render("nothing_to_confirm")
     questions = [context.intents.get(name).question for name in likely]
     if not questions:
@@ -66,11 +68,69 @@ def clarification(route: Route, likely: Sequence[str], context: Context) -> str:
 
 def direct(intent: str, context: Context) -> str:
     """Small talk and simple facts."""
-    if intent in ("affirm", "deny"):
+    role = context.intents.get(intent).role
+    if role in ("affirm", "deny"):
         return render("nothing_to_confirm")
+    if role in ("leave", "help", "other_person"):
+        return render({"leave": "left"}.get(role, role))
     if intent == "greeting":
         return render("greeting", name=context.customer.name.split()[0])
     return render(intent if intent in names() else "unclear")
+
+
+def left() -> str:
+    """The customer dropped what was begun."""
+    return render("left")
+
+
+def not_now(label: str) -> str:
+    """What depends on a day to come is not done now."""
+    return render("not_now", label=label)
+
+
+# --- which record, and what waits ---------------------------------------------------------------
+
+
+def not_owned(named: str, candidates: Sequence[str] = ()) -> str:
+    """What was named is on no record of the customer's."""
+    return render("not_owned", named=named, candidates=list(candidates))
+
+
+def which_record(candidates: Sequence[str]) -> str:
+    return render("which_record", candidates=list(candidates))
+
+
+def person_on_request() -> str:
+    return render("person_on_request")
+
+
+def still_waiting(one: Approval, title: str) -> str:
+    """A request that a colleague has not decided yet."""
+    return render("still_waiting", title=title, label=one.action.label)
+
+
+def taken_back(one: Approval, title: str) -> str:
+    return render("taken_back", title=title, label=one.action.label)
+
+
+def too_late(one: Approval, title: str) -> str:
+    return render("too_late_to_withdraw", title=title, label=one.action.label)
+
+
+def in_the_books(labels: Sequence[str]) -> str:
+    return render("in_the_books", candidates=list(labels))
+
+
+def nothing_waits() -> str:
+    return render("nothing_waits")
+
+
+def cannot_stop(labels: Sequence[str]) -> str:
+    return render("cannot_stop", candidates=list(labels))
+
+
+def withdrawal_subject(label: str) -> str:
+    return render("withdrawal_subject", label=label)
 
 
 # --- an operation -------------------------------------------------------------------------------
@@ -181,7 +241,8 @@ def plan_confirmation(plan: Plan, operations: Mapping[str, Operation]) -> str:
         if step.status != "waiting":
             continue
         title = operations[step.name].title if step.name in operations else "Answer your question"
-        lines.append(f"{title}: {step.label}" if step.label else title)
+        told = f"{title}: {step.label}" if step.label else title
+        lines.append(". ".join([told, " ".join(step.effects)]) if step.effects else told)
     return render("plan_confirm", steps=lines)
 
 

@@ -169,24 +169,32 @@ def settle(
 # --- conditional edges --------------------------------------------------------------------------
 
 
-def after_screen(state: SupportState) -> Literal["route", "tell_outcome", "stay_silent", "refuse"]:
+def after_screen(
+    state: SupportState,
+) -> Literal["understand", "tell_outcome", "stay_silent", "refuse"]:
     screening = state.get("screening")
     assert screening is not None
     if screening.verdict == "ok":
-        return "route"
+        return "understand"
     if screening.verdict == "outcome":
         return "tell_outcome"
     return "stay_silent" if screening.verdict == "handed_off" else "refuse"
 
 
-def after_route(
+def after_understand(
     state: SupportState,
-) -> Literal["converse", "extract", "resolve", "recall", "loop", "escalate", "clarify"]:
+) -> Literal[
+    "converse", "extract", "resolve", "recall", "loop", "escalate", "clarify", "advise", "tell_waiting",
+    "respond_to_incident", "defer",
+]:  # fmt: skip
+    """Where the turn is served: the lane, and in the operation lane whether an operation or a case answers."""
     route = _route(state)
     if route.abstained or route.move == "repeat":
         return "clarify"
-    if route.move == "decline":
+    if route.move in ("decline", "leave"):
         return "converse"
+    if route.served != "lane":
+        return route.served
     if route.lane == "operation":
         return "resolve" if route.move == "confirm" else "extract"
     lanes: dict[str, Literal["converse", "recall", "loop", "escalate"]] = {
@@ -220,8 +228,16 @@ def after_recall(state: SupportState) -> Literal["retrieve", "validate"]:
     return "retrieve" if state.get("draft") is None else "validate"
 
 
-def after_prune(state: SupportState) -> Literal["synthesize", "admit"]:
-    return "synthesize" if state.get("passages") else "admit"
+def after_prune(
+    state: SupportState,
+) -> Literal["synthesize", "admit", "clarify", "converse", "advise"]:
+    """Nothing found: a question is admitted to be open; what was none is asked about, or is not our business."""
+    if state.get("passages"):
+        return "synthesize"
+    otherwise = _route(state).otherwise
+    if otherwise in ("clarify", "advise"):
+        return otherwise
+    return "converse" if otherwise == "out_of_scope" else "admit"
 
 
 def after_synthesize(state: SupportState) -> Literal["validate", "quote"]:
@@ -247,6 +263,11 @@ def after_escalate(state: SupportState) -> Literal["validate", "act", "fall_back
     if state.get("next") is not None:
         return "act"
     return "validate" if state.get("draft") is not None else "fall_back"
+
+
+def after_incident(state: SupportState) -> Literal["act", "validate"]:
+    """A person is told through the gate; where the domain only wants one offered, the offer is made."""
+    return "act" if state.get("next") is not None else "validate"
 
 
 def after_outcome(state: SupportState) -> Literal["loop", "deliver"]:

@@ -11,8 +11,18 @@ from pydantic import JsonValue, model_validator
 from typing_extensions import TypedDict
 
 from graphs.consequences import Judged
+from graphs.understanding.acts import Act
 from tools.ports import Passage
-from tools.values import Action, Approval, Lane, Outcome, Record, ReviewerRole, Verdict
+from tools.values import (
+    Action,
+    Approval,
+    Instead,
+    Lane,
+    Outcome,
+    Record,
+    ReviewerRole,
+    Verdict,
+)
 
 
 class Turn(Record):
@@ -38,7 +48,7 @@ class Route(Record):
     intent: str
     lane: Lane
     operation: str | None = None
-    move: Literal["new", "continue", "confirm", "decline", "repeat"] = "new"
+    move: Literal["new", "continue", "confirm", "decline", "repeat", "correct", "leave"] = "new"
     complexity: Literal["single", "several"] = "single"
     frustration: float = 0.0
     sensitivity: Literal["normal", "personal"] = "normal"
@@ -48,6 +58,21 @@ class Route(Record):
     abstained: bool = False
     reason: str = ""
     tier: str = "rule"
+    acts: tuple[
+        Act, ...
+    ] = ()  #: What the turn asks for, one act a wish; the first is the intent's.
+    #: What is said instead where the knowledge holds nothing: the message may not be a question at all.
+    otherwise: Literal["", "clarify", "out_of_scope", "advise"] = ""
+
+    replaces: bool = False  #: The open question is dealt with by it, and is no longer asked.
+    #: Which node serves it, where that does not follow from the lane alone.
+    served: Literal["lane", "advise", "tell_waiting", "respond_to_incident", "defer", "recall"] = (
+        "lane"
+    )
+
+    @property
+    def act(self) -> Act | None:
+        return self.acts[0] if self.acts else None
 
 
 class Pending(Record):
@@ -57,6 +82,7 @@ class Pending(Record):
     operation: str  #: Operation name, or ``plan``.
     stage: Literal["field", "choice", "confirm", "offer"]
     arguments: dict[str, JsonValue] = {}
+    said: tuple[str, ...] = ()  #: At a confirmation: the arguments that the books did not fill in.
     field: str | None = None
     step: int | None = None  #: For a plan: the step whose field or record is asked for.
     about: str | None = None  #: And its operation.
@@ -78,6 +104,8 @@ class Extraction(Record):
     missing: tuple[str, ...] = ()
     refused: dict[str, str] = {}  #: Field -> why its value was not taken.
     degraded: bool = False  #: The small model did not answer; only what rules could find is here.
+    among: tuple[str, ...] = ()  #: Records that the words fit alike: one of these is meant.
+    contradiction: str = ""  #: What was named and is in no record of the customer's.
 
 
 class Next(Record):
@@ -89,6 +117,7 @@ class Next(Record):
     label: str = ""
     arguments: dict[str, JsonValue] = {}  #: Completed from the record.
     effects: tuple[str, ...] = ()
+    instead: Instead | None = None  #: What the refusal's sentence offers.
     labels: tuple[str, ...] = ()  #: The records to choose from, for people.
     candidates: tuple[dict[str, JsonValue], ...] = ()
 
@@ -97,9 +126,13 @@ class Step(Record):
     """One step of a plan."""
 
     name: str  #: Operation name, or ``answer``.
+    #: ``case``, ``waiting``, ``withdraw`` and ``talk`` come from what the turn was understood to ask for.
+    kind: Literal["operation", "answer", "case", "waiting", "withdraw", "talk"] = "operation"
+    act: Act | None = None  #: The wish it serves, where the turn was understood as several.
     writes: bool = False
     arguments: dict[str, JsonValue] = {}
     label: str = ""
+    open: bool = False  #: Something about it is still to be asked, so it cannot run yet.
     effects: tuple[str, ...] = ()  #: What the gate was told it would do.
     status: Literal["waiting", "pending", "done", "failed", "skipped"] = "waiting"
     note: str = ""  #: What to tell the customer about it.
@@ -116,6 +149,7 @@ class Plan(Record):
     steps: tuple[Step, ...]
     confirmed: bool = False
     replans: int = 0
+    understood: bool = False  #: Made of the turn's own acts; nobody had to plan it.
 
 
 class Draft(Record):
@@ -158,6 +192,12 @@ class SupportState(TypedDict, total=False):
     hand_off_note: str  #: What whoever takes over is told.
     misses: int  #: How often in a row the agent did not understand.
     last_turn: str
+    focus: str | None  #: The record that the conversation is about.
+    offered: tuple[str, ...]  #: The records that were shown last, in the order they were shown.
+    wanted: str  #: What the customer wanted last.
+    language: str  #: In which they write.
+    kept: tuple[str, ...]  #: Cases and records that this conversation has a ticket for.
+    own: tuple[str, ...]  #: Ids of the customer's records, as this turn found them.
 
     turn: Required[Turn]
     screening: Screening | None

@@ -1,4 +1,4 @@
-"""One customer turn: ``screen -> route ->`` one of five lanes ``-> validate -> deliver``."""
+"""One customer turn: ``screen -> understand ->`` one of five lanes ``-> validate -> deliver``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from langgraph.graph import END, START, StateGraph
 from graphs import routing
 from graphs.context import Context
 from graphs.loop import loop_graph
+from graphs.nodes.advise import advise, defer, respond_to_incident, tell_waiting
 from graphs.nodes.answer import (
     admit,
     prune,
@@ -36,11 +37,11 @@ from graphs.nodes.turn import (
     deliver,
     fall_back,
     refuse,
-    route,
     screen,
     stay_silent,
     validate,
 )
+from graphs.nodes.understand import understand
 from graphs.state import SupportState
 
 
@@ -53,11 +54,11 @@ def support_graph(
     graph.add_node(screen)
     graph.add_node(refuse)
     graph.add_node(stay_silent)
-    graph.add_node(route)
+    graph.add_node(understand)
     graph.add_node(clarify)
     graph.add_edge(START, "screen")
     graph.add_conditional_edges("screen", routing.after_screen)
-    graph.add_conditional_edges("route", routing.after_route)
+    graph.add_conditional_edges("understand", routing.after_understand)
 
     # direct
     graph.add_node(converse)
@@ -80,6 +81,11 @@ def support_graph(
     graph.add_node(tell_outcome)
     graph.add_conditional_edges("tell_outcome", routing.after_outcome)
 
+    # a problem, or what waits, where no operation alone is the answer
+    graph.add_node(advise)
+    graph.add_node(tell_waiting)
+    graph.add_node(defer)
+
     # answer
     graph.add_node(recall)
     graph.add_node(retrieve)
@@ -97,6 +103,8 @@ def support_graph(
 
     # escalate
     graph.add_node(escalate)
+    graph.add_node(respond_to_incident)
+    graph.add_conditional_edges("respond_to_incident", routing.after_incident)
     graph.add_conditional_edges("escalate", routing.after_escalate)
 
     graph.add_node(validate)
@@ -113,6 +121,9 @@ def support_graph(
         "quote",
         "admit",
         "loop",
+        "advise",
+        "tell_waiting",
+        "defer",
     ):
         graph.add_edge(drafted, "validate")
     graph.add_conditional_edges("validate", routing.after_validate)

@@ -14,10 +14,13 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, field_validator
 
+from tools.cases import CaseBook
 from tools.effects import Effects
 from tools.importing.declared import Outside, Part
 from tools.intents import Intents
 from tools.ports import Backend
+from tools.reading import ValueReader
+from tools.records import Lexicon
 from tools.values import Clock, Customer, Operation, Ticket
 
 #: What is being prepared, how much of it is done, and how much there is (0: not known).
@@ -48,6 +51,8 @@ class Profile(Outside):
     tenant: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,59}$")
     languages: tuple[str, ...] = Field(default=("en",), min_length=1)
     timezone: str = "UTC"
+    #: Country whose telephone numbers and postcodes are meant where none is named.
+    region: str | None = Field(default=None, pattern=r"^[A-Z]{2}$")
     currency: str = Field(default="EUR", pattern=r"^[A-Z]{3}$")
     contact: Contact = Contact()
     brand: Brand = Brand()
@@ -114,6 +119,10 @@ class Domain:
     operations: Mapping[str, Operation]
     intents: Intents
     open_books: Callable[[Opening], AbstractAsyncContextManager[Books]]
+    demo: bool = False  #: It has demo customers, as whom any visitor may log in.
+    lexicon: Lexicon = field(default_factory=Lexicon)  #: What customers call the records.
+    #: Problems, wishes without a button and incidents, and what is said to each; None: none are declared.
+    advice: CaseBook | None = None
 
     @property
     def name(self) -> str:
@@ -122,6 +131,18 @@ class Domain:
     @property
     def tenant(self) -> str:
         return self.profile.tenant
+
+    @property
+    def reader(self) -> ValueReader:
+        """Values from words, as this business's customers write them."""
+        kinds = self.lexicon.kinds.values()
+        return ValueReader(
+            languages=self.profile.languages,
+            region=self.profile.region,
+            currency=self.profile.currency,
+            record_words=tuple(word for words in kinds for word in words),
+            record_forms=self.lexicon.forms,
+        )
 
     @property
     def rules(self) -> Path:

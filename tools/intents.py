@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Literal, cast
 
 import yaml
 from pydantic import (
@@ -18,6 +19,25 @@ from pydantic import (
 )
 
 from tools.values import Lane
+
+#: What an intent may do to the conversation itself.
+Role = Literal[
+    "affirm",
+    "deny",
+    "leave",
+    "courtesy",
+    "help",
+    "bot",
+    "out_of_scope",
+    "several",
+    "person",
+    "complaint",
+    "incident",
+    "waiting",
+    "withdraw",
+    "other_person",
+    "ticket",
+]
 
 #: What the conversation itself needs, whatever else customers can want.
 SPOKEN = ("affirm", "deny", "out_of_scope")
@@ -45,9 +65,37 @@ class Intent(BaseModel):
     name: Annotated[str, StringConstraints(pattern=r"^\S(?:[^\r\n\t]{0,118}\S)?$")]
     lane: Lane = "answer"
     operation: Text | None = None
+    role: Role | None = (
+        None  #: What it does to the conversation itself; None: it is about the business.
+    )
+    case: Text | None = None  #: The problem or wish among the domain's cases that it tells of.
+    problem: bool = False  #: It tells what went wrong, not what is wanted.
+    remedy: bool = (
+        False  #: It is wanted because something went wrong, so the problem is its reason.
+    )
+    records: tuple[Text, ...] = ()  #: Kinds of records that it is about.
+    first: tuple[
+        Text, ...
+    ] = ()  #: States in which a record is meant without being named, where only one is in them.
+    #: Which case answers it where it is about one record of the customer's, and not about the rules in general.
+    about_record: Text | None = None
+    #: Kinds of values that it takes: a message that holds one is likelier meant for it.
+    values: tuple[Literal["address", "email", "phone"], ...] = ()
+    verbs: tuple[
+        Text, ...
+    ] = ()  #: Beginnings of the words that name it, by which a "don't" is recognised.
     description: Text = ""  #: By default the name, read as words.
     question: Text = ""  #: By default whether it is about that.
     examples: tuple[Text, ...] = Field(min_length=1)
+
+    @property
+    def served(self) -> bool:
+        """Whether somebody serves it in the operation lane."""
+        return (
+            self.operation is not None
+            or self.case is not None
+            or self.role in ("waiting", "withdraw")
+        )
 
     @model_validator(mode="before")
     @classmethod
@@ -62,8 +110,10 @@ class Intent(BaseModel):
 
     @model_validator(mode="after")
     def _operation_lane_names_its_operation(self) -> Intent:
-        if self.lane == "operation" and self.operation is None:
-            raise ValueError(f"{self.name} is served by the operation lane but names no operation")
+        if self.lane == "operation" and not self.served:
+            raise ValueError(
+                f"{self.name} is served by the operation lane but names no operation and no case"
+            )
         return self
 
 
@@ -109,11 +159,19 @@ class Intents(BaseModel):
     def names(self) -> tuple[str, ...]:
         return tuple(intent.name for intent in self.intents)
 
+    @cached_property
+    def _by_name(self) -> dict[str, Intent]:
+        return {intent.name: intent for intent in self.intents}
+
     def get(self, name: str) -> Intent:
-        for intent in self.intents:
-            if intent.name == name:
-                return intent
-        raise UnknownIntent(name)
+        try:
+            return self._by_name[name]
+        except KeyError:
+            raise UnknownIntent(name) from None
+
+    def of_role(self, role: Role) -> tuple[str, ...]:
+        """The names of the intents that play a role in the conversation."""
+        return tuple(intent.name for intent in self.intents if intent.role == role)
 
     def lane(self, name: str) -> Lane:
         return self.get(name).lane

@@ -169,8 +169,10 @@ class Encoder(Protocol):
         """Unit vectors of 384 floats, one a text."""
         ...
 
-    async def classify(self, head: str, text: str) -> Choice:
-        """Run one trained head (``intent``, ``frustration``, ``complexity``); tier is ``encoder``."""
+    async def classify(self, head: str, text: str, *, before: str = "") -> Choice:
+        """Run one trained head (``intent``, ``frustration``, ``complexity``, ``incident``); tier is ``encoder``.
+
+        ``before``: what the agent said before the message, for heads that read a turn in its place."""
         ...
 
 

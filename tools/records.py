@@ -5,6 +5,8 @@ read nothing else of a business."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 
@@ -44,3 +46,19 @@ class RecordView(BaseModel):
     words: tuple[str, ...] = ()  #: What it may be called beyond its items.
     parent: str | None = None  #: Id of the record it belongs to (an invoice's order).
     facts: dict[str, JsonValue] = {}  #: What replies, rules and the case file may speak of.
+
+
+@dataclass(frozen=True)
+class Lexicon:
+    """A domain's own words for what its records are called and how they stand."""
+
+    kinds: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    states: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    dates: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    forms: tuple[str, ...] = ()  #: An example number of each kind of record.
+    common: tuple[
+        str, ...
+    ] = ()  #: Words in names of things that everybody uses: they tell no thing.
+    catalogue: tuple[
+        Item, ...
+    ] = ()  #: Everything the business sells; a thing nobody owns is recognised by it.

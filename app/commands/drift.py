@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import json as jsonlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.commands.shared import console, opened_database, progress_bars, read_settings, stop
+from app.commands.shared import (
+    NOTHING,
+    Json,
+    console,
+    opened_database,
+    progress_bars,
+    read_settings,
+    show,
+    stop,
+)
 
 if TYPE_CHECKING:
     from app.config import Settings
@@ -23,8 +32,8 @@ app = typer.Typer(
 
 
 @app.command()
-def look() -> None:
-    """Compare now. Exit code 1 when the traffic is not like the reference."""
+def look(json: Json = False) -> None:
+    """Compare now. Exit code 1 when the traffic is not like the reference, 3 when there is too little of it."""
     settings = read_settings()
     from app.domains import domain_of
     from app.drift_watch import DriftWatch, told
@@ -45,12 +54,18 @@ def look() -> None:
             since=live.at if live else None,
         )
         drift = asyncio.run(watch.look())
+    compared = any(each.comparison.p for each in drift.windows)
+    if json:
+        show(drift)
+        raise typer.Exit(1 if drift.alarm else 0 if compared else NOTHING)
     if drift.problem:
         console.print(drift.problem, style="yellow", markup=False)
     for each in drift.windows:
         console.print(told(each), markup=False, soft_wrap=True)
     if drift.alarm:
         raise typer.Exit(1)
+    if not compared:
+        raise typer.Exit(NOTHING)
 
 
 @app.command()
@@ -108,7 +123,7 @@ def _texts(file: Path) -> list[str]:
             if not line.strip():
                 continue
             try:
-                texts.append(str(json.loads(line)["text"]))
+                texts.append(str(jsonlib.loads(line)["text"]))
             except (ValueError, KeyError, TypeError):
                 stop(f'{file}, line {number}: not a JSON object with "text".')
     return texts

@@ -80,6 +80,9 @@ def ingest(
         shared.errors.print(f"Not read: {source}: {reason}", style="red", markup=False)
     if report.failed:
         raise typer.Exit(1)
+    if not (report.added or report.changed or report.removed or report.unchanged):
+        listed = ", ".join(str(path) for path in paths)
+        shared.stop(f"There is nothing to read in {listed}.", shared.NOTHING)
 
 
 def retrieve(

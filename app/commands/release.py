@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.commands.shared import console, me, opened_database, read_settings, stop
+from app.commands.shared import Json, console, me, opened_database, read_settings, show, stop
 
 if TYPE_CHECKING:
     from app.stores.comparisons import Both, Pair, Said
@@ -62,7 +62,7 @@ def rollback(note: Note = "") -> None:
     console.print(f"Live: {live}. {FOLLOWS}", markup=False)
 
 
-def releases() -> None:
+def releases(json: Json = False) -> None:
     """Every promotion and rollback, and what is live."""
     settings = read_settings()
     from rich.table import Table
@@ -74,6 +74,9 @@ def releases() -> None:
         changes = Releases(settings.data_dir, domain_of(settings)).history()
     except ReleaseError as error:
         stop(str(error))
+    if json:
+        show(changes)
+        return
     table = Table(box=None, pad_edge=False)
     for column in ("when", "what", "live from then on", "by", "from", "note"):
         table.add_column(column, overflow="fold")
@@ -89,6 +92,7 @@ def report(
     digest: Annotated[
         str | None, typer.Option(help="The candidate, by the beginning; without it, the latest.")
     ] = None,
+    json: Json = False,
 ) -> None:
     """What the candidate would have done otherwise, with 95 % intervals."""
     from app.stores.comparisons import SqlComparisons
@@ -104,6 +108,9 @@ def report(
         made = asyncio.run(kept.roles(found[0]))
     if not pairs and not made:
         stop(f"Candidate {found[0][:12]} has not settled a message yet.")
+    if json:
+        show({"candidate": found[0], "messages": pairs, "roles": made})
+        return
     if pairs:
         _compare(found[0], pairs)
     for role in sorted({each.role for each in made}):

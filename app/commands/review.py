@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import json as jsonlib
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.commands.shared import console, me, opened_database, read_settings, stop
+from app.commands.shared import Json, console, me, opened_database, read_settings, show, stop
 
 if TYPE_CHECKING:
     from app.stores.reviews import Item, SqlReviews
@@ -78,7 +78,7 @@ def label(
 
 
 @app.command()
-def report(sample: Sample = None) -> None:
+def report(sample: Sample = None, json: Json = False) -> None:
     """How often the router was right, week by week, weighted back to all its messages."""
     from rich.table import Table
 
@@ -90,6 +90,10 @@ def report(sample: Sample = None) -> None:
     labelled = [item for item in items if item.label is not None]
     if not labelled:
         stop("Nothing is labelled yet: `signalbox review sample`, then `signalbox review label`.")
+    if json:
+        everything = weighted([i.right for i in labelled], [i.weight for i in labelled])
+        show({"labelled": len(labelled), "right": everything, "items": items})
+        return
     table = Table(box=None, pad_edge=False)
     for column in ("week", "labelled", "skipped", "right (95 % interval)"):
         table.add_column(column)
@@ -119,7 +123,7 @@ def export(
     # The last word on a text counts.
     lines = {item.input: item.label for item in items if item.label is not None and item.input}
     text = "".join(
-        json.dumps({"text": words, "intent": intent}, ensure_ascii=False) + "\n"
+        jsonlib.dumps({"text": words, "intent": intent}, ensure_ascii=False) + "\n"
         for words, intent in lines.items()
     )
     try:
@@ -240,4 +244,4 @@ def _week(at: datetime) -> str:
 
 def _line(item: Item) -> str:
     shown = item.model_dump(mode="json", exclude={"label", "skipped", "reviewer", "labelled_at"})
-    return json.dumps(shown, ensure_ascii=False) + "\n"
+    return jsonlib.dumps(shown, ensure_ascii=False) + "\n"

@@ -8,7 +8,7 @@ import stat
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, BinaryIO, NoReturn
+from typing import TYPE_CHECKING, Annotated, BinaryIO, NoReturn
 
 import typer
 from rich.console import Console
@@ -18,25 +18,32 @@ if TYPE_CHECKING:
 
     from app.config import Settings
 
+#: A command that prints a table prints the same as JSON with this.
+Json = Annotated[bool, typer.Option("--json", help="The same as one JSON document.")]
+
 console = Console()
 errors = Console(stderr=True)
 
 
-def stop(why: str) -> NoReturn:
-    """End the command with exit code 1 and a reason."""
-    errors.print(why, style="red", markup=False, soft_wrap=True)
-    raise typer.Exit(1)
+#: Exit code of a command that found nothing to do its work on.
+NOTHING = 3
 
 
-def read_settings() -> Settings:
-    """The settings and the data folder, or the reason why they cannot be used."""
+def stop(why: str, code: int = 1) -> NoReturn:
+    """End the command with a reason, as usage errors are said, and an exit code."""
+    errors.print(f"Error: {why}", style="red", markup=False, soft_wrap=True)
+    raise typer.Exit(code)
+
+
+def read_settings(**given: object) -> Settings:
+    """The settings and the data folder, or the reason why they cannot be used; options given come first."""
     from pydantic import ValidationError
     from pydantic_settings import SettingsError
 
     from app.config import Settings, prepare_environment
 
     try:
-        settings = Settings()
+        settings = Settings(**{k: v for k, v in given.items() if v is not None})  # pyright: ignore[reportArgumentType]
     except ValidationError as error:
         lines = [
             f"  {'.'.join(str(part) for part in each['loc']) or 'settings'}: {each['msg']}"
@@ -45,11 +52,31 @@ def read_settings() -> Settings:
         stop("These settings cannot be used (environment or .env):\n" + "\n".join(lines))
     except SettingsError as error:
         stop(f"The settings cannot be read: {error}. See .env.example.")
+    warn_of_unknown()
     try:
         prepare_environment(settings)
     except OSError as error:
         stop(f"The data folder cannot be used: {error}. Set SIGNALBOX_DATA_DIR to another one.")
     return settings
+
+
+def warn_of_unknown() -> None:
+    """Name misspelt settings: what nobody reads is obeyed by nobody."""
+    from app.config import unknown_settings
+
+    for name, near in unknown_settings():
+        meant = f" Did you mean {near}?" if near else " See .env.example."
+        errors.print(f"There is no setting {name}.{meant}", style="yellow", markup=False)
+
+
+def show(data: object) -> None:
+    """Print data as one JSON document, for programs; ``--json`` of every command that prints a table."""
+    import json
+
+    from pydantic import TypeAdapter
+
+    plain = TypeAdapter(object).dump_python(data, mode="json")
+    typer.echo(json.dumps(plain, ensure_ascii=False, indent=2))
 
 
 @contextmanager
@@ -59,14 +86,24 @@ def opened_database(settings: Settings) -> Generator[sa.Engine]:
     from tools.ports import BackendUnavailable
 
     try:
-        migrate(settings.database)
-        engine = create_engine(settings.database)
+        try:
+            migrate(settings.database)
+            engine = create_engine(settings.database)
+        except unusable_databases() as error:
+            stop(f"The database cannot be used: {error}. Check SIGNALBOX_DATABASE_URL.")
         try:
             yield engine
         finally:
             engine.dispose()
     except BackendUnavailable as error:
         stop(f"The database cannot be used: {error}")
+
+
+def unusable_databases() -> tuple[type[Exception], ...]:
+    """What a database that is none of ours raises before it is ever asked: no such kind, no driver for it."""
+    from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+
+    return (ArgumentError, NoSuchModuleError, ModuleNotFoundError, ValueError)
 
 
 def me() -> str:

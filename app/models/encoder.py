@@ -17,8 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.models.classifier import Classifier
-from app.models.manifest import Manifest, ManifestError, packaged_file
+from app.models.manifest import HeadEntry, Manifest, ManifestError, packaged_file
+from app.models.multilingual import MultilingualEncoder
 from app.models.router import read_classifier
+from app.models.turn_heads import TurnHead, read_turn_head
 from graphs.consequences import signs
 from tools.ports import Choice
 
@@ -54,7 +56,10 @@ class OnnxEncoder:
         name: str = MODEL,
         cached: int = 4096,
         vectors: OnnxEncoder | None = None,
+        multilingual: MultilingualEncoder | None = None,
     ) -> None:
+        self._multilingual = multilingual or MultilingualEncoder()
+        self._turn_heads: dict[str, TurnHead] = {}
         self._vectors = vectors  # Who embeds, where that is not this one.
         self.name = name
         self._manifest = manifest
@@ -71,11 +76,18 @@ class OnnxEncoder:
 
     def with_heads(self, manifest: Manifest) -> OnnxEncoder:
         """Another manifest's heads on the same encoder: vectors are computed once for both."""
-        return OnnxEncoder(manifest, name=self.name, vectors=self._vectors or self)
+        return OnnxEncoder(
+            manifest,
+            name=self.name,
+            vectors=self._vectors or self,
+            multilingual=self._multilingual,
+        )
 
     async def warm(self) -> None:
         """Load the model and run it once, and read the heads that hold words."""
         await self.embed(["warm"])
+        if self._manifest is not None and any(h.reads for h in self._manifest.heads.values()):
+            await self._multilingual.warm()
         for head in self._manifest.heads if self._manifest is not None else ():
             await self._prepare(head)
 
@@ -115,10 +127,14 @@ class OnnxEncoder:
         """Let this classifier decide instead of the head of that name."""
         self._classifiers[head] = classifier, version
 
-    async def classify(self, head: str, text: str) -> Choice:
-        """Run one trained head; raises ManifestError when there is no such head."""
+    async def classify(self, head: str, text: str, *, before: str = "") -> Choice:
+        """Run one trained head; raises ManifestError when there is no such head.
+
+        ``before``: what the agent said before the message, for heads that read it."""
         started = time.perf_counter()
         entry = self._manifest.heads.get(head) if self._manifest else None
+        if entry is not None and entry.reads and head not in self._classifiers:
+            return await self._classify_turn(entry, text, before, started)
         await self._prepare(head)
         if head in self._classifiers:
             classifier, version = self._classifiers[head]
@@ -164,10 +180,32 @@ class OnnxEncoder:
             ms=(time.perf_counter() - started) * 1000,
         )
 
+    async def _classify_turn(
+        self, entry: HeadEntry, text: str, before: str, started: float
+    ) -> Choice:
+        """A head that reads the message together with the turn before it."""
+        read = self._turn_heads.get(entry.role)
+        if read is None:
+            assert self._manifest is not None
+            read = await asyncio.to_thread(read_turn_head, self._manifest.path(entry), entry)
+            self._turn_heads[entry.role] = read
+        wanted = [text, before] if before and entry.context else [text]
+        vectors = await self._multilingual.embed(wanted)
+        option, chances = read.decide(text, vectors[0], vectors[1] if len(vectors) > 1 else None)
+        return Choice(
+            option=option,
+            probabilities=chances,
+            model=f"{entry.reads}/{entry.role}",
+            version=entry.version,
+            adapter=entry.version,
+            tier="encoder",
+            ms=(time.perf_counter() - started) * 1000,
+        )
+
     async def _prepare(self, head: str) -> None:
         """Read a head of words from its file, once; others are read when they are asked."""
         entry = self._manifest.heads.get(head) if self._manifest else None
-        if self._manifest is None or entry is None or entry.blend is None:
+        if self._manifest is None or entry is None or entry.blend is None or entry.reads:
             return
         if head not in self._classifiers:
             path = self._manifest.path(entry)

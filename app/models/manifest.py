@@ -73,6 +73,9 @@ class HeadEntry(_Entry):
     lanes: dict[str, float] = {}  #: From this probability on a decision for the lane is believed.
     guess: float | None = None  #: From here on the guess is taken when no tier is sure.
     sure: float | None = None  #: So sure must it be to overrule another head that is sure too.
+    #: Whose vectors it reads: empty for those of the process's encoder.
+    reads: str = ""
+    context: float = 0.0  #: What the turn before counts beside the message, where it is read.
     intents_sha256: str | None = None  #: The catalogue beside a deployment's own router.
 
     def calibration(self) -> Confidence:

@@ -33,9 +33,11 @@ async def log_in(
     body: LoginRequest, response: Response, desk: DeskDep, sessions: SessionsDep
 ) -> Session:
     """A signed, expiring session; also set as a cookie for the page."""
-    customer = await desk.customer(body.customer)
+    # Whoever is no demo customer comes from the company's own login, and from nowhere else.
+    demo = {each.id for each in await desk.demo_customers()}
+    customer = await desk.customer(body.customer) if body.customer in demo else None
     if customer is None:
-        raise unauthorized("There is no such customer in the demo shop.")
+        raise unauthorized("There is no such demo customer.")
     token = sessions.sign(customer.id)
     response.set_cookie(
         COOKIE, token, max_age=sessions.seconds, httponly=True, samesite="strict", path="/"

@@ -8,9 +8,10 @@ from contextlib import asynccontextmanager
 
 from domains.northfell.operations import OPERATIONS
 from domains.northfell.store import SqlCustomers, sql_books
+from domains.northfell.words import LEXICON
 from tools.domain import Books, Opening
 
-__all__ = ["OPERATIONS", "open_books"]
+__all__ = ["LEXICON", "OPERATIONS", "open_books"]
 
 
 @asynccontextmanager

@@ -28,6 +28,8 @@ async def converse(state: SupportState, runtime: Runtime[Context]) -> dict[str, 
     """Small talk and simple facts from templates; a no to what was asked drops it."""
     route, pending = state.get("route"), top(state)
     assert route is not None
+    if route.move == "leave" and pending is not None:
+        return {"pending": (), "plan": None, "draft": Draft(text=replies.left())}
     if route.move == "decline" and pending is not None:
         update: dict[str, Any] = {
             "pending": state.get("pending", ())[:-1],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
 from langgraph.runtime import Runtime
@@ -16,6 +16,8 @@ from graphs.keys import action_id, action_key, fingerprint
 from graphs.nodes.turn import hand_off_summary, offer_hand_off, top
 from graphs.reading.dates import When
 from graphs.state import Draft, Extraction, Next, Pending, SupportState
+from graphs.understanding.acts import Act
+from graphs.understanding.grounding import Grounds
 from tools.decisions import Decision
 from tools.numbers import means_newest
 from tools.policy import facts_about
@@ -29,41 +31,120 @@ async def extract(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
     assert route is not None
     assert route.operation is not None
     pending, stack = top(state), state.get("pending", ())
-    continues = route.move == "continue" and pending is not None
+    continues = route.move in ("continue", "correct") and pending is not None
     if not continues and pending is not None and pending.operation == route.operation:
         stack = stack[:-1]  # the same thing asked for anew replaces what was open
     operation = context.operations[route.operation]
     # What the books filled in belongs to the record it was read from, not to a corrected one.
-    own = {f.name for f in extraction.fields(operation)}
-    kept = pending.arguments if continues and pending is not None else {}
-    before = {name: value for name, value in kept.items() if name in own}
+    own = {f.name for f in extraction.fields(operation)} | set(parts_of(operation))
+    before = carried_over(operation, pending, own) if continues and pending is not None else {}
+    act = route.act
+    grounds = act.grounds if act is not None else Grounds()
+    request = pending.request if continues and pending is not None else turn.id
 
     if continues and pending is not None and pending.stage == "choice":
-        chosen = await pick(state, runtime, pending)
+        chosen = picked_by(pending, grounds) or await pick(state, runtime, pending)
         if chosen is not None:
             return {
                 "extraction": Extraction(
-                    operation=operation.name,
-                    request=pending.request,
-                    arguments={**before, **chosen},
+                    operation=operation.name, request=request, arguments={**before, **chosen}
                 )
             }
     asked = (
         pending.field if continues and pending is not None and pending.stage == "field" else None
     )
-    found, refused, degraded = await read_arguments(
-        state, runtime, operation, turn.text, asked=asked
-    )
+    words = act.text if act is not None and act.text else turn.text
+    found, refused, degraded = await read_arguments(state, runtime, operation, words, asked=asked)
+    if act is not None:
+        found = grounded(operation, found, grounds)
+        found |= reason_of(operation, act, found, context)
     return {
         "pending": stack,
         "extraction": Extraction(
             operation=operation.name,
-            request=pending.request if continues and pending is not None else turn.id,
+            request=request,
             arguments={**before, **found},
             refused=refused,
             degraded=degraded,
+            among=grounds.records if len(grounds.records) > 1 else (),
+            contradiction=grounds.missing,
         ),
     }
+
+
+def carried_over(
+    operation: Operation, pending: Pending, own: Collection[str]
+) -> dict[str, JsonValue]:
+    """What stays of an open request when it is answered or corrected: what was said, and its record."""
+    records = {field.name for field in extraction.fields(operation) if field.record}
+    asked = pending.stage == "confirm"
+    return {
+        name: value
+        for name, value in pending.arguments.items()
+        if name in own and (not asked or name in pending.said or name in records)
+    }
+
+
+def record_of(operation: Operation, kind: str) -> str | None:
+    """The argument that names a record of this kind."""
+    return next((f.name for f in extraction.fields(operation) if f.record == kind), None)
+
+
+def parts_of(operation: Operation) -> tuple[str, ...]:
+    """The arguments that say which part of the record is meant."""
+    properties = operation.arguments.model_json_schema().get("properties", {})
+    return tuple(name for name, schema in properties.items() if "x-part" in schema)
+
+
+def grounded(
+    operation: Operation, found: dict[str, JsonValue], grounds: Grounds
+) -> dict[str, JsonValue]:
+    """The arguments with the record and the part that the words point to; nothing else names a record."""
+    kept = {
+        field.name: found[field.name]
+        for field in extraction.fields(operation)
+        if field.name in found and not field.record
+    }
+    field = record_of(operation, grounds.kind)
+    if field is None:
+        return kept
+    if grounds.foreign and not grounds.records:
+        kept[field] = grounds.foreign[0]  # the operation says that it is nobody's here
+    elif grounds.record is not None:
+        kept[field] = grounds.record
+    product = next((f.name for f in extraction.fields(operation) if f.name == "product"), None)
+    if product is not None and (len(grounds.parts) == 1 or grounds.item):
+        kept[product] = grounds.parts[0].name if grounds.parts else grounds.item
+    if grounds.parts and "items" in parts_of(operation):
+        items: list[JsonValue] = []
+        for part in grounds.parts:
+            item: dict[str, JsonValue] = {"product": part.name}
+            if part.quantity is not None:
+                item["quantity"] = part.quantity
+            items.append(item)
+        kept["items"] = items
+    return kept
+
+
+def reason_of(
+    operation: Operation, act: Act, found: Mapping[str, JsonValue], context: Context
+) -> dict[str, JsonValue]:
+    """The reason that the told problem gives, where the operation asks for one and the words gave none."""
+    if not act.reason or "reason" in found or context.cases is None:
+        return {}
+    field = next((f for f in extraction.fields(operation) if f.name == "reason"), None)
+    if field is None or not field.options:
+        return {}
+    reason = context.cases.reason_for(act.reason, field.options)
+    return {"reason": reason} if reason is not None else {}
+
+
+def picked_by(asked: Pending, grounds: Grounds) -> dict[str, JsonValue] | None:
+    """The offered candidate whose record the words point to."""
+    if grounds.record is None:
+        return None
+    fitting = [one for one in asked.candidates if grounds.record in one.values()]
+    return dict(fitting[0]) if len(fitting) == 1 else None
 
 
 async def extract_by_rules(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
@@ -238,6 +319,8 @@ async def resolve(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
             extracted.arguments,
             state["turn"].text,
             confirmed=pending.effects if confirmed and pending is not None else None,
+            among=extracted.among,
+            contradiction=extracted.contradiction,
         )
     return {"extraction": extracted, "next": following}
 
@@ -249,9 +332,18 @@ async def what_next(
     text: str,
     *,
     confirmed: tuple[str, ...] | None,
+    among: tuple[str, ...] = (),
+    contradiction: str = "",
 ) -> Next:
     """Ask, choose, confirm, act or refuse. ``confirmed`` holds the effects the customer said yes to; a
-    yes to anything else than what would happen now does not count."""
+    yes to anything else than what would happen now does not count.
+
+    ``among``: the records that the words fit alike; ``contradiction``: what was named and is in none."""
+    if among or contradiction:
+        narrowed = await _narrowed(context, operation, arguments, among, contradiction)
+        if isinstance(narrowed, Next):
+            return narrowed
+        arguments = narrowed
     if (lack := extraction.missing(operation, arguments)) is not None:
         field, question = lack
         return Next(step="ask", field=field or None, question=question, arguments=arguments)
@@ -269,7 +361,7 @@ async def what_next(
     except BackendUnavailable:
         return Next(step="refuse", question=replies.backend_down())
     if preview.refusal is not None:
-        return Next(step="refuse", question=preview.refusal)
+        return Next(step="refuse", question=preview.refusal, instead=preview.instead)
     if len(preview.candidates) > 1:
         return Next(
             step="choose",
@@ -294,6 +386,83 @@ async def what_next(
             arguments=completed,
         )
     return Next(step="act", label=label, effects=preview.effects, arguments=completed)
+
+
+async def _narrowed(
+    context: Context,
+    operation: Operation,
+    arguments: dict[str, JsonValue],
+    among: tuple[str, ...],
+    contradiction: str,
+) -> Next | dict[str, JsonValue]:
+    """The arguments with the one record that is meant and allowed; else the question that names them."""
+    able = await choices_of(context, operation, arguments)
+    fitting = {id: one for id, one in able.items() if not among or id in among}
+    if contradiction:
+        if not able:
+            return Next(step="refuse", question=replies.not_owned(contradiction))
+        return Next(
+            step="choose",
+            question=replies.not_owned(contradiction, [label for label, _ in able.values()]),
+            labels=tuple(label for label, _ in able.values()),
+            candidates=tuple(one for _, one in able.values()),
+            arguments=arguments,
+        )
+    if len(fitting) == 1:
+        return dict(next(iter(fitting.values()))[1])
+    if not fitting:  # The rules allow none of them: the first one's refusal says why.
+        field = _field_for(operation, among)
+        return {**arguments, field: among[0]} if field is not None else arguments
+    return Next(
+        step="choose",
+        question=replies.which(operation, [label for label, _ in fitting.values()]),
+        labels=tuple(label for label, _ in fitting.values()),
+        candidates=tuple(one for _, one in fitting.values()),
+        arguments=arguments,
+    )
+
+
+async def choices_of(
+    context: Context, operation: Operation, arguments: dict[str, JsonValue]
+) -> dict[str, tuple[str, dict[str, JsonValue]]]:
+    """The records that the operation could be about: id to label and arguments."""
+    names = [f.name for f in extraction.fields(operation) if f.record]
+    open_ = {name: value for name, value in arguments.items() if name not in names}
+    found: dict[str, tuple[str, dict[str, JsonValue]]] = {}
+    try:
+        preview: Preview = await context.backend.preview(
+            context.customer, operation, operation.arguments.model_validate(open_)
+        )
+    except (
+        ValidationError
+    ):  # Something else is still to be asked for: every record of the kind could be meant.
+        return await _records_of(context, operation, arguments)
+    except (OperationFailed, BackendUnavailable):
+        return found
+    for label, candidate in zip(preview.candidates, preview.candidate_arguments, strict=False):
+        chosen = {name: candidate[name] for name in names if candidate.get(name)}
+        if chosen:
+            found[str(next(iter(chosen.values())))] = (label, {**arguments, **chosen})
+    return found
+
+
+async def _records_of(
+    context: Context, operation: Operation, arguments: dict[str, JsonValue]
+) -> dict[str, tuple[str, dict[str, JsonValue]]]:
+    kinds = {f.record: f.name for f in extraction.fields(operation) if f.record}
+    try:
+        views = await context.backend.records(context.customer)
+    except BackendUnavailable:
+        return {}
+    return {
+        view.id: (view.label, {**arguments, kinds[view.kind]: view.id})
+        for view in views
+        if view.kind in kinds
+    }
+
+
+def _field_for(operation: Operation, ids: tuple[str, ...]) -> str | None:
+    return next((f.name for f in extraction.fields(operation) if f.record), None) if ids else None
 
 
 async def ask(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
@@ -340,6 +509,7 @@ async def confirm(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
         operation=extracted.operation,
         stage="confirm",
         arguments=following.arguments,
+        said=tuple(extracted.arguments),
         effects=following.effects,
         question=following.question,
         asked_in=state["turn"].id,
@@ -351,14 +521,23 @@ async def confirm(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
 
 
 async def decline(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
-    """The shop's rules or books say no: tell why, and forget the request."""
+    """The business's rules or books say no: tell why, and forget the request, or offer what is possible instead."""
     following, extracted = state.get("next"), state.get("extraction")
     assert following is not None
     assert extracted is not None
-    return {
-        "pending": _without(state, extracted),
-        "draft": Draft(text=replies.declined(following.question)),
-    }
+    left = _without(state, extracted)
+    draft = Draft(text=replies.declined(following.question))
+    if following.instead is None or not following.question.rstrip().endswith("?"):
+        return {"pending": left, "draft": draft}
+    offer = Pending(
+        request=state["turn"].id,
+        operation=following.instead.operation,
+        stage="offer",
+        arguments=dict(following.instead.arguments),
+        question=following.question,
+        asked_in=state["turn"].id,
+    )
+    return {"pending": (*left, offer), "draft": draft.model_copy(update={"asks": True})}
 
 
 async def act(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
@@ -506,7 +685,11 @@ async def format_outcome(state: SupportState, runtime: Runtime[Context]) -> dict
         return {"draft": Draft(text=text)}
     # Of what is not settled there will be news; they must not count as told already.
     tells = (outcome.action_id,) if outcome.settled else ()
-    update: dict[str, Any] = {"draft": Draft(text=replies.outcome(operation, outcome), tells=tells)}
+    said = state.get("draft")
+    text = replies.outcome(operation, outcome)
+    if said is not None and said.text:
+        text = f"{said.text}\n\n{text}"  # what must not wait comes before who was told
+    update: dict[str, Any] = {"draft": Draft(text=text, tells=tells)}
     if operation.name == "hand_off" and outcome.status == "executed":
         runtime.stream_writer({"event": "handoff", "data": {"ticket": _ticket(outcome)}})
         # What was open is in the summary; the colleague takes it from there.
@@ -546,6 +729,7 @@ __all__ = [
     "ask",
     "carry_out",
     "check_result",
+    "choices_of",
     "confirm",
     "decline",
     "extract",

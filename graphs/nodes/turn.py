@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 from langchain_core.messages import AIMessage, HumanMessage
@@ -13,16 +11,13 @@ from langgraph.runtime import Runtime
 
 from graphs import replies, routing
 from graphs.context import Context
-from graphs.deciding import by_rule, decided, decision, log, ms_since
-from graphs.extraction import fits, picked
+from graphs.deciding import by_rule, decision, log, ms_since
 from graphs.sameness import refers_back
 from graphs.screening import screen_text
 from graphs.state import Draft, Pending, Route, SupportState
 from graphs.validation import validate_draft
-from tools.decisions import Decision
-from tools.ports import Choice, ModelOutputInvalid, PortError
+from tools.ports import PortError
 from tools.privacy import find_pii
-from tools.values import Lane
 
 _CITATION = re.compile(r"\[(\d+)\]")
 #: What a tier that did not answer goes by; its guess is none.
@@ -78,111 +73,6 @@ async def stay_silent(state: SupportState, runtime: Runtime[Context]) -> dict[st
     return {"draft": None}
 
 
-async def route(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
-    """Intent, lane and move, by the cheapest tier that is sure; the model's part of it is logged first."""
-    return await decided(runtime, "router", lambda who: _routed(state, who))
-
-
-async def _routed(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
-    context, turn = runtime.context, state["turn"]
-    pending, stack = top(state), state.get("pending", ())
-    # What was not understood itself lends no meaning to what follows.
-    before = last_words(state) if pending is None and not state.get("misses") else ()
-    reading = await read_message(
-        context, turn.text, before=before, expected=expected(pending, context)
-    )
-    if pending is not None and pending.operation == CLARIFY:
-        # An answer to our own question stands for the message that raised it; anything else is new.
-        stack = stack[:-1]
-        if (meant := _clarified(pending, turn.text, reading)) is not None:
-            turn = turn.model_copy(update={"text": str(pending.arguments["text"])})
-            reading = replace(reading, settled=meant, abstained=False)
-        pending = stack[-1] if stack else None
-    chosen = decide_route(
-        reading.settled,
-        abstained=reading.abstained,
-        pending=pending,
-        frustration=reading.frustration.probabilities.get("frustrated", 0.0),
-        several=reading.complexity.probabilities.get("several", 0.0),
-        asked_last=pending is not None and pending.asked_in == state.get("last_turn"),
-        text=turn.text,
-        sensitive=bool(find_pii(turn.text)),  # of the message that is meant, not of "the second"
-        context=context,
-    )
-    await log(runtime, state, *reading.decisions(chosen.lane))
-    runtime.stream_writer(
-        {
-            "event": "route",
-            "data": {
-                "lane": chosen.lane,
-                "intent": chosen.intent,
-                "operation": chosen.operation,
-                "probability": round(chosen.probability, 4),
-                "tier": chosen.tier,
-                "abstained": chosen.abstained,
-            },
-        }
-    )
-    if (understood := replies.acknowledgement(chosen, context)) is not None:
-        runtime.stream_writer({"event": "ack", "data": {"text": understood}})
-    return {"turn": turn, "pending": stack, "route": chosen, "degraded": reading.degraded}
-
-
-def _clarified(asked: Pending, text: str, reading: Reading) -> Choice | None:
-    """The intent the customer picked from the clarifying question."""
-    names = [str(candidate["intent"]) for candidate in asked.candidates]
-    chosen = picked(asked, text)
-    yes = reading.settled.option == "affirm" and len(names) == 1
-    if chosen is None and not yes:
-        return None
-    name = names[0] if chosen is None else str(chosen["intent"])
-    return reading.settled.model_copy(
-        update={"option": name, "probabilities": {name: 1.0}, "model": "customer"}
-    )
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What the cheapest tier that is sure makes of a message, before anything pending is considered."""
-
-    choices: tuple[Choice, ...]  #: Every tier that was asked, cheapest first.
-    settled: Choice
-    abstained: bool
-    frustration: Choice
-    complexity: Choice
-    degraded: tuple[str, ...] = ()
-
-    def decisions(self, lane: Lane) -> list[Decision]:
-        """For the log; the one that settled the turn says which lane it went to."""
-        tiers = [
-            decision(
-                "router",
-                c,
-                abstained=c is not self.settled or self.abstained,
-                lane=lane if c is self.settled else None,
-            )
-            for c in self.choices
-        ]
-        if why := self._failed("router"):
-            # The small model was asked and did not answer; the encoder's guess is all there is.
-            tiers.append(by_rule("router", "nothing", why, abstained=True))
-        return [
-            *(self._explained(each, "encoder") for each in tiers),
-            self._explained(decision("frustration", self.frustration), "frustration"),
-            self._explained(decision("complexity", self.complexity), "complexity"),
-        ]
-
-    def _explained(self, decision: Decision, part: str) -> Decision:
-        """What stands in for a tier that did not answer is no choice of a model's."""
-        if decision.model != NOBODY:
-            return decision
-        said = {"abstained": True, "tier": "rule", "model": "rules", "reason": self._failed(part)}
-        return decision.model_copy(update=said)
-
-    def _failed(self, part: str) -> str:
-        return "; ".join(why for why in self.degraded if why.startswith(f"{part}: "))
-
-
 #: So many of the customer's messages before this one may lend it their meaning.
 _BEFORE = 3
 
@@ -219,217 +109,6 @@ async def _leans(context: Context, text: str) -> bool:
     return follows.option == routing.LEANS
 
 
-async def _in_context(context: Context, text: str, before: Sequence[str]) -> Choice:
-    """The heads' word on a message, with what the customer wanted before it where that lends it a meaning."""
-    subject: Choice | None = None
-    for said in before[-_BEFORE:]:
-        wanted = await _read(context, said, subject)
-        subject = subject if routing.says_little(wanted) else wanted
-    return await _read(context, text, subject)
-
-
-async def _read(context: Context, text: str, subject: Choice | None) -> Choice:
-    alone = await context.encoder.classify("intent", text)
-    if subject is None:
-        return alone
-    try:
-        follows = await context.encoder.classify("follow_up", text)
-    except PortError:
-        return alone  # Without that head every message stands alone.
-    return routing.put_together(alone, subject, follows.probabilities.get(routing.LEANS, 0.0))
-
-
-def expected(pending: Pending | None, context: Context) -> frozenset[str]:
-    """The intents that answer what the customer was just asked."""
-    if pending is None:
-        return frozenset()
-    same = (i.name for i in context.intents.intents if i.operation == pending.operation)
-    return frozenset({"affirm", "deny", *same})
-
-
-async def read_message(
-    context: Context,
-    text: str,
-    *,
-    before: Sequence[str] = (),
-    expected: Collection[str] = frozenset(),
-) -> Reading:
-    """The router's cascade: the encoder's head, then the small model where that is unsure.
-
-    ``before``: the customer's last messages, where nothing is pending that this one could answer;
-    ``expected``: the intents that would answer it."""
-    degraded: list[str] = []
-    try:
-        read = await _in_context(context, text, before)
-        choices = [routing.answering(read, expected) if expected else read]
-    except PortError as error:
-        degraded.append(f"encoder: {error}")
-        choices = [_blank(context.intents.names)]
-    lane_of = context.intents.lane
-    settled, abstained = routing.settle(choices, context.thresholds, lane_of=lane_of)
-    if abstained:
-        try:
-            if context.second_opinion:
-                choices.append(await _second_opinion(context, text, choices[0]))
-        except PortError as error:
-            degraded.append(f"router: {error}")
-        settled, abstained = routing.settle(choices, context.thresholds, last=True, lane_of=lane_of)
-    return Reading(
-        choices=tuple(choices),
-        settled=settled,
-        abstained=abstained,
-        frustration=await _head(context, "frustration", text, degraded),
-        complexity=await _head(context, "complexity", text, degraded),
-        degraded=tuple(degraded),
-    )
-
-
-async def _head(context: Context, head: str, text: str, degraded: list[str]) -> Choice:
-    """A head that only colours the route; without it the route is as it would be for a calm message."""
-    try:
-        return await context.encoder.classify(head, text)
-    except PortError as error:
-        degraded.append(f"{head}: {error}")
-        return _blank(("calm" if head == "frustration" else "single",))
-
-
-def _blank(options: Sequence[str]) -> Choice:
-    """What a tier that did not answer is taken to have said: nothing in particular."""
-    return Choice(
-        option=options[0],
-        probabilities={option: 1 / len(options) for option in options},
-        model=NOBODY,
-        version="",
-        tier="encoder",
-        ms=0.0,
-    )
-
-
-def decide_route(
-    choice: Choice,
-    *,
-    abstained: bool,
-    pending: Pending | None,
-    frustration: float,
-    several: float,
-    asked_last: bool,
-    text: str,
-    sensitive: bool,
-    context: Context,
-) -> Route:
-    """Put the models' answers, the pending operation and the thresholds together."""
-    intent = context.intents.get(choice.option)
-    thresholds = context.thresholds
-    floor = thresholds.sure(choice.tier, intent.lane)
-    fitting = pending is not None and fits(pending, text, context.operations)
-
-    def would(of: Choice) -> routing.Move:
-        return routing.move(
-            pending,
-            of,
-            fits=fitting,
-            asked_last=asked_last,
-            sure=floor,
-            operation=context.intents.operation(of.option),
-        )
-
-    def lane_if(of: Choice) -> Lane:
-        if pending is not None and would(of) != "new":
-            return "agent" if pending.operation == "plan" else "operation"
-        return context.intents.lane(of.option)
-
-    made = would(choice)
-    known = set(context.intents.names)
-    ranked = sorted(
-        ((name, chance) for name, chance in choice.probabilities.items() if name in known),
-        key=lambda item: -item[1],
-    )
-    lane_probability = routing.lane_chance(choice, lane_if, known)
-    common = {
-        "intent": intent.name,
-        "probability": choice.probabilities.get(choice.option, 0.0),
-        "lane_probability": lane_probability,
-        "candidates": tuple(name for name, _ in ranked[:3]),
-        "frustration": frustration,
-        "complexity": "several" if several >= thresholds.several else "single",
-        "sensitivity": "personal" if sensitive else "normal",
-        "tier": choice.tier,
-    }
-    if made in ("continue", "confirm", "decline", "repeat") and pending is not None:
-        return Route.model_validate(
-            {
-                **common,
-                "lane": lane_if(choice),
-                "operation": pending.operation,
-                "move": made,
-                "reason": f"the customer was asked about {pending.operation}",
-            }
-        )
-    plain = (
-        not abstained
-        and intent.lane != "escalate"
-        and choice.probabilities.get(choice.option, 0.0) >= floor
-    )
-    upset = frustration >= (thresholds.furious if plain else thresholds.frustration)
-    if upset and intent.lane not in ("direct", "agent"):
-        return Route.model_validate(
-            {
-                **common,
-                "lane": "escalate",
-                "lane_probability": max(lane_probability, frustration),
-                "reason": f"frustration {frustration:.2f}",
-            }
-        )
-    # Below this a question costs less than the lane would that is wrong as often.
-    costs = context.intents.costs
-    abstained = abstained or lane_probability < 1 - costs.ask / costs.wrong(intent.lane)
-    if intent.lane == "agent" and several >= thresholds.several:
-        abstained = False  # two heads that were trained apart agree
-    if abstained and torn_between_reads(choice, context):
-        abstained = False
-    if intent.lane == "agent" and several < thresholds.several / 2 and abstained:
-        return Route.model_validate(
-            {**common, "lane": "direct", "abstained": True, "reason": "unsure"}
-        )
-    return Route.model_validate(
-        {
-            **common,
-            "lane": intent.lane,
-            "operation": intent.operation if intent.lane == "operation" else None,
-            "abstained": abstained and intent.name != "out_of_scope",
-            "reason": "below the threshold of every tier" if abstained else intent.description,
-        }
-    )
-
-
-def torn_between_reads(choice: Choice, context: Context) -> bool:
-    """Sure that something is to be looked up, unsure only what: the likeliest look-up does no harm, and
-    answers sooner than a question would."""
-    thresholds = context.thresholds
-    sure = thresholds.sure(choice.tier, "operation")
-    known = set(context.intents.names)
-    reads = {
-        name: probability
-        for name, probability in choice.probabilities.items()
-        if name in known
-        and (intent := context.intents.get(name)).lane == "operation"
-        and (operation := context.operations.get(intent.operation or "")) is not None
-        and not operation.writes
-    }
-    return choice.option in reads and sum(reads.values()) >= sure
-
-
-async def _second_opinion(context: Context, text: str, first: Choice) -> Choice:
-    """The generative small model chooses among the encoder's best guesses."""
-    names = [name for name in context.intents.names if name in first.probabilities]
-    ranked = sorted(names, key=lambda name: -first.probabilities[name])
-    options = [*ranked[:8], *(n for n in ("out_of_scope",) if n in ranked[8:])]
-    choice = await context.small.choose("router", text, options)
-    if choice.option not in options:
-        raise ModelOutputInvalid(f"router answered {choice.option!r}")
-    return choice
-
-
 async def clarify(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
     """The router's fallback: ask, rather than guess; after two misses offer a person."""
     route_, pending = state.get("route"), top(state)
@@ -454,7 +133,7 @@ async def clarify(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
             ),
             "draft": Draft(text=offer.question, asks=True),
         }
-    likely = replies.likely_intents(route_)
+    likely = replies.likely_intents(route_, runtime.context)
     text = replies.clarification(route_, likely, runtime.context)
     asked = Pending(
         request=state["turn"].id,
@@ -507,7 +186,9 @@ async def deliver(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
         # Who was offered a person and talks about something else did not take it.
         pending = tuple(p for p in pending if p.stage != "offer" or p.asked_in == turn.id)
     update: dict[str, Any] = {"last_turn": turn.id, "pending": pending}
-    if route_ is not None and not route_.abstained and route_.move != "repeat":
+    if route_ is not None:
+        update |= in_mind(state, route_, draft.text if draft is not None else "")
+    if route_ is not None and not missed(state, route_):
         update["misses"] = 0
     if draft is None:
         runtime.stream_writer({"event": "final", "data": {"text": "", "silent": True}})
@@ -544,6 +225,35 @@ async def deliver(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
     key = turn.outcome.action_id if turn.outcome is not None else turn.id
     update["messages"] = [AIMessage(text, id=f"{key}:out", additional_kwargs=meta)]
     runtime.stream_writer({"event": "final", "data": {"text": text, **meta}})
+    return update
+
+
+def missed(state: SupportState, route: Route) -> bool:
+    """Whether the turn was not understood: nobody was sure, and the articles held nothing either."""
+    unclear = route.otherwise == "clarify" and not state.get("passages")
+    return unclear or route.abstained or route.move == "repeat"
+
+
+def in_mind(state: SupportState, route: Route, reply: str) -> dict[str, Any]:
+    """What the next turn is understood by: the record talked about, the list shown, what was wanted."""
+    own = state.get("own", ())
+    shown = [id for id in sorted(own, key=reply.find) if id in reply]
+    following = state.get("next")
+    acted = [str(v) for v in following.arguments.values()] if following is not None else []
+    about = [
+        *(id for act in route.acts for id in act.grounds.records if len(act.grounds.records) == 1),
+        *(id for id in acted if id in own),
+    ]
+    update: dict[str, Any] = {"offered": tuple(shown) if len(shown) > 1 else ()}
+    if about:
+        update["focus"] = about[0]
+    elif len(shown) == 1:
+        update["focus"] = shown[0]
+    elif len(shown) > 1 and state.get("focus") not in shown:
+        update["focus"] = None
+    act = route.act
+    if act is not None and route.move == "new" and not route.otherwise:
+        update["wanted"] = act.intent
     return update
 
 
@@ -592,16 +302,13 @@ def hand_off_summary(state: SupportState, reason: str) -> str:
 
 
 __all__ = [
-    "Reading",
     "clarify",
     "decision",
     "deliver",
     "fall_back",
     "log",
     "offer_hand_off",
-    "read_message",
     "refuse",
-    "route",
     "screen",
     "stay_silent",
     "top",

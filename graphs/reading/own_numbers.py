@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from datetime import date
+from functools import lru_cache
 
 from graphs.reading.spans import Span
 from tools.numbers import CALLED, FIRST_NUMBERS, means_newest, normalise_number, number_for
@@ -13,7 +14,7 @@ from tools.reading.addresses import addresses
 from tools.reading.contacts import emails, runs
 from tools.reading.dates import dates
 from tools.reading.money import amounts
-from tools.reading.spans import AnySpan, folded
+from tools.reading.spans import REACH, AnySpan, folded
 
 _LANGUAGES = ("en", "de")
 #: Where a day's words stand is the same whenever it is read.
@@ -46,7 +47,7 @@ def number_spans(kind: str, text: str) -> list[Span]:
                 found.append(Span(number, one.start, one.end))
             continue
         number = normalise_number(kind, said)
-        before = folded(text[: one.start])
+        before = folded(text[max(0, one.start - REACH) : one.start])
         called = _BEFORE.search(before)
         named = _KINDS[called["word"]] if called and not _REFUND_THIS.search(before) else None
         if number is None or said.startswith("0") or named not in (None, kind):
@@ -55,11 +56,12 @@ def number_spans(kind: str, text: str) -> list[Span]:
     return found
 
 
-def _something_else(text: str) -> list[AnySpan]:
+@lru_cache(maxsize=64)
+def _something_else(text: str) -> tuple[AnySpan, ...]:
     """Stretches whose digits are no record's: addresses, days, amounts, telephone numbers, mail."""
     longer = [one for one in runs(text) if one.text.startswith(("+", "0", "("))]
     days = dates(text, _ANY_DAY, _LANGUAGES)
-    return [*addresses(text, _LANGUAGES), *emails(text), *longer, *days, *amounts(text, _LANGUAGES)]
+    return (*addresses(text, _LANGUAGES), *emails(text), *longer, *days, *amounts(text, _LANGUAGES))
 
 
 def values_of(spans: Iterable[Span], *, certain: bool) -> list[str]:

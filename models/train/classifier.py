@@ -81,8 +81,10 @@ def fit(
     examples: bool = True,
     blend: float = BLEND,
     logistic: bool = False,
+    balanced: bool = False,
 ) -> Classifier:
-    """The classifier without any calibration; ``logistic`` where the classes overlap, as moods do."""
+    """The classifier without any calibration; ``logistic`` where the classes overlap, as moods do;
+    ``balanced`` where what is looked for is rare."""
     features = Features.learnt(texts, blend)
     truth = np.array([classes.index(label) for label in labels])
     rows = features.rows(texts, vectors)
@@ -90,7 +92,13 @@ def fit(
         absent = [name for number, name in enumerate(classes) if number not in set(truth)]
         raise ValueError(f"no examples of {', '.join(absent)}")
     model: Any = (
-        LogisticRegression(C=STRENGTH, solver="liblinear", random_state=seed, max_iter=200)
+        LogisticRegression(
+            C=STRENGTH,
+            solver="liblinear",
+            random_state=seed,
+            max_iter=200,
+            class_weight="balanced" if balanced else None,
+        )
         if logistic
         else LinearSVC(C=STRENGTH, random_state=seed, max_iter=4000)
     )

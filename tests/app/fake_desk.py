@@ -108,6 +108,12 @@ class FakeDesk:
     async def demo_customers(self) -> list[Customer]:
         return list(self._customers.values())
 
+    async def may_try(self, customer_id: str) -> bool:
+        return True
+
+    async def identified(self, token: str) -> Customer | None:
+        return None
+
     async def open_thread(self, customer: Customer, *, key: str | None = None) -> str:
         thread = f"t-{len(self._threads) + 1}" if key is None else f"t-{customer.id}-{key}"
         if thread in self._threads:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import socket
 import subprocess
 import sys
@@ -101,6 +102,118 @@ def test_a_port_in_use_is_said_before_anything_is_loaded(here):
     assert result.exit_code == 1
     assert "SIGNALBOX_PORT" in result.output
     assert not list((here / "data").glob("*.db"))
+
+
+def test_the_version_is_said():
+    """And nothing is read or made for it."""
+    result = run("--version")
+
+    assert result.exit_code == 0
+    assert result.output.startswith("signalbox 0.")
+
+
+def test_a_misspelt_setting_is_named_with_the_nearest_known_one(here):
+    """In the environment and in .env, by every command; it is a warning, not a stop."""
+    (here / ".env").write_text("SIGNALBOX_ROUTERR=x\n")
+    result = run("releases", SIGNALBOX_PORTT="1", SIGNALBOX_WHATEVER_THIS_IS="1")
+
+    assert result.exit_code == 0
+    assert "There is no setting SIGNALBOX_PORTT. Did you mean SIGNALBOX_PORT?" in result.output
+    assert "Did you mean SIGNALBOX_ROUTER?" in result.output
+    assert "There is no setting SIGNALBOX_WHATEVER_THIS_IS. See .env.example." in result.output
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        (("doctor",), 0),
+        (("releases",), 0),
+        (("audit", "verify"), 3),
+        (("drift", "look"), 3),
+    ],
+)
+def test_tables_are_json_too(here, free_port, command, code):
+    """One document on stdout; an empty audit and too little traffic end with 3."""
+    result = run(*command, "--json", SIGNALBOX_PORT=str(free_port))
+
+    assert result.exit_code == code
+    json.loads(result.stdout)
+
+
+def test_usage_errors_and_our_own_look_the_same(here, free_port):
+    """A line that begins with Error:, no box, and the exit code says which it was."""
+    usage = run("releases", "--nothing")
+    ours = run("serve", SIGNALBOX_PORT="eight")
+
+    assert (usage.exit_code, ours.exit_code) == (2, 1)
+    assert "\nError: No such option" in usage.output
+    assert ours.output.startswith("Error: These settings cannot be used")
+
+
+def test_an_empty_folder_and_an_empty_audit_are_not_a_success(here):
+    """Exit code 3 and a sentence: there was nothing to do it with."""
+    (here / "empty").mkdir()
+    ingested = run("ingest", "empty", "--collection", "trial")
+    verified = run("audit", "verify")
+
+    assert (ingested.exit_code, verified.exit_code) == (3, 3)
+    assert "nothing to read in empty" in ingested.output
+    assert "no row to check" in verified.output
+
+
+def test_serve_takes_its_port_as_an_option(here):
+    """Before the setting; one in use is said with the address."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        result = run("serve", "--port", str(port), SIGNALBOX_PORT="1")
+
+    assert result.exit_code == 1
+    assert f"127.0.0.1:{port} cannot be used" in result.output
+
+
+def test_completion_can_be_installed():
+    """The shells' own mechanism, by typer."""
+    assert "--install-completion" in run("--help").output
+
+
+def test_nobody_is_told_before_anything_is_loaded(here):
+    """No model, no index: an unknown customer is one sentence."""
+    result = run("chat", "--as", "nobody")
+
+    assert result.exit_code == 1
+    assert "There is no customer nobody. Demo customers: ana" in result.output
+    assert "Loading the models" not in result.output
+    assert not (here / "data" / "knowledge").exists()
+
+
+@pytest.mark.parametrize("url", ["mysql://x", "foo://bar", "not a url"])
+def test_a_foreign_database_is_no_traceback(here, free_port, url):
+    """The doctor finds it, and a command that needs it says so."""
+    examined = run("doctor", "--json", SIGNALBOX_DATABASE_URL=url, SIGNALBOX_PORT=str(free_port))
+    database = next(each for each in json.loads(examined.stdout) if each["what"] == "database")
+    verified = run("audit", "verify", SIGNALBOX_DATABASE_URL=url)
+
+    assert (examined.exit_code, database["state"]) == (1, "bad")
+    assert verified.exit_code == 1
+    assert "SIGNALBOX_DATABASE_URL" in verified.output
+    assert "Traceback" not in examined.output + verified.output
+
+
+def test_the_doctor_checks_what_serve_would_refuse(tmp_path, free_port):
+    """A rules file and a router that are not there are bad."""
+    settings = Settings(
+        _env_file=None,
+        data_dir=tmp_path,
+        port=free_port,
+        rules=tmp_path / "none.yaml",
+        router=tmp_path / "none",
+    )
+    findings = {finding.what: finding for finding in examine(settings)}
+
+    assert findings["rules"].state == findings["own router"].state == "bad"
+    assert "SIGNALBOX_RULES" in findings["rules"].advice
 
 
 def test_reset_deletes_the_demo_and_keeps_the_keys(here, free_port):

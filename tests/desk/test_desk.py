@@ -498,7 +498,7 @@ class Twin:
     async def embed(self, texts):
         return await self.inner.embed(texts)
 
-    async def classify(self, head, text):
+    async def classify(self, head, text, *, before=""):
         if self.broken:
             raise RuntimeError("a bug in the candidate")
         if head != "intent":

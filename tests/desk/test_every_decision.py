@@ -101,7 +101,7 @@ def undeclared(world: DeskWorld) -> None:
 def sure_head(world: DeskWorld) -> None:
     classify = world.encoder.classify
 
-    async def classifying(head: str, text: str) -> Choice:
+    async def classifying(head: str, text: str, *, before: str = "") -> Choice:
         if head != "consequence":
             return await classify(head, text)
         rest = dict.fromkeys(("safe", "retry_safe", "retry_unsafe"), 0.01)

@@ -16,7 +16,7 @@ def ana() -> World:
 
 async def test_a_picked_guess_is_that_intent_with_the_first_message(ana):
     """The order number stands in the message that was not understood, not in the pick."""
-    asked = await ana.say("SB-10482??", "order_status", 0.3)
+    asked = await ana.say("SB-10482??", "cancel_order", 0.2)
     assert asked.reply.startswith("I am not sure")
 
     played = await ana.say("the first one", "affirm", 0.3)

@@ -128,7 +128,7 @@ def state(**parts):
 @pytest.mark.parametrize(
     ("verdict", "to"),
     [
-        ("ok", "route"),
+        ("ok", "understand"),
         ("outcome", "tell_outcome"),
         ("handed_off", "stay_silent"),
         ("empty", "refuse"),

@@ -29,6 +29,7 @@ from graphs.keys import action_id, action_key, fingerprint
 from graphs.state import Answer, Turn
 from graphs.support import support_graph
 from tests.northfell import NORTHFELL
+from tools.cases import CaseBook
 from tools.memory import MemoryApprovals, MemoryDecisionLog, MemoryLedger
 from tools.ports import AnswerCache, Choice, Filled, ModelUnavailable, Passage
 from tools.values import Action, Clock, Customer, Operation, Outcome
@@ -89,6 +90,7 @@ class ScriptedEncoder:
         self.intents: dict[str, tuple[str, float]] = {}
         self.frustrated: dict[str, float] = {}
         self.several: dict[str, float] = {}
+        self.incidents: dict[str, float] = {}
         self.outcomes: dict[str, tuple[str, float]] = {}
         self.leaning: set[str] = set()
         self.broken: Exception | None = None
@@ -96,7 +98,7 @@ class ScriptedEncoder:
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         return [[1.0, *[0.0] * 383] for _ in texts]
 
-    async def classify(self, head: str, text: str) -> Choice:
+    async def classify(self, head: str, text: str, *, before: str = "") -> Choice:
         if self.broken is not None:
             raise self.broken
         if head == "intent":
@@ -113,6 +115,7 @@ class ScriptedEncoder:
         table, option, other = {
             "frustration": (self.frustrated, "frustrated", "calm"),
             "complexity": (self.several, "several", "single"),
+            "incident": (self.incidents, "incident", "none"),
         }[head]
         probability = table.get(text, 0.02)
         chosen = option if probability >= 0.5 else other
@@ -246,12 +249,13 @@ class MemoryKnowledge:
 
 
 class Outages:
-    """Stands before a port: raises what is put into ``before``/``after`` around its calls, once each."""
+    """Stands before a port: raises what is put into ``before``/``after`` around its calls, once each; ``None``
+    lets a call through."""
 
     def __init__(self, port: Any) -> None:
         self._port = port
-        self.before: dict[str, deque[BaseException]] = defaultdict(deque)
-        self.after: dict[str, deque[BaseException]] = defaultdict(deque)
+        self.before: dict[str, deque[BaseException | None]] = defaultdict(deque)
+        self.after: dict[str, deque[BaseException | None]] = defaultdict(deque)
         self.calls: list[str] = []
 
     def __getattr__(self, name: str) -> Any:
@@ -260,14 +264,18 @@ class Outages:
         async def guarded(*args: Any, **named: Any) -> Any:
             if name not in ("find", "attempt"):  # Looking something up does nothing to it.
                 self.calls.append(name)
-            if self.before[name]:
-                raise self.before[name].popleft()
+            _raise_next(self.before[name])
             result = await method(*args, **named)
-            if self.after[name]:
-                raise self.after[name].popleft()
+            _raise_next(self.after[name])
             return result
 
         return guarded
+
+
+def _raise_next(failures: deque[BaseException | None]) -> None:
+    failure = failures.popleft() if failures else None
+    if failure is not None:
+        raise failure
 
 
 @dataclass
@@ -316,6 +324,8 @@ class World:
     operations: dict[str, Operation] = field(default_factory=lambda: dict(OPERATIONS))
     saver: InMemorySaver = field(default_factory=InMemorySaver)
     answers: AnswerCache | None = None
+    cases: CaseBook | None = NORTHFELL.advice
+    large_decides: bool = False
 
     def __post_init__(self) -> None:
         clock = self.hands.clock
@@ -356,6 +366,10 @@ class World:
             clock=self.hands.clock,
             limits=self.limits,
             thresholds=Thresholds(),
+            reader=NORTHFELL.reader,
+            lexicon=NORTHFELL.lexicon,
+            cases=self.cases,
+            large_decides=self.large_decides,
         )
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+
+from app.stores.database import migrate
 
 HERE = Path(__file__).parent
 FJELL = HERE / "fjell"
@@ -21,12 +24,13 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-@pytest.fixture
-def service(tmp_path):
-    """The address of a fresh bicycle rental."""
+@pytest.fixture(scope="session")
+def bikes(tmp_path_factory):
+    """The address of the bicycle rental's API."""
+    folder = tmp_path_factory.mktemp("bikes")
     port = free_port()
     command = [sys.executable, str(HERE / "service.py"), "--port", str(port)]
-    with subprocess.Popen([*command, "--store", str(tmp_path / "bikes.db")]) as process:
+    with subprocess.Popen([*command, "--store", str(folder / "bikes.db")]) as process:
         url = f"http://127.0.0.1:{port}"
         for _ in range(200):
             try:
@@ -36,3 +40,26 @@ def service(tmp_path):
                 time.sleep(0.05)
         yield url
         process.terminate()
+
+
+@pytest.fixture
+def service(bikes):
+    """The address of a fresh bicycle rental."""
+    httpx.post(f"{bikes}/reset").raise_for_status()
+    return bikes
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory):
+    """An empty desk's database, to be copied."""
+    path = tmp_path_factory.mktemp("desk") / "template.db"
+    migrate(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def database(migrated, tmp_path):
+    """The address of an empty desk's database."""
+    copy = tmp_path / "desk.db"
+    shutil.copyfile(migrated, copy)
+    return f"sqlite:///{copy}"

@@ -90,6 +90,12 @@ class Store:
             CREATE TABLE IF NOT EXISTS effects (what TEXT, rental TEXT);
             """
         )
+        self.empty()
+
+    def empty(self) -> None:
+        """As on the first day."""
+        for table in ("rentals", "charges", "keys", "effects"):
+            self.db.execute(f"DELETE FROM {table}")
         self.db.executemany("INSERT OR IGNORE INTO rentals VALUES (?,?,?,?,?,?,?,?,?)", RENTALS)
 
     def rental(self, number: str) -> dict | None:
@@ -123,7 +129,7 @@ def create_app(store: Store) -> FastAPI:
 
     @app.middleware("http")
     async def moods(request: Request, call_next):
-        if request.url.path in ("/faults", "/effects"):
+        if request.url.path in ("/faults", "/effects", "/reset"):
             return await call_next(request)
         if request.headers.get("authorization") != "Bearer the-key":
             return JSONResponse({"error": "who are you?"}, 401)
@@ -143,6 +149,12 @@ def create_app(store: Store) -> FastAPI:
     @app.put("/faults")
     async def set_faults(request: Request) -> dict[str, int]:
         faults.update(await request.json())
+        return faults
+
+    @app.post("/reset")
+    async def reset() -> dict[str, int]:
+        store.empty()
+        faults.update(dict.fromkeys(faults, 0))
         return faults
 
     @app.get("/effects")

@@ -11,9 +11,9 @@ from tools.values import Consequence, NotAllowed, RecordNotFound
 
 
 @pytest.fixture
-async def world(service, tmp_path):
+async def world(service, database):
     business = business_in(FJELL, FJELL_API=service, FJELL_KEY="the-key")
-    async with World(business, service, f"sqlite:///{tmp_path / 'desk.db'}").opened() as opened:
+    async with World(business, service, database).opened() as opened:
         yield opened
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 import uuid
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -13,7 +11,7 @@ import httpx
 
 from app.configured import Business, read_business
 from app.stores.approvals import SqlApprovals
-from app.stores.database import create_engine, migrate
+from app.stores.database import create_engine
 from app.stores.ledger import SqlLedger
 from graphs.keys import action_id, action_key, fingerprint
 from tools.domain import Opening, Profile
@@ -46,7 +44,6 @@ class World:
     def __init__(self, business: Business, url: str, database: str) -> None:
         self.business, self.url = business, url
         self.hands = Hands()
-        migrate(database)
         self.engine = create_engine(database)
         self.approvals = SqlApprovals(self.engine, self.hands.clock, ttl=timedelta(hours=24))
         self.operations: dict[str, Operation] = business.operations
@@ -118,6 +115,3 @@ class World:
     async def effects(self) -> list[str]:
         async with httpx.AsyncClient() as client:
             return [what for what, _ in (await client.get(f"{self.url}/effects")).json()]
-
-
-__all__ = ["World", "asyncio", "business_in", "os"]

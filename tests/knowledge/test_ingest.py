@@ -27,7 +27,7 @@ class FailingEncoder:
             raise ModelUnavailable
         return await self.encoder.embed(texts)
 
-    async def classify(self, head: str, text: str) -> Choice:
+    async def classify(self, head: str, text: str, *, before: str = "") -> Choice:
         return await self.encoder.classify(head, text)
 
 

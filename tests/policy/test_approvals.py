@@ -363,3 +363,58 @@ async def test_a_record_of_somebody_else_is_not_found(gate):
     outcome = await gate.propose(action)
     assert outcome.status == "blocked"
     assert "can't find" in outcome.reason
+
+
+MAT = [{"product": "Foam Mat", "quantity": 1}]
+
+
+async def _the_mat(office):
+    """A refund of one item of an order, which waits."""
+    action = await office.write("request_refund", order_number="SB-10482", items=MAT)
+    await office.propose(action)
+    return action
+
+
+def edit_of(**arguments):
+    return Answer(decision="edit", reviewer="olga", arguments=arguments)
+
+
+async def test_a_part_waits_and_is_paid_as_a_part(office):
+    """What the reviewer reads, approves and what is booked is the item, not the order."""
+    action = await _the_mat(office)
+    assert action.arguments["amount"] == "34.90"
+    stored = await office.approvals.get(action.id)
+    assert stored.action.effects[0].startswith("34.90 EUR for 1 x Foam Mat of SB-10482")
+    assert (await office.desk.decide(action.id, yes(role="admin"))).status == "executed"
+    assert office.refunds() == 1
+
+
+async def test_a_reviewer_may_lessen_a_part(office):
+    """Less money for the same item is another action, weighed anew."""
+    action = await _the_mat(office)
+    less = await office.desk.decide(action.id, edit_of(amount="10.00"))
+    assert less.action.effects[0].startswith("10.00 EUR for 1 x Foam Mat of SB-10482")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"items": [{"product": "Ridgeline Tent 2P"}]}, "Ridgeline Tent 2P"),
+        ({"items": [*MAT, {"product": "Ridgeline Tent 2P"}]}, "Ridgeline Tent 2P"),
+        ({"items": None}, "the whole"),
+        ({"items": [{"product": "Foam Mat", "quantity": 2}]}, "1 x Foam Mat"),
+        ({"amount": "289.00"}, "At most 34.90"),
+    ],
+)
+async def test_a_reviewer_does_not_widen_a_part(office, changes, said):
+    """Neither another item, nor more of it, nor the whole order: the customer confirmed the mat."""
+    action = await _the_mat(office)
+    with pytest.raises(EditInvalid, match=said):
+        await office.desk.decide(action.id, edit_of(**changes))
+    assert await office.status(action) == "pending"
+
+
+async def test_the_rules_look_at_the_parts_amount(office):
+    """Thirty-five euros of an order of three hundred are not "big"."""
+    action = await _the_mat(office)
+    assert (await office.approvals.get(action.id)).verdict.rules == ("boss",)

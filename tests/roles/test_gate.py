@@ -26,7 +26,7 @@ class Classing(ScriptedEncoder):
         self.says, self.probability = says, probability
         self.asked: list[str] = []
 
-    async def classify(self, head: str, text: str) -> Choice:
+    async def classify(self, head: str, text: str, *, before: str = "") -> Choice:
         if head != "consequence":
             return await super().classify(head, text)
         self.asked.append(text)

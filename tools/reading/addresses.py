@@ -16,7 +16,8 @@ from babel import Locale, UnknownLocaleError
 
 from tools.reading.spans import Span, folded, longest
 
-_WORD = r"[^\W\d_][\w.'’´-]*"
+#: Nobody's street has longer words; without a bound a word without end takes a second to read.
+_WORD = r"[^\W\d_][\w.'’´-]{0,40}"
 _NAME = rf"{_WORD}(?:[ -]{_WORD})"
 #: Digits and letters of a house: 5, 5a, 12-14, 3/2, 7 bis.
 _HOUSE = (
@@ -24,7 +25,7 @@ _HOUSE = (
 )
 #: Words that end a street's name and have its number behind them: "Hauptstraße 5", "Keizersgracht 12".
 _ENDING = (
-    r"(?:\w*(?:stra(?:ß|ss)e|str\.?)|\w+(?:gasse|allee|chaussee|promenade|weg|platz|ring|damm|ufer|steig|hof|markt|straat|laan|plein|"
+    r"(?:\w{0,30}(?:stra(?:ß|ss)e|str\.?)|\w{1,30}(?:gasse|allee|chaussee|promenade|weg|platz|ring|damm|ufer|steig|hof|markt|straat|laan|plein|"
     r"gracht|kade|dijk))"
 )
 #: Words that begin a street's name: "rue de la Paix", "Calle Mayor".
@@ -56,7 +57,7 @@ _CODES: dict[str, str] = {
     "AT": r"\d{4}",
 }
 _PREFIX = r"(?:(?:D|A|CH|F|E|I|NL|B|L|PL|P|DK|S|DE|AT|FR|ES|IT)[- ])?"
-_TOWN = r"(?P<town>(?:(?:St|Ste|S|Bad)\.?[ ])?[^\W\d_][\w'’´-]*(?:[ -](?:an?|am|im|in|ob|bei|sur|sous|de|del|della|di|da|do|la|le|les|the|der|den|upon|on|i\.|a\.)(?=[ -])){0,3}(?:[ -][A-ZÄÖÜÉ(][\w.'’´()/-]*){0,3})"
+_TOWN = r"(?P<town>(?:(?:St|Ste|S|Bad)\.?[ ])?[^\W\d_][\w'’´-]{0,40}(?:[ -](?:an?|am|im|in|ob|bei|sur|sous|de|del|della|di|da|do|la|le|les|the|der|den|upon|on|i\.|a\.)(?=[ -])){0,3}(?:[ -][A-ZÄÖÜÉ(][\w.'’´()/-]*){0,3})"
 _STATE = r"(?:,?\s+(?P<state>[A-Z]{2}))?"
 #: Between street and postcode: at most two short parts, as "Apt 4" and "3. OG".
 _BETWEEN = r"(?:[ \t]*[,;\n]\s*[^,;\n]{1,40}?){0,2}?[ \t]*(?:,|;|\n|·|\||/(?=\s))?\s*"
@@ -72,6 +73,12 @@ _EXTRA_LINE = re.compile(
     r"hinterhaus|postnummer|kundennummer|firma|fa\.|company|hotel|gate|room|zimmer|bei|care of|wohnung|appt\.?|appartement|piso|puerta|int\.?|scala|bus)\b|"
     r".*\b(?:gmbh|ag|kg|ohg|ug|e\.?k\.?|ltd\.?|limited|inc\.?|llc|plc|s\.?a\.?r?\.?l?\.?|s\.?p\.?a\.?|b\.?v\.?|n\.?v\.?|e\.?v\.?)\.?$", re.I
 )  # fmt: skip
+
+
+#: "20457 Hamburg, c/o Velox GmbH": said at last, and part of it all the same.
+_EXTRA_BEHIND = re.compile(
+    r"[ \t]*[,;\n][ \t]*(?P<extra>(?i:c/o|postnummer|attn\.?|z\.?\s?hd\.?)\s+[A-ZÄÖÜ\d][^,;\n.!?\s]*(?: [A-ZÄÖÜ&\d][^,;\n.!?\s]*){0,3})"
+)
 
 
 @dataclass(frozen=True)
@@ -133,7 +140,7 @@ def _postcode_first(region: str | None) -> re.Pattern[str]:
             ]
         )
     )
-    return re.compile(rf"(?<![\w#-]){_PREFIX}(?P<code>{codes})(?![\w-])[ \t]*\n?[ \t]*{_TOWN}")
+    return re.compile(rf"(?<![\w#-]){_PREFIX}(?P<code>{codes})(?![\w-])[ \t]+{_TOWN}")
 
 
 #: "London SW1A 2AA", "Springfield, IL 62704", "Springfield, Illinois 62704", "New York, 10001".
@@ -159,11 +166,14 @@ def _around(text: str, m: re.Match[str], languages: Sequence[str]) -> Iterator[S
         return
     if re.fullmatch(r"(?:19|20)\d\d", code) and not re.search(r"[,\n]\s*$", text[:anchor_start]):
         return  # a year
-    if folded(town) in _countries(tuple(languages)):
+    if folded(town) in _countries(tuple(languages)) or _SENTENCE_WORDS.fullmatch(town):
         return
     town = town.split(" ")[0] if not capital else _without_sentence(town)
     end = max(m.end("code"), m.start("town") + len(town))
     country, said, end = _country_behind(text, end, languages)
+    behind_it = _EXTRA_BEHIND.match(text, end)
+    if behind_it is not None:
+        end = behind_it.end()
     start = street.start if street else anchor_start
     extra, start = _lines_before(text, start)
     between = tuple(
@@ -178,7 +188,7 @@ def _around(text: str, m: re.Match[str], languages: Sequence[str]) -> Iterator[S
         state=state,
         country=country,
         country_said=said,
-        extra=(*extra, *between),
+        extra=(*extra, *between, *((behind_it["extra"].strip(),) if behind_it else ())),
     )
     yield _span(text, start, end, value)
 
@@ -208,26 +218,33 @@ class _Street:
 
 def _street_before(text: str, stop: int) -> _Street | None:
     """The street that ends where the postcode and town begin, with at most two short parts between."""
-    before = text[:stop]
-    for pattern in (_BOX, _FIRST, _NUMBERED):
-        for m in re.finditer(rf"(?<![\w/]){pattern}{_BETWEEN}$", before, re.I):
-            start, end = m.start("street"), m.end("street")
-            lead = _LEAD.match(text[start:end])
-            if (
-                pattern is _FIRST
-                and lead
-                and re.search(r"[^\W\d_]", text[start + lead.end() : end])
-            ):
+    for pattern in (_BOX_BEFORE, _FIRST_BEFORE, _NUMBERED_BEFORE):
+        for m in pattern.finditer(text, max(0, stop - _WIDEST), stop):
+            start, end = m.span("street")
+            lead = _LEAD.match(text[start:end]) if pattern is _FIRST_BEFORE else None
+            if lead is not None and re.search(r"[^\W\d_]", text[start + lead.end() : end]):
                 start += lead.end()
             said = text[start:end]
             if _EXTRA_LINE.match(said):
                 continue  # "Flat 3" is a part of a house
-            if pattern is _NUMBERED and not (
-                _STREETLIKE.search(said) or re.search(r"[,;\n]", before[end:])
-            ):
+            if pattern is _NUMBERED_BEFORE and not _is_street(said, text[end:stop]):
                 continue
             return _Street(start, end, said)
     return None
+
+
+#: As many characters as a street and what stands between it and the town may have.
+_WIDEST = 160
+_BOX_BEFORE, _FIRST_BEFORE, _NUMBERED_BEFORE = (
+    re.compile(rf"(?<![\w/]){pattern}{_BETWEEN}$", re.I) for pattern in (_BOX, _FIRST, _NUMBERED)
+)
+
+
+def _is_street(said: str, then: str) -> bool:
+    """A number and words are a street by one of its words, or where a break follows: no "2 tents for"."""
+    if _STREETLIKE.search(said):
+        return True
+    return re.search(r"[,;\n]", then) is not None and not re.match(r"\d+\s?\w?,", said)
 
 
 def _streets_alone(text: str) -> Iterator[Span[Address]]:
@@ -263,7 +280,7 @@ def _lines_before(text: str, start: int) -> tuple[tuple[str, ...], int]:
     """Name, company and "c/o" in front of the street, and where they begin."""
     kept: list[str] = []
     while len(kept) < 4:
-        m = re.search(r"(?P<part>[^,;\n:]+?)[ \t]*(?P<sep>,|;|\n)\s*$", text[:start])
+        m = _PART_BEFORE.search(text, max(0, start - 120), start)
         if m is None:
             break
         part, begin = m["part"], m.start("part")
@@ -296,6 +313,7 @@ def _is_line(text: str, begin: int, m: re.Match[str]) -> bool:
     return m["sep"] == "\n" and (begin == 0 or text[:begin].rstrip(" \t").endswith("\n"))
 
 
+_PART_BEFORE = re.compile(r"(?P<part>[^,;\n:]+?)[ \t]*(?P<sep>,|;|\n)\s*$")
 _SENTENCE_WORDS = re.compile(
     r"\b(?:please|bitte|thanks|danke|hello|hi|hallo|dear|liebe[rs]?|yes|no|ja|nein|ok|okay|sorry|the|my|meine?|is|ist|send|ship|change|new|neue)\b",
     re.I,

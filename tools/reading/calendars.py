@@ -59,6 +59,7 @@ class Extra:
     one: str = ""
     two: str = ""  #: "a couple of"
     few: str = ""
+    seasons: tuple[str, str, str, str] = ("(?!)", "(?!)", "(?!)", "(?!)")  #: From spring on.
     offset: str = ""  #: Between a length and the day it is counted from: "a week from Monday".
     nth: str = ""  #: A day of the month without its month, its number in a group.
     not_tomorrow: str = ""  #: In front of "morgen": the time of day and not the next day.
@@ -69,6 +70,7 @@ class Extra:
 
 _EXTRA: dict[str, Extra] = {
     "en": Extra(
+        seasons=("spring", "summer", "autumn|fall", "winter"),
         last="last|past|previous",
         this="this|current",
         next="next|coming|following",
@@ -100,6 +102,7 @@ _EXTRA: dict[str, Extra] = {
         },
     ),
     "de": Extra(
+        seasons=("fruhjahr|fruhling", "sommer", "herbst", "winter"),
         last=r"letzt(?:e[nmrs]?)?|vergangene[nmrs]?|vorige[nmrs]?",
         this=r"diese[nmrs]?",
         next=r"nae?chste[nmrs]?|kommende[nmrs]?|folgende[nmrs]?",
@@ -123,6 +126,7 @@ _EXTRA: dict[str, Extra] = {
         relative={"uebermorgen": (2, "day")},
     ),
     "fr": Extra(
+        seasons=("printemps", "ete", "automne", "hiver"),
         last=r"dernier[e]?|passee?|precedente?",
         this=r"ce|cet|cette",
         next=r"prochaine?|suivante?",
@@ -144,6 +148,7 @@ _EXTRA: dict[str, Extra] = {
         relative={"avant hier": (-2, "day"), "hier soir": (-1, "day")},
     ),
     "es": Extra(
+        seasons=("primavera", "verano", "otono", "invierno"),
         last=r"pasad[oa]|ultim[oa]|anterior",
         this=r"est[ea]",
         next=r"proxim[oa]|que viene",
@@ -171,6 +176,7 @@ _EXTRA: dict[str, Extra] = {
         },
     ),
     "it": Extra(
+        seasons=("primavera", "estate", "autunno", "inverno"),
         last=r"scors[oaie]|passat[oaie]|ultim[oa]",
         this=r"quest[oa]|quest'",
         next=r"prossim[oaie]|che viene",
@@ -198,6 +204,7 @@ _EXTRA: dict[str, Extra] = {
         },
     ),
     "nl": Extra(
+        seasons=("lente|voorjaar", "zomer", "herfst|najaar", "winter"),
         last=r"vorige?|afgelopen|laatste",
         this=r"deze|dit",
         next=r"volgende?|komende?|aanstaande",
@@ -219,6 +226,7 @@ _EXTRA: dict[str, Extra] = {
         ahead=("binnen {n} {unit}",),
     ),
     "pt": Extra(
+        seasons=("primavera", "verao", "outono", "inverno"),
         last=r"passad[oa]|ultim[oa]|anterior",
         this=r"est[ea]|ness[ea]|nest[ea]",
         next=r"proxim[oa]|que vem",

@@ -69,7 +69,10 @@ def _e164(number: phonenumbers.PhoneNumber) -> str:
 
 def _is_part(text: str, start: int, end: int) -> bool:
     """Do letters or an "@" touch it? Then it is part of a code or an address."""
-    return bool(re.search(r"[^\W\d_][-_.]?$|[@#]$", text[:start]) or re.match(r"[\w@]", text[end:]))
+    return bool(
+        re.search(r"[^\W\d_][-_.]?$|[@#]$", text[max(0, start - 2) : start])
+        or re.match(r"[\w@]", text[end : end + 1])
+    )
 
 
 def fragments(text: str, region: str | None) -> Iterator[Span[Phone]]:

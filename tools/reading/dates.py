@@ -19,7 +19,7 @@ from dateutil.relativedelta import relativedelta
 
 from tools.reading.calendars import LANGUAGES, Unit, Words, words_of
 from tools.reading.numbers import number_word
-from tools.reading.spans import Span, folded, longest
+from tools.reading.spans import Span, behind, folded, longest
 
 Toward = Literal["past", "future"]
 
@@ -149,6 +149,23 @@ _COMMON = frozenset({"may", "march", "mars", "mai", "mei", "avril", "mayo"})
 _DAY = r"(?:0?[1-9]|[12]\d|3[01])"
 
 
+#: "vor gut drei Jahren": between what opens a length and its count.
+_ABOUT = (
+    r"about|around|roughly|over|more than|almost|nearly|gut|etwa|ca\.?|circa|ungefahr|knapp|fast|uber|mehr als|rund|environ|plus de|presque|"
+    r"unos|mas de|casi|cerca de|quasi|piu di|ongeveer|bijna|ruim|mais de|quase"
+)
+
+
+#: In front of a weekday in the same clause: a deadline, or what is going to be.
+_TO_COME = re.compile(
+    r"(?:(?<!\w)(?:by|until|till|before|bis|vor|avant|jusqu'a|antes del?|hasta|entro|prima di|tot|voor|ate|antes de|for|fur|pour|para|per)\s+"
+    r"(?:the\s+|dem\s+|zum\s+|el\s+|o\s+)?|"
+    r"(?<!\w)(?:will|'ll|ill|going to|should(?! have)|need|needs|leave|leaving|arrive|arrives|starts?|come|comes|wird|soll|brauche|brauchen|muss|fahre|"
+    r"kommt|beginnt|startet|doit|arrive|debe|llega|deve|arriva|moet|komt|chega)(?!\w)"
+    r"(?:(?!\b(?:was|had|came|did|war|hatte|kam|\w+ed)\b)[^.!?,;\n])*)$"
+)
+
+
 def _any(words: object) -> str:
     parts = sorted((str(w) for w in words), key=len, reverse=True)  # type: ignore[attr-defined]
     return "|".join(re.escape(p) for p in parts)
@@ -170,7 +187,7 @@ class _Reader:
         mod = rf"(?:(?P<last>{x.last})|(?P<this>{x.this})|(?P<next>{x.next}))"
         unit = rf"(?P<unit>{_any(w.units)}|{x.weekend})"
         weekday = rf"(?P<day>{_any(w.days)})s?"
-        count = rf"(?P<n>\d{{1,3}}|{x.two or '(?!)'}|{x.few or '(?!)'}|{x.one}|[^\W\d_]+(?:-[^\W\d_]+)?)"
+        count = rf"(?:(?:{_ABOUT})\s+)?(?P<n>\d{{1,3}}|{x.two or '(?!)'}|{x.few or '(?!)'}|{x.one}|[^\W\d_]+(?:-[^\W\d_]+)?)"
         compiled: Callable[[str], re.Pattern[str]] = lambda p: re.compile(rf"(?<![\w]){p}")  # noqa: E731
         self.month = compiled(rf"(?P<prep>(?:{x.prep})\s+)?{whole}(?![^\W_])")
         self.day_month = compiled(rf"{nth}\s*(?:{x.of})?{month}{year}")
@@ -186,6 +203,9 @@ class _Reader:
         self.nth = re.compile(x.nth) if x.nth else None
         self.relative = compiled(rf"(?P<said>{_any(w.relative)})(?![^\W_])")
         self.counted = self._counted(count)
+        self.season = compiled(
+            rf"(?:{x.prep}|{x.last}|{x.this}|{x.next})\s+(?:the\s+|le\s+|la\s+|el\s+|il\s+)?(?P<season>{'|'.join(x.seasons)})(?![^\W_])"
+        )
         before = rf"{mod}\s+(?:(?P<unit>{_any(w.units)}|{x.weekend})|(?P<day>{_any(self.all_days)})|{whole})(?![^\W_])"
         self.modified = [compiled(before)]
         if x.mod_behind:
@@ -248,7 +268,7 @@ class _Reader:
     def read(self, text: str, plain: str, seen: Seen) -> list[DateSpan]:
         found: list[DateSpan] = []
         for forms in (
-            self._named, self._alone, self._nths, self._relatives, self._counts, self._modifieds, self._weekdays,
+            self._named, self._seasons, self._alone, self._nths, self._relatives, self._counts, self._modifieds, self._weekdays,
         ):  # fmt: skip
             found += forms(text, plain, seen)
         return [
@@ -262,15 +282,15 @@ class _Reader:
             for m in pattern.finditer(plain):
                 yield self._of_month(text, m, m.end(), seen)
         for m in self.first_of_range.finditer(plain):
-            behind = self.day_month.match(plain, m.end())
-            if behind is not None:
-                month = self.all_months[behind["month"]]
+            last = self.day_month.match(plain, m.end())
+            if last is not None:
+                month = self.all_months[last["month"]]
                 end = m.end("d")
                 yield _span(
                     text,
                     m.start(),
                     end,
-                    lambda m=m, month=month, y=behind["y"]: dated(int(m["d"]), month, y, seen),
+                    lambda m=m, month=month, y=last["y"]: dated(int(m["d"]), month, y, seen),
                 )
 
     def _of_month(self, text: str, m: re.Match[str], end: int, seen: Seen) -> DateSpan:
@@ -288,6 +308,24 @@ class _Reader:
             start = m.start("month")
             first = _month_near(self.words.months[m["month"]], seen)
             yield _stretch(text, start, m.end(), first, "month")
+
+    def _seasons(self, text: str, plain: str, seen: Seen) -> Iterator[DateSpan]:
+        """ "last spring": three months; the winter is the one that began in December."""
+        for m in self.season.finditer(plain):
+            place = next(
+                i
+                for i, words in enumerate(self.words.extra.seasons)
+                if re.fullmatch(words, m["season"])
+            )
+            first = date(seen.today.year, (3, 6, 9, 12)[place], 1)
+            if seen.toward == "past" and first > seen.today:
+                first = first.replace(year=first.year - 1)
+            elif seen.toward == "future" and first + relativedelta(months=3) <= seen.today:
+                first = first.replace(year=first.year + 1)
+            last = first + relativedelta(months=3, days=-1)
+            start = m.start("season")
+            value = Period(first, last, None, "month")
+            yield Span(start, m.end(), text[start : m.end()], "date", value)
 
     def _nths(self, text: str, plain: str, seen: Seen) -> Iterator[DateSpan]:
         for m in self.nth.finditer(plain) if self.nth else ():
@@ -341,6 +379,12 @@ class _Reader:
                     first = _month_at(self.words.months[m["month"]], step, seen)
                     yield _stretch(text, m.start(), m.end(), first, "month")
 
+    def _ahead(self, plain: str, start: int, seen: Seen) -> Seen:
+        """ "by Friday", "it should come on Friday": such a day is to come, wherever others lie."""
+        if seen.toward == "past" and behind(_TO_COME, plain, start) is not None:
+            return replace(seen, toward="future")
+        return seen
+
     def _weekdays(self, text: str, plain: str, seen: Seen) -> Iterator[DateSpan]:
         for m in self.weekday.finditer(plain):
             group = "day" if m["day"] else "short"
@@ -356,7 +400,8 @@ class _Reader:
                 monday = _unit_at(seen.today, step, "week")
                 found, end = monday + timedelta(number), week.end()
             else:
-                found = weekday(number, -1 if seen.toward == "past" else 1, seen, nearest=True)
+                side = self._ahead(plain, m.start(group), seen)
+                found = weekday(number, -1 if side.toward == "past" else 1, side, nearest=True)
             yield Span(m.start(group), end, text[m.start(group) : end], "date", day(found))
         for m in self.weekend.finditer(plain):
             step = -1 if seen.toward == "past" else 0
@@ -374,7 +419,7 @@ class _Reader:
 
     def _moved_on(self, one: DateSpan, text: str, plain: str) -> DateSpan:
         """ "a week from Monday": the day that lies so far behind the one that is named."""
-        m = self.offset.search(plain[: one.start]) if self.offset else None
+        m = behind(self.offset, plain, one.start) if self.offset else None
         if m is None or one.value is None or one.value.day is None:
             return one
         steps = self._count(text, m)
@@ -397,7 +442,7 @@ class _Reader:
         if one.value is None:
             return one
         whole = one.value.grain in ("month", "year") and one.value.day is None
-        if whole and (edge := self.edge.search(plain[: one.start])):
+        if whole and (edge := behind(self.edge, plain, one.start)):
             moved = Span(edge.start(), one.end, text[edge.start() : one.end], "date", one.value)
             return self._edged(moved, edge[0].strip())
         return one
@@ -423,7 +468,7 @@ class _Reader:
         return (
             bool(guard)
             and said in ("morgen", "manana")
-            and bool(re.search(rf"(?<![\w])(?:{guard})\s+$", plain[: one.start]))
+            and behind(re.compile(rf"(?<![\w])(?:{guard})\s+$"), plain, one.start) is not None
         )
 
 
@@ -529,7 +574,7 @@ def _merged(
         before = made[-1] if made else None
         if before and before.value and one.value and before.value.first <= one.value.last:
             joint = reader.to.fullmatch(plain[before.end : one.start])
-            opened = reader.between.search(plain[: before.start])
+            opened = behind(reader.between, plain, before.start)
             listed = plain[before.end : one.start].strip() in ("and", "und", "et", "y", "e", "en")
             if joint and (opened or not listed):
                 start = opened.start() if opened else before.start
@@ -543,7 +588,7 @@ def _merged(
 def _since(one: DateSpan, text: str, plain: str, reader: _Reader, seen: Seen) -> DateSpan:
     if one.value is None or reader.since is None or one.value.first > seen.today:
         return one
-    if (m := reader.since.search(plain[: one.start])) is None:
+    if (m := behind(reader.since, plain, one.start)) is None:
         return one
     value = Period(one.value.first, max(seen.today, one.value.last))
     return Span(m.start(), one.end, text[m.start() : one.end], "date", value)

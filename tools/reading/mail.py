@@ -14,6 +14,14 @@ _LANGUAGES = ("en", "de", "fr", "es", "it", "nl", "pl")
 _SEPARATOR = re.compile(r"^\s*[-_]{3,}.*[-_]{3,}\s*$|^\s*[-_*]{5,}\s*$")
 
 
+#: A line that closes a letter, where the parser does not know it; names and numbers follow.
+_CLOSING = re.compile(
+    r"\n[ \t]*(?:best|cheers|kind regards|regards|many thanks|thanks|thank you|thx|lg|mfg|vg|bg|gru(?:ß|ss)|gr(?:ü|ue)(?:ß|ss)e|(?:viele|liebe|beste|sch(?:ö|oe)ne) "
+    r"gr(?:ü|ue)(?:ß|ss)e|danke|cordialement|saludos|saluti|groeten|groetjes)[ ,.!]*\n(?P<rest>(?:[ \t]*[^\n]{0,60}(?:\n|$)){1,9})\s*$",
+    re.I,
+)
+
+
 @dataclass(frozen=True)
 class Mail:
     """One message in its three parts."""
@@ -37,7 +45,16 @@ def split(text: str) -> Mail:
     rest = rest.replace(signature, "", 1)
     if not new.strip():
         return Mail(text)
+    closing = _CLOSING.search(new)
+    if closing is not None and not signature and _begins_with_a_name(closing["rest"]):
+        new, signature = new[: closing.start()].rstrip(), new[closing.start() :].strip()
     return Mail(new, "\n".join(part.strip() for part in (cited, rest) if part.strip()), signature)
+
+
+def _begins_with_a_name(lines: str) -> bool:
+    """Does a name come first? An address under "Thanks" is what was asked for."""
+    first = next((line for line in lines.splitlines() if line.strip()), "")
+    return bool(first) and not re.search(r"\d|[?!:]", first) and first.strip()[:1].isupper()
 
 
 def _without_citations(text: str) -> tuple[str, str]:

@@ -19,6 +19,8 @@ _NEGATED = re.compile(
     r"(?:(?:(?:the|my|an?|der|die|das|den|dem|meine?[nrm]?|le|la|les|ma|mon|el|los|las|mi|il|lo|i|gli|het|de|mijn|o|os|as)\s+|l')"
     r"(?:[^\W\d_]+\s+)?)?(?:(?:number|no\.?|nummer|nr\.?|num[eé]ro|#)\s*)?$"
 )
+#: How far back a negation is looked for.
+_REACH = 80
 #: "no, 10741": with a comma the no is an answer, and what follows is meant. Spanish and Italian say "no" for not.
 _NO = re.compile(r"(?<![\w])(?:no|non)\s+(?:(?:el|la|los|las|il|lo|i|gli|le|l')\s*)?$")
 
@@ -37,7 +39,7 @@ def is_negated(
     text: str, start: int, languages: tuple[str, ...] = (), *, words: tuple[str, ...] = ()
 ) -> bool:
     """Is what begins at ``start`` named only to say that it is not meant? ``words`` may stand in between."""
-    before = folded(text[:start])
+    before = folded(text[max(0, start - _REACH) : start])
     for word in words:
         before = re.sub(rf"(?<!\w){re.escape(folded(word))}\w{{0,2}}\s+$", "", before)
     if _NEGATED.search(before):

@@ -11,12 +11,14 @@ from typing import Protocol, cast
 import text_to_num
 from price_parser.parser import parse_number
 
-from tools.reading.spans import AnySpan, Span, folded, outside
+from tools.reading.spans import AnySpan, Span, behind, folded, outside
 
 #: The languages that the number words are known of.
 WORDED = ("en", "de", "fr", "es", "it", "nl", "pt")
 DIGITS = r"\d{1,3}(?:[.,'’ \u00a0\u202f]\d{3})+(?:[.,]\d{1,2})?(?!\d)|\d+(?:[.,]\d{1,2})?(?!\d)"
 _TOKEN = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?|\d+|[^\w\s]|\s+|_")
+#: "1) the mat 2) the stove": numbers of a list.
+_LIST_MARK = re.compile(r"\s?\)")
 _IN_DIGITS = re.compile(rf"(?<![\w#.,/:+@-])(?:{DIGITS})(?!(?!x\b)[\w#/:@%]|[.,-]\d|-\w)")
 #: "one" and its like stand for things more often than for a number.
 _ARTICLES = frozenset(
@@ -97,7 +99,11 @@ def worded(text: str, languages: Sequence[str], *, ordinal: bool) -> list[Span[i
         for one in cast("list[_Occurrence]", text_to_num.find_numbers(said, language, threshold=0)):
             start, end = tokens[one.start].start(), tokens[one.end - 1].end()
             word = text[start:end]
-            if one.is_ordinal is ordinal and one.value == int(one.value) and not word.isdigit():
+            if (
+                one.is_ordinal is ordinal
+                and one.value == int(one.value)
+                and not re.search(r"\d", word)
+            ):
                 span = Span(start, end, word, "number", int(one.value))
                 found += outside([span], found)
     return sorted(found, key=lambda s: s.start)
@@ -112,8 +118,7 @@ def numbers(text: str, languages: Sequence[str]) -> list[Span[Decimal]]:
     """Every number in digits or words; digits inside a code, a date or a telephone number are none."""
     found: list[Span[Decimal]] = []
     for m in _IN_DIGITS.finditer(text):
-        # Nobody counts "0251".
-        if (value := numeral(m[0])) is not None and not re.match(r"0\d", m[0]):
+        if (value := numeral(m[0])) is not None and not _no_count(text, m):
             found.append(Span(m.start(), m.end(), m[0], "number", value))
     for one in worded(text, languages, ordinal=False):
         if one.value is not None and not _stands_for_a_thing(one, text):
@@ -121,15 +126,23 @@ def numbers(text: str, languages: Sequence[str]) -> list[Span[Decimal]]:
     return sorted(found, key=lambda s: s.start)
 
 
+def _no_count(text: str, m: re.Match[str]) -> bool:
+    """Is it the mark of a list, or begins with a nought as no count does?"""
+    opened = text.rfind("(", 0, m.start()) > text.rfind(")", 0, m.start())
+    marks = _LIST_MARK.match(text, m.end()) is not None and not opened
+    return marks or re.match(r"0\d", m[0]) is not None
+
+
 def _stands_for_a_thing(one: AnySpan, text: str) -> bool:
     """ "the red one", "ein Zelt": a pronoun or an article, unless something is counted with it."""
-    said, plain = folded(one.text), folded(text)
+    said = folded(one.text)
     if said not in _ARTICLES:
         return False
-    if _OF.match(plain, one.end) or _ONLY.search(plain[: one.start]):
+    plain = folded(text)
+    if _OF.match(plain, one.end) or behind(_ONLY, plain, one.start):
         return False
     counted = said == "one" and _COUNTED.match(plain, one.end)
-    return not counted or _DETERMINER.search(plain[: one.start]) is not None
+    return not counted or behind(_DETERMINER, plain, one.start) is not None
 
 
 #: "just one", "nur eins": with these it is a number whatever follows.
@@ -138,7 +151,8 @@ _ONLY = re.compile(
 )
 #: "one month": a thing is counted. "one with", "one is": it is meant.
 _COUNTED = re.compile(
-    r"\s+(?!(?:with|ending|that|which|who|is|was|has|had|i|we|you|please|from|in|on|for|and|or|to|but|as|at|of|more|day|another|thing)\b)[^\W\d_]{3,}"
+    r"\s+(?!(?:with|ending|that|which|who|is|was|has|had|i|we|you|please|from|in|on|for|and|or|to|but|as|at|of|more|day|another|thing|instead|already|elsewhere|then|too|"
+    r"only|now|again|back|here|there|pls|yet|though|because|while|when|if|but|would|will|can|should|does|came|arrived|broke|got)\b)[^\W\d_]{3,}"
 )
 _DETERMINER = re.compile(
     r"\b(?:the|this|that|which|other|another|any|every|each|last|first|second|new|old|no|next|right|wrong|some)\s+$"
@@ -159,7 +173,7 @@ _WHOLE = {
 _WHOLES = {name: re.compile(rf"\b(?:{words})\b") for name, words in _WHOLE.items()}
 #: "all right", "alles klar", "not at all", "above all": nothing is counted.
 _NO_WHOLE = re.compile(
-    r"^(?:all|alles|tout|todo|tutto|tudo)\s+(?:right|good|fine|set|day|night|the (?:best|time|way)|klar|gut|gute|"
+    r"(?:all|alles|tout|todo|tutto|tudo)\s+(?:right|good|fine|set|day|night|the (?:best|time|way)|klar|gut|gute|"
     r"bien|bem|bene|d'accord|ok)\b"
 )
 _BEFORE_NO_WHOLE = re.compile(
@@ -192,8 +206,8 @@ def quantities(
             if follow is not None and follow.start == m.end() and follow.value is not None:
                 of, end, noun_at = int(follow.value), follow.end, follow.end
                 skip.add(place + 1)
-        behind = _NOUN.match(text, noun_at)
-        noun = behind[1] or "" if behind else ""
+        named = _NOUN.match(text, noun_at)
+        noun = named[1] or "" if named else ""
         value = Quantity(count, of, noun=noun)
         found.append(Span(one.start, end, text[one.start : end], "quantity", value))
     return sorted(found, key=lambda s: s.start)
@@ -207,7 +221,7 @@ def _wholes(text: str, plain: str) -> Iterator[Span[Quantity]]:
     taken: list[AnySpan] = []
     for name in ("both", "rest", "half", "all"):
         for m in _WHOLES[name].finditer(plain):
-            if _NO_WHOLE.match(plain, m.start()) or _BEFORE_NO_WHOLE.search(plain[: m.start()]):
+            if _NO_WHOLE.match(plain, m.start()) or behind(_BEFORE_NO_WHOLE, plain, m.start()):
                 continue
             one = Span(
                 m.start(),

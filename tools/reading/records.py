@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from tools.reading.spans import AnySpan, Span, outside
+from tools.reading.spans import AnySpan, Span, behind, outside
 
 #: What people put between the parts of a number, or leave out.
 _GAP = r"[\s\-_#.:/\u2010-\u2015]{0,3}"
@@ -156,7 +156,7 @@ class _Reader:
             hashed = m[0].startswith("#")
             cued = (
                 hashed
-                or bool(self.cue.search(text[: m.start()]))
+                or bool(behind(self.cue, text, m.start()))
                 or bool(self.called.match(text, m.end()))
             )
             if not cued and not self._speaks_for_itself(text, m, digits):
@@ -188,20 +188,21 @@ def is_postcode(text: str, start: int, end: int) -> bool:
     """Are the digits followed by the name of a town: "48157 Münster", "nach 10115 Berlin bitte"?"""
     if end - start > 7:
         return False
-    behind = re.match(
-        r"[ \t]+(?P<town>[A-ZÄÖÜÉÈÁÍÓÚÑ][\w'’.-]+)(?P<more>(?:[ -][A-ZÄÖÜ][\w'’.-]+){0,2})(?P<then>.*)",
-        text[end:],
-    )
-    if behind is None:
+    following = _TOWN.match(text, end)
+    if following is None:
         return False
-    if re.search(
-        r"(?:\b(?:in|nach|to|at|from|aus|à|a|en|au|naar|te|em|para|d|f|ch|at)[ -]|[\d\w]\s*,\s*|\n)$",
-        text[:start],
-        re.I,
-    ):
+    if behind(_LEADS_TO_TOWN, text, start) is not None:
         return True
     # A sentence that goes on has a small word next: "10482 Please cancel it".
-    return not re.match(r"\s+[a-zäöüß]", behind["then"]) or bool(behind["more"])
+    return not _SMALL_WORD.match(text, following.end()) or bool(following["more"])
+
+
+_TOWN = re.compile(r"[ \t]+[A-ZÄÖÜÉÈÁÍÓÚÑ][\w'’.-]+(?P<more>(?:[ -][A-ZÄÖÜ][\w'’.-]+){0,2})")
+_LEADS_TO_TOWN = re.compile(
+    r"(?:\b(?:in|nach|to|at|from|aus|à|a|en|au|naar|te|em|para|d|f|ch|at)[ -]|[\d\w]\s*,\s*|\n)$",
+    re.I,
+)
+_SMALL_WORD = re.compile(r"\s+[a-zäöüß]")
 
 
 def _grouped(said: str) -> bool:

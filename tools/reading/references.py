@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tools.reading.numbers import worded
-from tools.reading.spans import AnySpan, Span, folded, outside
+from tools.reading.spans import AnySpan, Span, behind, folded, outside
 
 ReferenceKind = Literal[
     "ordinal", "last", "newest", "oldest", "other", "both", "all", "neither", "same"
@@ -55,7 +55,7 @@ _FIGURE = re.compile(
     r"(?<![\w.,])(?P<n>\d{1,2})(?:st|nd|rd|th|ste|de|eme|ere|er|º|ª|°|e|\.(?=\s+[^\W\d]|$))(?![\w])"
 )
 _OPTION = re.compile(
-    r"(?<![\w])(?:option|number|no\.?|nr\.?|nummer|numero|punkt|position|choice|#)\s?(?P<n>\d{1,2})(?![\w.,]?\d)"
+    r"(?<![\w])(?:option|number|no\.|nr\.?|nummer|numero|punkt|position|choice|#)\s?(?P<n>\d{1,2})(?![\w.,]?\d)"
 )
 _ALONE = re.compile(r"\s*#?(?P<n>\d{1,2})\s*[.)]?\s*")
 _PAIR = re.compile(
@@ -68,6 +68,7 @@ _NO_PLACE = re.compile(
 _NO_PLACE_BEHIND = re.compile(
     r"\s*(?:of all|time|name|place|mal\b|hand|thing|things|class|aid|floor|half|once\b|ly\b)"
 )
+_FROM_THE_END = re.compile(r"\s+(?:to last|from the (?:end|bottom)|last)\b")
 #: Words that are an ordinal and, far oftener, something else.
 _NEVER = frozenset({"erst", "half", "halb", "meio", "quarter", "quarto"})
 _NOUN = re.compile(r"\s+(?P<noun>[^\W\d_]+(?:-[^\W\d_]+)*)")
@@ -100,21 +101,21 @@ def references(
 
 def _ordinals(text: str, plain: str, languages: Sequence[str]) -> Iterator[Span[Reference]]:
     for one in worded(text, languages, ordinal=True):
-        before, behind = plain[: one.start], plain[one.end :]
         said = folded(one.text)
-        if said in _NEVER or _NO_PLACE.search(before) or _NO_PLACE_BEHIND.match(behind):
+        if (
+            said in _NEVER
+            or behind(_NO_PLACE, plain, one.start)
+            or _NO_PLACE_BEHIND.match(plain, one.end)
+        ):
             continue
         if one.value is not None and 0 < one.value < 100:
-            place = (
-                -one.value
-                if re.match(r"\s+(?:to last|from the (?:end|bottom)|last)\b", behind)
-                else one.value
-            )
+            place = -one.value if _FROM_THE_END.match(plain, one.end) else one.value
             yield _reference(text, one.start, one.end, "ordinal", place)
     for pattern in (_FIGURE, _OPTION):
         for m in pattern.finditer(plain):
-            if int(m["n"]) > 0:
-                yield _reference(text, m.start(), m.end(), "ordinal", int(m["n"]))
+            group = "de" if m.groupdict().get("de") else "n"
+            if int(m[group]) > 0:
+                yield _reference(text, m.start(group), m.end(), "ordinal", int(m[group]))
 
 
 def _reference(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -41,6 +42,15 @@ def longest(spans: Iterable[S]) -> list[S]:
         if outside([one], kept):
             kept.append(one)
     return sorted(kept, key=lambda s: s.start)
+
+
+#: How far in front of a value the words that belong to it may begin.
+REACH = 60
+
+
+def behind(pattern: re.Pattern[str], text: str, place: int) -> re.Match[str] | None:
+    """What the pattern, which ends in ``$``, finds right in front of a place."""
+    return pattern.search(text, max(0, place - REACH), place)
 
 
 def folded(text: str) -> str:

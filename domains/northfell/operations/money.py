@@ -157,6 +157,9 @@ def refund_refusal(
 
 
 def _refusal_on_its_way(shop: Shop, order: Order, reason: RefundReason | None) -> str | None:
+    overdue = order.expected_on is not None and order.expected_on < shop.today
+    if reason is None and overdue:
+        return None  # That it is late need not be said: the books show it.
     if reason in {None, "unwanted", "other"}:
         return (
             f"{order.number} is on its way. Once it has arrived you can return it unused "

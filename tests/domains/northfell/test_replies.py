@@ -31,6 +31,7 @@ COMMON: dict[str, dict[str, Any]] = {
     "handed_off": {"ticket_number": "T-70013"},
     "upset": {},
     "apology_fallback": {},
+    "elsewhere": {},
     "backend_down": {},
     "input_too_long": {"limit": 4000},
     "empty_input": {},
@@ -67,6 +68,7 @@ COMMON: dict[str, dict[str, Any]] = {
     "ack_agent": {},
     "ack_escalate": {},
     "attachments_refused": {},
+    "with_a_colleague": {},
 }
 
 

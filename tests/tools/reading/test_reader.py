@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from datetime import date
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.tools.reading.messages import MESSAGES
 from tools.reading import Spans, ValueReader, read
@@ -252,6 +255,28 @@ def test_a_fragment_of_a_telephone_number_is_none() -> None:
     assert said("my new number is 0251 12").phones == ()
 
 
+@pytest.mark.parametrize(
+    "part",
+    ["12345 Berlin ", "a'", "1 2 3 4 5 ", "a@b ", "Hauptstr. 5, ", "zwei der ", "am 3. bis ", ".", "> x\n", "1", "Hauptstr. 5\n48157 Ort\n"],
+)  # fmt: skip
+def test_no_message_keeps_the_reader_busy(part: str) -> None:
+    """As long as a message may be, of what makes readers go back and forth."""
+    READER.read("warm", today=TODAY, own_ids=OWN)
+    started = time.process_time()
+    READER.read((part * 4000)[:4000], today=TODAY, own_ids=OWN)
+
+    # Generous for a busy machine: the slowest takes a third of a second.
+    assert time.process_time() - started < 3
+
+
+@given(st.text(max_size=120))
+def test_whatever_is_written_every_place_is_where_its_words_stand(text: str) -> None:
+    """No text breaks the reader, and a span's text is a run of the customer's own words."""
+    found = said(text)
+
+    assert all(found.new_text[one.start : one.end] == one.text for one in found.all())
+
+
 # --- mail and language --------------------------------------------------------------------------
 
 
@@ -267,6 +292,8 @@ def test_a_fragment_of_a_telephone_number_is_none() -> None:
         ("Ja.\n\n-----Ursprüngliche Nachricht-----\nVon: Desk\nAn: anna\nBetreff: Re: SB-1\n\nHallo", "Ja.", "Hallo"),
         ("Merci\n\nLe lun. 23 nov. 2026 à 10:12, Desk <a@b.fr> a écrit :\n> bonjour", "Merci", "bonjour"),
         ("Vale\n\nEl lun, 23 nov 2026 a las 10:12, Desk (<a@b.es>) escribió:\n> hola", "Vale", "hola"),
+        ("Any news?\n\nBest\nDev Anand\nHighland Guides\nGewerbepark 21\n87527 Sonthofen", "Any news?", ""),
+        ("New address please. Thanks\n\nHauptstr. 5\n48157 Münster", "New address please. Thanks\n\nHauptstr. 5\n48157 Münster", ""),
         ("hi\n> cited\nmy answer", "hi\nmy answer", "cited"),
         ("cancel > keep\nno quote here", "cancel > keep\nno quote here", ""),
         ("Ship it to:\nAnna Müller\nHauptstr. 5\n48157 Münster", "Ship it to:\nAnna Müller\nHauptstr. 5\n48157 Münster", ""),
@@ -297,7 +324,8 @@ def test_short_messages_are_told_apart_or_left_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["ok", "no", "48157", "SB-10482", "hi", "Anna Müller", "a@b.de", "👍", ""]
+    "text",
+    ["ok", "no", "48157", "SB-10482", "hi", "Anna Müller", "pls cancel 10482", "a@b.de", "👍", ""],
 )
 def test_what_is_of_no_language_keeps_the_threads(text: str) -> None:
     """Names, numbers and words that several languages share change no thread's language."""

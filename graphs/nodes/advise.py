@@ -1,0 +1,322 @@
+"""What no operation does alone: a problem with the options that the rules allow, what waits for approval, incidents."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from langgraph.runtime import Runtime
+from pydantic import JsonValue
+
+from graphs import replies
+from graphs.context import Context
+from graphs.deciding import by_rule, log
+from graphs.nodes.operation import carry_out, grounded, propose, reason_of
+from graphs.nodes.turn import hand_off_summary, offer_hand_off
+from graphs.state import Draft, Extraction, Next, Pending, SupportState
+from graphs.understanding.acts import Act
+from graphs.understanding.grounding import Grounds
+from tools.cases import Advice
+from tools.ports import BackendUnavailable
+from tools.records import RecordView
+from tools.values import Approval
+
+#: So many records are named in a question about which one is meant.
+_SHOWN = 5
+
+
+async def advise(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
+    """A problem or a wish without a button: the record, the rule, the options; the words are kept."""
+    route = state.get("route")
+    assert route is not None
+    act = route.act
+    assert act is not None
+    context = runtime.context
+    intent = context.intents.get(act.intent)
+    name = intent.case or intent.about_record or act.intent
+    which = await _which_record(context, act)
+    if which is not None:
+        pending = Pending(
+            request=state["turn"].id,
+            operation=name,
+            stage="choice",
+            arguments={"words": state["turn"].text, "intent": act.intent},
+            candidates=which.candidates,
+            question=which.question,
+            asked_in=state["turn"].id,
+        )
+        return {
+            "pending": (*state.get("pending", ())[-2:], pending),
+            "draft": Draft(text=which.question, asks=True),
+        }
+    told = await told_of_case(state, runtime, name, act)
+    update: dict[str, Any] = {"draft": Draft(text=told.text)}
+    if told.kept:
+        update["kept"] = (*state.get("kept", ()), told.kept)
+    if told.offer is not None:
+        update["pending"] = (*state.get("pending", ())[-2:], told.offer)
+        update["draft"] = Draft(text=told.text, asks=True)
+    return update
+
+
+@dataclass(frozen=True)
+class ToldOfCase:
+    """What is said to a problem, and what stays of it for the next turn."""
+
+    text: str
+    kept: str = ""  #: The case and record that a ticket was opened for.
+    offer: Pending | None = None  #: What a yes would start.
+
+
+async def advice_of(state: SupportState, runtime: Runtime[Context], name: str, act: Act) -> str:
+    """The domain's answer to a case, as one of several things that a turn says."""
+    return (await told_of_case(state, runtime, name, act)).text
+
+
+async def told_of_case(
+    state: SupportState, runtime: Runtime[Context], name: str, act: Act
+) -> ToldOfCase:
+    """The domain's answer to a case, with a ticket that keeps the words where it asks for one."""
+    context = runtime.context
+    assert context.cases is not None
+    record = await _record(context, act.grounds)
+    advice = context.cases.advise(
+        name,
+        record=record,
+        others=await _views(context),
+        parts=act.grounds.parts,
+        customer=context.customer,
+        today=context.clock.today(),
+        language=_language(state, context),
+    )
+    await log(runtime, state, by_rule("case", name, advice.why), input=act.text)
+    parts = [replies.not_owned(act.grounds.missing)] if act.grounds.missing else []
+    parts.append(advice.text)
+    key = f"{name}:{record.id if record is not None else ''}"
+    kept = ""
+    if advice.ticket and key not in state.get("kept", ()):
+        parts.append(await _keep(state, runtime, name, advice, act, record))
+        kept = key
+    elif advice.person or advice.ticket:
+        parts.append(replies.person_on_request())
+    text = "\n\n".join(part for part in parts if part)
+    return ToldOfCase(text, kept, _offer(state, context, advice, act, record, text))
+
+
+def _offer(
+    state: SupportState,
+    context: Context,
+    advice: Advice,
+    act: Act,
+    record: RecordView | None,
+    text: str,
+) -> Pending | None:
+    """The one thing that a yes would start: the operation that was offered, or the ticket."""
+    assert context.cases is not None
+    turn = state["turn"]
+    if advice.offer_ticket:
+        operation = context.operations[context.cases.ticket_operation]
+        arguments = ticket_arguments(operation.arguments.model_fields, advice, state, act, record)
+    elif len(advice.options) == 1 and record is not None and advice.ask:
+        operation = context.operations[advice.options[0]]
+        arguments = grounded(operation, {}, act.grounds)
+        arguments |= reason_of(
+            operation, act.model_copy(update={"reason": advice.case}), {}, context
+        )
+    else:
+        return None
+    return Pending(
+        request=turn.id,
+        operation=operation.name,
+        stage="offer",
+        arguments=arguments,
+        question=advice.ask or text,
+        asked_in=turn.id,
+    )
+
+
+async def _keep(
+    state: SupportState,
+    runtime: Runtime[Context],
+    name: str,
+    advice: Advice,
+    act: Act,
+    record: RecordView | None,
+) -> str:
+    """Write the customer's own words down for a colleague; the reply names the ticket."""
+    context = runtime.context
+    operation = context.operations[context.cases.ticket_operation]  # type: ignore[union-attr]
+    arguments = ticket_arguments(operation.arguments.model_fields, advice, state, act, record)
+    action = propose(
+        context,
+        operation,
+        arguments,
+        request=f"{state['turn'].id}:{name}",
+        turn=state["turn"].id,
+        label=advice.subject,
+    )
+    try:
+        outcome = await carry_out(runtime, operation, action)
+    except BackendUnavailable as error:
+        return replies.backend_down(str(error))
+    return replies.outcome(operation, outcome)
+
+
+def ticket_arguments(
+    fields: Any, advice: Advice, state: SupportState, act: Act, record: RecordView | None
+) -> dict[str, JsonValue]:
+    """Subject, the words whole, the record and the kind of problem, as far as the operation takes them."""
+    said = state["turn"].text
+    body = act.text if said in act.text else said
+    given: dict[str, JsonValue] = {
+        "subject": advice.subject,
+        "body": body,
+        "description": body,
+        "order_number": record.id if record is not None and record.kind == "order" else None,
+        "record": record.id if record is not None else None,
+        "case": advice.case,
+    }
+    return {name: value for name, value in given.items() if name in fields and value is not None}
+
+
+async def _views(context: Context) -> Sequence[RecordView]:
+    try:
+        return await context.backend.records(context.customer)
+    except BackendUnavailable:
+        return ()
+
+
+async def _record(context: Context, grounds: Grounds) -> RecordView | None:
+    views = await _views(context)
+    return next((view for view in views if view.id == grounds.record), None)
+
+
+async def _which_record(context: Context, act: Act) -> Next | None:
+    """The question which record is meant, where the words fit several."""
+    if len(act.grounds.records) < 2:
+        return None
+    views = [view for view in await _views(context) if view.id in act.grounds.records][:_SHOWN]
+    labels = [view.label for view in views]
+    return Next(
+        step="choose",
+        question=replies.which_record(labels),
+        labels=tuple(labels),
+        candidates=tuple({"record": view.id} for view in views),
+    )
+
+
+def _language(state: SupportState, context: Context) -> str:
+    return state.get("language") or context.language
+
+
+# --- what waits ---------------------------------------------------------------------------------
+
+
+async def tell_waiting(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
+    """What became of a request that waits for a colleague, or taking it back."""
+    route = state.get("route")
+    assert route is not None
+    act = route.act
+    assert act is not None
+    withdraw = runtime.context.intents.get(act.intent).role == "withdraw"
+    return {"draft": Draft(text=await waiting_of(state, runtime, act, withdraw=withdraw))}
+
+
+async def waiting_of(
+    state: SupportState, runtime: Runtime[Context], act: Act, *, withdraw: bool
+) -> str:
+    """What waits, told or taken back: the customer's newest word counts before a reviewer's."""
+    context = runtime.context
+    waiting = meant(await context.approvals.waiting(context.customer), act, state)
+    if not waiting:
+        return await _nothing_waits(state, runtime, act, withdraw=withdraw)
+    if not withdraw:
+        return "\n\n".join(replies.still_waiting(one, _title(context, one)) for one in waiting)
+    told: list[str] = []
+    for one in waiting[:1] if len(waiting) > 1 and not act.grounds.together else waiting:
+        await log(
+            runtime,
+            state,
+            by_rule("withdrawal", one.id, "the customer takes it back"),
+            input=act.text,
+        )
+        _, taken = await context.actions.withdraw(one.id, context)
+        say = replies.taken_back if taken else replies.too_late
+        told.append(say(one, _title(context, one)))
+    return "\n\n".join(told)
+
+
+def _title(context: Context, one: Approval) -> str:
+    return context.operations[one.action.operation].title
+
+
+def meant(waiting: Sequence[Approval], act: Act, state: SupportState) -> list[Approval]:
+    """The waiting requests that the words, or the record talked about, point to; all where none does."""
+    ids = {*act.grounds.records, *((state.get("focus") or "",))} - {""}
+    fitting = [one for one in waiting if any(id in str(one.action.arguments) for id in ids)]
+    return fitting or list(waiting)
+
+
+async def _nothing_waits(
+    state: SupportState, runtime: Runtime[Context], act: Act, *, withdraw: bool
+) -> str:
+    """A request that was never made here may stand in the books: a person can stop it, the words are kept."""
+    context = runtime.context
+    open_ = [view for view in await _views(context) if view.open and view.parent is not None]
+    focus = act.grounds.record or state.get("focus")
+    near = [view for view in open_ if focus in (view.id, view.parent)] or open_
+    if not withdraw:
+        if near:
+            return replies.in_the_books([view.label for view in near])
+        return replies.nothing_waits()
+    if context.cases is None:
+        return replies.nothing_waits()
+    target = near[0] if near else None
+    advice = Advice(
+        case="withdraw",
+        text=replies.cannot_stop([view.label for view in near[:1]]),
+        subject=replies.withdrawal_subject(target.label if target is not None else ""),
+        ticket=True,
+    )
+    return "\n\n".join([advice.text, await _keep(state, runtime, "withdraw", advice, act, target)])
+
+
+# --- incidents ----------------------------------------------------------------------------------
+
+
+async def respond_to_incident(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
+    """What must not wait: say at once what the domain says, and bring a person."""
+    route, context = state.get("route"), runtime.context
+    assert route is not None
+    said = (
+        context.cases.incident(route.intent, _language(state, context))
+        if context.cases is not None
+        else None
+    )
+    text = said.text if said is not None else ""
+    if said is not None and not said.person:
+        offer = offer_hand_off(state, reason=route.intent)
+        return {
+            "pending": (*state.get("pending", ()), offer),
+            "draft": Draft(text=f"{text}\n\n{offer.question}", asks=True),
+        }
+    arguments: dict[str, JsonValue] = {
+        "reason": hand_off_summary(state, f"URGENT, {route.intent.replace('_', ' ')}.")
+    }
+    return {
+        "extraction": Extraction(
+            operation="hand_off", request=state["turn"].id, arguments=arguments
+        ),
+        "next": Next(step="act", arguments=arguments),
+        "draft": Draft(text=text) if text else None,
+    }
+
+
+async def defer(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
+    """A wish for a day to come: nothing is done now, and that is said with the record it is about."""
+    route = state.get("route")
+    assert route is not None
+    assert route.act is not None
+    record = await _record(runtime.context, route.act.grounds)
+    return {"draft": Draft(text=replies.not_now(record.label if record is not None else ""))}

@@ -1,0 +1,1059 @@
+"""Understand: write down what a turn could mean among the customer's own records, and choose."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from langchain_core.messages import AIMessage, AnyMessage
+from langgraph.runtime import Runtime
+
+import prompts
+from graphs import replies
+from graphs.context import Context
+from graphs.deciding import by_rule, decided, decision, log, ms_since
+from graphs.extraction import fields, fits
+from graphs.nodes.operation import choices_of
+from graphs.nodes.turn import CLARIFY, NOBODY, top
+from graphs.state import Pending, Route, SupportState, Turn
+from graphs.understanding import dialogue
+from graphs.understanding.acts import HINTED, MOST_ACTS, Act, Read, allowed, problem_in, wishes
+from graphs.understanding.clauses import conditional, forbids, mentions, split
+from graphs.understanding.grounding import (
+    Grounds,
+    Memory,
+    Said,
+    Which,
+    ground,
+    means_all,
+    with_item,
+)
+from graphs.understanding.words import folded, tokens
+from tools.decisions import Alternative, Decision
+from tools.intents import Intent
+from tools.ports import BackendUnavailable, Choice, ModelOutputInvalid, PortError
+from tools.privacy import find_pii
+from tools.reading import Spans
+from tools.records import RecordView
+from tools.values import Lane
+
+#: The part of the agent's last message that a message is read with: its end, where the question stands.
+_BEFORE_CHARS = 300
+#: What was wanted before lends a short message its meaning from here on, and by so much.
+_UNSURE, _LENT, _SHORT = 0.5, 0.6, 9
+_POSSIBLE = 0.03
+#: How many alternatives the log keeps.
+_LOGGED = 5
+
+
+async def understand(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
+    """What is wanted, of which record, and what it does to the open question; logged before it takes effect."""
+    return await decided(runtime, "router", lambda who: _understood(state, who))
+
+
+@dataclass(frozen=True)
+class _Turn:
+    """Everything that a turn's meaning is chosen by."""
+
+    context: Context
+    text: str
+    spans: Spans
+    views: tuple[RecordView, ...]
+    memory: Memory
+    whole: Read
+    parts: tuple[Read, ...]
+    choice: Choice
+    asked: Choice | None  #: What a dearer tier chose, where the heads were not sure.
+    several: Choice
+    upset: Choice
+    incident: float
+    degraded: tuple[str, ...]
+
+    def said(self, text: str) -> Said:
+        """One clause with the values that stand in it."""
+        return said_in(text, self.spans)
+
+    def grounds(self, intent: str, text: str) -> Grounds:
+        known = self.context.intents.get(intent)
+        if not known.records:
+            return Grounds()
+        return ground(
+            self.said(text),
+            self.views,
+            known.records,
+            lexicon=self.context.lexicon,
+            memory=self.memory,
+            first=known.first,
+        )
+
+
+async def _understood(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
+    context, turn = runtime.context, state["turn"]
+    views, unreachable = await _records(context)
+    pending, stack = top(state), state.get("pending", ())
+    memory = Memory(focus=state.get("focus"), offered=_offered(state, pending))
+    spans = context.reader.read(
+        turn.text,
+        today=context.clock.today(),
+        own_ids=[view.id for view in views],
+        offered=_shown(pending, memory),
+    )
+    text = spans.new_text.strip() or turn.text
+    heard = await _heard(state, context, text, spans, views, memory)
+    if unreachable:
+        heard = replace(heard, degraded=(*heard.degraded, unreachable))
+    if pending is not None and pending.operation == CLARIFY:
+        stack = stack[:-1]
+        if (meant := _clarified(pending, heard)) is not None:
+            original = str(pending.arguments["text"])
+            turn = turn.model_copy(update={"text": original})
+            spans = context.reader.read(
+                original, today=context.clock.today(), own_ids=[view.id for view in views]
+            )
+            whole = Read(conditional(original), {meant: 1.0})
+            heard = replace(heard, text=original, spans=spans, whole=whole, parts=(whole,))
+        pending = stack[-1] if stack else None
+    chosen = await choose(state, heard, pending)
+    if chosen.replaces:
+        stack = stack[:-1]
+    await log(runtime, state, *_decisions(heard, chosen))
+    _announce(runtime, chosen)
+    return {
+        "turn": turn,
+        "pending": stack,
+        "route": chosen,
+        "degraded": heard.degraded,
+        "language": spans.language or state.get("language") or context.language,
+        "own": tuple(view.id for view in views),
+    }
+
+
+async def understood_alone(
+    context: Context,
+    text: str,
+    *,
+    before: str = "",
+    wanted: str = "",
+    pending: Pending | None = None,
+) -> Route:
+    """The route of a message outside a conversation's graph: for the role alone, for evals."""
+    messages: list[AnyMessage] = [AIMessage(before)] if before else []
+    turn = Turn(id="alone", text=text, at=context.clock.now())
+    state: SupportState = {"messages": messages, "wanted": wanted, "turn": turn}
+    if pending is not None:
+        state = {**state, "pending": (pending,), "last_turn": pending.asked_in}
+    views, _ = await _records(context)
+    memory = Memory(offered=_offered(state, pending))
+    spans = context.reader.read(
+        text, today=context.clock.today(), own_ids=[view.id for view in views]
+    )
+    said = spans.new_text.strip() or text
+    heard = await _heard(state, context, said, spans, views, memory)
+    return await choose(state, heard, pending)
+
+
+# --- what was said ------------------------------------------------------------------------------
+
+
+async def _records(context: Context) -> tuple[tuple[RecordView, ...], str]:
+    """The customer's records; without them the words alone are understood, and the turn says so."""
+    try:
+        return await context.backend.records(context.customer), ""
+    except BackendUnavailable as error:
+        return (), f"records: {error}"
+
+
+def _offered(state: SupportState, pending: Pending | None) -> tuple[str, ...]:
+    """The records that were shown last: those of the open question, else those of the last reply."""
+    if pending is not None and pending.candidates:
+        own = set(state.get("own", ()))
+        shown = [
+            next((str(v) for v in candidate.values() if str(v) in own), "")
+            for candidate in pending.candidates
+        ]
+        if any(shown):
+            return tuple(shown)
+    return state.get("offered", ())
+
+
+def _shown(pending: Pending | None, memory: Memory) -> int:
+    """How many things a bare "2" may point at: the meanings that were offered, else the records."""
+    if pending is not None and pending.operation == CLARIFY:
+        return len(pending.candidates)
+    return len(memory.offered)
+
+
+async def _heard(
+    state: SupportState,
+    context: Context,
+    text: str,
+    spans: Spans,
+    views: tuple[RecordView, ...],
+    memory: Memory,
+) -> _Turn:
+    degraded: list[str] = []
+    before = last_reply(state)
+    choice = await _intent(context, text, before, degraded)
+    several = await _head(context, "complexity", text, before, degraded)
+    clauses = split(text)
+    parts: list[Read] = []
+    top = max(choice.probabilities, key=choice.probabilities.__getitem__)
+    forbidden = top in context.intents.names and forbids(text, context.intents.get(top).verbs)
+    likely = forbidden or several.probabilities.get("several", 0.0) >= HINTED
+    if len(clauses) > 1 and likely and choice.model != NOBODY:
+        for number, clause in enumerate(clauses):
+            said = await _intent(context, clause.text, before if number == 0 else "", degraded)
+            parts.append(Read(clause, allowed(_known(said, context), clause.text, context.intents)))
+    chances = _lent(_known(choice, context), text, state, context, said_in(text, spans).which)
+    if forbidden and parts:
+        # "I do NOT want to cancel; I only want to know ...": what is wanted stands in another clause.
+        chances = dict(_wanted_part(parts, top, context).chances)
+    chances = _named(chances, text, context)
+    chances = _holding(chances, spans, context)
+    chances = _of_kind(chances, said_in(text, spans), views, context)
+    chances, asked = await _next_tier(state, context, text, chances, degraded)
+    return _Turn(
+        context=context,
+        text=text,
+        spans=spans,
+        views=views,
+        memory=memory,
+        whole=Read(conditional(text), allowed(chances, text, context.intents)),
+        parts=tuple(parts),
+        choice=choice,
+        asked=asked,
+        several=several,
+        upset=await _head(context, "frustration", text, "", degraded),
+        incident=await _incident(context, text, degraded),
+        degraded=tuple(degraded),
+    )
+
+
+async def _next_tier(
+    state: SupportState,
+    context: Context,
+    text: str,
+    chances: dict[str, float],
+    degraded: list[str],
+) -> tuple[dict[str, float], Choice | None]:
+    """Where the heads are not sure, a dearer model chooses among the same candidates."""
+    best = max(chances, key=chances.__getitem__)
+    if chances[best] >= context.thresholds.floor(context.intents.get(best), context.operations):
+        return chances, None
+    options = _ranked(chances, _CANDIDATES)
+    found: Choice | None = None
+    try:
+        if context.second_opinion:
+            found = await context.small.choose("router", text, options)
+            if found.option not in options:
+                raise ModelOutputInvalid(f"router answered {found.option!r}")
+    except PortError as error:
+        degraded.append(f"router: {error}")
+        found = None
+    sure = found is not None and found.probabilities[found.option] >= context.thresholds.small
+    if not sure and context.large_decides and _may_ask_large(text, context):
+        try:
+            found = await _large_choice(state, context, text, options)
+            sure = True
+        except PortError as error:
+            degraded.append(f"understanding: {error}")
+    if found is None or not sure:
+        return chances, found
+    return {**dict.fromkeys(chances, 0.0), found.option: found.probabilities[found.option]}, found
+
+
+#: So many candidates are put before a dearer tier.
+_CANDIDATES = 8
+
+
+def _may_ask_large(text: str, context: Context) -> bool:
+    """Personal data stays here where the large model is somebody else's."""
+    return context.limits.personal_to_large or not find_pii(text)
+
+
+async def _large_choice(
+    state: SupportState, context: Context, text: str, options: Sequence[str]
+) -> Choice:
+    """The large model's choice among the candidates, by their descriptions; it can name nothing else."""
+    asking, started = prompts.load("understand"), time.perf_counter()
+    described = [f"- {name}: {context.intents.get(name).description}" for name in options]
+    messages = asking.messages(
+        candidates="\n".join(described), history=last_reply(state), message=context.for_large(text)
+    )
+    schema: dict[str, Any] = {
+        "type": "object",
+        "properties": {"intent": {"enum": list(options)}},
+        "required": ["intent"],
+        "additionalProperties": False,
+    }
+    filled = await context.large.fill(
+        "understand", messages.system, messages.user, schema, bare=text
+    )
+    option = str(filled.values.get("intent"))
+    if option not in options:
+        raise ModelOutputInvalid(f"the large model answered {option!r}")
+    return Choice(
+        option=option,
+        probabilities={option: 1.0},
+        model=filled.model,
+        version=asking.version,
+        tier="large",
+        ms=ms_since(started),
+    )
+
+
+def _wanted_part(parts: Sequence[Read], forbidden: str, context: Context) -> Read:
+    """The clause that surely wants something, of those that do not speak of what is forbidden."""
+    verbs = context.intents.get(forbidden).verbs
+    free = [part for part in parts if not mentions(tokens(part.clause.text), verbs)] or list(parts)
+    told = [part for part in free if context.intents.get(part.best).role != "courtesy"] or free
+    return max(told, key=lambda part: part.chance)
+
+
+def last_reply(state: SupportState) -> str:
+    """The end of what the agent said last."""
+    said = [m.text for m in state.get("messages", []) if isinstance(m, AIMessage)]
+    return said[-1][-_BEFORE_CHARS:] if said else ""
+
+
+_FILLERS = re.compile(
+    r"\b(?:btw|pls|plz|lol|jk|tho|thx|hey|hi|hello|hallo|moin|sorry|ok|okay|just|well|so)\b[,.!]*\s*",
+    re.IGNORECASE,
+)
+
+
+def _plain(text: str) -> str:
+    """The message without words that carry nothing, where others are left."""
+    plain = _FILLERS.sub("", text).strip()
+    return plain if len(tokens(plain)) >= _PLAINLY else text
+
+
+_PLAINLY = 3
+
+
+async def _intent(context: Context, text: str, before: str, degraded: list[str]) -> Choice:
+    try:
+        return await context.encoder.classify("intent", _plain(text), before=before)
+    except PortError as error:
+        degraded.append(f"encoder: {error}")
+        return _blank(context.intents.names)
+
+
+async def _head(context: Context, head: str, text: str, before: str, degraded: list[str]) -> Choice:
+    """A head that only colours the turn; without it the turn is as it would be for a calm, single wish."""
+    try:
+        return await context.encoder.classify(head, text, before=before)
+    except PortError as error:
+        degraded.append(f"{head}: {error}")
+        return _blank(("calm" if head == "frustration" else "single",))
+
+
+async def _incident(context: Context, text: str, degraded: list[str]) -> float:
+    """How likely something happened that must not wait."""
+    if not context.intents.of_role("incident"):
+        return 0.0
+    try:
+        found = await context.encoder.classify("incident", text)
+    except PortError as error:
+        degraded.append(f"incident: {error}")
+        return 0.0
+    return found.probabilities.get("incident", 0.0)
+
+
+def _blank(options: Sequence[str]) -> Choice:
+    """What a tier that did not answer is taken to have said: nothing in particular."""
+    return Choice(
+        option=options[0],
+        probabilities={option: 1 / len(options) for option in options},
+        model=NOBODY,
+        version="",
+        tier="encoder",
+        ms=0.0,
+    )
+
+
+def _known(choice: Choice, context: Context) -> dict[str, float]:
+    """The chances of the intents that the catalogue knows."""
+    known = set(context.intents.names)
+    found = {name: chance for name, chance in choice.probabilities.items() if name in known}
+    return found or {choice.option: 1.0}
+
+
+def _lent(
+    chances: dict[str, float],
+    text: str,
+    state: SupportState,
+    context: Context,
+    references: Sequence[object] = (),
+) -> dict[str, float]:
+    """A short message that says little for itself goes on with what was wanted before it; so does one that puts
+    another thing in the place of what was talked about."""
+    wanted = state.get("wanted", "")
+    best = max(chances, key=chances.__getitem__)
+    points = len(tokens(text)) <= _SHORT and bool(references)
+    if wanted in chances and chances[best] < _SURELY and (points or _corrects(text)):
+        return _mixed(chances, wanted, _CORRECTED)
+    if (
+        chances.get(wanted, 0.0) < _POSSIBLE
+        or chances[best] >= _UNSURE
+        or len(tokens(text)) > _SHORT
+        or context.intents.get(best).role in ("affirm", "deny", "leave", "courtesy")
+    ):
+        return chances
+    return _mixed(chances, wanted, _LENT)
+
+
+def _mixed(chances: Mapping[str, float], wanted: str, share: float) -> dict[str, float]:
+    lent = {name: chance * (1 - share) for name, chance in chances.items()}
+    lent[wanted] += share
+    return lent
+
+
+#: A correction goes on with what was wanted, unless it surely wants something else.
+_CORRECTED, _SURELY = 0.8, 0.7
+_CORRECTION = re.compile(
+    r"^(?:(?:no|nope|hm+|wait|sorry|oh|actually|ok|nein|ne|moment|doch|non|pas|attends|espera|aspetta|nee|wacht)[, .!]+)*"
+    r"(?:(?:no|not|wait|i mean|i meant|sorry|actually|rather|the other|instead|nein|nicht|ich meine|ich meinte|doch|non|pas|"
+    r"je veux dire|digo|quiero decir|intendo|nee|ik bedoel)\b|the other one|die andere)"
+)
+
+
+def _corrects(text: str) -> bool:
+    """Whether a short message only puts one thing in the place of another."""
+    return len(tokens(text)) <= _SHORT and _CORRECTION.match(folded(text).strip()) is not None
+
+
+#: What a write gains whose own word is said, and not forbidden or asked about.
+_VERB = 2.5
+
+
+def _named(chances: dict[str, float], text: str, context: Context) -> dict[str, float]:
+    """The chances where the customer says the word itself: "refund 10455 pls"."""
+    if dialogue.asks(text):
+        return chances
+    said = tokens(text)
+    weighed = {
+        name: chance * (_VERB if mentions(said, context.intents.get(name).verbs) else 1.0)
+        for name, chance in chances.items()
+    }
+    total = sum(weighed.values())
+    return {name: chance / total for name, chance in weighed.items()} if total > 0 else chances
+
+
+def _bare(contact: str) -> str:
+    """A mail address or telephone number without what people write differently."""
+    return re.sub(r"[^\w@.]", "", contact.casefold()).removeprefix("00")
+
+
+#: What an intent gains that takes a value of a kind the message holds.
+_VALUE = 4.0
+
+
+def _holding(chances: dict[str, float], spans: Spans, context: Context) -> dict[str, float]:
+    """The chances where the message holds an address, a mail address or a telephone number to take."""
+    known = {_bare(context.customer.email), _bare(context.customer.phone or "")}
+    held = {
+        kind
+        for kind, found in (
+            ("address", spans.addresses),
+            ("email", [s for s in spans.emails if _bare(s.text) not in known]),
+            ("phone", [s for s in spans.phones if _bare(s.text) not in known]),
+        )
+        if found
+    }
+    if not held:
+        return chances
+    weighed = {
+        name: chance * (_VALUE if held & set(context.intents.get(name).values) else 1.0)
+        for name, chance in chances.items()
+    }
+    total = sum(weighed.values())
+    return {name: chance / total for name, chance in weighed.items()} if total > 0 else chances
+
+
+#: What an intent loses that is about records of another kind than the one that was named, or that is not owned.
+_OTHER_KIND, _NOT_OWNED = 0.1, 0.5
+
+
+def _of_kind(
+    chances: dict[str, float], said: Said, views: Sequence[RecordView], context: Context
+) -> dict[str, float]:
+    """The chances where a record was named: what is about records of other kinds is hardly meant."""
+    if not views:
+        return chances
+    kinds, parents = {v.id: v.kind for v in views}, {v.id: v.parent for v in views}
+    numbers = [number for number in said.numbers if number in kinds]
+    near = {kinds[n] for n in numbers} | {
+        kind
+        for id, kind in kinds.items()
+        if parents[id] in numbers or id in _above(numbers, parents)
+    }
+    owned = set(kinds.values())
+
+    def weight(name: str) -> float:
+        records = set(context.intents.get(name).records)
+        if not records:
+            return 1.0
+        if numbers and not records & near:
+            return _OTHER_KIND
+        return 1.0 if records & owned else _NOT_OWNED
+
+    weighed = {name: chance * weight(name) for name, chance in chances.items()}
+    total = sum(weighed.values())
+    return {name: chance / total for name, chance in weighed.items()} if total > 0 else chances
+
+
+def _above(numbers: Sequence[str], parents: Mapping[str, str | None]) -> set[str | None]:
+    return {parents[number] for number in numbers} - {None}
+
+
+def said_in(text: str, spans: Spans) -> Said:
+    """The values that stand in a clause. A clause's text is a stretch of the message, or two joined."""
+    whole = spans.new_text
+    start = whole.find(text)
+    end = start + len(text) if start >= 0 else len(whole)
+    start = max(start, 0)
+
+    def here(at: int) -> bool:
+        return start <= at < end
+
+    numbers = [s for s in spans.record_numbers if here(s.start) and s.value]
+    return Said.of(
+        text,
+        numbers=tuple(str(s.value) for s in numbers if not s.negated),
+        excluded=tuple(str(s.value) for s in numbers if s.negated),
+        foreign=tuple(
+            str(s.value) for s in spans.foreign_numbers if here(s.start) and not s.negated
+        ),
+        days=tuple(
+            (s.value.first, s.value.last)
+            for s in spans.dates
+            if here(s.start) and s.value is not None
+        ),
+        amounts=tuple(
+            s.value.value for s in spans.amounts if here(s.start) and s.value is not None
+        ),
+        which=tuple(
+            which
+            for s in spans.references
+            if here(s.start) and s.value is not None and not s.negated
+            for which in _which(s.value.kind, s.value.place, s.value.noun)
+        ),
+        quantities=tuple(
+            (int(s.value.count), len(tokens(whole[start : s.start])))
+            for s in spans.quantities
+            if here(s.start) and s.value is not None and s.value.count is not None and not s.negated
+        ),
+    )
+
+
+def _which(kind: str, place: int | None, noun: str) -> list[Which]:
+    match kind:
+        case "ordinal" if place is not None and place > 0:
+            return [place]
+        case "last":
+            return ["newest"] if noun else ["last"]
+        case "newest" | "oldest" | "other" | "both" | "all":
+            return [kind]
+        case "neither":
+            return ["none"]
+        case _:
+            return []
+
+
+# --- what it means ------------------------------------------------------------------------------
+
+
+async def choose(state: SupportState, heard: _Turn, pending: Pending | None) -> Route:
+    """Incidents first, then the open question, then what is new."""
+    if (incident := _incident_act(heard)) is not None:
+        return _route(heard, (incident,), reason="an incident comes before everything else")
+    if pending is not None:
+        case = _case_asked(heard, pending)
+        answered = case if case is not None else _answer(state, heard, pending)
+        if answered is not None:
+            return answered
+        if pending.arguments.get("intent") is not None or (
+            pending.stage == "confirm" and dialogue.says_no(heard.text)
+        ):
+            # Which record a problem is about is not asked again once the customer speaks of something else.
+            return (await _new(heard, state.get("wanted", ""))).model_copy(
+                update={"replaces": True}
+            )
+    return await _new(heard, state.get("wanted", ""))
+
+
+def _incident_act(heard: _Turn) -> Act | None:
+    """The incident that is told, where the heads or the domain's own words for it say so."""
+    context = heard.context
+    names = context.intents.of_role("incident")
+    if not names:
+        return None
+    chances = {name: heard.whole.chances.get(name, 0.0) for name in names}
+    for part in heard.parts:
+        chances = {
+            name: max(chance, part.chances.get(name, 0.0)) for name, chance in chances.items()
+        }
+    named = context.cases.incident_in(heard.text) if context.cases is not None else None
+    best = max(chances, key=chances.__getitem__)
+    sure = max(heard.incident, sum(heard.whole.chances.get(name, 0.0) for name in names))
+    thresholds = context.thresholds
+    if sure < thresholds.incident and not (named and sure >= thresholds.incident_named):
+        return None
+    kind = named if named in chances and chances[best] < 0.5 else best
+    assert kind is not None
+    return Act(
+        intent=kind,
+        probability=min(max(sure, chances[kind]), 1.0),
+        text=heard.text,
+        grounds=_any_record(heard),
+    )
+
+
+def _any_record(heard: _Turn) -> Grounds:
+    """The one record that a message names, whatever it wants of it."""
+    kinds = {view.kind for view in heard.views if view.items and view.parent is None}
+    found = ground(
+        heard.said(heard.text),
+        heard.views,
+        kinds,
+        lexicon=heard.context.lexicon,
+        memory=heard.memory,
+    )
+    return found if found.record is not None else Grounds()
+
+
+def _answer(state: SupportState, heard: _Turn, pending: Pending) -> Route | None:
+    """What the message does to the open question; None where it is about something else."""
+    context = heard.context
+    operation = pending.about or pending.operation
+    field = _record_field(context, operation)
+    kinds = (field[1],) if field is not None else ()
+    asked = heard
+    if pending.stage == "choice" and heard.memory.offered:
+        shown = set(heard.memory.offered)
+        asked = replace(heard, views=tuple(v for v in heard.views if v.id in shown))
+    grounds = (
+        ground(
+            heard.said(heard.text), asked.views, kinds, lexicon=context.lexicon, memory=heard.memory
+        )
+        if kinds
+        else Grounds()
+    )
+    if grounds.how == "focus":
+        grounds = Grounds()
+    plan = state.get("plan")
+    planned = frozenset(
+        step.name for step in (plan.steps if plan is not None else ()) if step.status == "waiting"
+    )
+    meant = dialogue.move(
+        pending,
+        dialogue.Heard(
+            text=heard.text,
+            chances=heard.whole.chances,
+            grounds=grounds,
+            fits=fits(pending, heard.text, context.operations),
+            asked_last=pending.asked_in == state.get("last_turn"),
+            another=_another(pending, grounds),
+        ),
+        context.intents,
+        planned if pending.operation == "plan" else frozenset({operation}),
+    )
+    if meant == "new":
+        # Who begins with a no and speaks of something else has dropped what was asked.
+        return None
+    if meant == "continue" and grounds.together and operation in context.operations:
+        act = Act(intent=_serving(context, operation, heard), probability=1.0, text=heard.text)
+        return _route(heard, _one_each(act, grounds)).model_copy(update={"replaces": True})
+    best = heard.whole.best
+    act = Act(intent=best, probability=heard.whole.chance, text=heard.text, grounds=grounds)
+    lane: Lane = "agent" if pending.operation == "plan" else "operation"
+    if pending.operation == "hand_off":
+        lane = "operation"
+    return Route(
+        intent=best,
+        lane="direct" if meant in ("decline", "leave") else lane,
+        operation=pending.operation,
+        move=meant,
+        probability=heard.whole.chance,
+        lane_probability=heard.whole.chance,
+        candidates=_ranked(heard.whole.chances),
+        frustration=heard.upset.probabilities.get("frustrated", 0.0),
+        sensitivity=_sensitivity(heard),
+        reason=f"the customer was asked about {pending.operation}",
+        tier=heard.choice.tier,
+        acts=(act,),
+    )
+
+
+def _another(pending: Pending, grounds: Grounds) -> bool:
+    """Whether a record was named that the question is not about."""
+    record = grounds.record
+    return (
+        record is not None
+        and grounds.how in ("named", "picked")
+        and pending.stage == "confirm"
+        and record not in [str(value) for value in pending.arguments.values()]
+    )
+
+
+def _case_asked(heard: _Turn, pending: Pending) -> Route | None:
+    """The answer to the question which record a problem is about."""
+    context = heard.context
+    intent = str(pending.arguments.get("intent", ""))
+    if pending.stage != "choice" or intent not in context.intents.names:
+        return None
+    shown = set(heard.memory.offered) or {str(v) for c in pending.candidates for v in c.values()}
+    views = tuple(view for view in heard.views if view.id in shown)
+    kinds = {view.kind for view in views}
+    memory = Memory(offered=heard.memory.offered)
+    said, lexicon = heard.said(heard.text), context.lexicon
+    found = ground(said, views, kinds, lexicon=lexicon, memory=memory)
+    if found.record is None:  # Not of those that were shown, but theirs all the same.
+        every = [view for view in heard.views if view.kind in kinds]
+        found = ground(said, every, kinds, lexicon=lexicon, memory=Memory())
+    if found.record is None:
+        return None
+    act = Act(
+        intent=intent,
+        probability=1.0,
+        text=f"{pending.arguments['words']}\n{heard.text}",
+        grounds=found,
+    )
+    return _route(heard, (act,)).model_copy(update={"replaces": True})
+
+
+def _serving(context: Context, operation: str, heard: _Turn) -> str:
+    """The likeliest intent that the operation serves."""
+    able = [i.name for i in context.intents.intents if i.operation == operation]
+    return max(able, key=lambda name: heard.whole.chances.get(name, 0.0), default=heard.whole.best)
+
+
+def _clarified(asked: Pending, heard: _Turn) -> str | None:
+    """The intent that was picked from the clarifying question."""
+    names = [str(candidate["intent"]) for candidate in asked.candidates]
+    said = heard.said(heard.text)
+    for which in said.which:
+        if isinstance(which, int) and 0 < which <= len(names):
+            return names[which - 1]
+    yes = sum(heard.whole.chances.get(n, 0.0) for n in heard.context.intents.of_role("affirm"))
+    if yes >= dialogue.YES and len(names) == 1:
+        return names[0]
+    likely = [name for name in names if heard.whole.chances.get(name, 0.0) >= dialogue.ANOTHER]
+    return likely[0] if len(likely) == 1 else None
+
+
+async def _new(heard: _Turn, wanted: str = "") -> Route:
+    """The wishes of a message that answers nothing, each with what it is about."""
+    context = heard.context
+    if (again := _agreed_to(heard, wanted)) is not None:
+        return _route(heard, (again,), reason="a yes to what a case was said to")
+    several = heard.several.probabilities.get("several", 0.0)
+    found = wishes(heard.whole, heard.parts, several, context.intents, context.thresholds.several)
+    acts = [act for one in found for act in _acts(heard, one, wanted)]
+    spread = [one for act in acts for one in await _spread(heard, act)]
+    route = _route(heard, tuple(spread[:MOST_ACTS]))
+    return _within_case(heard, route, wanted)
+
+
+def _agreed_to(heard: _Turn, wanted: str) -> Act | None:
+    """A yes that answers no question after a case was told: the case is what it is about."""
+    intents = heard.context.intents
+    if wanted not in intents.names or intents.get(wanted).case is None:
+        return None
+    if intents.get(heard.whole.best).role != "affirm":
+        return None
+    grounds = heard.grounds(wanted, heard.text)
+    return Act(intent=wanted, probability=heard.whole.chance, text=heard.text, grounds=grounds)
+
+
+def _within_case(heard: _Turn, route: Route, wanted: str) -> Route:
+    """What stays unclear right after a case was told is still about it: the articles are asked, then the case."""
+    intents = heard.context.intents
+    if route.otherwise != "clarify" or wanted not in intents.names:
+        return route
+    if intents.get(wanted).case is None or intents.get(route.intent).role is not None:
+        return route
+    act = Act(
+        intent=wanted,
+        probability=route.probability,
+        text=heard.text,
+        grounds=heard.grounds(wanted, heard.text),
+    )
+    return route.model_copy(update={"acts": (act,), "otherwise": "advise"})
+
+
+async def _spread(heard: _Turn, act: Act) -> list[Act]:
+    """A change of "everything that ..." is one act a record that the rules allow it for."""
+    context = heard.context
+    operation = context.operations.get(context.intents.get(act.intent).operation or "")
+    if act.grounds.records or operation is None or not operation.writes:
+        return [act]
+    if not means_all(heard.said(act.text)):
+        return [act]
+    able = await choices_of(context, operation, {})
+    if len(able) < 2:
+        return [act]
+    grounds = Grounds(
+        kind=next(iter(context.intents.get(act.intent).records), ""),
+        records=tuple(able),
+        together=True,
+        how="all",
+    )
+    return list(_one_each(act, grounds))
+
+
+def _one_each(act: Act, grounds: Grounds) -> tuple[Act, ...]:
+    return tuple(
+        act.model_copy(
+            update={"grounds": grounds.model_copy(update={"records": (record,), "together": False})}
+        )
+        for record in grounds.records
+    )
+
+
+def _told_before(wanted: str, intent: str, context: Context) -> str:
+    """The problem that was talked about when its remedy is asked for now."""
+    intents = context.intents
+    told = wanted in intents.names and intents.get(wanted).problem
+    return wanted if told and intents.get(intent).remedy else ""
+
+
+def _acts(heard: _Turn, one: Read, wanted: str) -> list[Act]:
+    """The act of one wish; one each where it is about several records."""
+    context = heard.context
+    intent = _fitting(heard, one)
+    words = one.clause.text
+    grounds = heard.grounds(intent, words)
+    if not grounds.records and words != heard.text and not grounds.foreign:
+        # "Cancel the tent order and send me the invoice for it": the rest of the message says of what.
+        grounds = heard.grounds(intent, heard.text)
+    if one.clause.later and (problem := problem_in(heard.whole.chances, context.intents, intent)):
+        intent = problem  # "if it isn't here by tomorrow I want my money back": today it is late
+    grounds = with_item(grounds, heard.views)
+    act = Act(
+        intent=intent,
+        probability=max(one.chances.get(intent, 0.0), one.chance if one.clause.later else 0.0),
+        text=words,
+        grounds=grounds,
+        conditional=one.clause.conditional,
+        later=one.clause.later,
+        reason=problem_in(heard.whole.chances, context.intents, intent)
+        or _told_before(wanted, intent, context),
+    )
+    return list(_one_each(act, grounds)) if grounds.together else [act]
+
+
+def _fitting(heard: _Turn, one: Read) -> str:
+    """The likeliest intent that the named record allows: a refund's number is not an order's status."""
+    kinds = {view.id: view.kind for view in heard.views}
+    numbers = [n for n in heard.said(one.clause.text).numbers if n in kinds]
+    best = one.best
+    if not numbers:
+        return best
+    wanted = {kinds[number] for number in numbers}
+    parents = {view.id: view.parent for view in heard.views}
+    related = wanted | {kinds[p] for n in numbers if (p := parents.get(n)) in kinds and p}
+    records = set(heard.context.intents.get(best).records)
+    if not records or records & related or records & _children(heard, numbers):
+        return best
+    able = {
+        name: chance
+        for name, chance in one.chances.items()
+        if set(heard.context.intents.get(name).records) & wanted
+    }
+    close = max(able, key=able.__getitem__, default=best)
+    return close if able.get(close, 0.0) >= 0.02 else best
+
+
+def _children(heard: _Turn, numbers: Sequence[str]) -> set[str]:
+    return {view.kind for view in heard.views if view.parent in numbers}
+
+
+def _route(heard: _Turn, acts: tuple[Act, ...], reason: str = "") -> Route:
+    """The lane of the acts, or that nobody is sure enough."""
+    context = heard.context
+    first = acts[0]
+    intent = context.intents.get(first.intent)
+    upset = heard.upset.probabilities.get("frustrated", 0.0)
+    lane: Lane = "agent" if len(acts) > 1 else intent.lane
+    sure = first.probability >= _floor(heard, first, intent)
+    otherwise = ""
+    abstained = False
+    if len(acts) == 1 and intent.role == "out_of_scope":
+        otherwise = "out_of_scope"
+    elif len(acts) == 1 and not sure and intent.role != "incident":
+        otherwise = "clarify"
+        abstained = heard.choice.model == NOBODY
+    furious = upset >= context.thresholds.furious
+    unplaced = not first.grounds.records and (intent.problem or intent.remedy)
+    if len(acts) == 1 and furious and unplaced:
+        lane, otherwise, abstained = (
+            "escalate",
+            "",
+            False,
+        )  # a person is offered sooner than a question
+    served = _served(context, intent, acts, lane, otherwise)
+    return Route(
+        intent=intent.name,
+        lane=lane,
+        served=served,  # type: ignore[arg-type]
+        operation=intent.operation if lane == "operation" else None,
+        probability=first.probability,
+        lane_probability=_lane_chance(heard, lane, first),
+        candidates=_ranked(heard.whole.chances),
+        frustration=upset,
+        complexity="several" if len(acts) > 1 else "single",
+        sensitivity=_sensitivity(heard),
+        abstained=abstained,
+        reason=reason or intent.description,
+        tier=heard.asked.tier if heard.asked is not None else heard.choice.tier,
+        acts=acts,
+        otherwise=otherwise,  # type: ignore[arg-type]
+    )
+
+
+#: With the record named, or its own word said, less will do: what would be changed is shown before it is.
+_GROUNDED, _SAID = 0.65, 0.6
+
+
+def _floor(heard: _Turn, act: Act, intent: Intent) -> float:
+    """From where on the act is believed: the surer the ground, the sooner."""
+    floor = heard.context.thresholds.floor(intent, heard.context.operations)
+    if act.grounds.how in ("named", "picked") and act.grounds.record is not None:
+        floor *= _GROUNDED
+    if mentions(tokens(act.text), intent.verbs) and not dialogue.asks(act.text):
+        floor *= _SAID
+    return floor
+
+
+def _served(
+    context: Context, intent: Intent, acts: tuple[Act, ...], lane: Lane, otherwise: str
+) -> str:
+    """Which node serves a single wish, where its lane has several."""
+    act = acts[0]
+    if otherwise:
+        return "recall"  # the knowledge is asked before anything is called unclear or not ours
+    if len(acts) > 1 or (lane == "escalate" and intent.role != "incident"):
+        return "lane"
+    if intent.role == "incident":
+        return "respond_to_incident"
+    if intent.role in ("waiting", "withdraw"):
+        return "tell_waiting"
+    operation = context.operations.get(intent.operation or "")
+    if act.later and operation is not None and operation.writes:
+        return "defer"
+    if context.cases is None:
+        return "recall" if intent.case is not None else "lane"
+    if intent.case is not None:
+        return "advise"
+    owned = act.grounds.how in ("named", "picked") and act.grounds.record is not None
+    return "advise" if intent.about_record is not None and owned else "lane"
+
+
+def _lane_chance(heard: _Turn, lane: Lane, act: Act) -> float:
+    """The chance that the lane is right: of all intents that are served there."""
+    intents = heard.context.intents
+    same = sum(p for name, p in heard.whole.chances.items() if intents.lane(name) == lane)
+    return min(max(same, act.probability), 1.0)
+
+
+def _ranked(chances: Mapping[str, float], most: int = 3) -> tuple[str, ...]:
+    return tuple(sorted(chances, key=chances.__getitem__, reverse=True)[:most])
+
+
+def _sensitivity(heard: _Turn) -> Any:
+    return "personal" if find_pii(heard.text) else "normal"
+
+
+def _record_field(context: Context, operation: str) -> tuple[str, str] | None:
+    """The argument that names the operation's record, and the record's kind."""
+    known = context.operations.get(operation)
+    if known is None:
+        return None
+    return next(((f.name, f.record) for f in fields(known) if f.record), None)
+
+
+# --- for the log and the stream -----------------------------------------------------------------
+
+
+def _decisions(heard: _Turn, chosen: Route) -> list[Decision]:
+    """What the tiers said, what was chosen among which candidates, and which record it is about."""
+    unsure = chosen.otherwise in ("clarify", "advise")
+    found = decision(
+        "router", heard.choice, abstained=unsure or heard.asked is not None, lane=chosen.lane
+    )
+    if heard.choice.model == NOBODY:
+        why = "; ".join(heard.degraded)
+        found = found.model_copy(
+            update={"abstained": True, "tier": "rule", "model": "rules", "reason": why}
+        )
+    elif heard.asked is None:  # Else the heads' own word stands beside what the dearer tier said.
+        found = found.model_copy(
+            update={
+                "chosen": chosen.intent,
+                "probability": chosen.probability,
+                "alternatives": tuple(
+                    Alternative(option=name, probability=heard.whole.chances[name])
+                    for name in _ranked(heard.whole.chances, _LOGGED)
+                ),
+                "reason": chosen.reason,
+            }
+        )
+    dearer: list[Decision] = []
+    if heard.asked is not None:
+        dearer = [decision("router", heard.asked, abstained=unsure, lane=chosen.lane)]
+    elif failed := "; ".join(
+        w for w in heard.degraded if w.startswith(("router: ", "understanding: "))
+    ):
+        # The next tier was asked and did not answer; the heads' guess is all there is.
+        dearer = [by_rule("router", "nothing", failed, abstained=True)]
+    rest = [decision("frustration", heard.upset), decision("complexity", heard.several)]
+    return [found, *dearer, *(each for each in rest if each.model != NOBODY), *_grounded(chosen)]
+
+
+def _grounded(chosen: Route) -> list[Decision]:
+    """Which record each act is about, as the rules found it."""
+    rows: list[Decision] = []
+    for act in chosen.acts:
+        grounds = act.grounds
+        if not (grounds.records or grounds.missing or grounds.foreign):
+            continue
+        named = ", ".join(grounds.records) or "none"
+        parts = ", ".join(f"{p.quantity or ''} {p.name}".strip() for p in grounds.parts)
+        why = "; ".join(
+            part
+            for part in (
+                grounds.how,
+                f"only {parts}" if parts else "",
+                f"{grounds.missing} is in none" if grounds.missing else "",
+                f"{', '.join(grounds.foreign)} not theirs" if grounds.foreign else "",
+            )
+            if part
+        )
+        rows.append(by_rule("grounding", named, why, abstained=len(grounds.records) != 1))
+    return rows
+
+
+def _announce(runtime: Runtime[Context], chosen: Route) -> None:
+    runtime.stream_writer(
+        {
+            "event": "route",
+            "data": {
+                "lane": chosen.lane,
+                "intent": chosen.intent,
+                "operation": chosen.operation,
+                "probability": round(chosen.probability, 4),
+                "tier": chosen.tier,
+                "abstained": chosen.abstained or chosen.otherwise == "clarify",
+            },
+        }
+    )
+    if (understood := replies.acknowledgement(chosen, runtime.context)) is not None:
+        runtime.stream_writer({"event": "ack", "data": {"text": understood}})
+
+
+__all__ = ["choose", "last_reply", "said_in", "understand", "understood_alone"]

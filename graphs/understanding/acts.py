@@ -1,0 +1,160 @@
+"""What a turn asks for, one act a wish: chosen among the candidates that the domain and the customer's records allow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from graphs.understanding.clauses import Clause, forbids
+from graphs.understanding.grounding import Grounds
+from tools.intents import Intent, Intents
+
+Kind = Literal["operation", "case", "answer", "direct", "person", "waiting", "withdraw"]
+
+
+class Act(BaseModel):
+    """One wish of a turn, with what it is about."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    intent: str
+    probability: float
+    text: str  #: The customer's words for it.
+    grounds: Grounds = Grounds()
+    conditional: bool = False  #: To be done only if something holds that nobody has looked at yet.
+    later: bool = False  #: Its condition is about a day to come.
+    reason: str = ""  #: The problem that was told with the wish, as an intent.
+
+
+@dataclass(frozen=True)
+class Read:
+    """A clause with what the heads make of it."""
+
+    clause: Clause
+    chances: Mapping[str, float]
+
+    @property
+    def best(self) -> str:
+        return max(self.chances, key=self.chances.__getitem__)
+
+    @property
+    def chance(self) -> float:
+        return self.chances[self.best]
+
+
+#: A clause says a wish of its own from here on; below, it belongs to the one before.
+_OWN_WISH = 0.45
+#: A question beside a problem is one of its own from here on.
+_OWN_QUESTION = 0.75
+#: So many wishes are dealt with in one turn; what is beyond is named as open.
+MOST_ACTS = 4
+
+
+def wishes(
+    whole: Read, parts: Sequence[Read], several: float, intents: Intents, floor: float
+) -> list[Read]:
+    """The wishes of a message: the message as one, or its clauses where it holds several."""
+    if len(parts) < 2 or (
+        several < floor and not (several >= HINTED and _distinct(parts, intents))
+    ):
+        return [whole]
+    kept: list[Read] = []
+    for part in parts:
+        intent = intents.get(part.best)
+        if part.chance < _OWN_WISH or intent.role in _SAYS_NOTHING:
+            continue
+        if kept and _belong_together(kept[-1], part, intents):
+            kept[-1] = _joined(kept[-1], part, intents)
+        elif all(part.best != one.best for one in kept) or _names_another(part, kept):
+            kept.append(part)
+    concrete = [one for one in kept if intents.get(one.best).role not in _MERELY]
+    told = any(intents.get(one.best).case is not None for one in concrete)
+    # What to do and what it costs is part of what is said to a problem.
+    clear = [
+        one
+        for one in concrete
+        if not (
+            told
+            and intents.get(one.best).lane in ("answer", "direct")
+            and one.chance < _OWN_QUESTION
+        )
+    ]
+    chosen = clear or concrete or kept
+    return chosen[:MOST_ACTS] if len(chosen) > 1 else [whole]
+
+
+#: Clauses that are surely different wishes make a message several where the head for that only hints at it.
+HINTED, _SURELY = 0.4, 0.55
+
+
+def _distinct(parts: Sequence[Read], intents: Intents) -> bool:
+    sure = {
+        part.best
+        for part in parts
+        if part.chance >= _SURELY and intents.get(part.best).role is None
+    }
+    return len(sure) > 1
+
+
+#: Roles of clauses that go with whatever else a message says.
+_SAYS_NOTHING = frozenset({"courtesy", "affirm", "deny", "help", "out_of_scope", "leave"})
+_MERELY = frozenset({"complaint", "bot"})
+
+
+def _belong_together(one: Read, other: Read, intents: Intents) -> bool:
+    """A problem and the wish that follows from it are one act; so are a question and its second half."""
+    first, second = intents.get(one.best), intents.get(other.best)
+    if first.name == second.name:
+        return not _counts(one, other)
+    return _solves(first, second) or _solves(second, first)
+
+
+def _solves(wish: Intent, problem: Intent) -> bool:
+    """Whether what is wanted is an answer to the problem: money back, a new piece, an exchange."""
+    return problem.problem and wish.remedy
+
+
+def _counts(one: Read, other: Read) -> bool:
+    """The same wish for two records: "refund SB-1, and refund SB-2 too"."""
+    return any(char.isdigit() for char in one.clause.text) and any(
+        char.isdigit() for char in other.clause.text
+    )
+
+
+def _names_another(part: Read, kept: Sequence[Read]) -> bool:
+    return any(_counts(one, part) for one in kept)
+
+
+def _joined(one: Read, other: Read, intents: Intents) -> Read:
+    """Two clauses as one wish: the remedy where there is one."""
+    first, second = intents.get(one.best), intents.get(other.best)
+    lead = other if second.remedy and not first.remedy else one
+    clause = Clause(
+        f"{one.clause.text} {other.clause.text}",
+        one.clause.conditional or other.clause.conditional,
+        one.clause.later or other.clause.later,
+    )
+    return Read(clause, lead.chances)
+
+
+def problem_in(chances: Mapping[str, float], intents: Intents, wish: str) -> str:
+    """The problem told with a remedy that is wanted, where one is likely enough to be the reason."""
+    if not intents.get(wish).remedy:
+        return ""
+    told = {name: p for name, p in chances.items() if intents.get(name).problem}
+    best = max(told, key=told.__getitem__, default="")
+    return best if best and told[best] >= 0.05 else ""
+
+
+def allowed(chances: Mapping[str, float], text: str, intents: Intents) -> dict[str, float]:
+    """The chances without what the words forbid: "don't cancel it" asks for anything but that."""
+    kept = {
+        name: chance
+        for name, chance in chances.items()
+        if not (intents.get(name).verbs and forbids(text, intents.get(name).verbs))
+    }
+    total = sum(kept.values())
+    return {name: chance / total for name, chance in kept.items()} if total > 0 else dict(chances)

@@ -1,0 +1,102 @@
+"""The clauses of a message: what may be a wish of its own, what is forbidden, what holds only under a condition."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from graphs.understanding.words import folded, tokens
+
+#: A clause shorter than this is no wish of its own.
+_SHORTEST = 2
+#: So many clauses are read for themselves; a longer message is read as a whole and by its first ones.
+MOST = 8
+
+_ENUMERATED = re.compile(r"(?:(?<=\s)|^)\(?(?:\d{1,2}|[a-h])[.)]\s+(?=\S)", re.MULTILINE)
+_SENTENCE = re.compile(r"(?<=[.!?…])[\"')\]]*\s+(?=\S)|\n{1,}|;\s+|\s+[-–—]\s+|\s/\s")
+#: Words that join one wish to the next, in the languages that are read.
+_JOINED = re.compile(
+    r",?\s+(?:and\s+(?:also|then|can|could|please|pls|would|do|does|is|are|what|when|where|how|send|tell|cancel|change|"
+    r"refund|give|i\b|my\b|if\b)|also|plus|then\s+(?:please\s+)?|oh\s+and|und\s+(?:auch|dann|bitte|können|kann|wann|wo|"
+    r"was|wie|schicken|ich|noch)|ausserdem|außerdem|sowie|et\s+(?:aussi|puis|pouvez|quand|combien)|"
+    r"y\s+(?:también|además|cuándo|cómo|puede\w*)|e\s+(?:anche|poi|quando|quanto)|en\s+(?:ook|dan|wanneer))\s*(?=\S)",
+    re.IGNORECASE,
+)
+_COMMA = re.compile(r",\s+(?=(?:and|but|also|und|aber|mais|pero|ma|maar)\b)", re.IGNORECASE)
+_CONDITION = re.compile(
+    r"\b(?:if|unless|in case|as long as|falls|wenn|sofern|solange|si|sauf si|en caso|se|als|mits)\b"
+)
+_LATER = re.compile(
+    r"\b(?:by|until|before|till|bis|avant|d'ici|antes|hasta|entro|voor)\s+"
+    r"(?:tomorrow|monday|tuesday|wednesday|thursday|friday|saturday|sunday|then|next|the|end|morgen|montag|dienstag|"
+    r"mittwoch|donnerstag|freitag|samstag|sonntag|demain|manana|domani|\d)"
+)
+_NEGATED = re.compile(
+    r"\b(?:don'?t|do not|dont|not|never|no longer|nicht|kein\w*|nie|ne|pas|no|non|niet|geen|without|ohne|instead of|"
+    r"statt|stop)\b"
+)
+
+
+@dataclass(frozen=True)
+class Clause:
+    """A stretch of a message that may be a wish of its own."""
+
+    text: str
+    conditional: bool = False  #: Holds only if something else does.
+    later: bool = False  #: The condition is about a day to come, so nothing is to be done now.
+
+
+def split(text: str) -> list[Clause]:
+    """The clauses in order; a message that is one wish is one clause."""
+    parts = [text]
+    for pattern in (_ENUMERATED, _SENTENCE, _JOINED, _COMMA):
+        parts = [piece for part in parts for piece in pattern.split(part)]
+    kept: list[str] = []
+    for part in (piece.strip(" ,;:-\n\t") for piece in parts):
+        if not part:
+            continue
+        if kept and len(tokens(part)) < _SHORTEST:
+            kept[-1] = f"{kept[-1]} {part}"
+        else:
+            kept.append(part)
+    return [_clause(part) for part in kept[:MOST]] or [_clause(text)]
+
+
+def _clause(text: str) -> Clause:
+    plain = folded(text)
+    conditional = _CONDITION.search(plain) is not None
+    return Clause(text, conditional, conditional and _LATER.search(plain) is not None)
+
+
+def conditional(text: str) -> Clause:
+    """The whole message as one clause."""
+    return _clause(text)
+
+
+def mentions(said: Sequence[str], verbs: Sequence[str]) -> bool:
+    """Whether one of the words that name a change is among the said words."""
+    for verb in verbs:
+        wanted = tokens(verb)
+        for at in range(len(said) - len(wanted) + 1):
+            if all(said[at + n].startswith(word) for n, word in enumerate(wanted)):
+                return True
+    return False
+
+
+def forbids(text: str, verbs: tuple[str, ...]) -> bool:
+    """Whether the words forbid what the verbs name: "don't cancel", "nicht stornieren", "no refund please"."""
+    said = tokens(text)
+    for verb in verbs:
+        wanted = tokens(verb)
+        for at in range(len(said) - len(wanted) + 1):
+            if all(said[at + n].startswith(word) for n, word in enumerate(wanted)):
+                before = " ".join(said[max(at - 4, 0) : at])
+                after = " ".join(said[at + len(wanted) : at + len(wanted) + 3])
+                if _NEGATED.search(before) or re.match(
+                    r"(?:nothing|nichts|rien|nada|niente)\b", after
+                ):
+                    return True
+                if re.search(r"\bnicht\b", after) and not re.search(r"\bnicht nur\b", after):
+                    return True
+    return False

@@ -1,0 +1,161 @@
+"""What a message does to the question that is open: answer, agree, refuse, correct, leave, or something new."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from graphs.state import Pending
+from graphs.understanding.grounding import Grounds
+from graphs.understanding.words import folded, tokens
+from tools.intents import Intents
+
+Move = Literal["new", "continue", "confirm", "decline", "repeat", "correct", "leave"]
+
+#: So sure must a yes be to let happen what was asked about; below it the question is asked again.
+YES = 0.6
+#: From here on another wish is a change of subject; below it the message belongs to the question.
+ANOTHER = 0.45
+_RESTRICTS = re.compile(
+    r"\b(?:but|except|only|just|instead|rather|wait|actually|aber|ausser|nur|doch lieber|stattdessen|sondern|halt|mais|"
+    r"sauf|seulement|plutot|pero|solo|mejor|ma|pero|soltanto|invece|maar|alleen|liever)\b"
+)
+#: Words of a yes that only soften it.
+_SOFT = re.compile(
+    r"^(?:yes|ja|oui|si|ok(?:ay)?)[,.! ]+(?:please|bitte|just do it|go ahead|only that|genau)[.! ]*$"
+)
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A message beside an open question: what the heads, the records and the readers make of it."""
+
+    text: str
+    chances: Mapping[str, float]
+    grounds: Grounds  #: Among the records that the question is about.
+    fits: bool  #: It holds a value for what was asked.
+    asked_last: bool  #: The question was the last thing the agent said.
+    another: bool = False  #: The words point to another record than the one asked about.
+
+    def chance(self, intents: Intents, role: str) -> float:
+        return sum(p for name, p in self.chances.items() if intents.get(name).role == role)
+
+
+def move(pending: Pending, heard: Heard, intents: Intents, operations: frozenset[str]) -> Move:
+    """What the customer does to ``pending``; ``operations`` are what it would carry out."""
+    yes, no = heard.chance(intents, "affirm"), heard.chance(intents, "deny")
+    if pending.stage == "confirm":  # What was not carried out yet is not withdrawn, it is declined.
+        no += heard.chance(intents, "withdraw")
+    leaves = heard.chance(intents, "leave")
+    best = max(heard.chances, key=heard.chances.__getitem__)
+    intent, chance = intents.get(best), heard.chances[best]
+    substantive = intent.role is None or intent.role in _SUBSTANTIVE
+    names = heard.grounds.how in ("named", "picked", "all") and bool(heard.grounds.records)
+    same = intent.operation in operations
+    if pending.stage == "confirm":
+        return _at_confirmation(heard, yes, no, leaves, chance, substantive, names, same)
+    if pending.stage == "offer":
+        if yes >= YES and not asks(heard.text):
+            return "confirm" if heard.asked_last else "repeat"
+        if max(no, leaves) >= YES or (max(no, leaves) > chance and not substantive):
+            return "decline"
+        return "new"
+    if _takes_none(heard.text) and not substantive:
+        return "decline"
+    if names or heard.fits:
+        return "new" if substantive and chance >= 0.9 and not same and not names else "continue"
+    if leaves >= ANOTHER and leaves >= no:
+        return "leave"
+    if no >= ANOTHER and not substantive:
+        return "decline" if heard.asked_last else "new"
+    if same:
+        return "continue"
+    if (substantive and chance >= ANOTHER) or asks(heard.text):
+        return "new"
+    return "repeat"
+
+
+#: Roles of wishes that are something of their own although no operation stands behind them.
+_SUBSTANTIVE = frozenset(
+    {"person", "complaint", "incident", "waiting", "other_person", "bot", "help"}
+)
+
+
+def _at_confirmation(
+    heard: Heard,
+    yes: float,
+    no: float,
+    leaves: float,
+    chance: float,
+    substantive: bool,
+    names: bool,
+    same: bool,
+) -> Move:
+    refuses = says_no(heard.text) or no + leaves >= ANOTHER
+    if heard.another and (same or not substantive or refuses):
+        return "correct"  # "no, keep it; cancel the jacket one instead"
+    if refuses and not heard.fits and not (substantive and chance >= 0.8 and not same):
+        return "leave" if leaves > no else "decline"
+    more = restricts(heard.text) or asks(heard.text)
+    if (yes >= YES or (says_yes(heard.text) and (same or not substantive))) and not more:
+        return "confirm" if heard.asked_last else "repeat"
+    if same or (heard.fits and not substantive):
+        return "new" if asks(heard.text) else "correct"
+    if substantive and chance >= ANOTHER:
+        return "new"
+    if asks(heard.text):
+        return "new"
+    return "correct" if names and yes < YES else "repeat"
+
+
+_YES = re.compile(
+    r"^(?:yes|yep|yeah|yup|sure|please do|go ahead|correct|right|ja|jo|jawohl|klar|gerne|genau|oui|d'accord|si|claro|certo|"
+    r"va bene)\b"
+)
+
+
+def says_yes(text: str) -> bool:
+    """Whether the message begins with a yes."""
+    return _YES.match(folded(text).strip()) is not None
+
+
+_NO = re.compile(
+    r"^(?:(?:h+m+|oh|ok|well|ach|na|aeh|uh)[, .!]+)*(?:no|nope|nah|stop|don'?t|do not|wait no|nein|nee|ne|nicht|stopp|halt|non|"
+    r"pas|ne le faites|no lo haga|fermo)\b(?! (?:problem|worries|hurry|idea|matter))"
+)
+
+
+def says_no(text: str) -> bool:
+    """Whether the message begins with a no."""
+    return _NO.match(folded(text).strip()) is not None
+
+
+_ASKS = re.compile(
+    r"^(?:(?:ok(?:ay)?|fine|well|so|and|but|gut|na gut|und|also)[, ]+)*(?:who|what|when|where|why|how|which|do i|does|is it|is that|"
+    r"are|can|could|will|would|wer|was|wann|wo|warum|wieso|wie|welche|ist|kann|qui|que|quoi|quand|comment|pourquoi|quien|"
+    r"cuando|como|chi|quando|come|perche|wie|wanneer|hoe|waarom)\b"
+)
+
+
+def asks(text: str) -> bool:
+    """Whether the words are a question: nobody agrees by asking."""
+    plain = folded(text).strip()
+    return plain.endswith("?") or _ASKS.match(plain) is not None
+
+
+def restricts(text: str) -> bool:
+    """Whether a yes holds something that changes what it agrees to: "yes, but keep the mat"."""
+    plain = folded(text).strip()
+    return bool(_RESTRICTS.search(plain)) and not _SOFT.match(plain)
+
+
+_NONE = re.compile(
+    r"\b(?:neither|none|nothing|keine[nrs]?|weder|aucun\w*|ningun[oa]?|nessun[oa]|geen)\b"
+)
+
+
+def _takes_none(text: str) -> bool:
+    """Whether the answer to a list is that none of it is meant."""
+    return len(tokens(text)) <= 10 and _NONE.search(folded(text)) is not None

@@ -1,0 +1,466 @@
+"""Which of the customer's own records, and which part of it, some words point to.
+
+Records are ranked by what is said of them: number, contents, date, amount, state, place in a list. Nothing is swapped
+silently: what several records fit stays open with all of them, and a thing that is in none of them is said."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from graphs.understanding.words import alike, any_found, folded, found, tokens
+from tools.records import Item, Lexicon, RecordView
+
+How = Literal["named", "picked", "focus", "only", "all", "none"]
+Which = Literal["newest", "oldest", "other", "both", "all", "none", "rest", "last"] | int
+
+
+class Part(BaseModel):
+    """One item of a record, and how many pieces of it where that was said."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    name: str
+    quantity: int | None = None
+
+
+class Grounds(BaseModel):
+    """What some words point to among the customer's records of one kind."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: str = ""
+    records: tuple[str, ...] = ()  #: One: found. Several: not told apart, or meant ``together``.
+    together: bool = False  #: All of them are meant ("both", two numbers).
+    how: How = "none"
+    parts: tuple[Part, ...] = ()  #: Empty: the whole record, or no part was named.
+    item: str = ""  #: The only thing in the record, where it holds one.
+    missing: str = ""  #: What was named and is in none of them.
+    foreign: tuple[str, ...] = ()  #: Numbers that are not this customer's.
+
+    @property
+    def record(self) -> str | None:
+        """The one record that is meant."""
+        return self.records[0] if len(self.records) == 1 else None
+
+
+@dataclass(frozen=True)
+class Said:
+    """A stretch of the customer's words with what libraries read in it."""
+
+    text: str
+    numbers: tuple[str, ...] = ()  #: Ids of own records.
+    excluded: tuple[str, ...] = ()  #: Ids that were named as not meant.
+    foreign: tuple[str, ...] = ()
+    days: tuple[tuple[date, date], ...] = ()  #: Inclusive ranges.
+    amounts: tuple[Decimal, ...] = ()
+    which: tuple[Which, ...] = ()  #: Places in a list and other references.
+    quantities: tuple[
+        tuple[int, int], ...
+    ] = ()  #: A number of pieces, and the index of the word it stands before.
+    words: tuple[str, ...] = field(default=())
+
+    def days_of(self, lexicon: Lexicon) -> bool:
+        """Whether a day was said of something that a record has a day for: "ordered last week"."""
+        return any(any_found(words, self.words) for words in lexicon.dates.values())
+
+    @staticmethod
+    def of(text: str, **read: object) -> Said:
+        return Said(text=text, words=tuple(tokens(text)), **read)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What the conversation has in mind: the record talked about, and the list that was shown last."""
+
+    focus: str | None = None
+    offered: tuple[str, ...] = ()
+
+
+# What a sign counts. A number settles it; contents beat dates, dates beat states.
+_NUMBER, _NAME, _OWN_WORD, _CALLED = 20.0, 5.0, 4.0, 2.5
+_DATE, _AMOUNT, _STATE, _WORDS, _FOCUS = 3.0, 2.0, 1.5, 2.5, 0.75
+#: How far the best must be ahead to be meant alone.
+_AHEAD = 0.5
+
+
+def ground(
+    said: Said,
+    views: Sequence[RecordView],
+    kinds: Collection[str],
+    *,
+    lexicon: Lexicon,
+    memory: Memory,
+    first: Collection[str] = (),
+) -> Grounds:
+    """What ``said`` points to among the records of these kinds. ``first``: the states in which a record may be
+    meant without being named."""
+    able = [view for view in views if view.kind in kinds]
+    kind = able[0].kind if able else next(iter(kinds), "")
+    if said.numbers and (ids := _by_number(said, able, views)):
+        return Grounds(
+            kind=kind,
+            records=tuple(ids),
+            together=len(ids) > 1,
+            how="named",
+            parts=_parts(said, able, ids, lexicon),
+            foreign=said.foreign,
+        )
+    able = [view for view in able if view.id not in said.excluded]
+    picked = _by_place(said, able, memory)
+    if picked is not None:
+        return picked.model_copy(update={"kind": kind, "foreign": said.foreign})
+    evidence = {view.id: _evidence(said, view, able, lexicon) for view in able}
+    missing = _missing(said, able, evidence, lexicon)
+    best = max(evidence.values(), default=0.0)
+    if best <= 0:
+        found = _from_focus(kind, able, views, memory, said, missing, lexicon)
+        return found if found.records or missing or said.foreign else _only(kind, able, first)
+    if best <= _DATE and first and not said.days_of(lexicon):
+        # A day alone, said of something else ("since friday"), picks nothing where a state would.
+        alone = _only(kind, able, first)
+        if alone.records:
+            return alone
+    near = {
+        id: value + (_FOCUS if _is_focus(id, views, memory) else 0.0)
+        for id, value in evidence.items()
+        if value >= best - _AHEAD
+    }
+    top = max(near.values())
+    ids = [id for id, value in near.items() if value >= top - _AHEAD + 1e-9]
+    likely = [view.id for view in able if view.id in ids and view.state in first]
+    ids = likely if likely and not means_all(said) else ids
+    together = len(ids) > 1 and means_all(said)
+    return Grounds(
+        kind=kind,
+        records=tuple(ids),
+        together=together,
+        how="all" if together else "named",
+        parts=_parts(said, able, ids, lexicon),
+        missing=missing,
+        foreign=said.foreign,
+    )
+
+
+def with_item(grounds: Grounds, views: Sequence[RecordView]) -> Grounds:
+    """The grounds with the name of the only thing in the record."""
+    view = next((view for view in views if view.id == grounds.record), None)
+    if view is None or len(view.items) != 1:
+        return grounds
+    return grounds.model_copy(update={"item": view.items[0].name})
+
+
+def _by_number(said: Said, able: Sequence[RecordView], views: Sequence[RecordView]) -> list[str]:
+    """The records whose number was said, or that belong to one whose number was said."""
+    ids = {view.id for view in able}
+    direct = [number for number in said.numbers if number in ids]
+    if direct:
+        return list(dict.fromkeys(direct))
+    parents = {view.id: view.parent for view in views}
+    children = [view.id for view in able if view.parent in said.numbers]
+    above = [p for number in said.numbers if (p := parents.get(number) or "") in ids]
+    return list(dict.fromkeys([*children, *above]))
+
+
+def _by_place(said: Said, able: Sequence[RecordView], memory: Memory) -> Grounds | None:
+    """A reference into the list that was shown, or to the newest and oldest."""
+    ids = [view.id for view in able]
+    shown = [id for id in memory.offered if id in ids]
+    for which in said.which:
+        match which:
+            case int() if 0 < which <= len(shown):
+                return Grounds(records=(shown[which - 1],), how="picked")
+            case "last" if shown and not _means_time(said):
+                return Grounds(records=(shown[-1],), how="picked")
+            case "both" | "all" if len(shown) > 1:
+                return Grounds(records=tuple(shown), together=True, how="all")
+            case "other":
+                others = [id for id in (shown or ids) if id != memory.focus]
+                if len(others) == 1:
+                    return Grounds(records=tuple(others), how="picked")
+            case "newest" if ids and not _names_something(said, able):
+                return Grounds(records=(ids[0],), how="named")
+            case "oldest" if ids and not _names_something(said, able):
+                return Grounds(records=(ids[-1],), how="named")
+            case _:
+                continue
+    return None
+
+
+def _means_time(said: Said) -> bool:
+    return re.search(r"\blast (?:one|of)\b", folded(said.text)) is None
+
+
+def _names_something(said: Said, able: Sequence[RecordView]) -> bool:
+    return any(
+        any_found((item.name, *item.words), said.words) for view in able for item in view.items
+    )
+
+
+def _evidence(said: Said, view: RecordView, able: Sequence[RecordView], lexicon: Lexicon) -> float:
+    """How much of what is said fits the record; nothing where only things that are to stay were named."""
+    common = frozenset(lexicon.common)
+    told = {item.id: _item(said, item, common) for item in view.items}
+    kept = {item.id for item in view.items if told[item.id] > 0 and _is_kept(said, item)}
+    if (
+        kept
+        and all(value == 0 or id in kept for id, value in told.items())
+        and _says_more(said, view, able, common)
+    ):
+        return 0.0
+    value = max(told.values(), default=0.0)
+    named = [id for id, item in told.items() if item > 0]
+    value += 0.4 * max(len(named) - 1, 0)
+    if any_found(view.words, said.words, slips=False):
+        value += _WORDS
+    if any(view.amount == amount or _priced(view, amount) for amount in said.amounts):
+        value += _AMOUNT
+    # A thing that was named beats a day on which something else happened.
+    elsewhere = not named and any(_item(said, i, common) > 0 for v in able for i in v.items)
+    value += _dated(said, view, lexicon, anyhow=not elsewhere)
+    state = lexicon.states.get(view.state, ())
+    if len(able) > 1 and any_found(state, said.words) and not _negated(state, said):
+        value += _STATE
+    return value
+
+
+_NOT = frozenset(
+    ("not", "never", "nicht", "noch", "pas", "no", "non", "niet", "hasn", "haven", "isn")
+)
+
+
+def _negated(names: Sequence[str], said: Said) -> bool:
+    """Whether the words for a state are said to be not so: "everything that has not shipped"."""
+    for name in names:
+        at = found(name, said.words)
+        if at is not None:
+            before = said.words[max(at[0] - 3, 0) : at[0]]
+            return any(word in _NOT or word.endswith(("n't", "nt")) for word in before)
+    return False
+
+
+def _says_more(
+    said: Said, view: RecordView, able: Sequence[RecordView], common: frozenset[str]
+) -> bool:
+    """Whether another record's thing was named too: "only the jacket, not the boots"."""
+    return any(_item(said, item, common) > 0 for v in able if v.id != view.id for item in v.items)
+
+
+def _priced(view: RecordView, amount: Decimal) -> bool:
+    return any(item.price == amount for item in view.items)
+
+
+def _item(said: Said, item: Item, common: frozenset[str] = frozenset()) -> float:
+    """How clearly the words name an item: its whole name, words of its own, or what such things are called.
+
+    ``common``: words that things of many kinds are called by; they tell no single one."""
+    if found(item.name, said.words) is not None:
+        return _NAME
+    called = {word for words in item.words for word in tokens(words)} | common
+    name = [word for word in tokens(item.name) if _tells(word)]
+    own = [word for word in name if word not in called and len(word) >= _TELLS_ALONE]
+    if any(alike(spoken, word, compounds=False) for spoken in said.words for word in own):
+        return _OWN_WORD
+    kind = max(
+        (_CALLED + 0.1 * len(tokens(w)) for w in item.words if found(w, said.words)), default=0.0
+    )
+    said_of_it = sum(any(alike(spoken, word) for spoken in said.words) for word in name)
+    return kind + 0.5 * max(said_of_it - 1, 0) if kind else 0.0
+
+
+#: A word of a name tells the thing by itself from so many letters on; shorter ones only beside another.
+_TELLS_ALONE = 5
+
+
+def _tells(word: str) -> bool:
+    """A word of a thing's name that says which one it is."""
+    return len(word) >= 3 or (len(word) == 2 and any(char.isdigit() for char in word))
+
+
+def _dated(said: Said, view: RecordView, lexicon: Lexicon, *, anyhow: bool) -> float:
+    """Whether a day of the record lies in a stretch of time that was said; ``anyhow``: even if nothing says of what."""
+    asked = [name for name, words in lexicon.dates.items() if any_found(words, said.words)]
+    if not asked and not anyhow:
+        return 0.0
+    names = [name for name in view.dates if name in asked] or list(view.dates)
+    days = [view.dates[name] for name in names]
+    return _DATE if any(a <= day <= b for a, b in said.days for day in days) else 0.0
+
+
+def _missing(
+    said: Said, able: Sequence[RecordView], evidence: Mapping[str, float], lexicon: Lexicon
+) -> str:
+    """A product of the catalogue that was named and is in none of the records that hold things."""
+    owned = {item.id for view in able for item in view.items}
+    if not owned or any(value >= _OWN_WORD for value in evidence.values()):
+        return ""
+    common = _common(lexicon) | frozenset(lexicon.common)
+    for item in lexicon.catalogue:
+        if item.id not in owned and _item(said, item, common) >= _OWN_WORD:
+            return item.name
+    if max(evidence.values(), default=0.0) > 0:
+        return ""
+    kinds = [
+        item for item in lexicon.catalogue if item.id not in owned and _item(said, item, common)
+    ]
+    return _word_for(said, kinds[0]) if kinds else ""
+
+
+def _common(lexicon: Lexicon) -> frozenset[str]:
+    """Every word that things of some kind are called by."""
+    return frozenset(
+        word for item in lexicon.catalogue for words in item.words for word in tokens(words)
+    )
+
+
+def _word_for(said: Said, item: Item) -> str:
+    for word in item.words:
+        if (at := found(word, said.words)) is not None:
+            return " ".join(said.words[at[0] : at[1]])
+    return item.name
+
+
+def _is_focus(id: str, views: Sequence[RecordView], memory: Memory) -> bool:
+    if memory.focus is None:
+        return False
+    parents = {view.id: view.parent for view in views}
+    return id == memory.focus or parents.get(id) == memory.focus or parents.get(memory.focus) == id
+
+
+def _from_focus(
+    kind: str,
+    able: Sequence[RecordView],
+    views: Sequence[RecordView],
+    memory: Memory,
+    said: Said,
+    missing: str,
+    lexicon: Lexicon,
+) -> Grounds:
+    """Nothing was named: the record the conversation is about, or nothing."""
+    near = [view.id for view in able if _is_focus(view.id, views, memory)]
+    if missing or not near or said.foreign:
+        return Grounds(kind=kind, missing=missing, foreign=said.foreign)
+    return Grounds(
+        kind=kind,
+        records=(near[0],) if len(near) == 1 else tuple(near),
+        how="focus",
+        parts=_parts(said, able, near[:1], lexicon),
+        foreign=said.foreign,
+    )
+
+
+def _only(kind: str, able: Sequence[RecordView], first: Collection[str]) -> Grounds:
+    """The one record in the likeliest state that any of them is in."""
+    for state in first:
+        fitting = [view.id for view in able if view.state == state]
+        if fitting:
+            ids = tuple(fitting) if len(fitting) == 1 else ()
+            return Grounds(kind=kind, records=ids, how="only" if ids else "none")
+    return Grounds(kind=kind)
+
+
+_PLURAL = re.compile(
+    r"\b(?:both|all|every(?:thing)?|alle[sn]?|beide[sn]?|tous|toutes|tout|todos|todas|tutt[ie]|entrambi|allebei)\b"
+)
+
+
+def means_all(said: Said) -> bool:
+    """Whether everything is meant, or both."""
+    return _PLURAL.search(folded(said.text)) is not None
+
+
+# --- parts -------------------------------------------------------------------------------------
+
+#: Words after an item that make it a name for its whole order: "the tent order", "die Zeltbestellung".
+_WHOLE = re.compile(
+    r"\b(?:whole|entire|complete|everything|ganze[nrs]?|gesamte[nrs]?|komplett\w*|alles|toute? la|entier|todo el|"
+    r"toda la|tutto|hele)\b"
+)
+_KEPT = re.compile(
+    r"\b(?:keep|keeping|stays?|stay|not the|but not|except|without|behalt\w*|bleib\w*|ausser|nicht d(?:ie|as|en|er)|"
+    r"garde|sauf|pas l[ea]|quedo|menos|tengo|tranne|behou\w*)\b"
+)
+
+
+def _parts(
+    said: Said, able: Sequence[RecordView], ids: Sequence[str], lexicon: Lexicon
+) -> tuple[Part, ...]:
+    """The items of the one record that were named as a part of it, or the pieces that were counted."""
+    if len(ids) != 1:
+        return ()
+    view = next(view for view in able if view.id == ids[0])
+    if _WHOLE.search(folded(said.text)):
+        return ()
+    named = [
+        item
+        for item in view.items
+        if _item(said, item) > 0 and not _names_record(said, item, lexicon)
+    ]
+    kept = [item for item in named if _is_kept(said, item)]
+    chosen = [item for item in named if item not in kept]
+    if kept and not chosen and len(view.items) > len(kept):
+        chosen = [item for item in view.items if item not in kept]
+    parts = tuple(Part(id=i.id, name=i.name, quantity=_pieces(said, i)) for i in chosen)
+    whole = len(parts) == len(view.items) and all(
+        part.quantity is None or part.quantity >= item.quantity
+        for part, item in zip(parts, chosen, strict=True)
+    )
+    return () if whole and not kept else parts
+
+
+def _spans(said: Said, item: Item) -> list[tuple[int, int]]:
+    names = (item.name, *item.words, *(w for w in tokens(item.name) if _tells(w)))
+    return [at for name in names if (at := found(name, said.words)) is not None]
+
+
+def _names_record(said: Said, item: Item, lexicon: Lexicon) -> bool:
+    """Whether the item only says which record is meant: "the tent order", "the order with the tent"."""
+    called = {word for words in lexicon.kinds.values() for word in words}
+    for start, end in _spans(said, item):
+        after = said.words[end : end + 1]
+        before = said.words[max(start - 4, 0) : start]
+        if any(alike(word, name) for word in after for name in called):
+            return True
+        if any(word in ("with", "mit", "avec", "con", "met") for word in before) and any(
+            alike(word, name) for word in before for name in (*called, "one")
+        ):
+            return True
+        if any(
+            len(said.words[n]) > len(name) + 3 and said.words[n].endswith(name)
+            for n in range(start, end)
+            for name in called
+        ):
+            return True
+    return False
+
+
+def _is_kept(said: Said, item: Item) -> bool:
+    """Whether the words around the item say that it stays."""
+    clauses = re.split(
+        r"[,;.!?:]|\b(?:but|and|aber|und|sondern|mais|et|pero|y)\b", folded(said.text)
+    )
+    for clause in clauses:
+        if _KEPT.search(clause):
+            own = tokens(clause)
+            if any_found((item.name, *item.words), own) or any(
+                alike(word, name) for word in own for name in tokens(item.name) if _tells(name)
+            ):
+                return True
+    return False
+
+
+def _pieces(said: Said, item: Item) -> int | None:
+    """How many pieces of the item were said: the count nearest before its name."""
+    spans = _spans(said, item)
+    for count, index in said.quantities:
+        near = not spans or any(0 <= start - index <= 6 for start, _ in spans)
+        if near and 0 < count <= item.quantity:
+            return count
+    return None
