@@ -59,8 +59,10 @@ class Business:
     @property
     def lexicon(self) -> Lexicon:
         """What customers call each kind of record."""
+        kinds = self.overlay.records
         return Lexicon(
-            kinds={name: kind.called for name, kind in self.overlay.records.items() if kind.called}
+            kinds={name: kind.called for name, kind in kinds.items() if kind.called},
+            forms=tuple(kind.example for kind in kinds.values() if kind.example),
         )
 
     def account(self, customer: Customer) -> Account:
