@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app import roles
-from app.commands import drift, knowledge, release, review
+from app.commands import domain, drift, knowledge, release, review
 from app.commands.shared import (
     NOTHING,
     Json,
@@ -51,6 +51,7 @@ app.add_typer(release.shadow, name="shadow")
 app.command()(knowledge.ingest)
 app.command()(knowledge.retrieve)
 app.add_typer(knowledge.app, name="knowledge")
+app.add_typer(domain.app, name="domain")
 
 
 def main() -> None:

@@ -150,6 +150,12 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("LANGFUSE_BASE_URL", "LANGFUSE_HOST", "langfuse_base_url"),
     )
 
+    #: Any OpenTelemetry collector; its other standard variables (headers, service name) are read as well.
+    otel_exporter_otlp_endpoint: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_ENDPOINT", "otel_exporter_otlp_endpoint"),
+    )
+
     _split_pairs = field_validator("ollama_models", "operators", "operator_tenants", mode="before")(
         _pairs
     )

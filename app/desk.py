@@ -100,6 +100,14 @@ class EffectSettled(Exception):
         self.outcome = outcome
 
 
+class NotHandedOff(Exception):
+    """Nobody waits for a person in this conversation; the agent answers it."""
+
+
+class ClaimedByAnother(Exception):
+    """Another operator has taken this conversation."""
+
+
 class KeyConflict(Exception):
     """This Idempotency-Key was already used for another message."""
 
@@ -234,6 +242,22 @@ class Desk(Protocol):
         ...
 
     async def hand_offs(self, *, tenant: str | None = None) -> list[Mapping[str, Any]]: ...
+    async def claim(self, thread: str, operator: str, *, tenant: str | None = None) -> None:
+        """Take a conversation that waits for a person. Raises NotHandedOff or ClaimedByAnother."""
+        ...
+
+    async def reply(
+        self, thread: str, operator: str, message: str, *, tenant: str | None = None
+    ) -> None:
+        """Say something to the customer as a person, and keep the conversation. Raises NotHandedOff."""
+        ...
+
+    async def note(
+        self, thread: str, operator: str, text: str, *, tenant: str | None = None
+    ) -> None:
+        """Write something down for the other operators; the customer never sees it."""
+        ...
+
     async def release(
         self,
         thread: str,
@@ -241,7 +265,9 @@ class Desk(Protocol):
         message: str | None = None,
         *,
         tenant: str | None = None,
-    ) -> None: ...
+    ) -> None:
+        """Give a conversation back to the agent, with a last word. Raises NotHandedOff."""
+        ...
 
     @property
     def library(self) -> Library | None:

@@ -39,7 +39,7 @@ def load_domain(folder: Path) -> Domain:
     """Read and check a domain's folder. Raises DomainInvalid with the file and what to do about it."""
     if not folder.is_dir():
         raise DomainInvalid(f"{folder} is no folder: set SIGNALBOX_DOMAIN to a business's folder")
-    profile = _profile(folder / "domain.yaml")
+    profile = profile_of(folder)
     if not (folder / "domain.py").exists() and (folder / OVERLAY).exists():
         return _configured(folder, profile)
     module = _module(folder, "domain")
@@ -94,7 +94,9 @@ def _advice(folder: Path, operations: Mapping[str, Operation]) -> CaseBook | Non
         raise DomainInvalid(f"{folder}: {error}") from error
 
 
-def _profile(file: Path) -> Profile:
+def profile_of(folder: Path) -> Profile:
+    """What ``domain.yaml`` says. Raises DomainInvalid."""
+    file = folder / "domain.yaml"
     try:
         given = file.read_bytes()
     except OSError as error:

@@ -16,12 +16,14 @@ from app.desk import (
     AlreadyVoted,
     ApprovalDecided,
     ApprovalNotFound,
+    ClaimedByAnother,
     EditInvalid,
     EffectNotFound,
     EffectSettled,
     IntentUnknown,
     KeyConflict,
     KeyInFlight,
+    NotHandedOff,
     RoleNotAccepted,
     ThreadNotFound,
 )
@@ -83,6 +85,8 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(ThreadNotFound, _not_found)
     app.add_exception_handler(ApprovalNotFound, _not_found)
+    app.add_exception_handler(NotHandedOff, _conflict)
+    app.add_exception_handler(ClaimedByAnother, _conflict)
     app.add_exception_handler(ApprovalDecided, _decided)
     app.add_exception_handler(AlreadyVoted, _decided)
     app.add_exception_handler(RoleNotAccepted, _role_not_accepted)
@@ -133,6 +137,10 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
 
 async def _not_found(_: Request, error: Exception) -> JSONResponse:
     return problem(404, type(error).__doc__ or "")
+
+
+async def _conflict(_: Request, error: Exception) -> JSONResponse:
+    return problem(409, type(error).__doc__ or "")
 
 
 async def _intent_unknown(_: Request, error: Exception) -> JSONResponse:

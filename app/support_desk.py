@@ -31,6 +31,7 @@ from app.desk import (
     AlreadyVoted,
     ApprovalDecided,
     ApprovalNotFound,
+    ClaimedByAnother,
     EditInvalid,
     EffectNotFound,
     EffectSettled,
@@ -39,6 +40,7 @@ from app.desk import (
     KeyConflict,
     KeyInFlight,
     Message,
+    NotHandedOff,
     RoleNotAccepted,
     ThreadNotFound,
     ThreadSummary,
@@ -85,6 +87,8 @@ log = logging.getLogger(__name__)
 
 #: Nodes one turn may run; a loop of ten steps needs about forty.
 RECURSION_LIMIT = 80
+#: So many of a conversation's last messages an operator sees.
+TRANSCRIPT = 60
 #: How often what nobody delivered is looked for, in seconds.
 COURIER_SECONDS = 5.0
 #: How many of those it works on at once.
@@ -673,21 +677,49 @@ class SupportDesk:
         waiting: list[Mapping[str, Any]] = []
         for thread in await self.stores.threads.list_handed_off(tenant=tenant):
             values = (await self.support.aget_state(_config(thread.id))).values
+            who = await self.books.customers.find(thread.customer)
+            notes = await self.stores.threads.notes(thread.id)
             waiting.append(
                 {
                     "thread": thread.id,
                     "customer": thread.customer,
                     "title": thread.title,
                     "created_at": thread.created_at.isoformat(),
+                    "handed_off_at": (thread.handed_off_at or thread.created_at).isoformat(),
+                    "claimed_by": thread.claimed_by,
+                    "name": who.name if who is not None else "",
+                    "email": who.email if who is not None else "",
+                    "notes": [each.model_dump(mode="json") for each in notes],
                     "summary": values.get("hand_off_note", ""),
                     "messages": [
                         m.model_dump(mode="json")
-                        for raw in values.get("messages", [])[-6:]
+                        for raw in values.get("messages", [])[-TRANSCRIPT:]
                         if (m := _shown(raw))
                     ],
                 }
             )
         return waiting
+
+    async def claim(self, thread: str, operator: str, *, tenant: str | None = None) -> None:
+        found = await self._handed_off(thread, tenant)
+        taken = await self.stores.threads.claim(found.id, operator)
+        if taken is None:
+            raise NotHandedOff
+        if taken.claimed_by != operator:
+            raise ClaimedByAnother
+
+    async def reply(
+        self, thread: str, operator: str, message: str, *, tenant: str | None = None
+    ) -> None:
+        await self._say_as_operator(thread, operator, message, tenant, give_back=False)
+
+    async def note(
+        self, thread: str, operator: str, text: str, *, tenant: str | None = None
+    ) -> None:
+        found = await self.stores.threads.find(thread)
+        if found is None or tenant not in (None, found.tenant):
+            raise ThreadNotFound
+        await self.stores.threads.note(found, operator, text)
 
     async def release(
         self,
@@ -697,9 +729,27 @@ class SupportDesk:
         *,
         tenant: str | None = None,
     ) -> None:
+        await self._say_as_operator(thread, operator, message, tenant, give_back=True)
+        await self.stores.threads.set_handed_off(thread, False, actor=f"operator:{operator}")
+
+    async def _handed_off(self, thread: str, tenant: str | None) -> Thread:
         found = await self.stores.threads.find(thread)
         if found is None or tenant not in (None, found.tenant):
             raise ThreadNotFound
+        if not found.handed_off:
+            raise NotHandedOff
+        return found
+
+    async def _say_as_operator(
+        self,
+        thread: str,
+        operator: str,
+        message: str | None,
+        tenant: str | None,
+        *,
+        give_back: bool,
+    ) -> None:
+        found = await self._handed_off(thread, tenant)
         customer = await self.books.customers.find(found.customer)
         assert customer is not None
         at = self.context_for(customer, thread).clock.now()
@@ -715,9 +765,10 @@ class SupportDesk:
             )
         async with self.stores.holds.holding(thread):
             await self.support.aupdate_state(
-                _config(thread), {"handed_off": False, "messages": said}, as_node="deliver"
+                _config(thread),
+                {"handed_off": not give_back, "messages": said},
+                as_node="deliver",
             )
-        await self.stores.threads.set_handed_off(thread, False, actor=f"operator:{operator}")
 
     async def health(self) -> Mapping[str, Any]:
         return await self.check_health()

@@ -210,9 +210,11 @@ async def tracing(
     base_url: str | None = None,
     environment: str | None = None,
     release: str | None = None,
+    otlp: str | None = None,
 ) -> AsyncGenerator[Tracing]:
-    """Tracing for one process: on with both keys, else off. A key pair is used by one at a time."""
-    if not public_key or not secret_key:
+    """Tracing for one process: to Langfuse with both keys, to the collector ``otlp`` names, to both, or off.
+    A key pair is used by one at a time."""
+    if not (public_key and secret_key) and not otlp:
         yield Tracing()
         return
     traces = LangfuseTracing(
@@ -221,6 +223,7 @@ async def tracing(
         base_url=base_url,
         environment=environment,
         release=release,
+        otlp=otlp,
     )
     try:
         yield traces

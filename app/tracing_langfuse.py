@@ -13,7 +13,7 @@ from langfuse import Langfuse, propagate_attributes
 from langfuse.langchain import CallbackHandler
 from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import Status
@@ -55,33 +55,43 @@ class Connection:
     def __init__(
         self,
         *,
-        public_key: str,
-        secret_key: str,
+        public_key: str | None,
+        secret_key: str | None,
         base_url: str | None = None,
         environment: str | None = None,
         release: str | None = None,
+        otlp: str | None = None,
     ) -> None:
         # It says a line for every batch it cannot send; MaskingExporter says it once.
         logging.getLogger("opentelemetry.exporter.otlp").setLevel(logging.CRITICAL)
         url = (base_url or CLOUD).rstrip("/")
-        token = base64.b64encode(f"{public_key}:{secret_key}".encode()).decode()
+        targets: list[SpanExporter] = []
+        if public_key and secret_key:
+            targets.append(_to_langfuse(url, public_key, secret_key))
+        if otlp:
+            # Headers and certificates by OpenTelemetry's own variables.
+            targets.append(
+                OTLPSpanExporter(
+                    endpoint=f"{otlp.rstrip('/')}/v1/traces",
+                    timeout=EXPORT_SECONDS,
+                    compression=Compression.Gzip,
+                )
+            )
+        # The SDK wants a key to tell its clients apart, also where nothing goes to Langfuse.
+        public_key, secret_key = public_key or f"otlp-{otlp}", secret_key or "none"
         self._public_key = public_key
-        self._exporter = MaskingExporter(
-            OTLPSpanExporter(
-                endpoint=f"{url}/api/public/otel/v1/traces",
-                headers={
-                    "Authorization": f"Basic {token}",
-                    "x-langfuse-public-key": public_key,
-                    "x-langfuse-ingestion-version": "4",
-                },
-                timeout=EXPORT_SECONDS,
-                compression=Compression.Gzip,
-            ),
-            url,
-        )
-        named = {"langfuse.environment": environment, "langfuse.release": release}
+        self._exporter = MaskingExporter(targets, otlp if len(targets) == 1 and otlp else url)
+        named = {
+            "service.name": "signalbox",
+            "service.version": release,
+            "langfuse.environment": environment,
+            "langfuse.release": release,
+        }
         self._provider = TracerProvider(
-            resource=Resource.create({key: value for key, value in named.items() if value}),
+            # What OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES say comes first.
+            resource=Resource.create({k: v for k, v in named.items() if v}).merge(
+                OTELResourceDetector().detect()
+            ),
             # At exit it would wait for a server that hangs; `close` is called instead, and is bounded.
             shutdown_on_exit=False,
         )
@@ -128,22 +138,50 @@ class Connection:
         self._provider.shutdown()
 
 
+def _to_langfuse(url: str, public_key: str, secret_key: str) -> SpanExporter:
+    token = base64.b64encode(f"{public_key}:{secret_key}".encode()).decode()
+    return OTLPSpanExporter(
+        endpoint=f"{url}/api/public/otel/v1/traces",
+        headers={
+            "Authorization": f"Basic {token}",
+            "x-langfuse-public-key": public_key,
+            "x-langfuse-ingestion-version": "4",
+        },
+        timeout=EXPORT_SECONDS,
+        compression=Compression.Gzip,
+    )
+
+
+def conventions(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """OpenTelemetry's names for what a generation says in Langfuse's."""
+    if attributes.get("langfuse.observation.type") != "generation":
+        return {}
+    model = attributes.get("langfuse.observation.model.name")
+    named: dict[str, Any] = {"gen_ai.operation.name": "chat"}
+    return named | ({"gen_ai.request.model": model} if model else {})
+
+
 class MaskingExporter(SpanExporter):
     """Masks personal data in everything a span carries, in the thread that sends it.
 
     The SDK's own mask functions leave out exception events and the status text."""
 
     def __init__(
-        self, inner: SpanExporter, url: str, mask: Callable[[str], str] = mask_pii
+        self,
+        targets: Sequence[SpanExporter],
+        url: str,
+        mask: Callable[[str], str] = mask_pii,
     ) -> None:
-        self._inner = inner
+        self._targets = targets
         self._url = url
         self._mask = mask
         self.failing = False
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        result = self._inner.export([self._masked(span) for span in spans])
-        failing = result is not SpanExportResult.SUCCESS
+        masked = [self._masked(span) for span in spans]
+        results = [target.export(masked) for target in self._targets]
+        failing = any(each is not SpanExportResult.SUCCESS for each in results)
+        result = SpanExportResult.FAILURE if failing else SpanExportResult.SUCCESS
         if failing and not self.failing:
             log.warning("Langfuse at %s does not take traces; turns go on without", self._url)
         elif self.failing and not failing:
@@ -152,10 +190,11 @@ class MaskingExporter(SpanExporter):
         return result
 
     def shutdown(self) -> None:
-        self._inner.shutdown()
+        for target in self._targets:
+            target.shutdown()
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        return self._inner.force_flush(timeout_millis)
+        return all([target.force_flush(timeout_millis) for target in self._targets])
 
     def _masked(self, span: ReadableSpan) -> ReadableSpan:
         return ReadableSpan(
@@ -163,7 +202,7 @@ class MaskingExporter(SpanExporter):
             context=span.context,
             parent=span.parent,
             resource=span.resource,
-            attributes=self._attributes(span.attributes),
+            attributes=self._attributes(span.attributes) | conventions(span.attributes or {}),
             events=[
                 Event(event.name, self._attributes(event.attributes), event.timestamp)
                 for event in span.events

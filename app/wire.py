@@ -84,6 +84,12 @@ class ReleaseRequest(Request):
     message: Annotated[Text, Field(max_length=4000)] | None = None
 
 
+class OperatorWords(Request):
+    """What an operator says to the customer, or notes for the others."""
+
+    text: Annotated[Text, Field(min_length=1, max_length=4000)]
+
+
 class Session(BaseModel):
     token: str
     token_type: Literal["bearer"] = "bearer"

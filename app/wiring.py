@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.metadata
 import logging
 import sqlite3
 import sys
@@ -476,9 +477,16 @@ async def _saver(settings: Settings) -> AsyncGenerator[PostgresCheckpoints | Sql
             yield sqlite
 
 
+def _version() -> str | None:
+    try:
+        return importlib.metadata.version("signalbox")
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
 @asynccontextmanager
 async def _tracing(settings: Settings) -> AsyncGenerator[Tracing]:
-    if not settings.langfuse:
+    if not settings.langfuse and not settings.otel_exporter_otlp_endpoint:
         yield Tracing()
         return
     secret = settings.langfuse_secret_key
@@ -486,6 +494,8 @@ async def _tracing(settings: Settings) -> AsyncGenerator[Tracing]:
         public_key=settings.langfuse_public_key,
         secret_key=secret.get_secret_value() if secret else None,
         base_url=settings.langfuse_base_url,
+        release=_version(),
+        otlp=settings.otel_exporter_otlp_endpoint,
     ) as traces:
         yield traces
 

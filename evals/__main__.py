@@ -193,6 +193,33 @@ def crash(
 
 
 @app.command()
+def stall(
+    lives: Annotated[int, typer.Option(min=1, help="Processes, each stopped up to 3 times.")] = 40,
+    database: Annotated[str, typer.Option(help="sqlite, postgres or both.")] = "both",
+    backend: Annotated[str, typer.Option(help="keys, no-keys, books or all.")] = "all",
+    seconds: Annotated[float, typer.Option(help="No more stalls after this time.")] = 3600.0,
+    long: Annotated[bool, typer.Option(help="Sleep for up to 40 seconds instead of 9.")] = False,
+    seed: Annotated[int, typer.Option(help="Another seed, other requests.")] = 1,
+    json: Json = None,
+) -> None:
+    """Processes stopped in the middle of writes and woken up; clocks that jump; connections that are cut."""
+    from evals import stall as suite
+
+    _play(
+        partial(
+            suite.suite,
+            lives=lives,
+            database=database,
+            backend=backend,
+            seconds=seconds,
+            long=long,
+            seed=seed,
+        ),
+        json,
+    )
+
+
+@app.command()
 def knowledge(json: Json = None) -> None:
     """How well the knowledge base finds, prunes and refuses."""
     _play(suites()["knowledge"], json)

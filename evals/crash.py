@@ -14,8 +14,8 @@ import tempfile
 import time
 import uuid
 from collections import Counter
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -69,9 +69,13 @@ async def play(
     seconds: float = 3600.0,
     assemble: Any = None,
     boundaries: Sequence[str] = (),
+    slots_of: type[Slots] = Slots,
+    trouble: Callable[[Any], AbstractAsyncContextManager[None]] = nullcontext,
     progress: Progress = quiet,
 ) -> Run:
-    """Kill ``kills`` processes (or for ``seconds``), let everything settle, and compare."""
+    """Kill ``kills`` processes (or for ``seconds``), let everything settle, and compare.
+
+    ``slots_of`` says what else befalls them, ``trouble`` what befalls what they stand on."""
     from app.stores.database import create_engine
     from domains.northfell.seed import accounts
     from evals.crash_process import boundaries_of, desk_on, sound
@@ -86,7 +90,7 @@ async def play(
     asked: list[Job] = []
     of_thread: dict[str, Job] = {}
     reviewed = Reviewed()
-    slots = Slots(site, folder, assemble or sound, seed)
+    slots = slots_of(site, folder, assemble or sound, seed)
     slots.wanted = kills
     clients = Clients(slots)
 
@@ -120,9 +124,10 @@ async def play(
     talking = [asyncio.create_task(client()) for _ in range(CLIENTS)]
     try:
         everybody = asyncio.gather(*talking, watch())
-        done, _ = await asyncio.wait(
-            [everybody, *processes, deciding], return_when=asyncio.FIRST_COMPLETED
-        )
+        async with trouble(site):
+            done, _ = await asyncio.wait(
+                [everybody, *processes, deciding], return_when=asyncio.FIRST_COMPLETED
+            )
         for task in done:
             task.result()
         progress(f"Settling on {kind}, {backend}", 0, 0)
@@ -234,9 +239,8 @@ def _looked_up(engine: sa.Engine) -> int:
 async def _said(desk: Any, thread: str) -> list[Said]:
     snapshot = await desk.support.aget_state({"configurable": {"thread_id": thread}})
     return [
-        Said(str(m.id), m.text, tuple(m.additional_kwargs.get("actions", ())))
+        Said(str(m.id), m.text, tuple(m.additional_kwargs.get("actions", ())), m.type == "ai")
         for m in snapshot.values.get("messages", [])
-        if m.type == "ai"
     ]
 
 
@@ -335,6 +339,8 @@ def run(
     seed: int = 1,
     assemble: Any = None,
     boundaries: Sequence[str] = (),
+    slots_of: type[Slots] = Slots,
+    trouble: Callable[[Any], AbstractAsyncContextManager[None]] = nullcontext,
     progress: Progress = quiet,
 ) -> list[Run]:
     """Play a run on each database and backend that was asked for, sharing the kills."""
@@ -358,6 +364,8 @@ def run(
                 seconds=seconds / len(wanted),
                 assemble=assemble,
                 boundaries=boundaries,
+                slots_of=slots_of,
+                trouble=trouble,
                 progress=progress,
             )
             runs.append(asyncio.run(played))

@@ -62,6 +62,7 @@ class Job:
     double_click: bool = False
     asks_again: bool = False
     thread: str = ""
+    said: list[str] = field(default_factory=list[str])  #: What was answered.
     heard: list[str] = field(default_factory=list[str])  #: Final replies, as the client got them.
     actions: set[str] = field(default_factory=set[str])
     finished: bool = False
@@ -239,11 +240,12 @@ def numbers_of(job: Job, after: Books) -> set[str]:
 
 @dataclass(frozen=True)
 class Said:
-    """A message of the agent as it stands in a thread."""
+    """A message as it stands in a thread."""
 
     id: str
     text: str
     actions: tuple[str, ...]
+    by_agent: bool = True
 
 
 @dataclass
@@ -308,6 +310,10 @@ def compare(
     times_paid = Counter(reference.split(".")[0] for reference in paid or ())
     for job in asked:
         happened = effects(job, before, after)
+        stands = threads.get(job.thread, ())
+        if gone := {*job.said, *job.heard} - {message.text for message in stands}:
+            found.lost += 1
+            found.problems.append(f"lost: {_name(job)}: answered, and gone: {sorted(gone)}")
         if paid is not None and job.operation in GRAVE:
             actions = {q["action_id"].split(".")[0] for q in of_thread.get(job.thread, [])}
             moved = sum(times_paid[action] for action in actions)
@@ -322,7 +328,7 @@ def compare(
             found,
             happened,
             numbers_of(job, after),
-            threads.get(job.thread, ()),
+            [message for message in stands if message.by_agent],
             of_thread.get(job.thread, []),
             reviewed,
             state_of,

@@ -84,6 +84,7 @@ class Clients:
             if event["event"] == "tool":
                 job.actions.add(event["data"]["action"])
         data = first["events"][-1]["data"]
+        job.said.append(text)
         job.heard.append(data["text"])
         return data
 

@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import sqlite3
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -105,11 +106,20 @@ class Site:
     keys: bool = False  #: Whether it takes keys.
     dies_at: str = ""
     dies_after: int = 1
+    #: Where it stops by its own hand, and after how many seconds it is woken.
+    stalls_at: str = ""
+    stalls_for: float = 0.0
+    #: When its clock jumps, in seconds of the real one, and by how much.
+    jumps_at: float = 0.0
+    jumps_by: float = 0.0
 
     def clock(self) -> Clock:
         def now() -> datetime:
-            passed = (time.time() - self.origin) * self.speed
-            return datetime.fromtimestamp(self.origin + passed + self.ahead, UTC)
+            real = time.time()
+            passed = (real - self.origin) * self.speed + self.ahead
+            if self.jumps_by and real >= self.jumps_at:
+                passed += self.jumps_by
+            return datetime.fromtimestamp(self.origin + passed, UTC)
 
         return Clock(now)
 
@@ -406,7 +416,6 @@ def _desk(
         books=sql_books(engine, clock),
         check_health=health,
         describe=dict,
-        keep_seconds=0.5,
         wait_seconds=1.0,
     )
 
@@ -428,6 +437,14 @@ def serve(site: Site, assemble: Assemble = sound) -> None:
     sys.exit(0)
 
 
+def stall(site: Site) -> None:
+    """Stop here, whatever is under way, and be woken by a process that does not sleep."""
+    me = os.getpid()
+    Path(f"{site.socket}.stalled").touch()
+    subprocess.Popen(["sh", "-c", f"sleep {site.stalls_for}; kill -CONT {me} 2>/dev/null"])
+    os.kill(me, signal.SIGSTOP)
+
+
 async def _serve(site: Site, assemble: Assemble) -> None:
     passed: Counter[str] = Counter()
 
@@ -435,6 +452,8 @@ async def _serve(site: Site, assemble: Assemble) -> None:
         passed[name] += 1
         if name == site.dies_at and passed[name] >= site.dies_after:
             os.kill(os.getpid(), signal.SIGKILL)
+        if name == site.stalls_at and passed[name] == site.dies_after:
+            stall(site)
 
     async with desk_on(site, assemble, reached) as (desk, _):
 

@@ -32,6 +32,9 @@ class ConnectionLost(Exception):
 class Slots:
     """The application processes of a run, and the killer."""
 
+    #: How long a client waits for an answer before it asks another process, in seconds.
+    answers_in: float | None = None
+
     def __init__(self, site: Any, folder: Path, assemble: Any, seed: int) -> None:
         self._site = site
         self._folder = folder
@@ -60,7 +63,11 @@ class Slots:
                 after = 1 if rare else self._rng.randint(1, 3)
             socket = str(self._folder / f"{slot}-{generation}")
             site = replace(self._site, socket=socket, dies_at=boundary, dies_after=after)
-            await self._life(slot, site, deadly)
+            await self._life(slot, self._fate(site, deadly), deadly)
+
+    def _fate(self, site: Any, deadly: bool) -> Any:
+        """What else befalls this process."""
+        return site
 
     def _next(self, boundaries: Sequence[str]) -> tuple[str, bool]:
         """The boundary to die at, and whether it was waited for in vain before."""
@@ -86,7 +93,8 @@ class Slots:
                 slow = max(1.0, (loop.time() - began) / STARTS_IN)
                 life = slow * (TO_BOUNDARY if site.dies_at else self._rng.uniform(*LIVES))
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(died.wait(), life if deadly else None)
+                    async with asyncio.timeout(life if deadly else None) as over:
+                        await self._lives(process, site, died, over)
                 by_itself = died.is_set()
                 process.kill()
                 await died.wait()
@@ -105,6 +113,12 @@ class Slots:
             process.kill()
             process.join()
 
+    async def _lives(
+        self, process: Any, site: Any, died: asyncio.Event, over: asyncio.Timeout
+    ) -> None:
+        """Until it dies by its own hand, or its time is over."""
+        await died.wait()
+
     async def _serving(self, slot: int, process: Any, site: Any, died: asyncio.Event) -> None:
         """Wait until the process can be asked."""
         socket = Path(site.socket)
@@ -120,15 +134,20 @@ class Slots:
             await self._serves.wait()
         socket = running[(self._rng.randrange(PROCESSES) if slot is None else slot) % len(running)]
         try:
-            reader, writer = await asyncio.open_unix_connection(socket, limit=2**24)
-            try:
-                writer.write(json.dumps(asked).encode() + b"\n")
-                await writer.drain()
-                line = await reader.readline()
-            finally:
-                writer.close()
-        except OSError as error:
+            async with asyncio.timeout(self.answers_in):
+                line = await _answer(socket, asked)
+        except (OSError, TimeoutError) as error:
             raise ConnectionLost from error
         if not line.endswith(b"\n"):
             raise ConnectionLost
         return json.loads(line)
+
+
+async def _answer(socket: str, asked: dict[str, Any]) -> bytes:
+    reader, writer = await asyncio.open_unix_connection(socket, limit=2**24)
+    try:
+        writer.write(json.dumps(asked).encode() + b"\n")
+        await writer.drain()
+        return await reader.readline()
+    finally:
+        writer.close()

@@ -37,7 +37,7 @@ async def log_in(
     demo = {each.id for each in await desk.demo_customers()}
     customer = await desk.customer(body.customer) if body.customer in demo else None
     if customer is None:
-        raise unauthorized("There is no such demo customer.")
+        raise unauthorized("There is no such customer among the demo customers.")
     token = sessions.sign(customer.id)
     response.set_cookie(
         COOKIE, token, max_age=sessions.seconds, httponly=True, samesite="strict", path="/"

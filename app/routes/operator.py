@@ -20,6 +20,7 @@ from app.wire import (
     DecisionRequest,
     LabelRequest,
     LedgerActions,
+    OperatorWords,
     ReleaseRequest,
     Reviews,
     Rows,
@@ -220,10 +221,30 @@ async def hand_offs(operator: OperatorDep, desk: DeskDep) -> Rows:
     return Rows(items=[dict(row) for row in await desk.hand_offs(tenant=operator.tenant)])
 
 
+@router.post("/threads/{thread}/claim", status_code=204)
+async def claim(thread: ThreadId, operator: OperatorDep, desk: DeskDep) -> None:
+    """Take a conversation that waits for a person; 409 when somebody has, or when nobody waits there."""
+    await desk.claim(thread, operator.name, tenant=operator.tenant)
+
+
+@router.post("/threads/{thread}/reply", status_code=204)
+async def reply(
+    thread: ThreadId, body: OperatorWords, operator: OperatorDep, desk: DeskDep
+) -> None:
+    """Answer the customer as a person, as often as it takes; the conversation stays with the people."""
+    await desk.reply(thread, operator.name, body.text, tenant=operator.tenant)
+
+
+@router.post("/threads/{thread}/notes", status_code=204)
+async def note(thread: ThreadId, body: OperatorWords, operator: OperatorDep, desk: DeskDep) -> None:
+    """Write something down for the other operators; the customer never sees it."""
+    await desk.note(thread, operator.name, body.text, tenant=operator.tenant)
+
+
 @router.post("/threads/{thread}/release", status_code=204)
 async def release(
     thread: ThreadId, operator: OperatorDep, desk: DeskDep, body: ReleaseRequest | None = None
 ) -> None:
-    """Give a handed-off thread back to the bot, with a last word from the person."""
+    """Give a handed-off thread back to the bot, with a last word from the person; 409 when it has it."""
     message = body.message if body else None
     await desk.release(thread, operator.name, message, tenant=operator.tenant)

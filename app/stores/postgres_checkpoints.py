@@ -22,7 +22,11 @@ from app.stores.database import database_url, postgres_options
 from app.stores.fences import Hold, HoldLost, held
 from tools.ports import BackendUnavailable
 
-_CONFIRM = "SELECT name, token FROM holds WHERE name = ANY(%s) ORDER BY name FOR SHARE"
+# An error where one of the holds is somebody else's, so that nothing of what follows is kept.
+_CONFIRM = """SELECT 1 / (count(*) = %s)::int FROM (
+    SELECT 1 FROM holds JOIN unnest(%s::text[], %s::bigint[]) AS mine (name, token) USING (name, token)
+    ORDER BY name FOR SHARE OF holds
+) AS still"""
 #: The last is what a process finds that slept in a transaction: PostgreSQL has ended it.
 _AWAY = (
     psycopg.OperationalError,
@@ -32,24 +36,32 @@ _AWAY = (
 
 
 class _Batch:
-    """Statements that are written down first: nothing else is waited for between the first and the commit."""
+    """Statements that are written down first and sent as one message: the server runs them in one transaction
+    and never waits for us in between, so that no process can fall asleep over their locks."""
 
     def __init__(self) -> None:
-        self._statements: list[tuple[Any, Sequence[Any]]] = []
+        self._statements: list[tuple[Any, Any]] = []
 
     async def execute(self, statement: Any, parameters: Any = ()) -> None:
-        self._statements.append((statement, [parameters]))
+        self._statements.append((statement, parameters))
 
     async def executemany(self, statement: Any, parameters: Sequence[Any]) -> None:
-        self._statements.append((statement, list(parameters)))
+        self._statements += [(statement, each) for each in parameters]
 
-    async def run(self, cursor: psycopg.AsyncCursor[Any]) -> None:
-        for statement, parameters in self._statements:
-            await cursor.executemany(statement, parameters)
+    async def send(self, conn: psycopg.AsyncConnection[Any]) -> None:
+        mine = held()
+        confirm = (len(mine), [hold.name for hold in mine], [hold.token for hold in mine])
+        async with psycopg.AsyncClientCursor(conn) as cursor:
+            statements: list[tuple[Any, Any]] = [(_CONFIRM, confirm), *self._statements]
+            script = [cursor.mogrify(*each) for each in statements]
+            try:
+                await cursor.execute(";".join(script).encode())
+            except psycopg.errors.DivisionByZero:
+                raise HoldLost from None
 
 
 class PostgresCheckpoints(AsyncPostgresSaver):
-    """LangGraph's own saver, each of whose writes begins by confirming the hold in its own transaction.
+    """LangGraph's own saver, each of whose writes begins by confirming the holds in its own transaction.
 
     The table of holds is in the same database, where a row's lock keeps them until the commit."""
 
@@ -69,14 +81,8 @@ class PostgresCheckpoints(AsyncPostgresSaver):
         batch = _Batch()
         yield batch
         with _unavailable_as_port_error():
-            async with (
-                self.conn.connection() as conn,
-                conn.pipeline(),  # Two round trips: to the answer of the first question, and to the end.
-                conn.transaction(),
-                conn.cursor(binary=True) as cursor,
-            ):
-                await _confirm(cursor)
-                await batch.run(cursor)
+            async with self.conn.connection() as conn:
+                await batch.send(conn)
 
     async def aput(
         self,
@@ -97,15 +103,6 @@ class PostgresCheckpoints(AsyncPostgresSaver):
     ) -> None:
         must_hold(config)
         await super().aput_writes(config, writes, task_id, task_path)
-
-
-async def _confirm(cursor: psycopg.AsyncCursor[Any]) -> None:
-    mine = {(hold.name, hold.token) for hold in held()}
-    if not mine:
-        return
-    await cursor.execute(_CONFIRM, ([name for name, _ in mine],))
-    if {(row["name"], row["token"]) for row in await cursor.fetchall()} != mine:
-        raise HoldLost
 
 
 @contextmanager

@@ -17,6 +17,18 @@ const LANES = {
 };
 const TIERS = { rule: "rules", encoder: "small encoder", small: "small model", large: "large model", human: "a person" };
 
+/** Who says what, also for those who do not see the colour and the side. */
+const SENDERS = { customer: "You", agent: "The assistant", operator: "A colleague" };
+
+/** What went wrong, in words for customers; the API's are for programmers. */
+function inWords(error) {
+  if (error instanceof Failed && error.status === 401) return "Your session has ended. Please log in again.";
+  if (error instanceof Failed && error.status === 409) return "Your message is still being worked on. Its answer will appear here; please try again in a moment.";
+  if (error instanceof Failed && error.status === 413) return "That message is too long. Please shorten it.";
+  if (error instanceof Failed && error.status === 422) return "That message could not be sent. Please write it anew.";
+  return error.message;
+}
+
 const log = byId("log");
 const scroller = byId("scroller");
 const text = byId("text");
@@ -177,7 +189,7 @@ async function refresh() {
 // --- drawing --------------------------------------------------------------------------------
 
 function drawMessage(message) {
-  const node = el("article", { class: `said ${message.role}` });
+  const node = el("article", { class: `said ${message.role}`, "aria-label": SENDERS[message.role] });
   if (message.role === "operator") node.append(el("p", { class: "who" }, el("b", {}, "A colleague"), " writes"));
   const bubble = el("div", { class: "bubble" });
   node.append(bubble);
@@ -283,7 +295,7 @@ async function play(words, key = freshKey(), before = null) {
   byId("welcome").hidden = true;
   let own = before;
   if (own === null) {
-    own = el("article", { class: "said customer" }, el("div", { class: "bubble" }, words));
+    own = el("article", { class: "said customer", "aria-label": SENDERS.customer }, el("div", { class: "bubble" }, words));
     log.append(own);
   }
   const turn = drawTurn();
@@ -299,13 +311,13 @@ async function play(words, key = freshKey(), before = null) {
     turn.node.removeAttribute("aria-busy");
     turn.node.replaceChildren();
     if (error instanceof Failed && error.status === 401) {
-      await showDoor(error.message);
+      await showDoor(inWords(error));
     } else {
       turn.node.append(
         el(
           "div",
           { class: "notice failed", role: "alert" },
-          el("span", {}, error.message),
+          el("span", {}, inWords(error)),
           el(
             "button",
             {
@@ -337,7 +349,7 @@ function drawTurn() {
   const dots = el("span", { class: "waiting" }, el("i"), el("i"), el("i"));
   dots.append(el("span", { class: "sr-only" }, "The agent is working"));
   bubble.append(dots);
-  const node = el("article", { class: "said agent", "aria-busy": "true" }, bubble);
+  const node = el("article", { class: "said agent", "aria-label": SENDERS.agent, "aria-busy": "true" }, bubble);
   log.append(node);
   return { node, bubble, words: "", route: {}, steps: null };
 }
@@ -479,7 +491,7 @@ repeat(
     try {
       await refresh();
     } catch (error) {
-      if (error.status === 401) await showDoor(error.message);
+      if (error.status === 401) await showDoor(inWords(error));
     }
   },
   () => (cards.size || handedOff ? 2 : 8),

@@ -85,15 +85,19 @@ async function refresh() {
 /** Adds what is new and removes what is gone; what is there keeps the note being written in it. */
 function keyed(list, items, name, draw) {
   const wanted = new Map(items.map((item) => [String(name(item)), item]));
-  for (const node of [...list.children]) {
-    if (!wanted.has(node.dataset.key)) node.remove();
+  const gone = [];
+  for (const node of list.children) {
+    if (!wanted.has(node.dataset.key)) gone.push(node);
     else wanted.delete(node.dataset.key);
   }
-  for (const [id, item] of wanted) {
+  // Drawn before the old ones go, so that what is drawn anew can see where the cursor was.
+  const fresh = [...wanted].map(([id, item]) => {
     const node = draw(item);
     node.dataset.key = id;
-    list.append(node);
-  }
+    return node;
+  });
+  for (const node of gone) node.remove();
+  list.append(...fresh);
 }
 
 function count(name, number) {
@@ -286,12 +290,43 @@ function threadOf(item) {
   return item.thread ?? item.id;
 }
 
+/** What operators are typing, by thread: a refresh draws the sheet anew and must not take it away. */
+const drafts = new Map();
+
+function draftField(thread) {
+  const words = el("input", { class: "field", placeholder: "Answer to the customer", "aria-label": "Answer to the customer", maxlength: 4000 });
+  words.value = drafts.get(thread) ?? "";
+  words.dataset.thread = thread;
+  words.addEventListener("input", () => drafts.set(thread, words.value));
+  const before = document.activeElement;
+  if (before?.dataset?.thread === thread) {
+    const [start, end] = [before.selectionStart, before.selectionEnd];
+    setTimeout(() => {
+      words.focus();
+      words.setSelectionRange(start, end);
+    });
+  }
+  return words;
+}
+
 function handoffSheet(item) {
   const thread = threadOf(item);
-  const words = el("input", { class: "field", placeholder: "Last word to the customer (optional)", "aria-label": "Last word to the customer", maxlength: 4000 });
+  const words = draftField(thread);
+  const path = `/v1/threads/${encodeURIComponent(thread)}`;
+  const tell = async (action, body, told) => {
+    try {
+      await ask("POST", `${path}/${action}`, body);
+      drafts.delete(thread);
+      words.value = "";
+      toast(told);
+    } catch (error) {
+      toast(error.message);
+    }
+    await refresh().catch((error) => toast(error.message));
+  };
   const sheet = el("article", { class: "sheet" });
-  const at = item.at ?? item.handed_off_at ?? item.created_at;
-  const customer = typeof item.customer === "object" && item.customer !== null ? item.customer.name : (item.customer ?? item.customer_id);
+  const at = item.handed_off_at ?? item.at ?? item.created_at;
+  const customer = item.name ? item.name : typeof item.customer === "object" && item.customer !== null ? item.customer.name : (item.customer ?? item.customer_id);
   sheet.append(
     el(
       "div",
@@ -314,15 +349,18 @@ function handoffSheet(item) {
           class: "button",
           type: "button",
           onclick: async () => {
-            const body = words.value.trim() ? { message: words.value.trim() } : {};
-            try {
-              await ask("POST", `/v1/threads/${encodeURIComponent(thread)}/release`, body);
-              toast("The agent answers this conversation again.");
-            } catch (error) {
-              toast(error.message);
-            }
-            await refresh().catch((error) => toast(error.message));
+            if (words.value.trim()) await tell("reply", { text: words.value.trim() }, "The customer has your answer; the conversation stays here.");
+            else words.focus();
           },
+        },
+        "Answer",
+      ),
+      el(
+        "button",
+        {
+          class: "button",
+          type: "button",
+          onclick: () => tell("release", words.value.trim() ? { message: words.value.trim() } : {}, "The agent answers this conversation again."),
         },
         "Give back to the agent",
       ),

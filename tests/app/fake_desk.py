@@ -20,6 +20,7 @@ from app.desk import (
     KeyConflict,
     KeyInFlight,
     Message,
+    NotHandedOff,
     RoleNotAccepted,
     ThreadNotFound,
     ThreadSummary,
@@ -473,6 +474,26 @@ class FakeDesk:
             if each.handed_off
         ]
 
+    async def claim(self, thread: str, operator: str, *, tenant: str | None = None) -> None:
+        self._must_wait(thread)
+
+    async def reply(
+        self, thread: str, operator: str, message: str, *, tenant: str | None = None
+    ) -> None:
+        self._must_wait(thread)
+        self._say(thread, "operator", message)
+
+    async def note(
+        self, thread: str, operator: str, text: str, *, tenant: str | None = None
+    ) -> None:
+        self._must_wait(thread)
+
+    def _must_wait(self, thread: str) -> None:
+        if thread not in self._threads:
+            raise ThreadNotFound
+        if not self._threads[thread][1].handed_off:
+            raise NotHandedOff
+
     async def release(
         self,
         thread: str,
@@ -481,8 +502,7 @@ class FakeDesk:
         *,
         tenant: str | None = None,
     ) -> None:
-        if thread not in self._threads:
-            raise ThreadNotFound
+        self._must_wait(thread)
         self.released.append((thread, operator, message))
         self._retitle(thread, handed_off=False)
         if message:

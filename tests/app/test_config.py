@@ -31,7 +31,7 @@ def documented() -> dict[str, str]:
 
 
 def variable(name: str) -> str:
-    return name.upper() if name.startswith("langfuse_") else f"SIGNALBOX_{name.upper()}"
+    return name.upper() if name.startswith(("langfuse_", "otel_")) else f"SIGNALBOX_{name.upper()}"
 
 
 @pytest.fixture(autouse=True)

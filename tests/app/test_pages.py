@@ -242,7 +242,8 @@ async def test_a_wrong_operator_key(page):
 
 
 async def test_hand_off_and_back(page, browser, live: Served):
-    """The customer sees that a person has taken over, and the person's last word."""
+    """The customer sees that a person has taken over, and what they say; the person answers twice, and what
+    they are typing survives what the customer writes meanwhile."""
     await enter(page)
     await say(page, "a person please")
     await page.get_by_text("A colleague has taken over").wait_for()
@@ -251,13 +252,32 @@ async def test_hand_off_and_back(page, browser, live: Served):
     operator = await context.new_page()
     await open_desk(operator)
     assert "null" not in await operator.locator("#app").inner_text()
-    await operator.get_by_label("Last word to the customer").fill("Your tent is on its way.")
+    words = operator.get_by_label("Answer to the customer")
+    await words.fill("One mom")
+    await say(page, "are you there")
+    await operator.get_by_text("are you there").first.wait_for()
+    assert await words.input_value() == "One mom"
+    await playwright.expect(words).to_be_focused()
+    await words.fill("One moment.")
+    await operator.get_by_role("button", name="Answer", exact=True).click()
+    await page.get_by_text("One moment.").wait_for()
+    assert await operator.get_by_role("button", name="Give back to the agent").is_visible()
+    await words.fill("Your tent is on its way.")
     await operator.get_by_role("button", name="Give back to the agent").click()
     await operator.get_by_text("No conversation needs a person.").wait_for()
     await context.close()
 
     await page.get_by_text("Your tent is on its way.").wait_for()
     await page.get_by_text("A colleague has taken over").wait_for(state="hidden")
+
+
+async def test_who_says_what_is_said_in_words(page):
+    """A screen reader hears the sender, not only a colour and a side."""
+    await enter(page)
+    await say(page, "hello there")
+
+    await page.get_by_role("article", name="You").wait_for()
+    await page.get_by_role("article", name="The assistant").wait_for()
 
 
 async def test_threads_are_kept_apart(page):

@@ -188,3 +188,43 @@ async def test_a_tenants_operator_may_not_change_what_all_customers_are_told(wor
 
     assert answer.status_code == 403
     assert "northfell" in answer.json()["detail"]
+
+
+async def test_an_operator_answers_as_often_as_it_takes_and_gives_back_once(world, desk, client):
+    """Claim, two answers that keep the conversation, a note, then back; twice back, and back of what never
+    waited, is a conflict; another operator sees who has it, and another tenant's nothing."""
+    thread = await desk.open_thread(world.customers["ben"])
+    sven, quirin, olga = key_of("sven"), key_of("quirin"), key_of("olga")
+
+    async def post(what, headers, **body):
+        return (
+            await client.post(f"/v1/threads/{thread}/{what}", headers=headers, json=body)
+        ).status_code
+
+    early = [await post(what, sven) for what in ("claim", "release")]
+    early.append(await post("reply", sven, text="hello"))
+    await world.say(desk, thread, "a person please", "human_request", who="ben")
+    foreign = [await post(what, olga, text="x") for what in ("reply", "notes")]
+    claimed = [await post("claim", sven), await post("claim", sven), await post("claim", quirin)]
+    said = [await post("reply", sven, text=text) for text in ("One moment.", "It is on its way.")]
+    noted = await post("notes", sven, text="called the carrier")
+    [waiting] = (await client.get("/v1/handoffs", headers=sven)).json()["items"]
+    events = await world.say(desk, thread, "thank you", "thanks", who="ben")
+    back = [await post("release", sven, message="Bye."), await post("release", quirin)]
+    history = await desk.history(world.customers["ben"], thread)
+
+    assert early == [409, 409, 409]
+    assert foreign == [404, 404]
+    assert claimed == [204, 204, 409]
+    assert (said, noted) == ([204, 204], 204)
+    assert (waiting["claimed_by"], waiting["name"]) == ("sven", world.customers["ben"].name)
+    assert [note["text"] for note in waiting["notes"]] == ["called the carrier"]
+    assert waiting["handed_off_at"]
+    assert events[-1].data.get("silent"), "the agent keeps out of it until it is given back"
+    assert back == [204, 409]
+    assert [m.text for m in history if m.role == "operator"] == [
+        "One moment.",
+        "It is on its way.",
+        "Bye.",
+    ]
+    assert not any("carrier" in message.text for message in history)

@@ -280,6 +280,28 @@ async def test_personal_data_does_not_leave(receiver: Receiver) -> None:
     assert "[phone]" in lookup.events[0]["exception.message"]
 
 
+async def test_any_collector_is_a_target_by_the_standard_variables(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without Langfuse's keys: at the standard path, with the standard headers, in OpenTelemetry's names too."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20abc")
+    async with tracing(
+        public_key=None, secret_key=None, otlp=f"{receiver.url}/", release="0.9"
+    ) as traces:
+        await started(traces)
+        await play(traces, "t1", "turn-otlp", InMemorySaver())
+
+    router = next(span.attributes for span in receiver.spans if span.name == "router")
+    assert set(receiver.paths) == {"/v1/traces"}
+    assert set(receiver.authorizations) == {"Bearer abc"}
+    assert router["gen_ai.operation.name"] == "chat"
+    assert router["gen_ai.request.model"] == "scripted"
+    sent = b"".join(receiver.bodies)
+    assert b"service.name" in sent
+    assert b"signalbox" in sent
+    assert b"ana@customer.example" not in sent
+
+
 #: As heads say them: with every digit a float has. Some pass a card's check sum, most look like a phone.
 PROBABILITIES = [
     float(each)

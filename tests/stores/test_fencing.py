@@ -1,0 +1,268 @@
+"""Whoever lost its hold writes nothing, whatever it believes; whoever took over goes on at once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import tempfile
+import time
+from contextvars import Context
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from app.stores.database import create_engine, writing
+from app.stores.fences import HoldLost, next_owner, with_hold
+from app.stores.holds import SqlHolds
+from app.stores.postgres_checkpoints import make_tables, postgres_checkpoints
+from app.stores.tables import threads
+from app.stores.turns import Fresh, InFlight, SqlThreads, SqlTurns
+from tests.stores.world import ROUTINE, TAKE, World, an_action
+
+
+@pytest.fixture
+def holds(world):
+    return SqlHolds(world.engine, world.hands.clock, beat=0.02)
+
+
+async def test_a_name_is_held_by_one_at_a_time_and_tokens_grow(holds, world):
+    """Given back or taken over: whoever comes later has a greater token."""
+    first = await holds.take("th-1")
+    assert await holds.take("th-1") is None
+    world.hands.pass_(seconds=16)
+    second = await holds.take("th-1")
+    assert await holds.keep(first) is False
+    await holds.release(first)  # It is not its own any more.
+    assert await holds.keep(second) is True
+    await holds.release(second)
+    third = await holds.take("th-1")
+    assert first.token < second.token < third.token
+
+
+async def test_a_lost_hold_writes_nothing(holds, world):
+    """In any store of the same database, whatever it is about."""
+    slept = await holds.take("th-1")
+    world.hands.pass_(seconds=16)
+    await holds.take("th-1")
+    opened = SqlThreads(world.engine, world.hands.clock)
+    with with_hold(slept):
+        with pytest.raises(HoldLost):
+            await opened.create("northfell", "C-1", id="late")
+        with pytest.raises(HoldLost):
+            await world.ledger.execute(an_action(), TAKE, ROUTINE)
+    assert await opened.find("late") is None
+    assert world.effects == 0
+
+
+async def test_a_block_whose_hold_is_lost_is_ended(holds, world):
+    """Also where it waits for something that never comes."""
+
+    async def waits_for_ever() -> None:
+        async with holds.holding("th-1"):
+            world.hands.pass_(seconds=16)
+            assert await holds.take("th-1") is not None
+            await asyncio.Event().wait()
+
+    with pytest.raises(HoldLost):
+        await asyncio.wait_for(waits_for_ever(), 30)
+
+
+async def test_whoever_waits_gets_the_name_when_it_is_given_back(world):
+    """Two processes, one after the other; what each wrote in its block is there."""
+    order = []
+
+    async def process(name):
+        async with SqlHolds(world.engine, world.hands.clock).holding("th-1"):
+            order.append(name)
+            await asyncio.sleep(0.1)
+            order.append(name)
+
+    await asyncio.gather(process("a"), process("b"))
+    assert "".join(order) in ("aabb", "bbaa")
+
+
+async def test_a_clock_that_was_ahead_blocks_nobody_for_longer_than_a_lease(holds, world):
+    """A process whose clock is an hour fast dies over a thread and a key."""
+    turns = SqlTurns(world.engine, world.hands.clock)
+    world.hands.pass_(hours=1)
+    assert await holds.take("th-1") is not None
+    assert isinstance(await turns.begin("northfell", "C-1", "k", "hello"), Fresh)
+    world.hands.pass_(hours=-1)
+    assert await holds.take("th-1") is None
+    assert await turns.begin("northfell", "C-1", "k", "hello") == InFlight()
+    world.hands.pass_(seconds=16)
+    assert await holds.take("th-1") is not None
+    assert isinstance(await turns.begin("northfell", "C-1", "k", "hello"), Fresh)
+
+
+async def test_who_took_over_an_action_need_not_wait_for_the_lease_of_its_key(holds, world):
+    """The sleeper had begun it, and can do nothing more; the successor does it, and it is done once."""
+    action = an_action()
+    slept = await holds.take(action.id)
+    taken = []
+
+    def take_over() -> None:
+        world.hands.pass_(seconds=16)
+        with with_hold(holds._take(action.id)):
+            taken.append(world.ledger._execute(action, TAKE, ROUTINE))
+
+    def sleep(name: str) -> None:
+        if name == "begin_committed":
+            Context().run(take_over)  # Another process: it holds nothing of the sleeper's.
+
+    slow = World(world.url, world.hands, sleep)
+    with with_hold(slept), pytest.raises(HoldLost):
+        await asyncio.to_thread(slow.ledger._execute, action, TAKE, ROUTINE)
+    slow.engine.dispose()
+    assert [each.status for each in taken] == ["executed"]
+    assert world.effects == 1
+
+
+async def test_a_delivery_that_another_relay_took_up_is_left_to_it(world):
+    """The claim carries a token too."""
+    await world.ledger.execute(an_action(), TAKE, ROUTINE)
+    world.hands.pass_(seconds=31)
+    [first] = await world.outbox.due()
+    assert await world.outbox.claimed(first)
+    world.hands.pass_(seconds=31)
+    [second] = await world.outbox.due()
+    assert not await world.outbox.claimed(first)
+    assert await world.outbox.claimed(second)
+    assert first.claim < second.claim
+
+
+async def test_tokens_sort_as_text(world):
+    """A lease's owner is compared as text."""
+    with writing(world.engine) as conn:
+        owners = [next_owner(conn) for _ in range(12)]
+    assert owners == sorted(set(owners))
+
+
+@pytest.mark.postgres
+async def test_checkpoints_on_postgres_are_refused_to_whoever_lost_the_thread(new_postgres_url):
+    """Writes of a sleeping process are as if it had never woken up."""
+    from app.stores.database import migrate
+    from tests.stores.test_checkpoints import CONFIG, compiled
+
+    migrate(new_postgres_url)
+    await make_tables(new_postgres_url)
+    engine = create_engine(new_postgres_url)
+    holds = SqlHolds(engine, lease=timedelta(0))
+    async with postgres_checkpoints(new_postgres_url) as saver:
+        graph = compiled(saver)
+        slept = await holds.take("t")
+        with with_hold(slept):
+            await graph.ainvoke({"said": "hello"}, CONFIG)
+        with with_hold(await holds.take("t")):
+            await graph.ainvoke({"said": "mine"}, CONFIG)
+        with with_hold(slept), pytest.raises(HoldLost):
+            await graph.ainvoke({"said": "late"}, CONFIG)
+        kept = await graph.aget_state(CONFIG)
+    engine.dispose()
+    assert kept.values["said"] == "mine!"
+
+
+@pytest.mark.postgres
+async def test_locks_of_a_sleeping_process_end_by_themselves(new_postgres_url):
+    """It stands still in the middle of a transaction; who waits for its row gets it before giving up."""
+    from app.stores.database import migrate
+
+    migrate(new_postgres_url)
+    engine, other = create_engine(new_postgres_url), create_engine(new_postgres_url)
+    await SqlThreads(engine).create("northfell", "C-1", id="t")
+    rename = sa.update(threads).where(threads.c.id == "t")
+    asleep = engine.connect()
+    asleep.execute(rename.values(title="asleep"))
+    started = time.monotonic()
+    await asyncio.to_thread(lambda: _rename(other, rename))
+    assert time.monotonic() - started < 7
+    with contextlib.suppress(sa.exc.DBAPIError):
+        asleep.close()
+    assert (await SqlThreads(other).find("t")).title == "awake"
+    engine.dispose()
+    other.dispose()
+
+
+def _rename(engine, rename) -> None:
+    with writing(engine) as conn:
+        conn.execute(rename.values(title="awake"))
+
+
+# --- a model of the protocol: two processes, stalls at any moment ------------------------------------
+
+
+class Protocol(RuleBasedStateMachine):
+    """Each process takes the thread, begins the action, does it, and writes its checkpoint, a step at a
+    time; between any two steps it may sleep for longer than every lease. The stores are the real ones."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory()
+        self.world = World(f"sqlite:///{Path(self.folder.name) / 'protocol.db'}")
+        self.world.empty()
+        self.holds = SqlHolds(self.world.engine, self.world.hands.clock)
+        self.held = {0: None, 1: None}  # Process -> its hold, as it believes.
+        self.latest = 0  # The greatest token that was given.
+        self.wrote: list[int] = []  # Tokens of what was written on the thread, in order.
+
+    def teardown(self) -> None:
+        self.world.engine.dispose()
+        self.folder.cleanup()
+
+    @rule(who=st.sampled_from([0, 1]))
+    def take(self, who):
+        if (hold := self.holds._take("th-1")) is not None:
+            assert hold.token > self.latest
+            self.held[who], self.latest = hold, hold.token
+
+    @rule(who=st.sampled_from([0, 1]))
+    def renew(self, who):
+        if (hold := self.held[who]) is not None:
+            assert self.holds._keep(hold) is (hold.token == self.latest)
+
+    @rule(seconds=st.sampled_from([1, 20, 60, -3600, 3600]))
+    def sleep(self, seconds):
+        """Of everybody; or a clock jumps, which is the same to those who read it."""
+        self.world.hands.pass_(seconds=seconds)
+
+    @precondition(lambda self: any(self.held.values()))
+    @rule(who=st.sampled_from([0, 1]))
+    def act(self, who):
+        """The effect under its key: at most once, and only by whoever has the thread."""
+        if (hold := self.held[who]) is None:
+            return
+        before = self.world.effects
+        with with_hold(hold), contextlib.suppress(HoldLost):
+            self.world.ledger._execute(an_action(), TAKE, ROUTINE)
+        assert self.world.effects - before in (0, int(hold.token == self.latest))
+
+    @precondition(lambda self: any(self.held.values()))
+    @rule(who=st.sampled_from([0, 1]))
+    def write(self, who):
+        if (hold := self.held[who]) is None:
+            return
+        try:
+            with with_hold(hold), writing(self.world.engine):
+                self.wrote.append(hold.token)
+        except HoldLost:
+            assert hold.token < self.latest
+
+    @invariant()
+    def once_and_in_order(self):
+        """Nothing of an earlier holder comes after something of a later one."""
+        assert self.world.effects <= 1
+        assert self.wrote == sorted(self.wrote)
+
+
+TestProtocol = Protocol.TestCase
+TestProtocol.settings = settings(
+    max_examples=25,
+    stateful_step_count=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
