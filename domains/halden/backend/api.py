@@ -1,7 +1,7 @@
 """The routes of Halden's service."""
 
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -302,7 +302,7 @@ class Routes:
         """Cancel a visit."""
         return self._change_visit(appointment_id, {"status": "cancelled"})
 
-    def _change_visit(self, appointment_id: str, change: dict[str, object]) -> r.Appointment:
+    def _change_visit(self, appointment_id: str, change: Mapping[str, object]) -> r.Appointment:
         with self._store.transaction() as books:
             visit = needed(books.find(r.Appointment, appointment_id))
             if visit.status != "booked":
@@ -384,7 +384,7 @@ class Routes:
             asked = [sim_id, choice.model_dump()]
             return once(books, idempotency_key, asked, r.DataPack, work)
 
-    def _change_sim(self, sim_id: str, change: dict[str, object]) -> r.Sim:
+    def _change_sim(self, sim_id: str, change: Mapping[str, object]) -> r.Sim:
         with self._store.transaction() as books:
             sim = needed(books.find(r.Sim, sim_id))
             if sim.status == "ended":
@@ -445,7 +445,7 @@ class Routes:
             return contract
 
 
-def finding_of(line: r.Line) -> str:
+def finding_of(line: r.Line) -> r.Finding:
     """What a check of this line says."""
     if line.status == "ordered":
         return "not_yet_active"

@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field
 
 FibrePlan = Literal["fibre_100", "fibre_250", "fibre_500", "fibre_1000"]
 MobilePlan = Literal["mobile_s", "mobile_m", "mobile_l", "mobile_unlimited"]
+Finding = Literal["ok", "weak_signal", "no_signal", "router_offline", "not_yet_active"]
 Window = Literal["morning", "midday", "afternoon"]
 
 
@@ -51,7 +52,7 @@ class Check(BaseModel):
     check_id: str
     line_id: str
     tested_at: datetime
-    finding: Literal["ok", "weak_signal", "no_signal", "router_offline", "not_yet_active"]
+    finding: Finding
     text_en: str
     text_de: str
     measured_down_mbit: int

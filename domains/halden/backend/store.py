@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -92,7 +92,7 @@ class Store:
             pass
 
     @contextmanager
-    def transaction(self) -> Iterator[Books]:
+    def transaction(self) -> Generator[Books]:
         """The books, committed at the end and rolled back when something is raised."""
         connection = sqlite3.connect(self._path, isolation_level=None, timeout=5)
         try:
