@@ -86,7 +86,7 @@ async def _measure(url: str, rounds: int, site: Any) -> dict[str, dict[str, floa
 
     try:
         with writing(engine) as connection:
-            connection.execute(sa.insert(customers).values(**ADA.model_dump()))
+            connection.execute(sa.insert(customers).values(**ADA.model_dump(exclude={"facts"})))
         approvals = SqlApprovals(engine, clock, ttl=timedelta(hours=1))
         ledger = SqlLedger(engine, shop_for, clock, approvals)
         log = SqlDecisionLog(engine, mask_pii)

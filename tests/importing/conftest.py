@@ -39,7 +39,7 @@ def bikes(tmp_path_factory):
             except httpx.HTTPError:
                 time.sleep(0.05)
         yield url
-        process.terminate()
+        process.kill()  # Requests whose answers were to get lost still wait in it.
 
 
 @pytest.fixture

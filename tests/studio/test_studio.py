@@ -45,7 +45,7 @@ def delivered_order() -> str:
 @pytest.mark.parametrize(
     ("graph", "nodes"),
     [
-        ("support", {"receive", "screen", "route", "loop", "validate", "deliver"}),
+        ("support", {"receive", "screen", "understand", "loop", "validate", "deliver"}),
         ("action", {"receive", "classify", "approve", "execute", "reconcile"}),
         ("loop", {"receive", "plan", "act", "observe", "evaluate"}),
     ],

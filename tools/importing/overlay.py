@@ -72,7 +72,9 @@ class RecordKind(Part):
     id: Expression
     label: Text
     state: Expression = "''"
-    example: str = ""  #: A number as such records have it, by whose form others are recognised: F-20011.
+    example: str = (
+        ""  #: A number as such records have it, by whose form others are recognised: F-20011.
+    )
     called: tuple[str, ...] = ()  #: What customers call such a record: order, purchase, Bestellung.
     open: Expression | None = None
     words: tuple[Expression, ...] = ()
