@@ -15,6 +15,7 @@ from typing import Any, cast
 
 from app.config import ROOT, Settings, environment
 from app.configured import OVERLAY, read_business
+from prompts.replies import Replies
 from tools.cases import CaseBook, CasesInvalid, load_cases
 from tools.domain import Domain, Profile
 from tools.importing.declared import with_environment
@@ -32,6 +33,12 @@ class DomainInvalid(ValueError):
 def domain_of(settings: Settings) -> Domain:
     """The business that the settings name."""
     return load_domain(settings.domain)
+
+
+def replies_of(domain: Domain) -> Replies:
+    """What the business says, in every language it speaks."""
+    business = domain.profile.model_dump(include={"name", "currency", "contact"})
+    return Replies(domain.replies, languages=domain.profile.languages, business=business)
 
 
 @cache

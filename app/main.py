@@ -14,6 +14,7 @@ from starlette.staticfiles import StaticFiles
 from app.auth import Sessions
 from app.config import Settings, load_keys, prepare_environment
 from app.desk import Desk
+from app.domains import domain_of
 from app.limits import Answered, BodyLimit, SafeHeaders
 from app.metrics import Metrics
 from app.problems import install_problem_handlers
@@ -58,6 +59,7 @@ def create_app(settings: Settings, desk_factory: DeskFactory | None = None) -> F
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.keys = keys
+    app.state.profile = domain_of(settings).profile
     app.state.metrics = metrics
     app.state.require_keys = settings.require_keys
     app.state.sessions = Sessions(keys, hours=settings.session_hours)

@@ -12,7 +12,7 @@ from typing import Any, Protocol, cast
 from langgraph.checkpoint.memory import InMemorySaver
 
 from app.config import Settings, prepare_environment
-from app.domains import domain_of
+from app.domains import domain_of, replies_of
 from app.models.embedded import EmbeddedServer, EmbeddedSmallModel
 from app.models.encoder import OnnxEncoder
 from app.models.large import EmbeddedLargeModel
@@ -170,6 +170,7 @@ class DemoWorld:
             customer=(await self._books.customers.demo())[0],
             operations=operations,
             intents=self._domain.intents,
+            replies=replies_of(self._domain),
             encoder=self._encoder,
             small=self._small,
             large=self._large,

@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from app.answer_cache import ProcessAnswers
 from app.config import LARGE_ROLES, Settings, prepare_environment
 from app.desk import Desk
-from app.domains import domain_of
+from app.domains import domain_of, replies_of
 from app.drift import sketch_of
 from app.drift_watch import DriftWatch
 from app.identity.tokens import reader_of
@@ -141,6 +141,7 @@ async def wiring(
             systems=books.systems,
             policy=policy,
         )
+        replies = await asyncio.to_thread(replies_of, domain)
         actions = ActionGraph(saver, stores.holds.holding)
         own = await asyncio.to_thread(_own_router, settings)
         limits = Limits(
@@ -163,6 +164,8 @@ async def wiring(
                 customer=customer,
                 operations=domain.operations,
                 intents=live.intents,
+                replies=replies,
+                language=domain.profile.languages[0],
                 encoder=live.models.encoder,
                 small=live.models.small,
                 large=live.models.large,
@@ -185,7 +188,6 @@ async def wiring(
                 reader=domain.reader,
                 lexicon=domain.lexicon,
                 cases=domain.advice,
-                language=domain.profile.languages[0],
             )
 
         shadow = None

@@ -34,6 +34,7 @@ from app.desk import (
     KeyInFlight,
     RoleNotAccepted,
 )
+from app.domains import replies_of
 from app.payments import HttpPayments
 from app.stores.actions import SqlActions
 from app.stores.approvals import SqlApprovals
@@ -390,6 +391,7 @@ def _desk(
         customer=nobody,
         operations=DOMAIN.operations,
         intents=INTENTS,
+        replies=replies_of(DOMAIN),
         encoder=model,
         small=_as_small(model),
         large=NoLargeModel(),

@@ -25,6 +25,7 @@ from graphs.context import Context
 from graphs.deciding import by_rule, decided, decision, ms_since, record
 from graphs.extraction import invalid, missing
 from graphs.keys import fingerprint
+from graphs.speaking import SpeakingGraph
 from graphs.state import ActionState, Answer
 from tools.decisions import Decision
 from tools.policy import Ruling, facts_about
@@ -63,7 +64,7 @@ def action_graph(
     input_schema: type[Any] = ActionState,
 ) -> StateGraph[ActionState, Context, Any, ActionState]:
     """``classify -> (judge) -> execute | approve -> decide -> execute``, and every other way ends in a block."""
-    graph = StateGraph(ActionState, context_schema=Context, input_schema=input_schema)
+    graph = SpeakingGraph(ActionState, context_schema=Context, input_schema=input_schema)
     graph.add_node(classify)
     graph.add_node(judge)
     graph.add_node(request_approval)

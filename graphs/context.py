@@ -8,6 +8,7 @@ from datetime import date
 from typing import Any, Protocol
 
 from graphs.understanding.grounding import Part
+from prompts.replies import Replies
 from tools.cases import Advice
 from tools.intents import Intent, Intents
 from tools.policy import NoRules, Policy
@@ -150,6 +151,9 @@ class Context:
     #: Which model and prompt write answers; an answer of another is not given again.
     writer: str = ""
     clock: Clock = field(default_factory=Clock)
+    replies: Replies = field(
+        default_factory=Replies
+    )  #: What is said without a model, in every language.
     limits: Limits = field(default_factory=Limits)
     thresholds: Thresholds = field(default_factory=Thresholds)
     policy: Policy = field(default_factory=NoRules)

@@ -34,6 +34,7 @@ from graphs.nodes.operation import (
     what_next,
 )
 from graphs.nodes.turn import offer_hand_off, top
+from graphs.speaking import SpeakingGraph
 from graphs.state import Draft, Next, Pending, Plan, Step, SupportState, Turn
 from graphs.understanding.acts import Act
 from tools.decisions import Decision
@@ -69,7 +70,7 @@ def loop_graph(
     input_schema: type[Any] = SupportState,
 ) -> StateGraph[SupportState, Context, Any, SupportState]:
     """The agent lane, as a graph of its own."""
-    graph = StateGraph(SupportState, context_schema=Context, input_schema=input_schema)
+    graph = SpeakingGraph(SupportState, context_schema=Context, input_schema=input_schema)
     graph.add_node(plan)
     graph.add_node(prepare)
     graph.add_node(confirm_plan)
@@ -187,7 +188,7 @@ async def _planned(
     names = [*(n for n in context.operations if n != "hand_off"), ANSWER]
     asking = prompts.load("planner")
     messages = asking.messages(
-        shop=replies.SHOP,
+        shop=replies.business(),
         today=context.clock.today().isoformat(),
         max_steps=context.limits.plan_steps,
         operations="\n".join(

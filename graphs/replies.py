@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
-from prompts.replies import names, render
+from prompts.replies import names, render, spoken_now
+from tools.intents import Intent
 from tools.values import Approval, Operation, Outcome, Preview
 
 if TYPE_CHECKING:
     from graphs.context import Context
     from graphs.state import Pending, Plan, Route
 
-SHOP = "Northfell Outfitters"
 _SENTENCE_END = re.compile(r"^(.*[.!?…])(?:\s|$)", re.DOTALL)
 
 
@@ -39,7 +39,7 @@ def acknowledgement(route: Route, context: Context) -> str | None:
     if route.abstained or route.otherwise or route.move == "repeat" or route.lane == "direct":
         return None
     if (operation := context.operations.get(route.operation or "")) is not None:
-        return render("ack_operation", title=operation.title)
+        return render("ack_operation", title=title(operation))
     return None if route.lane == "operation" else render(f"ack_{route.lane}")
 
 
@@ -58,7 +58,7 @@ def clarification(route: Route, likely: Sequence[str], context: Context) -> str:
     """A question made of the likeliest intents."""
     if context.intents.get(route.intent).role in ("affirm", "deny"):
         return render("nothing_to_confirm")
-    questions = [context.intents.get(name).question for name in likely]
+    questions = [intent_question(context.intents.get(name)) for name in likely]
     if not questions:
         return render("unclear")
     if len(questions) == 1:
@@ -137,7 +137,7 @@ def withdrawal_subject(label: str) -> str:
 
 
 def which(operation: Operation, labels: Sequence[str]) -> str:
-    return render("clarify", candidates=list(labels), title=operation.title)
+    return render("clarify", candidates=list(labels), title=title(operation))
 
 
 def not_that_record(labels: Sequence[str]) -> str:
@@ -155,6 +155,7 @@ def confirmation(
 ) -> str:
     return render(
         f"{operation.name}.confirm",
+        title=title(operation),
         label=label,
         effects=list(preview.effects),
         arguments=dict(arguments),
@@ -177,15 +178,15 @@ def outcome(operation: Operation, result: Outcome) -> str:
     """What came of an action that the customer is waiting for."""
     match result.status:
         case "executed":
-            done = render(f"{operation.name}.done", result=result.result)
+            done = render(f"{operation.name}.done", title=title(operation), result=result.result)
             writes_again = result.replayed and operation.writes
             return render("outcome_replayed", text=done) if writes_again else done
         case "pending":
-            return render("still_pending", label=result.label or operation.title)
+            return render("still_pending", label=result.label or title(operation))
         case "blocked" | "failed":
             return result.reason or render("apology_fallback")
         case "unknown":
-            return render("outcome_unknown", label=result.label or operation.title)
+            return render("outcome_unknown", label=result.label or title(operation))
         case "rejected" | "expired":
             return news(operation, result)
 
@@ -195,16 +196,20 @@ def pending(
 ) -> str:
     """The action waits for a person."""
     return render(
-        f"{operation.name}.pending", label=label, effects=list(effects), arguments=dict(arguments)
+        f"{operation.name}.pending",
+        title=title(operation),
+        label=label,
+        effects=list(effects),
+        arguments=dict(arguments),
     )
 
 
 def news(operation: Operation, result: Outcome) -> str:
     """An outcome that arrives after the turn that asked for it has ended."""
-    label = result.label or operation.title
+    label = result.label or title(operation)
     match result.status:
         case "executed":
-            text = render(f"{operation.name}.done", result=result.result)
+            text = render(f"{operation.name}.done", title=title(operation), result=result.result)
             return render("outcome_executed", text=text)
         case "rejected":
             return render("outcome_rejected", label=label, note=result.reason)
@@ -223,13 +228,13 @@ def reminder(open_: Pending, context: Context) -> str:
     if open_.operation not in context.operations or open_.stage == "offer":
         return open_.question  # a plan, an offer, or what was not understood: it speaks for itself
     operation = context.operations[open_.operation]
-    return f"{render('resume_offer', title=operation.title)}\n\n{open_.question}"
+    return f"{render('resume_offer', title=title(operation))}\n\n{open_.question}"
 
 
 def dropped(open_: Pending, context: Context) -> str:
     operation = context.operations.get(open_.operation)
-    title = operation.title if operation is not None and open_.stage != "offer" else ""
-    return render("dropped", title=title)
+    named = title(operation) if operation is not None and open_.stage != "offer" else ""
+    return render("dropped", title=named)
 
 
 # --- plans --------------------------------------------------------------------------------------
@@ -240,8 +245,8 @@ def plan_confirmation(plan: Plan, operations: Mapping[str, Operation]) -> str:
     for step in plan.steps:
         if step.status != "waiting":
             continue
-        title = operations[step.name].title if step.name in operations else "Answer your question"
-        told = f"{title}: {step.label}" if step.label else title
+        said = title(operations[step.name]) if step.name in operations else render("your_question")
+        told = f"{said}: {step.label}" if step.label else said
         lines.append(". ".join([told, " ".join(step.effects)]) if step.effects else told)
     return render("plan_confirm", steps=lines)
 
@@ -249,7 +254,7 @@ def plan_confirmation(plan: Plan, operations: Mapping[str, Operation]) -> str:
 def plan_waiting(plan: Plan, operations: Mapping[str, Operation]) -> str:
     """What goes on once the approval that holds it up is decided; nothing when nothing is held up."""
     held = [
-        operations[s.name].title.lower() if s.name in operations else "your question"
+        title(operations[s.name]) if s.name in operations else render("your_question")
         for s in plan.steps
         if s.status == "waiting"
     ]
@@ -279,7 +284,22 @@ def hand_off_offer() -> str:
 
 
 def availability() -> str:
-    return "Monday to Friday 8:00-18:00 and Saturday 9:00-14:00 CET."
+    return str(spoken_now().business["contact"]["hours"])
+
+
+def business() -> str:
+    """What the business is called."""
+    return str(spoken_now().business["name"])
+
+
+def title(operation: Operation) -> str:
+    """What the operation is called in the customer's language."""
+    return spoken_now().says(f"titles.{operation.name}", operation.title)
+
+
+def intent_question(intent: Intent) -> str:
+    """What is asked when this intent may have been meant."""
+    return spoken_now().says(f"questions.{intent.name}", intent.question)
 
 
 def upset() -> str:

@@ -13,16 +13,7 @@ from typing_extensions import TypedDict
 from graphs.consequences import Judged
 from graphs.understanding.acts import Act
 from tools.ports import Passage
-from tools.values import (
-    Action,
-    Approval,
-    Instead,
-    Lane,
-    Outcome,
-    Record,
-    ReviewerRole,
-    Verdict,
-)
+from tools.values import Action, Approval, Instead, Lane, Outcome, Record, ReviewerRole, Verdict
 
 
 class Turn(Record):

@@ -42,6 +42,7 @@ from graphs.nodes.turn import (
     validate,
 )
 from graphs.nodes.understand import understand
+from graphs.speaking import SpeakingGraph
 from graphs.state import SupportState
 
 
@@ -49,7 +50,7 @@ def support_graph(
     input_schema: type[Any] = SupportState,
 ) -> StateGraph[SupportState, Context, Any, SupportState]:
     """The picture in the README is drawn from this function."""
-    graph = StateGraph(SupportState, context_schema=Context, input_schema=input_schema)
+    graph = SpeakingGraph(SupportState, context_schema=Context, input_schema=input_schema)
 
     graph.add_node(screen)
     graph.add_node(refuse)

@@ -27,6 +27,7 @@ PRODUCTION = [
 
 #: Where an operation's own function may be called: the ledgers, and the backends, which refuse writes.
 MAY_RUN = {
+    "app/configured.py",
     "app/stores/ledger.py",
     "domains/northfell/store.py",
     "domains/northfell/memory.py",

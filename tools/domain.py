@@ -42,6 +42,10 @@ class Brand(Part):
     color: str = ""
     origins: tuple[str, ...] = ()  #: Web sites that may embed the chat.
     suggestions: tuple[str, ...] = ()
+    #: Above an empty conversation.
+    welcome: str = "Ask us anything. What cannot be undone is checked by a person first."
+    #: Above the demo customers, where there are any.
+    door: str = "Pick one of the demo customers."
 
 
 class Profile(Outside):

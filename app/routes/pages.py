@@ -1,25 +1,34 @@
-"""The chat page and the operator desk."""
+"""The chat page and the operator desk, in the business's name."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from fastapi import APIRouter
-from fastapi.responses import FileResponse, Response
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+from fastapi.templating import Jinja2Templates
+
+from tools.domain import Profile
 
 WEB = Path(__file__).parent.parent / "web"
+PAGES = Jinja2Templates(directory=WEB)
 
 router = APIRouter(include_in_schema=False)
 
 
+def _page(request: Request, name: str) -> Response:
+    profile: Profile = request.app.state.profile
+    return PAGES.TemplateResponse(request, name, {"business": profile, "brand": profile.brand})
+
+
 @router.get("/")
-async def chat_page() -> FileResponse:
-    return FileResponse(WEB / "chat.html")
+async def chat_page(request: Request) -> Response:
+    return _page(request, "chat.html")
 
 
 @router.get("/desk")
-async def desk_page() -> FileResponse:
-    return FileResponse(WEB / "desk.html")
+async def desk_page(request: Request) -> Response:
+    return _page(request, "desk.html")
 
 
 @router.get("/favicon.ico")

@@ -2,12 +2,7 @@
 
 import { byId, clock, el, failure, Failed, freshKey, repeat, request } from "./web.js";
 
-const TRIES = [
-  "Where is my order?",
-  "I want to cancel my subscription",
-  "My tent arrived damaged, I'd like a refund",
-  "How does your pricing work for enterprise?",
-];
+const TRIES = JSON.parse(byId("tries").dataset.tries);
 const LANES = {
   direct: "answered directly",
   operation: "account operation",

@@ -248,7 +248,7 @@ async def waiting_of(
 
 
 def _title(context: Context, one: Approval) -> str:
-    return context.operations[one.action.operation].title
+    return replies.title(context.operations[one.action.operation])
 
 
 def meant(waiting: Sequence[Approval], act: Act, state: SupportState) -> list[Approval]:

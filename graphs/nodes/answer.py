@@ -123,7 +123,7 @@ async def synthesize(state: SupportState, runtime: Runtime[Context]) -> dict[str
         return {"draft": None}
     asking, started = prompts.load("synthesizer"), time.perf_counter()
     messages = asking.messages(
-        shop=replies.SHOP,
+        shop=replies.business(),
         unknown_reply=replies.unknown(),
         passages=shown(passages),
         history=transcript(state, context),

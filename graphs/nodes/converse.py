@@ -57,7 +57,7 @@ async def escalate(state: SupportState, runtime: Runtime[Context]) -> dict[str, 
     else:
         asking, started = prompts.load("escalation"), time.perf_counter()
         messages = asking.messages(
-            shop=replies.SHOP,
+            shop=replies.business(),
             availability=replies.availability(),
             facts=f"Customer since {context.customer.since:%B %Y}.",
             history=transcript(state, context),

@@ -32,6 +32,7 @@ from graphs.understanding.grounding import (
     with_item,
 )
 from graphs.understanding.words import folded, tokens
+from prompts.replies import speaking
 from tools.decisions import Alternative, Decision
 from tools.intents import Intent
 from tools.ports import BackendUnavailable, Choice, ModelOutputInvalid, PortError
@@ -120,13 +121,15 @@ async def _understood(state: SupportState, runtime: Runtime[Context]) -> dict[st
     if chosen.replaces:
         stack = stack[:-1]
     await log(runtime, state, *_decisions(heard, chosen))
-    _announce(runtime, chosen)
+    language = spans.language or state.get("language") or context.language
+    with speaking(context.replies.voice(language)):
+        _announce(runtime, chosen)
     return {
         "turn": turn,
         "pending": stack,
         "route": chosen,
         "degraded": heard.degraded,
-        "language": spans.language or state.get("language") or context.language,
+        "language": language,
         "own": tuple(view.id for view in views),
     }
 

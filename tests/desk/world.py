@@ -39,7 +39,7 @@ from tests.graphs.world import (
     ScriptedLargeModel,
     ScriptedSmallModel,
 )
-from tests.northfell import NORTHFELL
+from tests.northfell import NORTHFELL, REPLIES
 from tools.ports import AnswerCache
 from tools.privacy import mask_pii
 from tools.values import Customer
@@ -138,6 +138,7 @@ class DeskWorld:
                 customer=customer,
                 operations=self.operations,
                 intents=INTENTS,
+                replies=REPLIES,
                 encoder=self.encoder,
                 small=self.small,
                 large=self.large,

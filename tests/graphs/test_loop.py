@@ -11,6 +11,7 @@ from graphs.context import Limits
 from graphs.loop import evaluator_input, guard, judged, next_step, outcome_input
 from graphs.state import Plan, Step
 from tests.graphs.world import OPERATIONS, Slow, World
+from tests.northfell import REPLIES
 from tools.ports import BackendUnavailable, ModelOutputInvalid, ModelUnavailable
 from tools.values import Attempt, Outcome
 
@@ -557,10 +558,10 @@ def test_the_evaluators_input(step, text):
 
 def test_every_operation_can_be_a_step():
     """The table of replies has what a plan says about each."""
-    from prompts.replies import names
+    known = REPLIES.voice("en").templates
 
-    assert all(f"{name}.done" in names() for name in OPERATIONS)
-    assert all(f"{name}.pending" in names() for name, op in OPERATIONS.items() if op.writes)
+    assert all(f"{name}.done" in known for name in OPERATIONS)
+    assert all(f"{name}.pending" in known for name, op in OPERATIONS.items() if op.writes)
 
 
 # --- who judges a result ------------------------------------------------------------------------

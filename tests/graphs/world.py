@@ -28,7 +28,7 @@ from graphs.context import Context, Limits, Thresholds
 from graphs.keys import action_id, action_key, fingerprint
 from graphs.state import Answer, Turn
 from graphs.support import support_graph
-from tests.northfell import NORTHFELL
+from tests.northfell import NORTHFELL, REPLIES
 from tools.cases import CaseBook
 from tools.memory import MemoryApprovals, MemoryDecisionLog, MemoryLedger
 from tools.ports import AnswerCache, Choice, Filled, ModelUnavailable, Passage
@@ -352,6 +352,7 @@ class World:
             customer=self.customer,
             operations=self.operations,
             intents=INTENTS,
+            replies=REPLIES,
             encoder=self.encoder,
             small=self.small,
             large=self.large,

@@ -19,7 +19,6 @@ from domains.northfell.operations import (
     missing_fields,
     question,
 )
-from prompts import replies
 from tests.domains.northfell.accounts import (
     SOCKS,
     STOVE,
@@ -32,6 +31,7 @@ from tests.domains.northfell.accounts import (
     refund,
 )
 from tests.domains.northfell.conftest import OpenShop
+from tests.northfell import REPLIES
 from tools.values import Consequence, NotAllowed, RecordNotFound
 
 SAFE, RETRY_SAFE, IRREVERSIBLE = (
@@ -354,7 +354,7 @@ def test_operation_in_front_of_a_state(case: Case, open_shop: OpenShop) -> None:
         with pytest.raises(NotAllowed) as raised:
             operation.run(shop, given)
         assert preview.refusal == str(raised.value)
-        assert preview.refusal == replies.render(
+        assert preview.refusal == REPLIES.voice("en").render(
             f"{case.operation}.refused", reason=preview.refusal
         )
         return
@@ -367,7 +367,7 @@ def test_operation_in_front_of_a_state(case: Case, open_shop: OpenShop) -> None:
     shown = result.model_dump(mode="json")
     assert case.says in f"{shown} {preview.effects}"
     assert operation.result.model_validate(shown) == result
-    assert replies.render(f"{case.operation}.done", result=shown, today=TODAY)
+    assert REPLIES.voice("en").render(f"{case.operation}.done", result=shown, today=TODAY)
 
 
 def test_every_operation_meets_every_state_of_its_record() -> None:

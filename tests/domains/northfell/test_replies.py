@@ -10,8 +10,12 @@ import pytest
 
 from domains.northfell.memory import demo_world
 from domains.northfell.operations import OPERATIONS
-from prompts import replies
+from prompts.replies import MissingValue, ReplyNotFound, Voice
 from tests.domains.northfell.accounts import TODAY
+from tests.northfell import NORTHFELL, REPLIES
+
+ENGLISH = REPLIES.voice("en")
+LANGUAGES = [REPLIES.voice(each) for each in NORTHFELL.profile.languages]
 
 COMMON: dict[str, dict[str, Any]] = {
     "greeting": {"name": "Ana"},
@@ -68,14 +72,30 @@ COMMON: dict[str, dict[str, Any]] = {
     "ack_agent": {},
     "ack_escalate": {},
     "attachments_refused": {},
+    "your_question": {},
+    "help": {},
+    "left": {},
+    "other_person": {},
+    "not_owned": {"named": "SB-1", "candidates": ["SB-2, tent"]},
+    "which_record": {"candidates": ["SB-1, tent"]},
+    "person_on_request": {},
+    "still_waiting": {"title": "Cancel an order", "label": "SB-10482"},
+    "taken_back": {"title": "Cancel an order", "label": "SB-10482"},
+    "too_late_to_withdraw": {"title": "Cancel an order", "label": "SB-10482"},
+    "in_the_books": {"candidates": ["SB-1, tent"]},
+    "nothing_waits": {},
+    "cannot_stop": {"candidates": ["SB-1, tent"]},
+    "withdrawal_subject": {"label": "SB-10482"},
+    "not_now": {"label": "SB-10482"},
     "with_a_colleague": {},
 }
 
 
+@pytest.mark.parametrize("voice", LANGUAGES, ids=lambda voice: voice.language)
 @pytest.mark.parametrize(("name", "values"), COMMON.items())
-def test_common_replies_render(name: str, values: Mapping[str, Any]) -> None:
+def test_common_replies_render(name: str, values: Mapping[str, Any], voice: Voice) -> None:
     """Each common reply needs exactly the values listed here, and shows them."""
-    text = replies.render(name, **values)
+    text = voice.render(name, **values)
 
     assert text
     assert not re.search(r"[{}%]", text)
@@ -83,8 +103,8 @@ def test_common_replies_render(name: str, values: Mapping[str, Any]) -> None:
         if isinstance(value, str) and name_ != "title":
             assert value in text
     for left_out in values:
-        with pytest.raises(replies.MissingValue, match=left_out):
-            replies.render(name, **{k: v for k, v in values.items() if k != left_out})
+        with pytest.raises(MissingValue, match=left_out):
+            voice.render(name, **{k: v for k, v in values.items() if k != left_out})
 
 
 def test_every_reply_is_known() -> None:
@@ -94,13 +114,46 @@ def test_every_reply_is_known() -> None:
         outcomes = ["done", "refused", *(["confirm", "pending"] if operation.writes else [])]
         expected |= {f"{operation.name}.{outcome}" for outcome in outcomes}
 
-    assert expected == replies.names(), "list a new common reply with its values in COMMON"
+    expected |= {f"operation.{outcome}" for outcome in ("done", "refused", "confirm", "pending")}
+
+    assert expected == set(ENGLISH.templates), "list a new common reply with its values in COMMON"
+
+
+def test_every_language_says_everything() -> None:
+    """No sentence of the shop or of the engine is missing in a language that the shop speaks."""
+    for language in NORTHFELL.profile.languages:
+        assert REPLIES.missing(language) == []
+
+
+def test_a_language_that_is_not_spoken_here_is_answered_in_the_first() -> None:
+    """Whoever writes in a third language gets the business's first one."""
+    assert REPLIES.voice("fi").language == NORTHFELL.profile.languages[0]
+
+
+def test_operations_and_intents_are_called_by_their_names_in_every_language() -> None:
+    """Titles and questions of another language than the catalogue's cover all of it."""
+    german = REPLIES.voice("de").templates
+
+    assert {name for name in OPERATIONS if f"titles.{name}" not in german} == set()
+    assert {name for name in NORTHFELL.intents.names if f"questions.{name}" not in german} == set()
+
+
+def test_dates_and_sums_are_written_as_the_language_writes_them() -> None:
+    """By the tables of Unicode's CLDR, not by ours."""
+    refund = {"refund": {"number": "RF-1", "order_number": "SB-1", "amount": "1299.5", "currency": "EUR",
+                         "status": "requested", "requested_on": "2026-03-05"}}  # fmt: skip
+    said = {v.language: v.render("get_refund_status.done", result=refund) for v in LANGUAGES}
+
+    assert "1,299.50 EUR" in said["en"]
+    assert "5 Mar 2026" in said["en"]
+    assert "1.299,50 EUR" in said["de"]
+    assert "5. März 2026" in said["de"]
 
 
 def test_an_unknown_reply_is_an_error() -> None:
     """A misspelt name does not become an empty message."""
-    with pytest.raises(replies.ReplyNotFound, match="greting"):
-        replies.render("greting")
+    with pytest.raises(ReplyNotFound, match="greting"):
+        ENGLISH.render("greting")
 
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
@@ -113,8 +166,9 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.parametrize("voice", LANGUAGES, ids=lambda voice: voice.language)
 @pytest.mark.parametrize("name", [name for name, one in OPERATIONS.items() if one.writes])
-def test_a_write_is_told_from_question_to_result(name: str) -> None:
+def test_a_write_is_told_from_question_to_result(name: str, voice: Voice) -> None:
     """What is asked, what waits and what was done name the record and every effect."""
     world = demo_world(TODAY)
     shop = world.view(world.customer("ana"), TODAY)
@@ -125,36 +179,37 @@ def test_a_write_is_told_from_question_to_result(name: str) -> None:
         "effects": preview.effects,
         "arguments": preview.arguments,
     }
-    asked = replies.render(f"{name}.confirm", today=TODAY, **values)
-    waits = replies.render(f"{name}.pending", today=TODAY, **values)
+    asked = voice.render(f"{name}.confirm", today=TODAY, **values)
+    waits = voice.render(f"{name}.pending", today=TODAY, **values)
     result = operation.run(shop, operation.arguments.model_validate(preview.arguments))
-    done = replies.render(f"{name}.done", today=TODAY, result=result.model_dump(mode="json"))
+    done = voice.render(f"{name}.done", today=TODAY, result=result.model_dump(mode="json"))
 
     assert preview.refusal is None
     assert preview.effects
     for effect in preview.effects:
         assert f"- {effect}" in asked
         assert f"- {effect}" in waits
-    assert asked.endswith("Please answer yes or no.")
+    assert asked.endswith(("Please answer yes or no.", "Bitte antworten Sie mit Ja oder Nein."))
     for text in (asked, waits, done):
         assert not re.search(r"[{}%]|None|\n\n\n", text)
 
 
 @pytest.mark.parametrize("name", [name for name, one in OPERATIONS.items() if not one.writes])
+@pytest.mark.parametrize("voice", LANGUAGES, ids=lambda voice: voice.language)
 @pytest.mark.parametrize("customer", ["ana", "ben", "carla", "dev", "eva", "finn"])
-def test_reads_are_told_for_every_story(name: str, customer: str) -> None:
+def test_reads_are_told_for_every_story(name: str, customer: str, voice: Voice) -> None:
     """Each record of the demo customers can be put into words, with nothing left unset."""
     world = demo_world(TODAY)
     shop = world.view(world.customer(customer), TODAY)
     operation = OPERATIONS[name]
     preview = operation.preview(shop, operation.arguments())
     if preview.refusal is not None:
-        assert preview.refusal == replies.render(f"{name}.refused", reason=preview.refusal)
+        assert preview.refusal == voice.render(f"{name}.refused", reason=preview.refusal)
         return
 
     for arguments in preview.candidate_arguments or ({},):
         result = operation.run(shop, operation.arguments.model_validate(arguments))
-        text = replies.render(f"{name}.done", today=TODAY, result=result.model_dump(mode="json"))
+        text = voice.render(f"{name}.done", today=TODAY, result=result.model_dump(mode="json"))
         assert re.search(r"\d", text)
         assert not re.search(r"[{}%]|None|\n\n\n", text)
 
@@ -164,7 +219,7 @@ def test_dates_carry_their_year_when_it_is_not_this_one() -> None:
     world = demo_world(TODAY)
     shop = world.view(world.customer("ana"), TODAY)
     result = OPERATIONS["list_orders"].run(shop, OPERATIONS["list_orders"].arguments())
-    text = replies.render("list_orders.done", today=TODAY, result=result.model_dump(mode="json"))
+    text = ENGLISH.render("list_orders.done", today=TODAY, result=result.model_dump(mode="json"))
 
     assert "20 Nov," in text
     assert "8 Oct 2025," in text
@@ -172,5 +227,5 @@ def test_dates_carry_their_year_when_it_is_not_this_one() -> None:
 
 def test_the_version_names_the_wording() -> None:
     """The wording has a version, the same one every time."""
-    assert re.fullmatch(r"[0-9a-f]{12}", replies.version())
-    assert replies.version() == replies.version()
+    assert re.fullmatch(r"[0-9a-f]{12}", REPLIES.version)
+    assert REPLIES.version == REPLIES.version
