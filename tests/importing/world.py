@@ -78,10 +78,10 @@ class World:
     async def action(self, name: str, **arguments) -> Action:
         shown = await self.preview(name, **arguments)
         assert shown.refusal is None
-        key = action_key("fjell", self.customer.id, name, uuid.uuid4().hex)
+        key = action_key(self.customer.tenant, self.customer.id, name, uuid.uuid4().hex)
         return Action(
             id=action_id(key),
-            tenant="fjell",
+            tenant=self.customer.tenant,
             customer=self.customer,
             thread="t",
             turn="u",

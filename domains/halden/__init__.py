@@ -1,0 +1,1 @@
+"""Halden Fibre: a business of configuration files, and the little service behind it."""
