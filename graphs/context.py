@@ -64,7 +64,7 @@ class Thresholds:
     )
     consequence: float = 0.8  #: From here on the class of such a write is believed.
     incident: float = 0.6  #: From here on a message is taken for an incident.
-    incident_named: float = 0.3  #: The same where the domain's own words for one are in it.
+    incident_named: float = 0.25  #: The same where the domain's own words for one are in it.
     #: From here on an intent is believed, by what being wrong costs: a look-up is tried sooner than a write.
     read: float = 0.3
     answer: float = 0.3

@@ -243,7 +243,7 @@ async def test_7_everything_down_is_worse_and_not_wrong(intent):
         raise BackendUnavailable
 
     class NoShop:
-        preview = read = execute = find = attempt = staticmethod(down)
+        preview = read = records = execute = find = attempt = staticmethod(down)
 
     world = World("ana")
     world.backend = world.ledger = NoShop()

@@ -20,7 +20,16 @@ from graphs.nodes.operation import choices_of
 from graphs.nodes.turn import CLARIFY, NOBODY, top
 from graphs.state import Pending, Route, SupportState, Turn
 from graphs.understanding import dialogue
-from graphs.understanding.acts import HINTED, MOST_ACTS, Act, Read, allowed, problem_in, wishes
+from graphs.understanding.acts import (
+    HINTED,
+    MOST_ACTS,
+    UNSURE,
+    Act,
+    Read,
+    allowed,
+    problem_in,
+    wishes,
+)
 from graphs.understanding.clauses import conditional, forbids, mentions, split
 from graphs.understanding.grounding import (
     Grounds,
@@ -209,7 +218,11 @@ async def _heard(
     parts: list[Read] = []
     top = max(choice.probabilities, key=choice.probabilities.__getitem__)
     forbidden = top in context.intents.names and forbids(text, context.intents.get(top).verbs)
-    likely = forbidden or several.probabilities.get("several", 0.0) >= HINTED
+    likely = (
+        forbidden
+        or several.probabilities.get("several", 0.0) >= HINTED
+        or choice.probabilities[top] < UNSURE
+    )
     if len(clauses) > 1 and likely and choice.model != NOBODY:
         for number, clause in enumerate(clauses):
             said = await _intent(context, clause.text, before if number == 0 else "", degraded)
@@ -593,6 +606,10 @@ async def choose(state: SupportState, heard: _Turn, pending: Pending | None) -> 
     return await _new(heard, state.get("wanted", ""))
 
 
+#: So sure must the head for incidents be to carry an intent that only half says so.
+_SURE_INCIDENT = 0.9
+
+
 def _incident_act(heard: _Turn) -> Act | None:
     """The incident that is told, where the heads or the domain's own words for it say so."""
     context = heard.context
@@ -606,9 +623,17 @@ def _incident_act(heard: _Turn) -> Act | None:
         }
     named = context.cases.incident_in(heard.text) if context.cases is not None else None
     best = max(chances, key=chances.__getitem__)
-    sure = max(heard.incident, sum(heard.whole.chances.get(name, 0.0) for name in names))
+    sure = sum(heard.whole.chances.get(name, 0.0) for name in names)
+    for part in heard.parts:
+        sure = max(sure, sum(part.chances.get(name, 0.0) for name in names))
     thresholds = context.thresholds
-    if sure < thresholds.incident and not (named and sure >= thresholds.incident_named):
+    if named is not None:
+        # The domain's own words for it and either head: an incident is rather heard once too often.
+        if max(sure, heard.incident / 2) < thresholds.incident_named:
+            return None
+    elif sure < thresholds.incident and not (
+        sure >= thresholds.incident / 2 and heard.incident >= _SURE_INCIDENT
+    ):
         return None
     kind = named if named in chances and chances[best] < 0.5 else best
     assert kind is not None

@@ -88,6 +88,8 @@ def wishes(
 
 #: Clauses that are surely different wishes make a message several where the head for that only hints at it.
 HINTED, _SURELY = 0.4, 0.55
+#: A message that means nothing surely as a whole is read by its clauses too.
+UNSURE = 0.5
 
 
 def _distinct(parts: Sequence[Read], intents: Intents) -> bool:

@@ -118,7 +118,7 @@ def ground(
     if picked is not None:
         return picked.model_copy(update={"kind": kind, "foreign": said.foreign})
     evidence = {view.id: _evidence(said, view, able, lexicon) for view in able}
-    missing = _missing(said, able, evidence, lexicon)
+    missing = _missing(said, able, views, evidence, lexicon)
     best = max(evidence.values(), default=0.0)
     if best <= 0:
         found = _from_focus(kind, able, views, memory, said, missing, lexicon)
@@ -295,11 +295,16 @@ def _dated(said: Said, view: RecordView, lexicon: Lexicon, *, anyhow: bool) -> f
 
 
 def _missing(
-    said: Said, able: Sequence[RecordView], evidence: Mapping[str, float], lexicon: Lexicon
+    said: Said,
+    able: Sequence[RecordView],
+    views: Sequence[RecordView],
+    evidence: Mapping[str, float],
+    lexicon: Lexicon,
 ) -> str:
     """A product of the catalogue that was named and is in none of the records that hold things."""
-    owned = {item.id for view in able for item in view.items}
-    if not owned or any(value >= _OWN_WORD for value in evidence.values()):
+    holding = {item.id for view in able for item in view.items}
+    owned = {item.id for view in views for item in view.items}
+    if not holding or any(value >= _OWN_WORD for value in evidence.values()):
         return ""
     common = _common(lexicon) | frozenset(lexicon.common)
     for item in lexicon.catalogue:

@@ -284,7 +284,7 @@ def messages(
             pool: list[Message] = list(_several(per_intent, rng))
         else:
             pool = []
-            listed = templates[name]
+            listed = templates.get(name, [])  # what has none is learnt from whole turns
             for template in listed:
                 tries = max(1, round(2.0 * per_intent / len(listed)))
                 for _ in range(tries if ("(" in template or "{" in template) else 2):
