@@ -19,7 +19,7 @@ from graphs.deciding import by_rule, decided, log, ms_since
 from graphs.deciding import decision as decided_by
 from graphs.keys import same_request
 from graphs.nodes.advise import advice_of, waiting_of
-from graphs.nodes.answer import answering, best_quotes, foreword
+from graphs.nodes.answer import LookUpFailed, answering, best_quotes, foreword
 from graphs.nodes.converse import PRIVATE, may_ask_large, transcript
 from graphs.nodes.operation import (
     carry_out,
@@ -797,7 +797,7 @@ async def _look_up(
     question = asked or await _question_in(runtime, state, current.goal)
     try:
         kept = await answering(state, runtime, question, None, 2)
-    except PortError:
+    except LookUpFailed:
         return replies.unknown()
     said = " ".join(re.sub(r" \[\d+\]$", "", s) for s in best_quotes(kept, 2))
     if not said:

@@ -76,7 +76,7 @@ async def prune(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any
         kept = await answering(
             state, runtime, question_of(state), passages, context.limits.kept_chunks
         )
-    except PortError as error:
+    except LookUpFailed as error:
         return {"passages": (), "degraded": (*state.get("degraded", ()), f"pruner: {error}")}
     return {"passages": tuple(kept)}
 
@@ -89,16 +89,16 @@ async def answering(
     keep: int,
 ) -> tuple[Passage, ...]:
     """The passages that a question is answered from, part by part; ``found``: what was retrieved for it as a
-    whole. Raises PortError."""
+    whole. Raises LookUpFailed; what cannot be logged is another failure, and ends the turn."""
     # A question behind the messages it leans on is one question.
     alone = found is None or question == state["turn"].text
     asked = parts_of(question) if alone else [question]
     parts = [worded(part, runtime.context.lexicon) for part in asked]
     if parts == [question]:
-        whole = found if found is not None else await _retrieved(question, runtime.context)
+        whole = found if found is not None else await _looked_up(question, runtime.context)
         return await _answering(state, runtime, question, whole, keep)
     by_part = [
-        await _answering(state, runtime, part, await _retrieved(part, runtime.context), keep)
+        await _answering(state, runtime, part, await _looked_up(part, runtime.context), keep)
         for part in parts
     ]
     return of_parts(by_part)
@@ -113,7 +113,12 @@ async def _answering(
 ) -> tuple[Passage, ...]:
     context = runtime.context
     kept = await kept_of(state, runtime, question, found, keep)
-    near = await context.knowledge.nearest(question, limit=NEAREST, tenant=context.customer.tenant)
+    try:
+        near = await context.knowledge.nearest(
+            question, limit=NEAREST, tenant=context.customer.tenant
+        )
+    except PortError as error:
+        raise LookUpFailed(str(error)) from error
     chosen_from = together(
         kept, near, question, context.lexicon, english=_in_english(state, context)
     )
@@ -138,7 +143,18 @@ def question_of(state: SupportState) -> str:
     return state.get("question") or state["turn"].text
 
 
-class PrunerFailed(PortError):
+class LookUpFailed(PortError):
+    """The knowledge did not answer."""
+
+
+async def _looked_up(question: str, context: Context) -> Sequence[Passage]:
+    try:
+        return await _retrieved(question, context)
+    except PortError as error:
+        raise LookUpFailed(str(error)) from error
+
+
+class PrunerFailed(LookUpFailed):
     """The pruner did not answer, and that is in the log."""
 
 

@@ -607,7 +607,7 @@ async def choose(state: SupportState, heard: _Turn, pending: Pending | None) -> 
 
 
 #: So sure must the head for incidents be to carry an intent that only half says so.
-_SURE_INCIDENT = 0.9
+_SURE_INCIDENT = 0.95
 
 
 def _incident_act(heard: _Turn) -> Act | None:
@@ -623,9 +623,8 @@ def _incident_act(heard: _Turn) -> Act | None:
         }
     named = context.cases.incident_in(heard.text) if context.cases is not None else None
     best = max(chances, key=chances.__getitem__)
-    sure = sum(heard.whole.chances.get(name, 0.0) for name in names)
-    for part in heard.parts:
-        sure = max(sure, sum(part.chances.get(name, 0.0) for name in names))
+    # As the head said it: what a record named or a word said does to the wishes makes nothing an incident.
+    sure = sum(heard.choice.probabilities.get(name, 0.0) for name in names)
     thresholds = context.thresholds
     if named is not None:
         # The domain's own words for it and either head: an incident is rather heard once too often.
@@ -1043,8 +1042,19 @@ def _decisions(heard: _Turn, chosen: Route) -> list[Decision]:
     ):
         # The next tier was asked and did not answer; the heads' guess is all there is.
         dearer = [by_rule("router", "nothing", failed, abstained=True)]
-    rest = [decision("frustration", heard.upset), decision("complexity", heard.several)]
-    return [found, *dearer, *(each for each in rest if each.model != NOBODY), *_grounded(chosen)]
+    colours = [
+        _colour("frustration", heard.upset, heard.degraded),
+        _colour("complexity", heard.several, heard.degraded),
+    ]
+    return [found, *dearer, *colours, *_grounded(chosen)]
+
+
+def _colour(role: str, choice: Choice, degraded: Sequence[str]) -> Decision:
+    """What a head said of the turn's mood or size; one that did not answer is no choice of a model's."""
+    if choice.model != NOBODY:
+        return decision(role, choice)
+    why = "; ".join(failed for failed in degraded if failed.startswith(f"{role}: "))
+    return by_rule(role, choice.option, why, abstained=True)
 
 
 def _grounded(chosen: Route) -> list[Decision]:

@@ -177,9 +177,9 @@ SCENES = [
     ),
     Scene(
         "the small model reads an argument",
-        [("send SB-10482 to Haus Birke 7 near 89073 Ulm", "change_address")],
-        "extractor", "address=Haus Birke 7 near 89073 Ulm; order_number=SB-10482", "small",
-        small("extractor", {"address": "Haus Birke 7 near 89073 Ulm"}),
+        [("please open a ticket: the zip of my bag jams", "open_ticket")],
+        "extractor", ".*subject=the zip of my bag jams.*", "small",
+        small("extractor", {"subject": "the zip of my bag jams"}),
         fields=("adapter", "ms"),
     ),
     Scene(

@@ -20,7 +20,7 @@ from tests.graphs.world import (
 )
 
 SEVERAL = "status of SB-10482, my plan please and how long does standard delivery take?"
-MOVE = "send SB-10482 to Haus Birke 7 near 89073 Ulm"
+MOVE = "please open a ticket: the zip of my bag jams"
 ASKED = "how long does standard delivery take?"
 
 
@@ -81,16 +81,16 @@ def books(world):
 
 async def test_extraction_is_compared_by_what_would_be_taken(world, desk, thread, shadow, other):
     """The same message, the candidate's arguments beside the live ones; the reply follows the live ones."""
-    world.small.enqueue("extractor", {"address": "Haus Birke 7 near 89073 Ulm"})
-    other.enqueue("extractor", {"address": "Haus Birke 7"})
+    world.small.enqueue("extractor", {"subject": "the zip of my bag jams"})
+    other.enqueue("extractor", {"subject": "the zip"})
     async with shadow.reading():
-        events = await world.say(desk, thread, MOVE, "change_address")
+        events = await world.say(desk, thread, MOVE, "open_ticket")
         await shadow.drain()
 
-    assert "Haus Birke 7 near 89073 Ulm" in events[-1].data["text"]
+    assert "the zip of my bag jams" in events[-1].data["text"]
     [(live, theirs, same)] = (await compared(desk))["extractor"]
-    assert live == "address=Haus Birke 7 near 89073 Ulm; order_number=SB-10482"
-    assert theirs.startswith("address=Haus Birke 7")
+    assert "subject=the zip of my bag jams" in live
+    assert theirs.endswith("subject=the zip")
     assert not same
 
 
