@@ -121,7 +121,7 @@ DESK_OPERATIONS: Mapping[str, Operation] = {
             consequence=Consequence.RETRY_SAFE,
             preview=_preview_ticket,
             run=_create_ticket,
-            example="Open a ticket: my invoice is wrong.",
+            example="Open a ticket: something is wrong.",
         ),
         Operation(
             name="hand_off",

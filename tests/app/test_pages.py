@@ -217,7 +217,7 @@ async def test_a_payment_in_doubt_is_settled_at_the_desk(page, live: Served, des
     await page.get_by_text("It is not listed.").wait_for()
     await page.get_by_label("How you know").fill("not on the statement")
     await page.get_by_role("button", name="It did not").click()
-    await page.get_by_text("Closed as not paid").wait_for()
+    await page.get_by_text("Closed as not done").wait_for()
     await page.get_by_role("heading", name="In doubt").wait_for(state="hidden")
     assert [each.reason for each in desk.vouched.values()] == ["olga: not on the statement"]
 
