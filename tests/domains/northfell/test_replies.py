@@ -73,7 +73,7 @@ COMMON: dict[str, dict[str, Any]] = {
     "ack_escalate": {},
     "attachments_refused": {},
     "your_question": {},
-    "in_english": {"language": "fr"},
+    "in_english": {"language": ""},
     "help": {},
     "left": {},
     "other_person": {},
