@@ -170,12 +170,13 @@ class DemoWorld:
         self._books = await self._closing.enter_async_context(self._domain.open_books(opening))
         operations = self._domain.operations
         policy = await asyncio.to_thread(FilePolicy, self._settings.rules, operations)
+        replies = await asyncio.to_thread(replies_of, self._domain)
         approvals = SqlApprovals(engine, clock)
         self._common = Context(
             customer=(await self._books.customers.demo())[0],
             operations=operations,
             intents=self._domain.intents,
-            replies=replies_of(self._domain),
+            replies=replies,
             encoder=self._encoder,
             small=self._small,
             large=self._large,

@@ -33,7 +33,7 @@ def test_every_node_of_a_graph_is_in_its_picture() -> None:
     """The lanes and their fallbacks can be seen."""
     pictures = diagrams()
 
-    for node in ("screen", "route", "validate", "deliver", "fall_back"):
+    for node in ("screen", "understand", "validate", "deliver", "fall_back"):
         assert f"> {node};" in pictures["support"]
     for node in ("classify", "approve", "execute", "reconcile"):
         assert f"> {node};" in pictures["action"]
