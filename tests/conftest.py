@@ -137,7 +137,10 @@ def _require(name: str) -> None:
 
 
 _UNLEARNED = "the training of roles still expects the catalogue of before the intents were split"
-_OLD_HEADS = "the heads' entries in the manifest do not name licence, data and metrics yet"
+_OLD_HEADS = (
+    "the manifest names no licence, data and metrics of the heads that read turns, "
+    "and heads/intent.safetensors is 10 MB where 6 are allowed"
+)
 _MISREAD = "messages with several wishes are not sent to the agent lane as they were"
 KNOWN_FAULTS = {
     "tests/evals/test_examples.py::test_every_example_behaves": (
