@@ -33,7 +33,7 @@ class EffectFirst(SqlLedger):
 
     def _perform(self, action, operation, verdict, arguments, owner):
         with writing(self._engine) as connection:
-            result = operation.run(self._shop_for(connection, action.customer), arguments)
+            result = operation.run(self._books_for(connection, action.customer), arguments)
         self._checkpoint("effect_done")
         recorded = dataclasses.replace(operation, run=lambda shop, given: result)
         return super()._perform(action, recorded, verdict, arguments, owner)

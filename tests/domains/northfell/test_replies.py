@@ -103,7 +103,9 @@ def test_common_replies_render(name: str, values: Mapping[str, Any], voice: Voic
     for name_, value in values.items():
         if isinstance(value, str) and name_ != "title":
             assert value in text
-    for left_out in values:
+    # English stands in for the languages nobody wrote, so it alone asks which one it is.
+    needed = values if voice.language == "en" else values.keys() - {"language"}
+    for left_out in needed:
         with pytest.raises(MissingValue, match=left_out):
             voice.render(name, **{k: v for k, v in values.items() if k != left_out})
 
