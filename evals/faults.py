@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from app.support_desk import SupportDesk
 
 #: How long the extractor is waited for while the model hangs.
-HANG_SECONDS = 4.0
+HANG_SECONDS = 8.0
 #: Where the writing process is killed -> how many effects it must have left behind itself.
 POINTS = {"begin_committed": 0, "before_commit": 0, "committed": 1}
 #: Who writes at each point, and which order is cancelled.
@@ -133,7 +133,7 @@ async def play_model_faults(folder: Path, progress: Progress = quiet) -> list[Pl
             desk,
             hung,
             who="ana",
-            text="please change the delivery address to Birkenweg 7, 50667 Köln",
+            text="please change the delivery address of SB-10482 to the old mill behind the church in Mainz",
             sent=signal.SIGSTOP,
             at="route",
             within=HANG_SECONDS + 10,

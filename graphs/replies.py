@@ -113,6 +113,11 @@ def taken_back(one: Approval, title: str) -> str:
     return render("taken_back", title=title, label=one.action.label)
 
 
+def withdrawal_question(one: Approval, title: str) -> str:
+    """Asked where it is not plain that the customer wants it taken back."""
+    return render("withdrawal_question", title=title, label=one.action.label)
+
+
 def too_late(one: Approval, title: str) -> str:
     return render("too_late_to_withdraw", title=title, label=one.action.label)
 

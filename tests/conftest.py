@@ -143,10 +143,6 @@ _OLD_HEADS = (
 )
 _MISREAD = "messages with several wishes are not sent to the agent lane as they were"
 KNOWN_FAULTS = {
-    "tests/evals/test_examples.py::test_every_example_behaves": (
-        "'I approve the refund' is read as its withdrawal; three-steps asks for a refund first; "
-        "a hung extractor is not asked in the address example"
-    ),
     "tests/models/test_manifest.py::test_every_shipped_artefact_says_where_it_comes_from": _OLD_HEADS,
     "tests/models/test_serving.py::test_a_catalogue_that_does_not_fit_is_not_promoted[gone": _UNLEARNED,
     "tests/models/test_serving.py::test_a_candidate_for_every_role_decides_beside": _MISREAD,

@@ -13,8 +13,9 @@ from graphs import replies
 from graphs.context import Context
 from graphs.deciding import by_rule, log
 from graphs.nodes.operation import carry_out, grounded, propose, reason_of
-from graphs.nodes.turn import hand_off_summary, offer_hand_off
+from graphs.nodes.turn import CLARIFY, hand_off_summary, offer_hand_off
 from graphs.state import Draft, Extraction, Next, Pending, SupportState
+from graphs.understanding import dialogue
 from graphs.understanding.acts import Act
 from graphs.understanding.grounding import Grounds
 from tools.cases import Advice
@@ -215,12 +216,54 @@ def _language(state: SupportState, context: Context) -> str:
 
 async def tell_waiting(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
     """What became of a request that waits for a colleague, or taking it back."""
-    route = state.get("route")
+    route, context = state.get("route"), runtime.context
     assert route is not None
     act = route.act
     assert act is not None
-    withdraw = runtime.context.intents.get(act.intent).role == "withdraw"
+    withdraw = context.intents.get(act.intent).role == "withdraw"
+    if withdraw and (asked := await _before_withdrawal(state, context, act)) is not None:
+        return {
+            "pending": (*state.get("pending", ())[-2:], asked),
+            "draft": Draft(text=asked.question, asks=True),
+        }
     return {"draft": Draft(text=await waiting_of(state, runtime, act, withdraw=withdraw))}
+
+
+async def _before_withdrawal(state: SupportState, context: Context, act: Act) -> Pending | None:
+    """The question before something is taken back: which of several, or whether that is meant at all."""
+    waiting = meant(await context.approvals.waiting(context.customer), act, state)
+    turn = state["turn"]
+    if len(waiting) > 1 and not act.grounds.together:
+        labels = [one.action.label for one in waiting[:_SHOWN]]
+        own = state.get("own", ())
+        return Pending(
+            request=turn.id,
+            operation=act.intent,
+            stage="choice",
+            arguments={"words": turn.text, "intent": act.intent},
+            candidates=tuple(
+                {"record": next((str(v) for v in one.action.arguments.values() if v in own), "")}
+                for one in waiting[:_SHOWN]
+            ),
+            question=replies.which_record(labels),
+            asked_in=turn.id,
+        )
+    if not waiting or takes_back(act, context) or dialogue.agrees(act.text):
+        return None
+    return Pending(
+        request=turn.id,
+        operation=CLARIFY,
+        stage="choice",
+        arguments={"text": turn.text},
+        candidates=({"intent": act.intent},),
+        question=replies.withdrawal_question(waiting[0], _title(context, waiting[0])),
+        asked_in=turn.id,
+    )
+
+
+def takes_back(act: Act, context: Context) -> bool:
+    """Whether the customer said it, or was asked and agreed: what waits is not ended on a guess."""
+    return act.agreed or dialogue.takes_back(act.text, context.intents.get(act.intent).verbs)
 
 
 async def waiting_of(
@@ -231,10 +274,11 @@ async def waiting_of(
     waiting = meant(await context.approvals.waiting(context.customer), act, state)
     if not waiting:
         return await _nothing_waits(state, runtime, act, withdraw=withdraw)
-    if not withdraw:
+    sure = takes_back(act, context) and (len(waiting) == 1 or act.grounds.together)
+    if not withdraw or not sure:
         return "\n\n".join(replies.still_waiting(one, _title(context, one)) for one in waiting)
     told: list[str] = []
-    for one in waiting[:1] if len(waiting) > 1 and not act.grounds.together else waiting:
+    for one in waiting:
         await log(
             runtime,
             state,
@@ -252,10 +296,14 @@ def _title(context: Context, one: Approval) -> str:
 
 
 def meant(waiting: Sequence[Approval], act: Act, state: SupportState) -> list[Approval]:
-    """The waiting requests that the words, or the record talked about, point to; all where none does."""
-    ids = {*act.grounds.records, *((state.get("focus") or "",))} - {""}
-    fitting = [one for one in waiting if any(id in str(one.action.arguments) for id in ids)]
-    return fitting or list(waiting)
+    """The waiting requests that the words point to, else the record talked about; all where neither does."""
+    for ids in (act.grounds.records, (state.get("focus") or "",)):
+        fitting = [
+            one for one in waiting if any(str(v) in ids for v in one.action.arguments.values())
+        ]
+        if fitting:
+            return fitting
+    return list(waiting)
 
 
 async def _nothing_waits(

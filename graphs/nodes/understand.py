@@ -48,7 +48,7 @@ from tools.ports import BackendUnavailable, Choice, ModelOutputInvalid, PortErro
 from tools.privacy import find_pii
 from tools.reading import Spans
 from tools.records import RecordView
-from tools.values import Lane
+from tools.values import Approval, Lane
 
 #: The part of the agent's last message that a message is read with: its end, where the question stands.
 _BEFORE_CHARS = 300
@@ -62,8 +62,19 @@ _LOGGED = 5
 async def understand(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
     """What is wanted, of which record, and what it does to the open question; logged before it takes effect."""
     # Read once, outside what a listening candidate makes again: it may not reach the books.
-    known = await _records(runtime.context)
+    views, unreachable = await _records(runtime.context)
+    waiting = await runtime.context.approvals.waiting(runtime.context.customer)
+    known = _Known(views, tuple(waiting), unreachable)
     return await decided(runtime, "router", lambda who: _understood(state, who, known))
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What the books say of the customer before the message is read."""
+
+    views: tuple[RecordView, ...]
+    waiting: tuple[Approval, ...]  #: What waits for a colleague.
+    unreachable: str = ""  #: Why there are no records.
 
 
 @dataclass(frozen=True)
@@ -103,10 +114,10 @@ class _Turn:
 
 
 async def _understood(
-    state: SupportState, runtime: Runtime[Context], known: tuple[tuple[RecordView, ...], str]
+    state: SupportState, runtime: Runtime[Context], known: _Known
 ) -> dict[str, Any]:
     context, turn = runtime.context, state["turn"]
-    views, unreachable = known
+    views = known.views
     pending, stack = top(state), state.get("pending", ())
     memory = Memory(focus=state.get("focus"), offered=_offered(state, pending))
     spans = context.reader.read(
@@ -117,11 +128,15 @@ async def _understood(
     )
     text = spans.new_text.strip() or turn.text
     heard = await _heard(state, context, text, spans, views, memory)
-    if unreachable:
-        heard = replace(heard, degraded=(*heard.degraded, unreachable))
+    if known.unreachable:
+        heard = replace(heard, degraded=(*heard.degraded, known.unreachable))
+    if pending is None:
+        heard = _of_waiting(heard, known.waiting)
+    agreed: str | None = None
     if pending is not None and pending.operation == CLARIFY:
         stack = stack[:-1]
         if (meant := _clarified(pending, heard)) is not None:
+            agreed = meant
             original = str(pending.arguments["text"])
             turn = turn.model_copy(update={"text": original})
             spans = context.reader.read(
@@ -131,6 +146,9 @@ async def _understood(
             heard = replace(heard, text=original, spans=spans, whole=whole, parts=(whole,))
         pending = stack[-1] if stack else None
     chosen = await choose(state, heard, pending)
+    if agreed is not None:
+        acts = tuple(a.model_copy(update={"agreed": a.intent == agreed}) for a in chosen.acts)
+        chosen = chosen.model_copy(update={"acts": acts})
     if chosen.replaces:
         stack = stack[:-1]
     await log(runtime, state, *_decisions(heard, chosen))
@@ -214,7 +232,7 @@ async def _heard(
     before = last_reply(state)
     choice = await _intent(context, text, before, degraded)
     several = await _head(context, "complexity", text, before, degraded)
-    clauses = split(text)
+    clauses = split(text, _verbs(context))
     parts: list[Read] = []
     top = max(choice.probabilities, key=choice.probabilities.__getitem__)
     forbidden = top in context.intents.names and forbids(text, context.intents.get(top).verbs)
@@ -250,6 +268,11 @@ async def _heard(
         incident=await _incident(context, text, degraded),
         degraded=tuple(degraded),
     )
+
+
+def _verbs(context: Context) -> list[str]:
+    """Every beginning of a word that names a change."""
+    return list(dict.fromkeys(verb for one in context.intents.intents for verb in one.verbs))
 
 
 async def _next_tier(
@@ -526,6 +549,28 @@ def _of_kind(
     return {name: chance / total for name, chance in weighed.items()} if total > 0 else chances
 
 
+def _of_waiting(heard: _Turn, waiting: Sequence[Approval]) -> _Turn:
+    """Who drops what waits for a colleague ("forget the refund") takes it back, where the words name it."""
+    intents = heard.context.intents
+    names = intents.of_role("withdraw")
+    if not names or intents.get(heard.whole.best).role not in ("leave", "deny"):
+        return heard
+    said = tokens(heard.text)
+    numbers = heard.said(heard.text).numbers
+    named = [
+        one
+        for one in waiting
+        if any(str(value) in numbers for value in one.action.arguments.values())
+        or any(
+            mentions(said, i.verbs) for i in intents.intents if i.operation == one.action.operation
+        )
+    ]
+    if not named or not dialogue.takes_back(heard.text):
+        return heard
+    chances = {**dict.fromkeys(heard.whole.chances, 0.0), names[0]: heard.whole.chance}
+    return replace(heard, whole=Read(heard.whole.clause, chances), parts=())
+
+
 def _above(numbers: Sequence[str], parents: Mapping[str, str | None]) -> set[str | None]:
     return {parents[number] for number in numbers} - {None}
 
@@ -746,7 +791,7 @@ def _case_asked(heard: _Turn, pending: Pending) -> Route | None:
     if found.record is None:  # Not of those that were shown, but theirs all the same.
         every = [view for view in heard.views if view.kind in kinds]
         found = ground(said, every, kinds, lexicon=lexicon, memory=Memory())
-    if found.record is None:
+    if found.record is None and not found.together:
         return None
     act = Act(
         intent=intent,
@@ -754,7 +799,8 @@ def _case_asked(heard: _Turn, pending: Pending) -> Route | None:
         text=f"{pending.arguments['words']}\n{heard.text}",
         grounds=found,
     )
-    return _route(heard, (act,)).model_copy(update={"replaces": True})
+    acts = _one_each(act, found) if found.together else (act,)
+    return _route(heard, acts).model_copy(update={"replaces": True})
 
 
 def _serving(context: Context, operation: str, heard: _Turn) -> str:

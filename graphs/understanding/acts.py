@@ -27,6 +27,7 @@ class Act(BaseModel):
     conditional: bool = False  #: To be done only if something holds that nobody has looked at yet.
     later: bool = False  #: Its condition is about a day to come.
     reason: str = ""  #: The problem that was told with the wish, as an intent.
+    agreed: bool = False  #: The customer was asked whether this is what is meant, and picked it.
 
 
 @dataclass(frozen=True)

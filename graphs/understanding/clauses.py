@@ -48,11 +48,13 @@ class Clause:
     later: bool = False  #: The condition is about a day to come, so nothing is to be done now.
 
 
-def split(text: str) -> list[Clause]:
-    """The clauses in order; a message that is one wish is one clause."""
+def split(text: str, verbs: Sequence[str] = ()) -> list[Clause]:
+    """The clauses in order; a message that is one wish is one clause. ``verbs``: beginnings of the words that name
+    a change, so that "cancel it, refund it" is two wishes without a word between them."""
     parts = [text]
     for pattern in (_ENUMERATED, _SENTENCE, _JOINED, _COMMA):
         parts = [piece for part in parts for piece in pattern.split(part)]
+    parts = [piece for part in parts for piece in _commands(part, verbs)]
     kept: list[str] = []
     for part in (piece.strip(" ,;:-\n\t") for piece in parts):
         if not part:
@@ -62,6 +64,25 @@ def split(text: str) -> list[Clause]:
         else:
             kept.append(part)
     return [_clause(part) for part in kept[:MOST]] or [_clause(text)]
+
+
+_POLITE = frozenset({"please", "pls", "plz", "then", "and", "bitte", "dann", "und"})
+
+
+def _commands(text: str, verbs: Sequence[str]) -> list[str]:
+    """The commands in a row: a stretch that begins with one of the verbs, after a stretch that names one too."""
+    stretches = re.split(r"(,\s+)", text)
+    parts = stretches[:1]
+    for comma, stretch in zip(stretches[1::2], stretches[2::2], strict=True):
+        said = tokens(stretch)
+        while said and said[0] in _POLITE:
+            said = said[1:]
+        starts = any(mentions(said[: len(tokens(verb))], [verb]) for verb in verbs)
+        if starts and mentions(tokens(parts[-1]), verbs):
+            parts.append(stretch)
+        else:
+            parts[-1] += comma + stretch
+    return parts
 
 
 def _clause(text: str) -> Clause:

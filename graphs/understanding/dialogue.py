@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from graphs.state import Pending
+from graphs.understanding.clauses import mentions
 from graphs.understanding.grounding import Grounds
 from graphs.understanding.words import folded, tokens
 from tools.intents import Intents
@@ -143,6 +144,41 @@ def asks(text: str) -> bool:
     """Whether the words are a question: nobody agrees by asking."""
     plain = folded(text).strip()
     return plain.endswith("?") or _ASKS.match(plain) is not None
+
+
+_TAKES_BACK = re.compile(
+    r"\b(?:withdr[ae]w\w*|retract\w*|rescind\w*|revok\w*|undo|revers\w*|cancel\w*|stop\w*|abort\w*|kill|drop|scrap|"
+    r"scratch|forget|never ?mind|call(?:ed)? (?:\w+ )?off|(?:take|pull|taken) (?:[\w'-]+ ){0,5}back|do(?:n'?t| not)|"
+    r"no (?:longer|more|need)|not? any ?more|any ?more|keep\w*|changed my mind|hold off|instead|rather not|"
+    r"zuruck\w*|widerruf\w*|stornier\w*|stopp\w*|abbrech\w*|brich|vergiss\w*|vergessen|lass\w* (?:es|das|sein|bleiben)|"
+    r"behalt\w*|nicht|kein\w*|annul\w*|retir\w*|arret\w*|gard\w*|laiss\w*|oubli\w*|plus besoin|anul\w*|olvid\w*|"
+    r"quedo|dej\w*|ritir\w*|ferm\w*|lasci\w*|dimentic\w*|teng\w*|intrek\w*|trek|annuleer\w*|houd?|laat)\b"
+)
+#: A request that is put as a question: it is about doing it, not about whether it could be done.
+_REQUESTS = re.compile(
+    r"\b(?:(?:can|could|would|will) (?:you|u|someone|somebody)|please|pls|plz|bitte|konn(?:t|te|ten) (?:ihr|sie)|kannst du|"
+    r"pouvez|pourriez|puede\w*|podria\w*|puo|potete|kunt|kun je)\b"
+)
+
+
+def takes_back(text: str, words: Sequence[str] = ()) -> bool:
+    """Whether the words themselves take something back: what waits is not ended by a message that only might mean
+    it, nor by a yes to it or a question about it. ``words``: beginnings of the domain's own words for it."""
+    plain, said = folded(text), tokens(text)
+    if asks(text) and not _REQUESTS.search(plain):
+        return False
+    return bool(_TAKES_BACK.search(plain)) or mentions(said, words)
+
+
+_AGREES = re.compile(
+    r"\b(?:approv\w*|go ahead|proceed|confirm\w*|do it|agree\w*|genehmig\w*|bestatig\w*|einverstanden|mach\w* das|los|"
+    r"d'accord|confirm\w*|apruebo|adelante|approvo|procedi|akkoord)\b"
+)
+
+
+def agrees(text: str) -> bool:
+    """Whether the words agree to something, wherever in the message they stand."""
+    return says_yes(text) or _AGREES.search(folded(text)) is not None
 
 
 def restricts(text: str) -> bool:

@@ -32,6 +32,22 @@ def test_a_wish_is_a_clause(text: str, clauses: list[str]) -> None:
     assert [clause.text for clause in split(text)] == clauses
 
 
+@pytest.mark.parametrize(
+    ("text", "clauses"),
+    [
+        ("cancel SB-1, refund it to my card", ["cancel SB-1", "refund it to my card"]),
+        ("storniere das Zelt, dann bitte erstatten", ["storniere das Zelt", "dann bitte erstatten"]),
+        # A comma before a thing, or after words that command nothing, divides no wish.
+        ("cancel the tent, the one with the mat", ["cancel the tent, the one with the mat"]),
+        ("since it leaks, refund it", ["since it leaks, refund it"]),
+    ],
+)  # fmt: skip
+def test_commands_in_a_row_are_wishes_of_their_own(text: str, clauses: list[str]) -> None:
+    """The domain's words for its changes divide where nothing else stands between them."""
+    verbs = (*CANCEL, "refund", "erstatt")
+    assert [clause.text for clause in split(text, verbs)] == clauses
+
+
 def test_a_word_alone_is_no_wish() -> None:
     """It belongs to what stands before it."""
     assert [clause.text for clause in split("cancel my order. please.")] == [

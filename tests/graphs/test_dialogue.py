@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 
 from graphs.state import Pending
-from graphs.understanding.dialogue import Heard, asks, move, restricts, says_no
+from graphs.understanding.dialogue import (
+    Heard,
+    agrees,
+    asks,
+    move,
+    restricts,
+    says_no,
+    takes_back,
+)
 from graphs.understanding.grounding import Grounds
 from tests.graphs.world import INTENTS, a_choice
 
@@ -132,3 +140,32 @@ def test_a_restriction(text: str, restricted: bool) -> None:
 def test_a_no(text: str, refuses: bool) -> None:
     """At the beginning of a message, and not in a courtesy."""
     assert says_no(text) is refuses
+
+
+@pytest.mark.parametrize(
+    ("text", "takes"),
+    [
+        ("take it back please", True),
+        ("actually forget it, I'll keep the stove", True),
+        ("I don't want that any more", True),
+        ("could you withdraw the request", True),
+        ("bitte zieh das zurück, ich behalte es", True),
+        # An agreement, a question about it, and words that only might mean it.
+        ("I approve the refund, go ahead", False),
+        ("can I still take it back?", False),
+        ("wann ist das durch", False),
+        ("the refund", False),
+    ],
+)
+def test_what_takes_back_says_so(text: str, takes: bool) -> None:
+    """A request that waits is ended by words, not by a reading of them."""
+    assert takes_back(text) is takes
+
+
+@pytest.mark.parametrize(
+    ("text", "agreed"),
+    [("I approve the refund", True), ("yes", True), ("please proceed", True), ("take it back", False)],
+)  # fmt: skip
+def test_an_agreement_anywhere(text: str, agreed: bool) -> None:
+    """Who agrees to what waits is told that it waits, and is not asked whether to end it."""
+    assert agrees(text) is agreed

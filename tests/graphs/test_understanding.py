@@ -193,6 +193,39 @@ async def test_what_waits_is_told_and_withdrawn_in_words(ana: World) -> None:
     assert ana.account.refunds == {}
 
 
+async def test_what_waits_is_not_ended_by_a_guess(ana: World) -> None:
+    """Whatever the heads make of it: an agreement is told that it waits, a question is asked back."""
+    await ana.say("refund SB-10482", "request_refund")
+    await ana.say("yes", "affirm")
+
+    agreed = await ana.say("I approve the refund, go ahead", "withdraw")
+    assert "still waits" in agreed.reply
+    assert not agreed.state["pending"]
+    asked = await ana.say("can I still get out of that?", "withdraw")
+    assert "Shall I take it back?" in asked.reply
+    kept = await ana.say("no", "deny")
+    assert "withdrawn" not in kept.reply
+    assert len(await ana.approvals.pending()) == 1
+
+    await ana.say("can I still get out of that?", "withdraw")
+    taken = await ana.say("yes", "affirm")
+    assert "withdrawn" in taken.reply
+    assert await ana.approvals.pending() == []
+
+
+async def test_dropping_what_waits_takes_it_back(ana: World) -> None:
+    """ "Forget the refund" leaves nothing open in the conversation, but something that waits."""
+    await ana.say("refund SB-10482", "request_refund")
+    await ana.say("yes", "affirm")
+    other = await ana.say("never mind", "leave")
+    assert "withdrawn" not in other.reply
+    assert len(await ana.approvals.pending()) == 1
+
+    taken = await ana.say("actually forget the refund", "leave")
+    assert "withdrawn" in taken.reply
+    assert await ana.approvals.pending() == []
+
+
 # --- nothing without grounds --------------------------------------------------------------------
 
 

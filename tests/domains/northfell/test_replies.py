@@ -82,6 +82,7 @@ COMMON: dict[str, dict[str, Any]] = {
     "person_on_request": {},
     "still_waiting": {"title": "Cancel an order", "label": "SB-10482"},
     "taken_back": {"title": "Cancel an order", "label": "SB-10482"},
+    "withdrawal_question": {"title": "Cancel an order", "label": "SB-10482"},
     "too_late_to_withdraw": {"title": "Cancel an order", "label": "SB-10482"},
     "in_the_books": {"candidates": ["SB-1, tent"]},
     "nothing_waits": {},
