@@ -15,7 +15,7 @@ from pydantic import AliasChoices, Field, JsonValue, SecretStr, field_validator,
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.models.metering import PACKAGED_PRICES, read_prices
-from app.models.profiles import RoleProfile, embedded_profiles
+from app.models.profiles import LlmServer, RoleProfile, embedded_profiles
 from tools.values import ReviewerRole, person_named
 
 #: Roles of the large model; the others belong to the small one.
@@ -102,6 +102,13 @@ class Settings(BaseSettings):
     llm_base_url: str | None = None
     llm_api_key: SecretStr | None = None
     llm_model: str | None = None
+    llm_local: bool = (
+        False  #: The server is the business's own: nothing said to it leaves the house.
+    )
+    #: Asked in this order where the one before does not answer.
+    llm_models: tuple[LlmServer, ...] = ()
+    llm_first_seconds: float = Field(default=8, gt=0)
+    llm_reply_seconds: float = Field(default=25, gt=0)
     prices: Path = PACKAGED_PRICES
 
     # The payment service
@@ -236,7 +243,37 @@ class Settings(BaseSettings):
     @property
     def hosted_llm(self) -> bool:
         """Is a large model configured, or does the embedded one stand in for it?"""
-        return self.llm_model is not None
+        return bool(self.llm_chain)
+
+    @property
+    def llm_chain(self) -> tuple[LlmServer, ...]:
+        """The large models, first the one to be asked first; empty where the embedded one stands in."""
+        if self.llm_model is None:
+            return self.llm_models
+        first = LlmServer(
+            model=self.llm_model,
+            base_url=self.llm_base_url,
+            api_key=self.llm_api_key,
+            local=self.llm_local,
+        )
+        return (first, *self.llm_models)
+
+    @property
+    def llm_leaves(self) -> bool:
+        """Does what the large model is asked leave the house?"""
+        return any(not each.local for each in self.llm_chain)
+
+    def staying(self) -> Settings:
+        """The same with the business's own models only."""
+        kept = tuple(each for each in self.llm_chain if each.local)
+        return self.model_copy(
+            update={
+                "llm_model": None,
+                "llm_base_url": None,
+                "llm_api_key": None,
+                "llm_models": kept,
+            }
+        )
 
     @property
     def profiles(self) -> dict[str, RoleProfile]:
@@ -248,7 +285,11 @@ class Settings(BaseSettings):
         for role, profile in profiles.items():
             moved: dict[str, Any] = {}
             if role in LARGE_ROLES and self.hosted_llm:
-                moved = {"server": "openai", "model": self.llm_model}
+                moved = {
+                    "server": "openai",
+                    "model": self.llm_chain[0].model,
+                    "timeout": self.llm_reply_seconds,
+                }
             elif role not in LARGE_ROLES and self.small_models == "ollama":
                 moved = {"server": "ollama", "model": self.ollama_models.get(role)}
             fields = profile.model_dump() | moved | self.roles.get(role, {})
@@ -259,6 +300,13 @@ class Settings(BaseSettings):
     def _profiles_are_valid(self) -> Settings:
         # A wrong role or field should stop the start, not the first turn that needs it.
         _ = self.profiles
+        return self
+
+    @model_validator(mode="after")
+    def _each_model_once(self) -> Settings:
+        named = [each.named for each in self.llm_chain]
+        if len(set(named)) < len(named):
+            raise ValueError("SIGNALBOX_LLM_MODELS names a model of one server twice")
         return self
 
     @model_validator(mode="after")

@@ -220,10 +220,26 @@ def _llm(settings: Settings) -> Iterator[Finding]:
     if not settings.hosted_llm:
         yield Finding("off", "large model", "the embedded model stands in: demo quality")
         return
-    key = settings.llm_api_key
-    headers = {"Authorization": f"Bearer {key.get_secret_value()}"} if key else {}
-    url = f"{(settings.llm_base_url or 'https://api.openai.com/v1').rstrip('/')}/models"
-    yield _reached("large model", url, headers, "Check SIGNALBOX_LLM_BASE_URL and _API_KEY.")
+    advice = "Check the large models' base URLs and API keys."
+    for each in settings.llm_chain:
+        key = each.api_key
+        headers = {"Authorization": f"Bearer {key.get_secret_value()}"} if key else {}
+        url = f"{(each.base_url or 'https://api.openai.com/v1').rstrip('/')}/models"
+        answer = _get(url, headers)
+        if not (isinstance(answer, httpx.Response) and answer.is_success):
+            yield Finding("bad", "large model", f"{url}: {_said(answer)}", advice)
+        elif each.model not in _listed(answer):
+            yield Finding("warn", "large model", f"{url} does not list {each.model}", advice)
+        else:
+            yield Finding("ok", "large model", f"{each.named} answers")
+
+
+def _listed(answer: httpx.Response) -> set[str]:
+    """The models that a server says it has."""
+    try:
+        return {str(each["id"]) for each in answer.json()["data"]}
+    except (ValueError, TypeError, LookupError):
+        return set()
 
 
 def _langfuse(settings: Settings) -> Iterator[Finding]:

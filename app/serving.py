@@ -12,13 +12,16 @@ from typing import Any, Self
 
 from app.config import Settings
 from app.domains import domain_of
+from app.models.chain import ChainedLargeModel
 from app.models.embedded import EmbeddedServer, EmbeddedSmallModel
 from app.models.encoder import OnnxEncoder
 from app.models.large import ChatLargeModel, EmbeddedLargeModel
 from app.models.manifest import Manifest, base_model, sha256_of
 from app.models.metering import Meter, read_prices
+from app.models.profiles import LlmServer
 from app.models.release import ReleaseError, Releases
 from app.models.trial import Trial
+from tools.domain import Domain
 from tools.ports import LargeModel, SmallModel
 
 log = logging.getLogger(__name__)
@@ -41,12 +44,17 @@ class Models:
     trial: Trial | None = None
 
 
+def resident(settings: Settings, domain: Domain) -> Settings:
+    """The settings that hold for this business: where its data stays in the house, so do its models."""
+    return settings.staying() if domain.profile.residency == "local" else settings
+
+
 class Serving:
     """The models that decide. A release with the same adapters is served by the same child process."""
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
         self.domain = domain_of(settings)
+        self.settings = resident(settings, self.domain)
         self.releases = Releases(settings.data_dir, self.domain)
         self.meter = Meter(read_prices(settings.prices))
         self.models: Models
@@ -108,7 +116,9 @@ class Serving:
 
     def _timeout_for(self, role: str) -> float:
         profiles = self.settings.profiles
-        return profiles[role].timeout if role in profiles else 30.0
+        if role in profiles:
+            return profiles[role].timeout
+        return self.settings.llm_reply_seconds if self.settings.hosted_llm else 30.0
 
     async def _server(
         self, manifest: Manifest, trial: Trial | None, stack: AsyncExitStack
@@ -128,14 +138,10 @@ class Serving:
     ) -> Models:
         settings = self.settings
         small = self._small(manifest, server, stack)
-        large: ChatLargeModel
+        large: ChainedLargeModel | EmbeddedLargeModel
         if settings.hosted_llm:
-            large = ChatLargeModel(
-                settings.llm_model or "",
-                base_url=settings.llm_base_url,
-                api_key=settings.llm_api_key.get_secret_value() if settings.llm_api_key else "",
-                timeout_for=self._timeout_for,
-                heard=self.meter.heard,
+            large = ChainedLargeModel(
+                {each.named: self._hosted(each) for each in settings.llm_chain}
             )
         else:
             assert server is not None
@@ -154,6 +160,16 @@ class Serving:
                 stack.push_async_callback(planner.aclose)
                 trial = replace(trial, large=planner)
         return Models(small, large, encoder, manifest, server, trial)
+
+    def _hosted(self, server: LlmServer) -> ChatLargeModel:
+        return ChatLargeModel(
+            server.model,
+            base_url=server.base_url,
+            api_key=server.api_key.get_secret_value() if server.api_key else "",
+            timeout_for=self._timeout_for,
+            silence=self.settings.llm_first_seconds,
+            heard=self.meter.heard,
+        )
 
     def _small(
         self,

@@ -25,11 +25,12 @@ from app.domains import domain_of, replies_of
 from app.drift import sketch_of
 from app.drift_watch import DriftWatch
 from app.identity.tokens import reader_of
+from app.models.chain import ChainedLargeModel
 from app.models.encoder import OnnxEncoder
 from app.models.manifest import Manifest, ManifestError
 from app.models.release import ReleaseError, Releases
 from app.release_watch import ReleaseState, ReleaseWatch
-from app.serving import Models, Serving
+from app.serving import Models, Serving, resident
 from app.shadow import Candidate, Shadow
 from app.stores.actions import SqlActions
 from app.stores.approvals import SqlApprovals
@@ -87,6 +88,7 @@ async def wiring(
     await asyncio.to_thread(prepare_environment, settings)
     clock = clock or Clock()
     domain = await asyncio.to_thread(domain_of, settings)
+    settings = resident(settings, domain)
     async with AsyncExitStack() as stack:
         releases = await asyncio.to_thread(
             ReleaseWatch.of, Releases(settings.data_dir, domain), lambda: take_up()
@@ -150,7 +152,7 @@ async def wiring(
             message_chars=settings.message_chars,
             # The embedded planner loses its thread beyond a handful of steps.
             plan_steps=10 if settings.hosted_llm else 4,
-            personal_to_large=not settings.hosted_llm,
+            personal_to_large=not settings.llm_leaves,
             class_declared=settings.class_declared,
         )
         live = _live(models, settings, own)
@@ -180,7 +182,7 @@ async def wiring(
                 actions=actions,
                 thread=thread,
                 answers=answers,
-                writer=settings.llm_model or "embedded",
+                writer=settings.llm_chain[0].model if settings.hosted_llm else "embedded",
                 clock=clock,
                 limits=limits,
                 thresholds=live.thresholds,
@@ -584,6 +586,10 @@ async def _health(
         state = models.server.status()
         ready = state["state"] == "ready"
         checks["embedded model"] = {"status": "ok" if ready else "degraded", **state}
+    if isinstance(models.large, ChainedLargeModel):
+        each = models.large.health()
+        well = all(state == "ok" for state in each.values())
+        checks["large model"] = {"status": "ok" if well else "degraded", "models": dict(each)}
     checks["knowledge"] = {
         "status": "ok",
         "version": knowledge.version,

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, field_validator
@@ -58,6 +58,8 @@ class Profile(Outside):
     #: Country whose telephone numbers and postcodes are meant where none is named.
     region: str | None = Field(default=None, pattern=r"^[A-Z]{2}$")
     currency: str = Field(default="EUR", pattern=r"^[A-Z]{3}$")
+    #: ``local``: nothing of a customer's is said to a model outside the house, masked or not.
+    residency: Literal["anywhere", "local"] = "anywhere"
     contact: Contact = Contact()
     brand: Brand = Brand()
 

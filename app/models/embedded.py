@@ -490,8 +490,8 @@ def parsed_object(text: str, *, truncated: bool) -> dict[str, Any]:
         raise ModelOutputInvalid("The model's answer was cut off at the token limit.")
     try:
         values = json.loads(text)
-    except ValueError as error:
-        raise ModelOutputInvalid(f"The model's answer is not JSON: {text[:200]!r}") from error
+    except (ValueError, RecursionError) as error:
+        raise ModelOutputInvalid("The model's answer is not JSON.") from error
     if not isinstance(values, dict):
-        raise ModelOutputInvalid(f"The model's answer is not a JSON object: {text[:200]!r}")
+        raise ModelOutputInvalid("The model's answer is not a JSON object.")
     return cast("dict[str, Any]", values)

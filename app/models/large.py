@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Generator,
+    Sequence,
+)
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -15,7 +23,9 @@ from app.models import ollama_wire
 from app.models.embedded import MODEL, EmbeddedServer, neutral, parsed_object
 from app.models.grammar import quotes_grammar, schema_grammar
 from app.models.metering import LlmCall, Usage
-from tools.ports import Filled, ModelOutputInvalid, ModelUnavailable
+from app.models.reply import Said, seconds_to_wait
+from tools.ports import Filled, ModelOutputInvalid, ModelUnavailable, PortError
+from tools.values import Clock
 
 if TYPE_CHECKING:
     from langchain_core.runnables import Runnable, RunnableConfig
@@ -57,22 +67,44 @@ def counting_calls() -> Generator[LlmCalls]:
         _counted.reset(token)
 
 
+class ModelBusy(ModelUnavailable):
+    """The large model's server asks to be left alone."""
+
+    def __init__(self, message: str, seconds: float | None) -> None:
+        super().__init__(message)
+        self.seconds = seconds  #: For how long; None: it did not say.
+
+
+class ModelUnreadable(ModelOutputInvalid):
+    """What the large model's server sent is no answer of a model."""
+
+
+#: What reading a reply that is no reply raises, from a client library that expects one.
+_UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
+
+
 @asynccontextmanager
 async def _errors_explained(name: str) -> AsyncGenerator[None]:
+    """Whatever a server does becomes one of the port's errors, in our own words: its own may hold anything."""
     import httpx2
     import openai
     from langchain_core.exceptions import ModelError
 
     try:
         yield
+    except PortError:
+        raise
     except TimeoutError as error:
         raise ModelUnavailable(f"The large model {name} did not answer in time.") from error
     except (openai.LengthFinishReasonError, openai.ContentFilterFinishReasonError) as error:
         raise ModelOutputInvalid(f"The large model {name} did not finish its answer.") from error
     except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
         raise ModelOutputInvalid(
-            f"The large model {name} refused the request: {error.message}"
+            f"The large model {name} refused the request ({error.status_code})."
         ) from error
+    except openai.RateLimitError as error:
+        wait = seconds_to_wait(error.response.headers.get("retry-after"), Clock())
+        raise ModelBusy(f"The large model {name} has too much to do.", wait) from error
     except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
         raise ModelUnavailable(
             f"The large model {name} refused our key: check the API key and base URL in the settings."
@@ -81,8 +113,36 @@ async def _errors_explained(name: str) -> AsyncGenerator[None]:
         raise ModelUnavailable(
             f"The server knows no model {name}: check the model name and base URL in the settings."
         ) from error
+    except openai.APIStatusError as error:
+        wait = seconds_to_wait(error.response.headers.get("retry-after"), Clock())
+        raise ModelBusy(
+            f"The large model {name} cannot be reached ({error.status_code}).", wait
+        ) from error
     except (openai.OpenAIError, ModelError, httpx2.HTTPError) as error:
-        raise ModelUnavailable(f"The large model {name} cannot be reached: {error}") from error
+        raise ModelUnavailable(
+            f"The large model {name} cannot be reached ({type(error).__name__})."
+        ) from error
+    except _UNREADABLE as error:
+        raise ModelUnreadable(
+            f"The large model {name} sent what is no answer ({type(error).__name__})."
+        ) from error
+
+
+@dataclass
+class _Ending:
+    """How a reply ended."""
+
+    reason: str = ""
+    said: bool = False
+
+    def check(self, role: str, *, cut_off: bool = False) -> None:
+        """Raises ModelOutputInvalid where it is no whole reply."""
+        if self.reason == "content_filter":
+            raise ModelOutputInvalid(f"The {role}'s answer was stopped by the server's filter.")
+        if self.reason == "length" and cut_off:
+            raise ModelOutputInvalid(f"The {role}'s answer was cut off at the token limit.")
+        if not self.said:
+            raise ModelUnreadable(f"The {role}'s answer is empty, or none.")
 
 
 class ChatLargeModel:
@@ -95,9 +155,12 @@ class ChatLargeModel:
         base_url: str | None = None,
         api_key: str = "",
         timeout_for: Callable[[str], float] = lambda role: 60.0,
+        silence: float = math.inf,
         heard: Callable[[LlmCall], None] = _unheard,
     ) -> None:
+        """``silence``: seconds without a word after which the server is given up."""
         self.name = model
+        self._silence = silence
         self._base_url = base_url
         self._api_key = api_key
         self._timeout_for = timeout_for
@@ -127,28 +190,21 @@ class ChatLargeModel:
         bare: str = "",
         max_tokens: int = 400,
     ) -> AsyncIterator[str]:
-        deadline = asyncio.get_running_loop().time() + self._timeout_for(role)
+        ending = _Ending()
         async with self._metered(role) as usage:
-            async with asyncio.timeout_at(deadline):
-                chat = await self._bound_for_writing(role, quotes, max_tokens)
-            self._count(role)
-            finish = ""
-            messages = self._messages(role, system, user, bare)
-            stream = cast("AsyncGenerator[Any]", chat.astream(messages, config=_UNTRACED))
+            bound = self._bound_for_writing(role, quotes, max_tokens)
+            pieces = self._pieces(
+                role, bound, self._messages(role, system, user, bare), usage, ending
+            )
+            said = Said(max_tokens)
             # Closed also when the reader goes away, so that the server stops writing.
-            async with aclosing(stream):
-                while True:
-                    # Bounded chunk by chunk: around a yield it would count the reader's time too.
-                    async with asyncio.timeout_at(deadline):
-                        chunk = await anext(stream, None)
-                    if chunk is None:
-                        break
-                    usage.take(chunk.usage_metadata)
-                    finish = str(chunk.response_metadata.get("finish_reason") or finish)
-                    if text := str(chunk.text):
+            async with aclosing(pieces):
+                async for piece in pieces:
+                    if text := said.take(piece):
                         yield text
-        if finish == "length" and quotes:
-            raise ModelOutputInvalid(f"The {role}'s answer was cut off at {max_tokens} tokens.")
+            if text := said.rest():
+                yield text
+            ending.check(role, cut_off=bool(quotes))
 
     async def fill(
         self,
@@ -162,19 +218,52 @@ class ChatLargeModel:
     ) -> Filled:
         started = time.perf_counter()
         schema = self._schema(schema, narrow)
-        async with self._metered(role) as usage, asyncio.timeout(self._timeout_for(role)):
-            chat = await self._bound_for_filling(role, bare or user, schema)
-            self._count(role)
-            message = await chat.ainvoke(self._messages(role, system, user, bare), config=_UNTRACED)
-            usage.take(message.usage_metadata)
-        finish = message.response_metadata.get("finish_reason")
+        ending, said = _Ending(), Said(_FILL_TOKENS)
+        async with self._metered(role) as usage:
+            bound = self._bound_for_filling(role, bare or user, schema)
+            # Read piece by piece as well: a server that says nothing is left sooner than one that is slow.
+            pieces = self._pieces(
+                role, bound, self._messages(role, system, user, bare), usage, ending
+            )
+            async with aclosing(pieces):
+                text = "".join([said.take(piece) async for piece in pieces]) + said.rest()
+            ending.check(role)
+            values = self._values(role, schema, text, truncated=ending.reason == "length")
         return Filled(
-            values=self._values(role, schema, str(message.text), truncated=finish == "length"),
+            values=values,
             model=self.name,
             version=self._version(role, system),
             adapter=self._adapter(role),
             ms=(time.perf_counter() - started) * 1000,
         )
+
+    async def _pieces(
+        self,
+        role: str,
+        bound: Awaitable[Runnable[Any, Any]],
+        messages: list[tuple[str, str]],
+        usage: Usage,
+        ending: _Ending,
+    ) -> AsyncGenerator[str]:
+        """What the server writes, as it comes, in bounds of time."""
+        now = asyncio.get_running_loop().time
+        deadline, silence = now() + self._timeout_for(role), self._silence
+        async with asyncio.timeout_at(min(deadline, now() + silence)):
+            chat = await bound
+        self._count(role)
+        stream = cast("AsyncGenerator[Any]", chat.astream(messages, config=_UNTRACED))
+        async with aclosing(stream):
+            while True:
+                # Bounded chunk by chunk: around a yield it would count the reader's time too.
+                async with asyncio.timeout_at(min(deadline, now() + silence)):
+                    chunk = await anext(stream, None)
+                if chunk is None:
+                    return
+                usage.take(chunk.usage_metadata)
+                ending.reason = str(chunk.response_metadata.get("finish_reason") or ending.reason)
+                if text := str(chunk.text):
+                    ending.said = True
+                    yield text
 
     # --- what the embedded variant does otherwise ------------------------------------------------
 
@@ -207,9 +296,9 @@ class ChatLargeModel:
         self, role: str, user: str, schema: dict[str, Any]
     ) -> Runnable[Any, Any]:
         form = {"name": role, "schema": ollama_wire.plain_schema(schema), "strict": True}
-        return (await self._client()).bind(
-            max_tokens=_FILL_TOKENS, response_format={"type": "json_schema", "json_schema": form}
-        )
+        # As an extra field: given by its name the client parses the reply itself, in a way of its own.
+        asked = {"response_format": {"type": "json_schema", "json_schema": form}}
+        return (await self._client()).bind(max_tokens=_FILL_TOKENS, extra_body=asked)
 
     # --- the client ------------------------------------------------------------------------------
 
@@ -240,7 +329,7 @@ class ChatLargeModel:
     async def _client(self) -> ChatOpenAI:
         async with self._building:
             if self._chat is None:
-                self._chat = await self._built(self._base_url, self._api_key, retries=1)
+                self._chat = await self._built(self._base_url, self._api_key, retries=0)
             return self._chat
 
     async def _built(self, base_url: str | None, key: str, *, retries: int) -> ChatOpenAI:
@@ -249,9 +338,11 @@ class ChatLargeModel:
         from langchain_openai import ChatOpenAI
         from pydantic import SecretStr
 
+        from app.models.bounds import bounded
+
         if self._http is None:
             # Our own: the library shares one between all instances and event loops of a process.
-            self._http = openai.DefaultAsyncHttpxClient()
+            self._http = openai.DefaultAsyncHttpxClient(event_hooks={"response": [bounded]})
         return ChatOpenAI(
             model=self.name,
             base_url=base_url,

@@ -3,10 +3,28 @@
 from __future__ import annotations
 
 from typing import Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 Server = Literal["embedded", "ollama", "openai"]
+
+
+class LlmServer(BaseModel):
+    """One large model, and where it is served."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str = Field(min_length=1)
+    base_url: str | None = None  #: None: the client library's own.
+    api_key: SecretStr | None = None
+    local: bool = False  #: The business's own: nothing said to it leaves the house.
+
+    @property
+    def named(self) -> str:
+        """What health and logs call it; a URL may hold a secret, its host does not."""
+        host = urlsplit(self.base_url).netloc.rpartition("@")[2] if self.base_url else ""
+        return f"{self.model} at {host}" if host else self.model
 
 
 class RoleProfile(BaseModel):

@@ -222,7 +222,8 @@ async def deliver(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
     if draft.tells:
         meta["actions"] = list(draft.tells)
     if degraded := state.get("degraded"):
-        meta["degraded"] = list(degraded)
+        # Which parts failed is for the customer; how is in the decision log, and may be a supplier's business.
+        meta["degraded"] = list(dict.fromkeys(part.partition(":")[0] for part in degraded))
     key = turn.outcome.action_id if turn.outcome is not None else turn.id
     update["messages"] = [AIMessage(text, id=f"{key}:out", additional_kwargs=meta)]
     runtime.stream_writer({"event": "final", "data": {"text": text, **meta}})

@@ -85,6 +85,39 @@ def test_the_few_lines_that_grow_it(tmp_path):
     assert settings.checkpoints == "postgresql://signalbox:signalbox@localhost:5432/signalbox"
 
 
+CHAIN = """
+SIGNALBOX_LLM_MODEL=one
+SIGNALBOX_LLM_BASE_URL=https://user:word@a.example/v1
+SIGNALBOX_LLM_MODELS=[{"model": "one", "base_url": "https://b.example/v1", "api_key": "k"}, {"model": "own", "local": true}]
+SIGNALBOX_LLM_REPLY_SECONDS=12
+"""
+
+
+def test_large_models_form_a_chain(tmp_path):
+    """In their order, under names that hold no secret, with the time that a reply may take."""
+    settings = read(tmp_path, CHAIN)
+
+    assert [m.named for m in settings.llm_chain] == ["one at a.example", "one at b.example", "own"]
+    assert settings.profiles["planner"].timeout == 12
+    assert settings.llm_leaves
+
+
+def test_only_the_house_s_own_models_where_data_stays(tmp_path):
+    """What `residency: local` leaves of a chain; of a chain without such a model nothing."""
+    settings = read(tmp_path, CHAIN).staying()
+    none = read(tmp_path, "SIGNALBOX_LLM_MODEL=one").staying()
+
+    assert [m.named for m in settings.llm_chain] == ["own"]
+    assert not settings.llm_leaves
+    assert not none.hosted_llm
+    assert {"embedded"} == {profile.server for profile in none.profiles.values()}
+
+
+def test_one_model_twice_is_no_chain(tmp_path):
+    with pytest.raises(ValidationError, match="twice"):
+        read(tmp_path, 'SIGNALBOX_LLM_MODELS=[{"model": "a"}, {"model": "a"}]')
+
+
 def test_role_changes_are_merged_into_the_profiles(tmp_path):
     """A role keeps what was not changed."""
     settings = read(tmp_path, 'SIGNALBOX_ROLES={"router": {"threshold": 0.9}}')

@@ -136,21 +136,10 @@ async def test_every_call_is_told_with_its_tokens_and_its_ending(hosted: FakeOpe
         ("strict", "planner", "refused"),
         ("broken", "planner", "unavailable"),
     ]
-    assert (heard[0].usage.read, heard[0].usage.written) == (1, 1)
+    assert (heard[0].usage.read, heard[0].usage.written) == (12, 3)
     streamed = heard[1].usage
     assert (streamed.read, streamed.written, streamed.cached) == (12, 3, 4)
     assert turn.usage == streamed
-
-
-async def test_a_failed_call_is_retried_once(hosted: FakeOpenAI) -> None:
-    """By the library, and no more than once."""
-    model = ChatLargeModel("broken", base_url=hosted.base_url)
-
-    with pytest.raises(ModelUnavailable):
-        await written(model)
-
-    assert len(hosted.requests) == 2
-    await model.aclose()
 
 
 async def test_a_server_that_is_down_is_unavailable(free_port: int) -> None:
