@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from app.outside.http import HttpSystem
 from app.stores.tickets import tickets_of, writing_tickets
+from prompts.replies import language_now
 from tools.desk_operations import DESK_OPERATIONS
 from tools.domain import Books, Opening, Profile
 from tools.importing.calls import System
@@ -68,12 +69,14 @@ class Business:
     def account(self, customer: Customer) -> Account:
         """The customer's records and facts, to be read from now on."""
         at = self.clock.now()
-        language = str(customer.facts.get("language") or self.profile.languages[0])
+        languages = (language_now(), customer.facts.get("language"))
+        known = [str(one) for one in languages if one in self.profile.languages]
+        language = known[0] if known else self.profile.languages[0]
         names = {
             "customer": customer_names(customer),
             "now": at,
             "today": at.astimezone(self.profile.zone).date(),
-            "contact": self.profile.contact.model_dump(),
+            "contact": self.profile.contact.in_language(language),
             "language": language,
         }
         return Account(customer, names, language, self.records.load)

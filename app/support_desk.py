@@ -68,6 +68,7 @@ from graphs.action import ActionGraph, edited
 from graphs.context import Context
 from graphs.corrections import corrects
 from graphs.state import Answer, SupportState, Turn
+from prompts.replies import speaking
 from tools.decisions import Aftermath
 from tools.domain import Books, Domain
 from tools.ports import PortError
@@ -450,7 +451,8 @@ class SupportDesk:
             self.context_for(waiting.action.customer, waiting.action.thread)
         )
         operation = context.operations[waiting.action.operation]
-        action = await edited(waiting.action, operation, answer, context, actor=answer.role)
+        with speaking(context.replies.voice(waiting.action.language or context.language)):
+            action = await edited(waiting.action, operation, answer, context, actor=answer.role)
         if isinstance(action, str):
             raise EditInvalid(action)
         action = await self._described(action, context)
@@ -493,9 +495,10 @@ class SupportDesk:
         """The edited action with what it would do now; what the rules refuse is no valid edit."""
         operation = context.operations[action.operation]
         try:
-            preview: Preview = await context.backend.preview(
-                action.customer, operation, operation.arguments.model_validate(action.arguments)
-            )
+            with speaking(context.replies.voice(action.language or context.language)):
+                preview: Preview = await context.backend.preview(
+                    action.customer, operation, operation.arguments.model_validate(action.arguments)
+                )
         except OperationFailed as error:
             raise EditInvalid(str(error)) from error
         if preview.refusal is not None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, JsonValue, ValidationError
 
+from graphs import replies
 from graphs.reading import evidence, turns
 from graphs.reading.dates import When
 from graphs.reading.fields import Field, fields_of, stems
@@ -523,9 +524,11 @@ def missing(operation: Operation, arguments: Mapping[str, JsonValue]) -> tuple[s
             # A model that wants any one of several fields says so without naming one.
             if problem["type"] == "missing" and problem["loc"]:
                 name = str(problem["loc"][0])
-                return name, questions[name]
+                return name, replies.question(operation, name, questions[name])
         names = [name for name in questions if name not in arguments]
-        return "", questions[names[0]] if names else str(error.errors()[0]["msg"])
+        if not names:
+            return "", str(error.errors()[0]["msg"])
+        return "", replies.question(operation, names[0], questions[names[0]])
     return None
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import date
+from functools import cache
 from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
 from prompts.replies import names, render, spoken_now
 from tools.intents import Intent
-from tools.values import Approval, Operation, Outcome, Preview
+from tools.policy import Ruling
+from tools.values import Approval, Arguments, Operation, Outcome, Preview
 
 if TYPE_CHECKING:
     from graphs.context import Context
@@ -171,12 +173,21 @@ def declined(reason: str) -> str:
     return reason
 
 
+def ruled(ruling: Ruling) -> str:
+    """Why a business rule refuses it, in the customer's language where the business says it in that."""
+    return next(
+        (said for name in ruling.rules if (said := spoken_now().says(f"rules.{name}", ""))),
+        ruling.reason,
+    )
+
+
 def refused_values(refused: Mapping[str, str]) -> str:
     """Says which value could not be used, before the question for it."""
     if not refused:
         return ""
-    field = next(iter(refused)).replace("_", " ")
-    return f"{render('refused_value', field=field)} "
+    field = next(iter(refused))
+    called = spoken_now().says(f"fields.{field}", field.replace("_", " "))
+    return f"{render('refused_value', field=called)} "
 
 
 def outcome(operation: Operation, result: Outcome) -> str:
@@ -304,7 +315,23 @@ def business() -> str:
 
 def title(operation: Operation) -> str:
     """What the operation is called in the customer's language."""
-    return spoken_now().says(f"titles.{operation.name}", operation.title)
+    spoken = spoken_now()
+    own = operation.titles.get(spoken.language, operation.title)
+    return spoken.says(f"titles.{operation.name}", own)
+
+
+def question(operation: Operation, field: str, otherwise: str) -> str:
+    """What asks for one argument, in the customer's language."""
+    spoken = spoken_now()
+    told: Mapping[str, str] = _questions(operation.arguments).get(field, {})
+    return spoken.says(f"asks.{operation.name}.{field}", told.get(spoken.language, otherwise))
+
+
+@cache
+def _questions(arguments: type[Arguments]) -> Mapping[str, Mapping[str, str]]:
+    """What asks for each argument in each language, where the operation itself says it."""
+    declared = arguments.model_json_schema().get("properties", {})
+    return {name: one.get("x-questions", {}) for name, one in declared.items()}
 
 
 def intent_question(intent: Intent) -> str:

@@ -47,4 +47,6 @@ def _in_voice(node: Callable[..., Any]) -> Any:
 
 def _voice(state: Mapping[str, Any]) -> Voice:
     context = get_runtime(Context).context
-    return context.replies.voice(state.get("language") or context.language)
+    action = state.get("action")  # An action's own thread speaks the language of the customer's.
+    language = state.get("language") or (action.language if action is not None else "")
+    return context.replies.voice(language or context.language)

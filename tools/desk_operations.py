@@ -73,11 +73,20 @@ def _about(subject: str, record: str | None) -> str:
     return (subject if record is None or record in subject else f"{subject} ({record})")[:400]
 
 
-def _preview_ticket(_: Any, given: CreateTicket) -> Preview:
+def _said(books: Any, **texts: str) -> str:
+    """The text in the language of whoever is asked about it; English where nothing tells it."""
+    return texts.get(getattr(books, "language", "en"), texts["en"])
+
+
+def _preview_ticket(books: Any, given: CreateTicket) -> Preview:
+    about = _about(given.subject, given.record)
+    opened = _said(
+        books, en=f"A ticket is opened: {about}", de=f"Eine Anfrage wird angelegt: {about}"
+    )
     return Preview(
         arguments=given.model_dump(mode="json", exclude_none=True),
         consequence=Consequence.RETRY_SAFE,
-        effects=(f"A ticket is opened: {_about(given.subject, given.record)}",),
+        effects=(opened,),
     )
 
 
@@ -89,11 +98,16 @@ def _create_ticket(tickets: Tickets, given: CreateTicket) -> TicketOpened:
     return TicketOpened(ticket_number=number, subject=subject, record=given.record)
 
 
-def _preview_hand_off(_: Any, given: HandOff) -> Preview:
+def _preview_hand_off(books: Any, given: HandOff) -> Preview:
+    taken_over = _said(
+        books,
+        en="A colleague takes over this conversation.",
+        de="Eine Kollegin oder ein Kollege übernimmt dieses Gespräch.",
+    )
     return Preview(
         arguments=given.model_dump(mode="json", exclude_none=True),
         consequence=Consequence.RETRY_SAFE,
-        effects=("A colleague takes over this conversation.",),
+        effects=(taken_over,),
     )
 
 
@@ -115,6 +129,7 @@ DESK_OPERATIONS: Mapping[str, Operation] = {
         Operation(
             name="create_ticket",
             title="Open a ticket",
+            titles={"de": "Anfrage anlegen"},
             summary="Leave a written request for the support team.",
             arguments=CreateTicket,
             result=TicketOpened,
@@ -126,6 +141,7 @@ DESK_OPERATIONS: Mapping[str, Operation] = {
         Operation(
             name="hand_off",
             title="Talk to a person",
+            titles={"de": "An eine Kollegin oder einen Kollegen übergeben"},
             summary="Hand the conversation to a colleague.",
             arguments=HandOff,
             result=HandedOff,

@@ -30,9 +30,16 @@ Progress = Callable[[str, int, int], None]
 class Contact(Part):
     """How customers reach a person; replies speak of it."""
 
-    hours: str = ""
+    hours: str | dict[str, str] = ""  #: As one text, or one a language.
     mail: str = ""
     phone: str = ""
+
+    def in_language(self, language: str) -> dict[str, str]:
+        """Everything as one text."""
+        hours = self.hours
+        if not isinstance(hours, str):
+            hours = hours.get(language) or next(iter(hours.values()), "")
+        return {"hours": hours, "mail": self.mail, "phone": self.phone}
 
 
 class Brand(Part):

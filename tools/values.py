@@ -6,7 +6,7 @@ checkpoint serializer can restore them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -159,6 +159,8 @@ class Operation:
     method: str | None = None  #: HTTP method, where the operation is somebody's API.
     #: Where the effect lives when that system is configured; None: in the books, by ``run``.
     outside: OutsideEffect | None = None
+    #: What it is called in other languages, by their code.
+    titles: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def writes(self) -> bool:
@@ -199,6 +201,8 @@ class Action(Record):
     label: str = ""  #: The record it touches, for people.
     effects: tuple[str, ...] = ()
     actor: Actor = "customer"  #: Who set the arguments.
+    #: Of the conversation: what is said of the action, to the customer and to reviewers, is said in it.
+    language: str = ""
 
 
 class Verdict(Record):

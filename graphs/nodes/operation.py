@@ -18,6 +18,7 @@ from graphs.reading.dates import When
 from graphs.state import Draft, Extraction, Next, Pending, SupportState
 from graphs.understanding.acts import Act
 from graphs.understanding.grounding import Grounds
+from prompts.replies import spoken_now
 from tools.decisions import Decision
 from tools.numbers import means_newest
 from tools.policy import facts_about
@@ -376,7 +377,7 @@ async def what_next(
         facts_about(context.customer, operation, completed, preview, context.clock.now())
     )
     if ruling.effect == "refuse":  # The gate would refuse it: nobody is asked for a yes in vain.
-        return Next(step="refuse", question=ruling.reason)
+        return Next(step="refuse", question=replies.ruled(ruling))
     if operation.confirm and (confirmed is None or confirmed != preview.effects):
         return Next(
             step="confirm",
@@ -636,6 +637,7 @@ def propose(
         proposed_at=context.clock.now(),
         label=label,
         effects=effects,
+        language=spoken_now().language,
     )
 
 

@@ -21,7 +21,7 @@ from datetime import date
 from decimal import Decimal
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from babel import Locale
 from babel.dates import format_skeleton
@@ -30,7 +30,7 @@ from jinja2 import Environment, StrictUndefined, Template, UndefinedError, pass_
 from jinja2.runtime import Context
 
 __all__ = [
-    "MissingValue", "Replies", "ReplyError", "ReplyNotFound", "Voice", "names", "render", "speaking", "spoken_now",
+    "MissingValue", "Replies", "ReplyError", "ReplyNotFound", "Voice", "language_now", "names", "render", "speaking", "spoken_now",
 ]  # fmt: skip
 
 #: The engine's own sentences.
@@ -132,7 +132,7 @@ class Replies:
         return Voice(
             language,
             {name: environment.from_string(text) for name, text in texts.items()},
-            self._business,
+            _spoken_in(language, self.languages, self._business),
         )
 
     def _files_of(self, language: str) -> dict[str, str]:
@@ -140,6 +140,20 @@ class Replies:
         for folder in self._folders:
             found |= _texts(folder / language)
         return found
+
+
+def _spoken_in(language: str, languages: Sequence[str], told: Mapping[str, Any]) -> dict[str, Any]:
+    """What is told of the business, with one language's text wherever it is given in several."""
+
+    def spoken(value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        given = cast("Mapping[str, Any]", value)
+        if given and set(given) <= set(languages):
+            return given.get(language) or next(iter(given.values()))
+        return {name: spoken(one) for name, one in given.items()}
+
+    return {name: spoken(one) for name, one in told.items()}
 
 
 def locale_of(language: str) -> Locale:
@@ -177,6 +191,12 @@ def speaking(voice: Voice) -> Generator[None]:
         yield
     finally:
         _SPEAKING.reset(before)
+
+
+def language_now() -> str | None:
+    """The language of the turn that is being played; None outside of one."""
+    voice = _SPEAKING.get()
+    return voice.language if voice is not None else None
 
 
 def spoken_now() -> Voice:

@@ -46,6 +46,7 @@ class Shape:
     schema: Mapping[str, Any]
     required: bool = False
     question: str = ""
+    questions: Mapping[str, str] = field(default_factory=dict[str, str])  #: By language.
     record: str | None = None  #: The kind of record whose id it is.
     from_record: bool = False
     copied: bool = False
@@ -57,6 +58,8 @@ class Shape:
         made = {k: v for k, v in self.schema.items() if k not in ("default", "xml")}
         if self.question:
             made["description"] = self.question
+        if self.questions:
+            made["x-questions"] = dict(self.questions)
         if self.record is not None:
             made |= {"x-record": self.record, "x-copy": True}
         if self.from_record:

@@ -122,6 +122,7 @@ class Built:
             example=self.declared.example,
             confirm=writes if confirm is None else confirm,
             outside=outside,
+            titles=self.declared.title if isinstance(self.declared.title, dict) else {},
         )
 
     def preview(self, account: Account, given: Arguments) -> Preview:
@@ -533,6 +534,7 @@ class Tying:
             schema=schema,
             required=needed and not is_id and said.from_record is None,
             question=question,
+            questions=said.ask if isinstance(said.ask, dict) else {},
             record=kind,
             from_record=said.from_record is not None,
             copied=said.copied or _is_words(schema, said),

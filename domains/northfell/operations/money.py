@@ -12,7 +12,7 @@ from pydantic import Field, JsonValue
 
 from domains.northfell.data_model import Order, OrderLine, OrderStatus, Refund
 from domains.northfell.demo_accounts import FREE_SHIPPING_FROM
-from domains.northfell.labels import PAYMENT_TITLES, day, listed, money, order_label
+from domains.northfell.labels import account, listed, order_label, say
 from domains.northfell.operations.naming import lines_named
 from domains.northfell.operations.parts import (
     Parts,
@@ -38,7 +38,7 @@ from domains.northfell.operations.picking import (
     number_field,
     writing_operation,
 )
-from domains.northfell.operations.read import NO_ORDERS, WHICH_ORDER, OrderNumber
+from domains.northfell.operations.read import WHICH_ORDER, OrderNumber
 from domains.northfell.operations.write import NOT_SENT, months_later, paid_for
 from domains.northfell.shop import Shop
 from tools.values import (
@@ -143,12 +143,12 @@ def refund_refusal(
         if refund.order_number == number and refund.status == "requested"
     ]
     if requested:
-        return f"A refund for {number} has already been requested: {requested[0].number}."
+        return say("refusals.already_requested", number=number, refund=requested[0].number)
     paid = paid_for(shop, order)
     if paid == 0:
-        return f"Nothing has been paid for {number}, so there is nothing to refund."
+        return say("refusals.nothing_paid", number=number)
     if order.refunded >= paid or order.status is OrderStatus.REFUNDED:
-        return f"{number} has already been refunded."
+        return say("refusals.already_refunded", number=number)
     if order.status is OrderStatus.SHIPPED:
         return _refusal_on_its_way(shop, order, reason)
     if order.status is OrderStatus.DELIVERED:
@@ -161,14 +161,13 @@ def _refusal_on_its_way(shop: Shop, order: Order, reason: RefundReason | None) -
     if reason is None and overdue:
         return None  # That it is late need not be said: the books show it.
     if reason in {None, "unwanted", "other"}:
-        return (
-            f"{order.number} is on its way. Once it has arrived you can return it unused "
-            f"within {RETURN_DAYS} days and get the money back."
-        )
+        return say("refusals.on_its_way", number=order.number, days=RETURN_DAYS)
     if reason == "late" and order.expected_on is not None and order.expected_on >= shop.today:
-        return (
-            f"{order.number} is expected by {day(order.expected_on, shop.today)}, "
-            "so it is not late yet."
+        return say(
+            "refusals.not_late",
+            today=shop.today,
+            number=order.number,
+            expected=order.expected_on,
         )
     return None
 
@@ -183,10 +182,13 @@ def _refusal_delivered(
         ends = max(warranty_ends(order, line) for line in lines)
         if ends >= shop.today:
             return None
-        return f"The warranty of {order.number} ended on {day(ends, shop.today)}."
-    return (
-        f"{order.number} was delivered on {day(arrived, shop.today)}; returns are possible for "
-        f"{RETURN_DAYS} days. If something is faulty, tell me what is damaged: the warranty is longer."
+        return say("refusals.warranty_over", today=shop.today, number=order.number, ended=ends)
+    return say(
+        "refusals.returns_over",
+        today=shop.today,
+        number=order.number,
+        arrived=arrived,
+        days=RETURN_DAYS,
     )
 
 
@@ -200,7 +202,7 @@ def _match_refundable(shop: Shop, given: RequestRefund) -> Match[Order]:
             return Match(refusal=not_bought(given.items))
     fitting = [one for one in orders if refund_refusal(shop, one, given.reason) is None]
     # With none the rules allow, the newest order's refusal tells why.
-    return choose(fitting or orders[:1], none=NO_ORDERS)
+    return choose(fitting or orders[:1], none=say("refusals.none.order"))
 
 
 def _refundable(line: OrderLine) -> int:
@@ -226,14 +228,20 @@ def _due(shop: Shop, given: RequestRefund, order: Order) -> _Due | Plan:
     due = _for_pieces(order, found.taken, left)
     if due.amount <= 0:
         return Plan(
-            refusal=f"Nothing is left to be paid back for {found}: the rest of {order.number} "
-            f"then owes {money(due.shipping, order.currency)} for shipping."
+            refusal=say(
+                "refusals.nothing_left",
+                pieces=str(found),
+                number=order.number,
+                shipping=due.shipping,
+                currency=order.currency,
+            )
         )
     if given.amount is None or given.amount == due.amount:
         return due
     if 0 < given.amount < due.amount:
         return _Due(given.amount, "part", found.taken)
-    return _too_much(given, order, due.amount, f"{found} of {order.number}")
+    what = say("refusals.of_order", pieces=str(found), number=order.number)
+    return _too_much(given, order, due.amount, what)
 
 
 def _without_items(given: RequestRefund, order: Order, whole: _Due) -> _Due | Plan:
@@ -258,16 +266,18 @@ def _of_whole(given: RequestRefund, order: Order, whole: _Due) -> _Due | Plan:
 
 
 def _too_much(given: RequestRefund, order: Order, most: Decimal, what: str = "") -> Plan:
-    shown = money(most, order.currency)
     rest = given.model_dump(mode="json", exclude_none=True) | {
         "order_number": order.number,
         "amount": str(most),
     }
-    back = money(order.refunded, order.currency)
-    why = f"{back} went back already" if order.refunded else "that is what was paid"
     return Plan(
-        refusal=f"At most {shown} can be refunded for {what or order.number}: {why}. "
-        f"Shall I ask for those {shown}?",
+        refusal=say(
+            "refusals.too_much",
+            most=most,
+            what=what or order.number,
+            back=order.refunded,
+            currency=order.currency,
+        ),
         instead=Instead(operation="request_refund", arguments=rest),
     )
 
@@ -323,45 +333,43 @@ def _all_of(order: Order) -> list[JsonValue]:
 
 
 def _refund_effects(shop: Shop, given: RequestRefund, order: Order, due: _Due) -> Iterator[str]:
-    number, not_sent = order.number, order.status in NOT_SENT
-    account = f"your {PAYMENT_TITLES[order.payment]}"
-    shown = money(due.amount, order.currency)
+    not_sent = order.status in NOT_SENT
     pieces = listed([str(one) for one in due.taken])
+    told: dict[str, Any] = {
+        "number": order.number,
+        "amount": due.amount,
+        "currency": order.currency,
+        "account": say(f"labels.your_account.{order.payment}"),
+        "pieces": pieces,
+    }
     returned = order.status is OrderStatus.DELIVERED and given.reason not in FAULTS | {"wrong_item"}
     match due.kind:
         case "whole":
-            yield f"{shown} for {number} go back to {account}."
+            yield say("effects.refund_whole", **told)
             if not_sent:
-                yield f"{number} is cancelled with it and will not be sent."
+                yield say("effects.refund_cancels", **told)
         case "part":
-            of = f"{pieces} of {number}" if pieces else number
+            number = order.number
+            of = say("refusals.of_order", pieces=pieces, number=number) if pieces else number
             most = sum((one.worth for one in due.taken), Decimal(0)) or paid_for(shop, order)
-            yield (
-                f"{shown} for {of} go back to {account}, of the {money(most, order.currency)} paid; "
-                f"{'the order is sent as it is' if not_sent else 'the order stays as it is'}."
-            )
+            yield say("effects.refund_part", of=of, most=most, not_sent=not_sent, **told)
         case "cancelled":
-            yield (
-                f"{shown} for {pieces}, taken out of {number}, go back to {account}; "
-                "the rest of the order is sent as it is."
-            )
+            yield say("effects.refund_cancelled", **told)
         case "items" if not_sent:
-            yield f"{shown} for {pieces} of {number} go back to {account}."
+            yield say("effects.refund_items_unsent", **told)
             yield out_of(order, [*_still_in(due.taken)])
         case "items":
-            yield (
-                f"{shown} for {pieces} of {number} go back to {account}; "
-                "the rest of the order stays as it is."
-            )
+            yield say("effects.refund_items", **told)
     if due.shipping > 0:
-        yield (
-            f"The rest is below {money(FREE_SHIPPING_FROM, order.currency)}, so "
-            f"{money(due.shipping, order.currency)} for standard shipping are taken off."
+        yield say(
+            "effects.shipping_taken_off",
+            free_from=FREE_SHIPPING_FROM,
+            shipping=due.shipping,
+            currency=order.currency,
         )
     if returned and due.kind in ("whole", "items"):
-        label = "free with your plan" if _is_member(shop) else money(RETURN_LABEL)
-        yield f"The goods come back to us unused; the return label is {label}."
-    yield "A colleague approves it first; it is paid within 5-7 working days after that."
+        yield say("effects.goods_come_back", free=_is_member(shop), label=RETURN_LABEL)
+    yield say("effects.refund_approved")
 
 
 def _is_member(shop: Shop) -> bool:
@@ -427,7 +435,7 @@ def _told(refund: Refund, order: Order, due: _Due) -> RefundRequested:
         order_number=order.number,
         amount=due.amount,
         currency=order.currency,
-        method=PAYMENT_TITLES[order.payment],
+        method=account(order.payment),
         status="approved",
         items=listed([str(one) for one in due.taken]),
     )

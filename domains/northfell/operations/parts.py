@@ -11,7 +11,7 @@ from pydantic import Field, JsonValue, StringConstraints
 
 from domains.northfell.data_model import Order, OrderLine
 from domains.northfell.demo_accounts import shipping_for
-from domains.northfell.labels import listed
+from domains.northfell.labels import listed, say
 from domains.northfell.operations.naming import lines_named, means_all
 from tools.values import Arguments
 
@@ -144,45 +144,50 @@ def taken_out(order: Order, taken: Sequence[Taken]) -> Order:
 
 def out_of(order: Order, taken: Sequence[Taken]) -> str:
     """Says what is taken out, and what is still sent."""
-    pieces = listed([str(one) for one in taken])
-    verb = "is" if sum(one.quantity for one in taken) == 1 else "are"
-    kept = listed([f"{line.quantity} x {line.product}" for line in taken_out(order, taken).kept])
-    return f"{pieces} {verb} taken out of {order.number}; the rest is sent: {kept}."
+    return say(
+        "effects.taken_out",
+        number=order.number,
+        pieces=listed([str(one) for one in taken]),
+        one=sum(one.quantity for one in taken) == 1,
+        kept=listed([f"{line.quantity} x {line.product}" for line in taken_out(order, taken).kept]),
+    )
 
 
 def packed_already(order: Order) -> str:
     """What is said of single items once the parcel is closed."""
-    return (
-        f"{order.number} is already packed, so single items can no longer be taken out: after packing only "
-        "the delivery address can be changed. What you do not want you can return unused within 30 days of "
-        "delivery, or I can ask for the whole order to be cancelled."
-    )
+    return say("refusals.packed_already", number=order.number)
 
 
 def quoted(product: str) -> str:
-    return f"“{' '.join(product.split())[:60]}”"
+    return say("refusals.quoted", words=" ".join(product.split())[:60])
 
 
 def not_bought(items: Sequence[Part]) -> str:
-    return f"I can't find {listed([quoted(item.product) for item in items])} in any of your orders."
+    return say("refusals.not_bought", names=listed([quoted(item.product) for item in items]))
 
 
 def not_in(order: Order, product: str) -> str:
     names = listed([line.product for line in order.lines])
-    return f"There is no {quoted(product)} in {order.number}; it contains {names}."
+    return say("refusals.not_in", name=quoted(product), number=order.number, names=names)
 
 
 def _none_of(order: Order, item: Part, gone: Sequence[OrderLine], verb: str) -> str:
     if gone:
         names = listed([line.product for line in gone], "or")
-        return f"Of {order.number}, no {names} is left that could be {verb}."
+        return say(f"refusals.none_left.{verb}", number=order.number, names=names)
     return not_in(order, item.product)
 
 
 def _too_many(order: Order, line: OrderLine, wanted: int, available: int, verb: str) -> str:
     bought = line.quantity + line.cancelled
-    left = "" if available == bought else f", and {available} of them are left"
-    return f"{order.number} has {bought} x {line.product}{left}, so {wanted} cannot be {verb}."
+    return say(
+        f"refusals.too_many.{verb}",
+        number=order.number,
+        bought=bought,
+        product=line.product,
+        left=None if available == bought else available,
+        wanted=wanted,
+    )
 
 
 def _one_of(

@@ -10,6 +10,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from pydantic import BaseModel, BeforeValidator, Field, JsonValue
 
 from domains.northfell.data_model import Order, OrderStatus
+from domains.northfell.labels import say
 from domains.northfell.shop import Shop
 from tools.numbers import RecordKind, means_newest, normalise_number
 from tools.values import (
@@ -108,18 +109,11 @@ def from_record_field(meaning: str) -> Any:
 
 # --- choosing ----------------------------------------------------------------------------------
 
-_TITLES = {
-    "order": "order",
-    "invoice": "invoice",
-    "subscription": "plan",
-    "refund": "refund",
-}
-
 
 def not_found(kind: RecordKind, text: str) -> str:
     """One sentence for "does not exist" and "belongs to somebody else", so that it tells neither."""
     shown = " ".join(text.split())[:40]
-    return f"I can't find {_TITLES[kind]} {shown} on your account."
+    return say(f"refusals.not_found.{kind}", shown=shown)
 
 
 def named(kind: RecordKind, text: str, records: Sequence[T]) -> Match[T]:
@@ -134,7 +128,7 @@ def named(kind: RecordKind, text: str, records: Sequence[T]) -> Match[T]:
 
 
 def choose(records: Sequence[T], *preferences: Callable[[T], bool], none: str) -> Match[T]:
-    """The records that satisfy the first preference any of them satisfies."""
+    """The records that satisfy the first preference any of them satisfies; ``none`` says that there is none."""
     for preference in preferences:
         fitting = [record for record in records if preference(record)]
         if fitting:
@@ -181,8 +175,8 @@ def allowed(plan: Plan) -> None:
     if plan.refusal is not None:
         raise NotAllowed(plan.refusal)
     if plan.choices:
-        names = " or ".join(label for label, _ in plan.choices)
-        raise SeveralMatch(f"Which do you mean: {names}?")
+        names = f" {say('labels.or')} ".join(label for label, _ in plan.choices)
+        raise SeveralMatch(say("refusals.which", names=names))
 
 
 def reading_operation(

@@ -13,6 +13,7 @@ from domains.northfell.labels import (
     invoice_label,
     order_label,
     refund_label,
+    say,
     subscription_label,
 )
 from domains.northfell.operations.picking import (
@@ -37,11 +38,6 @@ WHICH_INVOICE = "Which invoice do you mean? The number starts with INV-, for exa
 WHICH_PLAN = "Which plan do you mean? The number starts with SUB-, for example SUB-4021."
 WHICH_REFUND = "Which refund do you mean? The number starts with RF-, for example RF-30112."
 
-NO_ORDERS = "There is no order on your account yet."
-NO_INVOICES = "There is no invoice on your account yet."
-NO_PLAN = "There is no maintenance plan on your account."
-NO_REFUNDS = "There is no refund on your account."
-
 #: What a list shows at once.
 LISTED_ORDERS = 10
 
@@ -60,7 +56,7 @@ def match_order(shop: Shop, order_number: str | None) -> Match[Order]:
     """The named order, else the only open one, else what there is to choose from."""
     if order_number is not None:
         return named("order", order_number, shop.orders())
-    return choose(shop.orders(), is_open, none=NO_ORDERS)
+    return choose(shop.orders(), is_open, none=say("refusals.none.order"))
 
 
 def is_late(order: Order, today: date) -> bool:
@@ -143,7 +139,7 @@ def _is_shipped(order: Order) -> bool:
 def _match_parcel(shop: Shop, given: TrackParcel) -> Match[Order]:
     if given.order_number is not None:
         return named("order", given.order_number, shop.orders())
-    return choose(shop.orders(), _is_shipped, is_open, none=NO_ORDERS)
+    return choose(shop.orders(), _is_shipped, is_open, none=say("refusals.none.order"))
 
 
 def _show_parcel(shop: Shop, order: Order) -> Parcel:
@@ -190,10 +186,10 @@ def match_invoice(
     if invoice_number is not None:
         return named("invoice", invoice_number, invoices)
     if order_number is None:
-        return choose(invoices, none=NO_INVOICES)
+        return choose(invoices, none=say("refusals.none.invoice"))
     order = named("order", order_number, shop.orders()).only()
     billed = [invoice for invoice in invoices if invoice.order_number == order.number]
-    return choose(billed, none=f"There is no invoice for {order.number} yet.")
+    return choose(billed, none=say("refusals.no_invoice_for", number=order.number))
 
 
 get_invoice = reading_operation(
@@ -224,7 +220,11 @@ def match_subscription(shop: Shop, number: str | None) -> Match[Subscription]:
     subscriptions = shop.subscriptions()
     if number is not None:
         return named("subscription", number, subscriptions)
-    return choose(subscriptions, lambda one: one.status != "cancelled", none=NO_PLAN)
+    return choose(
+        subscriptions,
+        lambda one: one.status != "cancelled",
+        none=say("refusals.none.subscription"),
+    )
 
 
 get_subscription = reading_operation(
@@ -256,11 +256,13 @@ def _match_refund(shop: Shop, given: GetRefundStatus) -> Match[Refund]:
         return named("refund", given.refund_number, refunds)
     if given.order_number is None:
         return choose(
-            refunds, lambda refund: refund.status in {"requested", "approved"}, none=NO_REFUNDS
+            refunds,
+            lambda refund: refund.status in {"requested", "approved"},
+            none=say("refusals.none.refund"),
         )
     order = named("order", given.order_number, shop.orders()).only()
     theirs = [refund for refund in refunds if refund.order_number == order.number]
-    return choose(theirs, none=f"There is no refund for {order.number}.")
+    return choose(theirs, none=say("refusals.no_refund_for", number=order.number))
 
 
 get_refund_status = reading_operation(

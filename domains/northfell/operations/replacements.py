@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field, JsonValue, StringConstraints
 
 from domains.northfell.data_model import Charge, Order, OrderLine, OrderStatus
-from domains.northfell.labels import PAYMENT_TITLES, day, money, order_label
+from domains.northfell.labels import account, money, order_label, say, status
 from domains.northfell.operations.money import warranty_ends
 from domains.northfell.operations.naming import lines_named
 from domains.northfell.operations.parts import MOST_PIECES, not_in, part_field, quoted
@@ -24,7 +24,7 @@ from domains.northfell.operations.picking import (
     number_field,
     writing_operation,
 )
-from domains.northfell.operations.read import NO_ORDERS, WHICH_ORDER, OrderNumber
+from domains.northfell.operations.read import WHICH_ORDER, OrderNumber
 from domains.northfell.operations.write import NOT_SENT
 from domains.northfell.shop import Shop
 from tools.values import (
@@ -71,11 +71,7 @@ REASONS_SAID: dict[str, JsonValue] = {
     ],
 }  # fmt: skip
 #: What the shop makes good itself, whatever the warranty says.
-OWED = {
-    "wrong_item": "the wrong item was sent",
-    "missing": "it was missing",
-    "damaged": "it arrived damaged",
-}
+OWED = frozenset({"wrong_item", "missing", "damaged"})
 
 
 class ChargeReplacement(Arguments):
@@ -107,16 +103,18 @@ def _match_bought(shop: Shop, given: ChargeReplacement) -> Match[Order]:
     sent = {OrderStatus.DELIVERED, OrderStatus.SHIPPED}
     bought = [one for one in shop.orders() if lines_named(one.lines, given.product)]
     if not bought:
-        return Match(refusal=f"I can't find {quoted(given.product)} in any of your orders.")
-    return choose(bought, lambda one: one.status in sent, is_open, none=NO_ORDERS)
+        return Match(refusal=say("refusals.not_in_any", name=quoted(given.product)))
+    return choose(bought, lambda one: one.status in sent, is_open, none=say("refusals.none.order"))
 
 
 def _plan_replacement(shop: Shop, given: ChargeReplacement, order: Order) -> Plan:
     number = order.number
     if order.status in NOT_SENT:
-        return Plan(refusal=f"{number} has not been sent yet, so there is nothing to replace.")
+        return Plan(refusal=say("refusals.not_sent", number=number))
     if order.status not in {OrderStatus.DELIVERED, OrderStatus.SHIPPED}:
-        return Plan(refusal=f"{number} is {order.status.value}, so nothing of it can be replaced.")
+        return Plan(
+            refusal=say("refusals.not_replaceable", number=number, state=status(order.status))
+        )
     lines = lines_named(order.lines, given.product)
     if not lines:
         return Plan(refusal=not_in(order, given.product))
@@ -132,27 +130,39 @@ def _plan_replacement(shop: Shop, given: ChargeReplacement, order: Order) -> Pla
         return _not_charged(given, order, line, free)
     if pieces > line.quantity:
         return Plan(
-            refusal=f"{number} has {line.quantity} x {line.product}, so {pieces} cannot be replaced. "
-            "More of them can be ordered in the shop."
+            refusal=say(
+                "refusals.only_so_many",
+                number=number,
+                bought=line.quantity,
+                product=line.product,
+                pieces=pieces,
+            )
         )
     due = line.unit_price * pieces
     if given.amount is not None and given.amount != due:
         return Plan(
-            refusal=f"{_pieces(line, pieces)} costs {money(due, order.currency)}, nothing else."
+            refusal=say(
+                "refusals.other_price",
+                pieces=pieces,
+                product=line.product,
+                due=due,
+                currency=order.currency,
+            )
         )
-    shown = money(due, order.currency)
     return Plan(
         effects=(
-            f"{_pieces(line, pieces)} {'is' if pieces == 1 else 'are'} sent as a replacement, and {shown} are charged to your "
-            f"{PAYMENT_TITLES[order.payment]}; sending it is free.",
-            "A colleague approves it first; a charge cannot be undone.",
+            say(
+                "effects.replacement",
+                pieces=pieces,
+                product=line.product,
+                due=due,
+                currency=order.currency,
+                account=account(order.payment),
+            ),
+            say("effects.replacement_approved"),
         ),
         completed={"product": line.product, "amount": str(due)},
     )
-
-
-def _pieces(line: OrderLine, pieces: int) -> str:
-    return f"{pieces} x {line.product}"
 
 
 def _free_of_charge(
@@ -160,21 +170,21 @@ def _free_of_charge(
 ) -> str | None:
     """Why the customer does not pay for this replacement; None when they do."""
     if given.reason in OWED:
-        return OWED[given.reason]
+        return say(f"refusals.owed.{given.reason}")
     if given.reason == "lost" and order.status is OrderStatus.SHIPPED:
-        return "a parcel that is lost on its way is replaced by us"
+        return say("refusals.owed.lost")
     ends = warranty_ends(order, line)
     if given.reason == "defective" and ends >= shop.today:
-        return f"it is under warranty until {day(ends, shop.today)}"
+        return say("refusals.owed.warranty", today=shop.today, ends=ends)
     return None
 
 
 def _not_charged(given: ChargeReplacement, order: Order, line: OrderLine, why: str) -> Plan:
     """A replacement that the shop owes is arranged by a person, never sold."""
-    subject = f"Free replacement or repair: {line.product} of {order.number}"
+    named_: dict[str, Any] = {"product": line.product, "number": order.number}
+    subject = say("refusals.free_replacement", **named_)
     return Plan(
-        refusal=f"You do not pay for that: {why}. A colleague arranges it free of charge. Shall I open a "
-        f"ticket for the {line.product} of {order.number}?",
+        refusal=say("refusals.not_charged", why=why, **named_),
         instead=Instead(
             operation="create_ticket",
             arguments={
@@ -221,7 +231,7 @@ def _told(charge: Charge, method: str) -> ReplacementCharged:
         product=charge.product,
         amount=charge.amount,
         currency=charge.currency,
-        method=PAYMENT_TITLES[method],
+        method=account(method),
     )
 
 

@@ -22,14 +22,14 @@ from pydantic_core import PydanticCustomError
 from domains.northfell.data_model import Invoice, Order, OrderLine, OrderStatus, Subscription
 from domains.northfell.demo_accounts import FREE_SHIPPING_FROM
 from domains.northfell.labels import (
-    PAYMENT_TITLES,
     PLAN_TITLES,
+    account,
     contents,
-    day,
     invoice_label,
     listed,
-    money,
     order_label,
+    say,
+    status,
     subscription_label,
 )
 from domains.northfell.operations.parts import (
@@ -58,8 +58,6 @@ from domains.northfell.operations.picking import (
     writing_operation,
 )
 from domains.northfell.operations.read import (
-    NO_ORDERS,
-    NO_PLAN,
     WHICH_INVOICE,
     WHICH_ORDER,
     WHICH_PLAN,
@@ -88,11 +86,10 @@ def match_unsent(shop: Shop, order_number: str | None) -> Match[Order]:
     if order_number is not None:
         return named("order", order_number, shop.orders())
     newest = shop.orders()[:1]
-    found = choose(shop.orders(), lambda order: order.status in NOT_SENT, is_open, none=NO_ORDERS)
+    none = say("refusals.none.order")
+    found = choose(shop.orders(), lambda order: order.status in NOT_SENT, is_open, none=none)
     # With nothing open there is nothing to choose: the newest order's refusal tells why.
-    return (
-        found if any(is_open(order) for order in found.records) else Match(tuple(newest), NO_ORDERS)
-    )
+    return found if any(is_open(order) for order in found.records) else Match(tuple(newest), none)
 
 
 def paid_for(shop: Shop, order: Order) -> Decimal:
@@ -134,20 +131,14 @@ def _plan_address(shop: Shop, given: ChangeDeliveryAddress, order: Order) -> Pla
     number = order.number
     if order.status in NOT_SENT:
         same = order.delivery_address == given.address
-        change = f"{number} will be delivered to: {given.address}"
-        return Plan(
-            effects=(f"{number} already goes to this address; nothing changes.",)
-            if same
-            else (change, f"The old address was: {order.delivery_address}")
-        )
+        if same:
+            return Plan(effects=(say("effects.address_same", number=number),))
+        change = say("effects.address_new", number=number, address=given.address)
+        return Plan(effects=(change, say("effects.address_old", address=order.delivery_address)))
     if order.status is OrderStatus.SHIPPED:
-        return Plan(
-            refusal=f"{number} is already on its way, so its delivery address can no longer be "
-            "changed. If it does not reach you, tell me and I will open a ticket."
-        )
-    return Plan(
-        refusal=f"{number} is {order.status.value}, so there is no delivery left to redirect."
-    )
+        return Plan(refusal=say("refusals.address_shipped", number=number))
+    state = status(order.status)
+    return Plan(refusal=say("refusals.address_over", number=number, state=state))
 
 
 def _change_address(shop: Shop, given: ChangeDeliveryAddress, order: Order) -> AddressChanged:
@@ -221,14 +212,14 @@ def _preview_contact(shop: Shop, given: UpdateContact) -> Preview:
     known = shop.customer
     effects: list[str] = []
     if given.email is not None:
-        effects.append(f"Your email address changes from {known.email} to {given.email}.")
+        effects.append(say("effects.email", before=known.email, after=given.email))
     if given.phone is not None:
-        before = f"from {known.phone} " if known.phone else ""
-        effects.append(f"Your phone number changes {before}to {given.phone}.")
+        effects.append(say("effects.phone", before=known.phone, after=given.phone))
+    label = say("labels.contact")
     return Preview(
-        candidates=("your contact details",),
+        candidates=(label,),
         candidate_arguments=(given.model_dump(mode="json", exclude_none=True),),
-        record="your contact details",
+        record=label,
         arguments=given.model_dump(mode="json", exclude_none=True),
         consequence=Consequence.RETRY_SAFE,
         effects=tuple(effects),
@@ -303,22 +294,24 @@ def _match_active(shop: Shop, number: str | None) -> Match[Subscription]:
         shop.subscriptions(),
         lambda one: one.status == "active",
         lambda one: one.status == "paused",
-        none=NO_PLAN,
+        none=say("refusals.none.subscription"),
     )
 
 
 def _plan_pause(shop: Shop, given: PauseSubscription, plan: Subscription) -> Plan:
-    title = f"{PLAN_TITLES[plan.plan]} plan {plan.number}"
+    told: dict[str, Any] = {"plan": PLAN_TITLES[plan.plan], "number": plan.number}
+    told["today"] = shop.today
     if plan.status == "cancelled":
-        return Plan(refusal=f"Your {title} is cancelled, so it cannot be paused.")
+        return Plan(refusal=say("refusals.pause_cancelled", **told))
     if plan.status == "paused":
-        until = f" until {day(plan.paused_until, shop.today)}" if plan.paused_until else ""
-        return Plan(refusal=f"Your {title} is already paused{until}.")
+        return Plan(refusal=say("refusals.pause_paused", until=plan.paused_until, **told))
     until = months_later(shop.today, given.months)
-    effects = [f"Your {title} pauses until {day(until, shop.today)}."]
+    effects = [say("effects.pauses", until=until, **told)]
     if plan.renews_on is not None:
-        renews = day(months_later(plan.renews_on, given.months), shop.today)
-        effects.append(f"It renews on {renews} instead of {day(plan.renews_on, shop.today)}.")
+        renews = months_later(plan.renews_on, given.months)
+        effects.append(
+            say("effects.renews_later", today=shop.today, renews=renews, before=plan.renews_on)
+        )
     return Plan(effects=tuple(effects))
 
 
@@ -367,7 +360,8 @@ class InvoiceResent(Record):
 
 
 def _plan_resend(shop: Shop, given: ResendInvoice, invoice: Invoice) -> Plan:
-    return Plan(effects=(f"Invoice {invoice.number} is sent again to {shop.customer.email}.",))
+    again = say("effects.invoice_again", number=invoice.number, address=shop.customer.email)
+    return Plan(effects=(again,))
 
 
 def _resend(shop: Shop, given: ResendInvoice, invoice: Invoice) -> InvoiceResent:
@@ -419,40 +413,34 @@ def _plan_cancel(shop: Shop, given: CancelOrder, order: Order) -> Plan:
     number = order.number
     match order.status:
         case OrderStatus.SHIPPED:
-            return Plan(
-                refusal=f"{number} has already been shipped, so it can no longer be cancelled. "
-                "You can return it within 30 days once it has arrived."
-            )
+            return Plan(refusal=say("refusals.cancel_shipped", number=number))
         case OrderStatus.DELIVERED:
-            return Plan(
-                refusal=f"{number} has already been delivered, so it can no longer be cancelled. "
-                "Unused items can be returned within 30 days."
-            )
+            return Plan(refusal=say("refusals.cancel_delivered", number=number))
         case OrderStatus.CANCELLED | OrderStatus.RETURNED | OrderStatus.REFUNDED:
-            return Plan(
-                refusal=f"{number} is already {order.status.value}; nothing is left to cancel."
-            )
+            state = status(order.status)
+            return Plan(refusal=say("refusals.cancel_over", number=number, state=state))
         case OrderStatus.PENDING | OrderStatus.PAID | OrderStatus.PACKED:
             packed = order.status is OrderStatus.PACKED
     if given.items and (partly := _plan_taking_out(shop, given, order)) is not None:
         return partly
     if packed and given.seen_status not in {None, "packed"}:
-        return Plan(
-            refusal=f"{number} has been packed in the meantime; please ask for it once more."
+        return Plan(refusal=say("refusals.packed_meanwhile", number=number))
+    effects = [
+        say(
+            "effects.order_cancelled",
+            number=number,
+            contents=contents(order),
+            total=order.total,
+            currency=order.currency,
         )
-    what = f"{contents(order)}, {money(order.total, order.currency)}"
-    effects = [f"{number} ({what}) is cancelled and will not be sent."]
+    ]
     if packed:
-        effects.append(
-            "It is already packed: the warehouse has to unpack it, which cannot be undone."
-        )
+        effects.append(say("effects.unpacking"))
     paid = paid_for(shop, order) - order.refunded
     if paid > 0:
-        effects.append(
-            f"Cancelling does not pay back the {money(paid, order.currency)}: the refund is a separate step."
-        )
+        effects.append(say("effects.no_money_back", paid=paid, currency=order.currency))
     else:
-        effects.append("Nothing has been paid for it.")
+        effects.append(say("effects.nothing_paid"))
     return Plan(
         effects=tuple(effects),
         completed={"seen_status": order.status.value},
@@ -479,16 +467,18 @@ def _plan_taking_out(shop: Shop, given: CancelOrder, order: Order) -> Plan | Non
     effects = [out_of(order, found.taken)]
     if after.shipping > order.shipping:
         effects.append(
-            f"The rest is below {money(FREE_SHIPPING_FROM, order.currency)}, so it costs "
-            f"{money(after.shipping, order.currency)} for standard shipping."
+            say(
+                "effects.shipping_owed",
+                free_from=FREE_SHIPPING_FROM,
+                shipping=after.shipping,
+                currency=order.currency,
+            )
         )
     back = _paid_too_much(shop, after)
     if back > 0:
-        effects.append(
-            f"Cancelling does not pay back the {money(back, order.currency)}: the refund is a separate step."
-        )
+        effects.append(say("effects.no_money_back", paid=back, currency=order.currency))
     elif paid_for(shop, order) == 0:
-        effects.append(f"The order then costs {money(after.total, order.currency)}.")
+        effects.append(say("effects.then_costs", total=after.total, currency=order.currency))
     return Plan(
         effects=tuple(effects),
         completed={"items": settled(found.taken), "seen_status": order.status.value},
@@ -508,14 +498,14 @@ def _cancel_order(shop: Shop, given: CancelOrder, order: Order) -> OrderCancelle
             return _take_out(shop, order, taken)
     if order.status is OrderStatus.PACKED and given.seen_status != "packed":
         # Whoever agreed to this never learnt that it cannot be undone.
-        raise NotAllowed(f"{order.number} is packed; please ask for it once more.")
+        raise NotAllowed(say("refusals.packed_now", number=order.number))
     shop.save_order(order.model_copy(update={"status": OrderStatus.CANCELLED, "expected_on": None}))
     return OrderCancelled(
         order_number=order.number,
         was=order.status,
         paid=paid_for(shop, order) - order.refunded,
         currency=order.currency,
-        payment=PAYMENT_TITLES[order.payment],
+        payment=account(order.payment),
     )
 
 
@@ -531,7 +521,7 @@ def _take_out(shop: Shop, order: Order, taken: Sequence[Taken]) -> OrderCancelle
         was=order.status,
         paid=_paid_too_much(shop, after),
         currency=order.currency,
-        payment=PAYMENT_TITLES[order.payment],
+        payment=account(order.payment),
         items=listed([str(one) for one in taken]),
     )
 
@@ -543,9 +533,8 @@ def _match_cancellable(shop: Shop, given: CancelOrder) -> Match[Order]:
     holding = [one for one in shop.orders() if names_all(one, given.items)]
     if not holding:
         return Match(refusal=not_bought(given.items))
-    return choose(
-        holding, lambda one: one.status in NOT_SENT, is_open, lambda _: True, none=NO_ORDERS
-    )
+    none = say("refusals.none.order")
+    return choose(holding, lambda one: one.status in NOT_SENT, is_open, lambda _: True, none=none)
 
 
 cancel_order = writing_operation(
@@ -584,24 +573,17 @@ def _last_day(shop: Shop, plan: Subscription) -> date:
 
 
 def _plan_cancel_plan(shop: Shop, given: CancelSubscription, plan: Subscription) -> Plan:
-    title = f"{PLAN_TITLES[plan.plan]} plan {plan.number}"
+    told: dict[str, Any] = {"plan": PLAN_TITLES[plan.plan], "number": plan.number}
     if plan.status == "cancelled":
-        verb = "ended" if plan.ends_on and plan.ends_on < shop.today else "ends"
-        ends = f"; it {verb} on {day(plan.ends_on, shop.today)}" if plan.ends_on else ""
-        return Plan(refusal=f"Your {title} is already cancelled{ends}.")
-    ends_on = day(_last_day(shop, plan), shop.today)
+        over = plan.ends_on is not None and plan.ends_on < shop.today
+        told |= {"ends": plan.ends_on, "over": over, "today": shop.today}
+        return Plan(refusal=say("refusals.plan_cancelled", **told))
     end = (
-        "today, as it is paused"
+        say("effects.plan_ends_today", **told)
         if plan.status == "paused"
-        else f"on {ends_on}, the end of the paid month"
+        else say("effects.plan_ends", today=shop.today, ends=_last_day(shop, plan), **told)
     )
-    price = money(plan.price, plan.currency)
-    return Plan(
-        effects=(
-            f"Your {title} ends {end}.",
-            f"It does not renew after that, and the {price} a month is no longer charged.",
-        )
-    )
+    return Plan(effects=(end, say("effects.plan_stops", price=plan.price, currency=plan.currency)))
 
 
 def _cancel_plan(
@@ -627,10 +609,11 @@ def _cancel_plan(
 def _match_running(shop: Shop, number: str | None) -> Match[Subscription]:
     if number is not None:
         return named("subscription", number, shop.subscriptions())
-    running = choose(shop.subscriptions(), lambda one: one.status != "cancelled", none=NO_PLAN)
+    none = say("refusals.none.subscription")
+    running = choose(shop.subscriptions(), lambda one: one.status != "cancelled", none=none)
     if any(one.status != "cancelled" for one in running.records):
         return running
-    return Match(running.records[:1], NO_PLAN)
+    return Match(running.records[:1], none)
 
 
 cancel_subscription = writing_operation(
@@ -678,7 +661,7 @@ def _own(shop: Shop, number: str | None) -> str | None:
     mine = (*shop.orders(), *shop.invoices(), *shop.subscriptions(), *shop.refunds())
     if all(one.number != number for one in mine):
         shown = " ".join(number.split())[:40]
-        raise RecordNotFound(f"I can't find {shown} on your account.")
+        raise RecordNotFound(say("refusals.not_found.record", shown=shown))
     return number
 
 
@@ -692,7 +675,7 @@ def _preview_ticket(shop: Shop, given: CreateTicket) -> Preview:
     return Preview(
         arguments=given.model_dump(mode="json", exclude_none=True),
         consequence=Consequence.RETRY_SAFE,
-        effects=(f"A ticket is opened: {subject}",),
+        effects=(say("effects.ticket", subject=subject),),
     )
 
 
@@ -738,7 +721,7 @@ def _preview_hand_off(shop: Shop, given: HandOff) -> Preview:
     return Preview(
         arguments=given.model_dump(mode="json", exclude_none=True),
         consequence=Consequence.RETRY_SAFE,
-        effects=("A colleague takes over this conversation.",),
+        effects=(say("effects.hand_off"),),
     )
 
 
