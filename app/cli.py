@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -53,6 +54,11 @@ app.command()(knowledge.retrieve)
 app.add_typer(knowledge.app, name="knowledge")
 app.add_typer(domain.app, name="domain")
 
+#: Commands of the parts above this one (the training, the evals), as pyproject.toml names them.
+MORE = "signalbox.commands"
+for _part in entry_points(group=MORE):
+    _part.load()(app, domain.app)
+
 
 def main() -> None:
     """The `signalbox` command."""
@@ -92,6 +98,7 @@ def serve(
     settings = read_settings(host=host, port=port)
     _port_must_be_free(settings)
     _rules_must_be_valid(settings)
+    _heads_must_fit(settings)
     _demo_login_must_be_meant(settings)
     from app.server import run
 
@@ -111,91 +118,13 @@ def chat(
     settings = read_settings()
     if url is None:
         _rules_must_be_valid(settings)
+        _heads_must_fit(settings)
     from app.terminal import talk
 
     with progress_bars() as progress, _knowledge_in_use_is_said(settings):
         ended = talk(settings, console, customer, url=url, key=key, progress=progress)
     if ended:
         stop(ended)
-
-
-@app.command()
-def train(
-    role: Annotated[
-        str,
-        typer.Argument(
-            help="router with --intents or --examples; or one of our own heads or adapters with --data."
-        ),
-    ],
-    intents: Annotated[
-        Path | None,
-        typer.Option(exists=True, dir_okay=False, help="Your catalogue of intents, as YAML."),
-    ] = None,
-    examples: Annotated[
-        Path | None,
-        typer.Option(
-            exists=True,
-            dir_okay=False,
-            help='Labelled messages, one {"text", "intent"} a line; alone they make the catalogue too.',
-        ),
-    ] = None,
-    data: Annotated[
-        Path | None,
-        typer.Option(exists=True, file_okay=False, help="Folder of the public data sets."),
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Where the artefacts and the manifest go.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 7,
-) -> None:
-    """Train a router for your own intents, or one of our own roles again.
-
-    \b
-    signalbox train router --intents intents.yaml --out my-router
-    signalbox train router --intents intents.yaml --examples labelled.jsonl --out my-router
-    signalbox train router --examples labelled.jsonl --out my-router
-
-    The router takes minutes on a CPU and needs no further packages. Try it with
-    `signalbox role router --model my-router`, use it with SIGNALBOX_ROUTER=my-router. A label oos, none
-    or null among the examples means: none of the intents. With --data our own adapters and heads are
-    trained, which needs the `train` extra.
-    """
-    if role == "router" and (intents or examples):
-        _train_router(intents, examples, out or Path("router"), seed)
-        return
-    if intents or examples:
-        stop("--intents and --examples belong to the router: signalbox train router.")
-    if data is None:
-        more = "--intents, --examples or --data" if role == "router" else "--data"
-        stop(f"Say what {role} is to learn from: {more}. See signalbox train --help.")
-    try:
-        from models.train.__main__ import train as train_role
-
-        train_role(role, data, out or Path("models"), seed=seed)
-    except ImportError as error:
-        stop(f"Training needs more packages ({error.name}): pip install 'signalbox[train]'")
-
-
-def _train_router(intents: Path | None, examples: Path | None, out: Path, seed: int) -> None:
-    from models.train.intents import ExamplesInvalid
-    from models.train.intents import train as train_router
-    from tools.intents import IntentsInvalid
-
-    try:
-        with progress_bars() as progress:
-            entry = train_router(intents, examples, out, seed=seed, progress=progress)
-    except (IntentsInvalid, ExamplesInvalid, OSError) as error:
-        stop(str(error))
-    found = entry["lineage"]["dev"]
-    console.print(
-        f"{len(entry['classes'])} intents from {entry['lineage']['examples']} examples, in {out}.\n"
-        f"Of {found['held out']} held-out messages {found['accuracy']:.1%} right, calibration error "
-        f"{found['ece']:.3f}; above the thresholds {found['coverage']:.1%} of them, "
-        f"{found['accuracy_kept'] or 0:.1%} right.\n"
-        f"Try it: signalbox role router --model {out} < messages.jsonl",
-        markup=False,
-        highlight=False,
-    )
 
 
 @app.command(help=roles.explanation())
@@ -485,6 +414,22 @@ def _rules_must_be_valid(settings: Settings) -> None:
         stop(f"The business rules cannot be used: {error}")
     except OSError as error:
         stop(f"The business rules cannot be read: {error}. See SIGNALBOX_RULES.")
+
+
+def _heads_must_fit(settings: Settings) -> None:
+    """The heads know the business's own intents; a deployment's own router brings its own."""
+    if settings.router is not None:
+        return
+    from app.domains import domain_of
+    from app.models.manifest import ManifestError
+    from app.models.release import Releases
+    from tools.intents import IntentsInvalid
+
+    domain = domain_of(settings)
+    try:
+        Releases(settings.data_dir, domain).manifest().catalogue(domain)
+    except (ManifestError, IntentsInvalid) as error:
+        stop(str(error))
 
 
 @contextmanager

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import yaml
 
+from evals.domain import CASES
 from evals.figures import Figure, NotPossible, Report, Scored, Table, at_least, percentile
-from evals.scenarios import CASES, Case
+from evals.scenarios import Case
 from evals.world import Folders, Progress, demo_customer, quiet, running
 from graphs.nodes.understand import understood_alone
 

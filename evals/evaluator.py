@@ -16,9 +16,9 @@ from app.config import Settings
 from app.role_answers import EvaluatorInput, evaluated_step
 from app.serving import open_models
 from app.wiring import thresholds_of
-from evals.domain import DOMAIN
+from evals.domain import CASES, DOMAIN
 from evals.figures import Figure, Report, Table, at_least, percentile
-from evals.scenarios import CASES, Case
+from evals.scenarios import Case
 from evals.world import Folders, Progress, quiet
 from graphs.context import Thresholds
 from graphs.loop import (

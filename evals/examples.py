@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +17,14 @@ from app.models.large import counting_calls
 from app.stores.database import create_engine, reading
 from app.stores.decisions import Wanted
 from app.stores.tables import ledger
-from domains.northfell.store import SqlShop
-from evals.figures import Figure, Report, Table, at_least
+from evals.domain import DOMAIN
+from evals.figures import Figure, NotPossible, Report, Table, at_least
+from evals.outside import Outside, in_this_process, outside_of
 from evals.scenarios import (
+    EXAMPLES,
     End,
     Scenario,
+    ScenariosInvalid,
     Seen,
     Standing,
     Step,
@@ -194,8 +196,7 @@ class Player:
         return await asyncio.to_thread(executed_writes, self._engine, customer.id)
 
     async def _standing(self, name: str) -> Standing:
-        customer = await demo_customer(self._desk, name)
-        return await asyncio.to_thread(standing, self._engine, customer)
+        return await standing(self._desk, await demo_customer(self._desk, name))
 
 
 def look_at(seen: Seen, events: Sequence[Event]) -> None:
@@ -239,16 +240,10 @@ def executed_writes(engine: sa.Engine, customer: str) -> int:
         return connection.execute(wanted).scalar_one()
 
 
-def standing(engine: sa.Engine, customer: Customer) -> Standing:
-    with reading(engine) as connection:
-        shop = SqlShop(connection, customer, today=datetime.now(UTC).date())
-        orders = shop.orders()
-        return Standing(
-            orders={order.number: order.status.value for order in orders},
-            subscriptions={one.number: one.status for one in shop.subscriptions()},
-            addresses={order.number: order.delivery_address for order in orders},
-            refunds=len(shop.refunds()),
-        )
+async def standing(desk: SupportDesk, customer: Customer) -> Standing:
+    """The customer's records, read as the agent reads them."""
+    records = await desk.context_for(customer, "").backend.records(customer)
+    return {one.id: one for one in records}
 
 
 @asynccontextmanager
@@ -264,29 +259,61 @@ async def books_of(folder: Path) -> AsyncGenerator[tuple[sa.Engine, Books]]:
 
 
 async def play(
-    folder: Path, progress: Progress = quiet, *, only: Sequence[str] = ()
+    folder: Path,
+    scenarios: Sequence[Scenario],
+    domain: Path,
+    progress: Progress = quiet,
+    *,
+    outside: Outside | None = None,
 ) -> list[Played]:
-    """Play the scenarios of the case file on a prepared folder."""
-    wanted = [s for s in load_scenarios() if not only or s.id in only]
+    """Play scenarios on a prepared folder; books, and the backend where there is one, are put back after each."""
     results: list[Played] = []
-    if not wanted:
+    if not scenarios:
         return results
-    async with running(folder, progress) as desk, books_of(folder) as (engine, books):
+    backend = outside or in_this_process()
+    async with (
+        running(folder, progress, domain=domain, clock=backend.clock) as desk,
+        books_of(folder) as (engine, books),
+    ):
         player = Player(desk, engine)
-        for number, scenario in enumerate(wanted):
-            progress(f"Playing {scenario.id}", number, len(wanted))
+        for number, scenario in enumerate(scenarios):
+            progress(f"Playing {scenario.id}", number, len(scenarios))
+            await asyncio.to_thread(backend.reset)
             results.append(await player.play(scenario))
             await asyncio.to_thread(books.restore)
-    progress("Playing", len(wanted), len(wanted))
+    progress("Playing", len(scenarios), len(scenarios))
     return results
 
 
+def play_domain(
+    folders: Folders, progress: Progress = quiet, *, domain: Path, only: Sequence[str] = ()
+) -> list[Played]:
+    """The scenarios of a domain's folder, against the backend that it declares.
+
+    Raises NotPossible where there are none, or the backend does not start, and DomainInvalid."""
+    file = domain / "evals" / EXAMPLES
+    try:
+        every = load_scenarios(file)
+    except ScenariosInvalid as error:
+        raise NotPossible(str(error)) from error
+    picked = [one for one in every if not only or one.id in only]
+    if not picked:
+        raise NotPossible(f"no scenario in {file} is called {', '.join(only)}")
+    with outside_of(domain) as outside:
+        folder = folders.prepared(domain)
+        return asyncio.run(play(folder, picked, domain, progress, outside=outside))
+
+
 def run(folders: Folders, progress: Progress = quiet, *, only: Sequence[str] = ()) -> Report:
-    """The scenarios, then (unless some were picked) the faults."""
+    """The scenarios of the business that is served, then (unless some were picked) the faults."""
     from evals import faults
 
-    results = asyncio.run(play(folders.prepared(), progress, only=only))
-    if not only or set(only) & faults.NAMES:
+    faulty = not only or bool({*only} & faults.NAMES)
+    scenarios = [name for name in only if name not in faults.NAMES]
+    results: list[Played] = []
+    if scenarios or not only:
+        results += play_domain(folders, progress, domain=DOMAIN.folder, only=scenarios)
+    if faulty:
         for fault in (faults.play_model_faults, faults.play_kills):
             results += [
                 played

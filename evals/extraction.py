@@ -18,9 +18,9 @@ from app.config import Settings
 from app.extracting import Target, extracted, seen_from, target_of
 from app.serving import open_models
 from evals import tau2
-from evals.domain import DOMAIN
+from evals.domain import CASES, DOMAIN
 from evals.figures import Figure, NotPossible, Report, Table, at_least, at_most, percentile
-from evals.scenarios import CASES, Case
+from evals.scenarios import Case
 from evals.world import Folders, Progress, quiet
 from graphs.extraction import numbers, prompt_for, schema_for
 from graphs.reading.fields import Field

@@ -179,7 +179,7 @@ async def play_kills(folder: Path, progress: Progress = quiet) -> list[Played]:
                 effects = await asyncio.to_thread(executed_writes, engine, who)
                 if effects != 1:
                     played.problems.append(f"{effects} effects in the end, not exactly one")
-                status = (await asyncio.to_thread(standing, engine, customer)).orders[order]
+                status = (await standing(desk, customer))[order].state
                 if status != "cancelled":
                     played.problems.append(f"{order} is {status}")
                 played.seconds += time.perf_counter() - started

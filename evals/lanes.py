@@ -13,8 +13,9 @@ import yaml
 from pydantic import Field, field_validator, model_validator
 
 from app.role_answers import Routing
+from evals.domain import CASES
 from evals.figures import Figure, NotPossible, Report, Scored, Table, at_least, at_most, percentile
-from evals.scenarios import CASES, Case
+from evals.scenarios import Case
 from evals.world import Folders, Progress, demo_customer, quiet, running
 
 WHO = ("user", "assistant")

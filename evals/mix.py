@@ -14,9 +14,10 @@ from pydantic import field_validator
 
 from app.models.large import counting_calls
 from domains.northfell.demo_accounts import Account, stories
+from evals.domain import CASES
 from evals.examples import Seen, books_of, look_at
 from evals.figures import Figure, Report, Scored, Table, at_least, at_most
-from evals.scenarios import CASES, Case
+from evals.scenarios import Case
 from evals.world import Folders, Progress, demo_customer, quiet, running
 from tools.values import now
 

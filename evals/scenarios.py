@@ -1,4 +1,4 @@
-"""The scenarios of ``cases/examples.yaml`` and how one is graded: by what happened, then by what was said."""
+"""The scenarios of a domain's ``evals/examples.yaml`` and how one is graded: by what happened, then by what was said."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from evals.domain import DOMAIN
+from tools.importing.problems import FilesInvalid
+from tools.importing.yaml_files import read_file, validated
+from tools.records import RecordView
 from tools.values import Lane
 
-CASES = DOMAIN.cases
+#: In the folder ``evals`` of a domain.
+EXAMPLES = "examples.yaml"
 
 
 class Case(BaseModel):
@@ -63,20 +65,19 @@ class Step(Case):
 
 
 class End(Case):
-    """The shop's books after the last step; only what is named is compared."""
+    """The customer's records after the last step, as the domain itself reads them; only what is named is compared."""
 
-    orders: dict[str, str] = {}
-    subscriptions: dict[str, str] = {}
-    addresses: dict[str, str] = {}
-    new_refunds: int | None = None
+    records: dict[str, str] = {}  #: State of each, by its id.
+    facts: dict[str, dict[str, JsonValue]] = {}  #: What is known of each, by its id.
+    new: dict[str, int] = {}  #: How many of a kind were added during the scenario.
 
 
 class Scenario(Case):
     """A conversation that must be held."""
 
     id: str
-    title: str
     customer: str
+    title: str = ""
     llm_calls_at_most: int | None = None
     steps: tuple[Step, ...]
     end: End = End()
@@ -87,8 +88,21 @@ class _Scenarios(Case):
     scenarios: tuple[Scenario, ...]
 
 
-def load_scenarios(path: Path = CASES / "examples.yaml") -> tuple[Scenario, ...]:
-    return _Scenarios.model_validate(yaml.safe_load(path.read_text("utf-8"))).scenarios
+class ScenariosInvalid(ValueError):
+    """The file of scenarios cannot be played; the text says what to do."""
+
+
+def load_scenarios(path: Path) -> tuple[Scenario, ...]:
+    """The scenarios of a file. Raises ScenariosInvalid, with file and line, where it cannot be played."""
+    try:
+        read = read_file(path.read_bytes(), f"{path.parent.name}/{path.name}")
+        return validated(_Scenarios, read).scenarios
+    except FileNotFoundError as error:
+        raise ScenariosInvalid(
+            f"{path} is missing: write conversations as docs/your-own-domain.md shows."
+        ) from error
+    except (OSError, FilesInvalid) as error:
+        raise ScenariosInvalid(f"{path.parent.parent}:\n{error}") from error
 
 
 @dataclass
@@ -108,14 +122,8 @@ class Seen:
     news: str | None = None  #: Status of the outcome that reached the thread.
 
 
-@dataclass(frozen=True)
-class Standing:
-    """How one customer stands in the books, as far as scenarios speak of it."""
-
-    orders: Mapping[str, str]
-    subscriptions: Mapping[str, str]
-    addresses: Mapping[str, str]
-    refunds: int
+Standing = Mapping[str, RecordView]
+"""A customer's records by their ids."""
 
 
 def step_problems(step: Step, seen: Seen) -> list[str]:
@@ -149,20 +157,21 @@ def step_problems(step: Step, seen: Seen) -> list[str]:
 
 
 def end_problems(end: End, before: Standing, after: Standing) -> list[str]:
-    """How the books differ from what they should be after the scenario."""
+    """How the records differ from what they should be after the scenario."""
     found: list[str] = []
-    pairs = (
-        (end.orders, after.orders),
-        (end.subscriptions, after.subscriptions),
-        (end.addresses, after.addresses),
-    )
-    for wanted, got in pairs:
+    for number, wanted in end.records.items():
+        got = after[number].state if number in after else None
+        if got != wanted:
+            found.append(f"{number} is {got!r}, not {wanted!r}")
+    for number, facts in end.facts.items():
+        known = after[number].facts if number in after else {}
         found += [
-            f"{number} is {got.get(number)!r}, not {value!r}"
-            for number, value in wanted.items()
-            if got.get(number) != value
+            f"{name} of {number} is {known.get(name)!r}, not {value!r}"
+            for name, value in facts.items()
+            if known.get(name) != value
         ]
-    added = after.refunds - before.refunds
-    if end.new_refunds is not None and added != end.new_refunds:
-        found.append(f"{added} new refunds, not {end.new_refunds}")
+    for kind, wanted in end.new.items():
+        added = sum(one.kind == kind for number, one in after.items() if number not in before)
+        if added != wanted:
+            found.append(f"{added} new of {kind}, not {wanted}")
     return found

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.commands.shared import Json, console, progress_bars, read_settings, show, stop
+from app.commands.shared import Json, console, read_settings, show, stop
 
 if TYPE_CHECKING:
     from tools.domain import Profile
@@ -139,46 +139,6 @@ def confirm(folder: Folder = None) -> None:
             console.print(f"{name}: {tool} {how}", markup=False)
         path.write_text(Confirmed(tools=tuple(live)).model_dump_json(indent=1), "utf-8")
         console.print(f"{path.name}: {len(live)} tools confirmed.")
-
-
-@app.command()
-def train(
-    folder: Folder = None,
-    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 7,
-) -> None:
-    """Fit the heads that understand a turn on the domain's own examples."""
-    from app.domains import DomainInvalid, load_domain
-    from models.train.understanding import Example, ExamplesInvalid, read_examples
-    from models.train.understanding import train as fit
-
-    at = _folder(folder)
-    try:
-        domain = load_domain(at)
-    except DomainInvalid as error:
-        stop(str(error))
-    files = sorted(domain.examples.glob("*.jsonl"))
-    try:
-        examples = read_examples(files) if files else []
-    except ExamplesInvalid as error:
-        stop(f"The examples cannot be used: {error}")
-    intents = domain.intents
-    known = set(intents.names)
-    unknown = sorted({w for one in examples for w in one.wanted} - known)
-    if unknown:
-        stop(f"The examples name intents that intents.yaml does not have: {', '.join(unknown)}.")
-    examples += [
-        Example(text=text, intent=one.name) for one in intents.intents for text in one.examples
-    ]
-    roles = {one.name: getattr(one, "role", None) for one in intents.intents}
-    with progress_bars() as progress:
-        entries = fit(
-            examples,
-            domain.models,
-            incidents=lambda name: roles.get(name) == "incident",
-            seed=seed,
-            progress=progress,
-        )
-    console.print(f"{domain.models}: {len(entries)} heads from {len(examples)} examples.")
 
 
 @app.command(name="new-key")

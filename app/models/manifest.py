@@ -12,6 +12,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
+from app.config import DEMO
 from app.models.classifier import Confidence
 from tools.domain import Domain
 from tools.intents import SPOKEN, Intents, check_intents, load_intents
@@ -156,6 +157,11 @@ class Manifest:
             check_intents(intents, domain.operations, needed=SPOKEN)
         head, source = self.heads.get("intent"), own or f"the intents.yaml of {domain.name}"
         if head is not None and (unknown := sorted(set(head.classes) - set(intents.names))):
+            if self.folder_of("head", "intent") == SHIPPED and domain.folder != DEMO:
+                raise ManifestError(
+                    f"{domain.name} has no heads of its own yet, and the shipped ones know other intents "
+                    f"({', '.join(unknown[:3])}, ...): run `signalbox domain train {domain.folder}`."
+                )
             raise ManifestError(
                 f"the intent head knows {', '.join(unknown[:5])}, which {source} does not: put the file it was "
                 f"trained on beside its manifest as {CATALOGUE}."

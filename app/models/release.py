@@ -95,7 +95,7 @@ class Releases:
         Raises ReleaseError; then nothing has changed."""
         digest = digest_of(source)
         try:
-            manifest = load_manifest(self._shipped, base=base, over=[source], strict=True)
+            manifest = self._manifest(base, source, strict=True)
             manifest.catalogue(self._domain)
         except (ManifestError, IntentsInvalid) as error:
             raise ReleaseError(str(error)) from error
@@ -124,14 +124,23 @@ class Releases:
                 raise ReleaseError(f"{self.folder(before)} is gone: promote its source again.")
             return self._change("rollback", before, by=by, note=note)
 
+    def _manifest(
+        self, base: Path | None, release: Path | None = None, *, strict: bool = False
+    ) -> Manifest:
+        """The shipped artefacts, over them those of the business's own folder, over them a release."""
+        own = self._domain.models
+        over = [own] if own != self._shipped and (own / "manifest.json").exists() else []
+        over += [release] if release is not None else []
+        return load_manifest(self._shipped, base=base, over=over, strict=strict)
+
     def manifest(self, *, base: Path | None = None) -> Manifest:
-        """What is live, verified; the shipped artefacts alone, and a refusal, when the release is not intact."""
+        """What is live, verified. When the release is not intact, what it would take the place of, and a refusal."""
         try:
             live = self.live()
         except ReleaseError as error:
-            return _without(load_manifest(self._shipped, base=base), str(error))
+            return _without(self._manifest(base), str(error))
         if live is None or live.digest is None:
-            return load_manifest(self._shipped, base=base)
+            return self._manifest(base)
         folder = self.folder(live.digest)
         try:
             intact = digest_of(folder) == live.digest
@@ -139,16 +148,16 @@ class Releases:
             intact = False
         if not intact:
             return _without(
-                load_manifest(self._shipped, base=base),
+                self._manifest(base),
                 f"{folder} is not the release {live.digest[:12]} that was promoted: what is shipped is used. "
                 "Promote its source again, or roll back.",
             )
-        manifest = load_manifest(self._shipped, base=base, over=[folder])
+        manifest = self._manifest(base, folder)
         try:
             manifest.catalogue(self._domain)
         except (ManifestError, IntentsInvalid) as error:
             return _without(
-                load_manifest(self._shipped, base=base),
+                self._manifest(base),
                 f"{folder} is not used, what is shipped is: {error}",
             )
         return manifest

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 
 from app.desk import Event
+from evals.domain import CASES
 from evals.examples import Played, look_at, report
-from evals.scenarios import End, Expect, Seen, Standing, Step, end_problems, step_problems
-from evals.scenarios import load_scenarios as load
+from evals.scenarios import (
+    EXAMPLES,
+    End,
+    Expect,
+    ScenariosInvalid,
+    Seen,
+    Step,
+    end_problems,
+    load_scenarios,
+    step_problems,
+)
+from tools.records import RecordView
 
 GOOD = Seen(
     reply="SB-10482 is cancelled.",
@@ -87,18 +100,34 @@ def test_what_a_turn_showed_is_read_from_its_events() -> None:
     assert (seen.lane, seen.operation, seen.said_calls, seen.citations) == ("answer", None, 1, 1)
 
 
+def record(number: str, kind: str, state: str, **facts: JsonValue) -> RecordView:
+    return RecordView(kind=kind, id=number, label=number, state=state, facts=facts)
+
+
 def test_the_end_state_is_compared_with_the_start() -> None:
-    """Records by their state; refunds by how many were added."""
-    before = Standing({"SB-1": "paid"}, {"SUB-1": "active"}, {"SB-1": "here"}, 2)
-    after = Standing({"SB-1": "cancelled"}, {"SUB-1": "active"}, {"SB-1": "here"}, 3)
+    """Records by state and facts; a kind by how many were added."""
+    before = {
+        one.id: one
+        for one in (
+            record("A-1", "visit", "booked", where="here"),
+            record("P-1", "plan", "active"),
+        )
+    }
+    after = before | {
+        "A-1": record("A-1", "visit", "missed", where="here"),
+        "B-1": record("B-1", "bill", "open"),
+    }
     end = End(
-        orders={"SB-1": "paid"}, subscriptions={"SUB-1": "active"}, addresses={"SB-1": "there"}, new_refunds=0
-    )  # fmt: skip
+        records={"A-1": "booked", "P-1": "active", "P-2": "active"},
+        facts={"A-1": {"where": "there"}},
+        new={"bill": 0},
+    )
 
     assert end_problems(end, before, after) == [
-        "SB-1 is 'cancelled', not 'paid'",
-        "SB-1 is 'here', not 'there'",
-        "1 new refunds, not 0",
+        "A-1 is 'missed', not 'booked'",
+        "P-2 is None, not 'active'",
+        "where of A-1 is 'here', not 'there'",
+        "1 new of bill, not 0",
     ]
     assert end_problems(End(), before, after) == []
 
@@ -109,9 +138,19 @@ def test_a_case_with_an_unknown_check_is_an_error() -> None:
         Expect.model_validate({"llm_cals": 0})
 
 
+def test_a_file_of_scenarios_is_refused_with_its_line(tmp_path: Path) -> None:
+    """The author is told where to look; a missing file says what to write."""
+    file = tmp_path / EXAMPLES
+    with pytest.raises(ScenariosInvalid, match="is missing"):
+        load_scenarios(file)
+    file.write_text("scenarios:\n  - id: a\n    customer: x\n    steps:\n      - sai: yes\n")
+    with pytest.raises(ScenariosInvalid, match=r"examples\.yaml, line 5.*sai"):
+        load_scenarios(file)
+
+
 def test_every_shipped_scenario_can_be_played() -> None:
     """The models read the whole case file, and a long text has the stated length."""
-    scenarios = {scenario.id: scenario for scenario in load()}
+    scenarios = {scenario.id: scenario for scenario in load_scenarios(CASES / EXAMPLES)}
 
     assert len(scenarios) > 20
     assert len(scenarios["very-long"].steps[0].text) == 20000

@@ -1,0 +1,136 @@
+"""What the training adds to the `signalbox` command; named in pyproject.toml, so that the program need not know it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.commands.shared import console, progress_bars, read_settings, stop
+
+
+def add(program: typer.Typer, domain: typer.Typer) -> None:
+    """Put `train` beside the other commands, and `domain train` beside those about a business's folder."""
+    program.command()(train)
+    domain.command("train")(train_domain)
+
+
+def train(
+    role: Annotated[
+        str,
+        typer.Argument(
+            help="router with --intents or --examples; or one of our own heads or adapters with --data."
+        ),
+    ],
+    intents: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="Your catalogue of intents, as YAML."),
+    ] = None,
+    examples: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help='Labelled messages, one {"text", "intent"} a line; alone they make the catalogue too.',
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="Folder of the public data sets."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where the artefacts and the manifest go.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 7,
+) -> None:
+    """Train a router for your own intents, or one of our own roles again.
+
+    \b
+    signalbox train router --intents intents.yaml --out my-router
+    signalbox train router --intents intents.yaml --examples labelled.jsonl --out my-router
+    signalbox train router --examples labelled.jsonl --out my-router
+
+    The router takes minutes on a CPU and needs no further packages. Try it with
+    `signalbox role router --model my-router`, use it with SIGNALBOX_ROUTER=my-router. A label oos, none
+    or null among the examples means: none of the intents. With --data our own adapters and heads are
+    trained, which needs the `train` extra.
+    """
+    if role == "router" and (intents or examples):
+        _train_router(intents, examples, out or Path("router"), seed)
+        return
+    if intents or examples:
+        stop("--intents and --examples belong to the router: signalbox train router.")
+    if data is None:
+        more = "--intents, --examples or --data" if role == "router" else "--data"
+        stop(f"Say what {role} is to learn from: {more}. See signalbox train --help.")
+    try:
+        from models.train.__main__ import train as train_role
+
+        train_role(role, data, out or Path("models"), seed=seed)
+    except ImportError as error:
+        stop(f"Training needs more packages ({error.name}): pip install 'signalbox[train]'")
+
+
+def _train_router(intents: Path | None, examples: Path | None, out: Path, seed: int) -> None:
+    from models.train.intents import ExamplesInvalid
+    from models.train.intents import train as train_router
+    from tools.intents import IntentsInvalid
+
+    try:
+        with progress_bars() as progress:
+            entry = train_router(intents, examples, out, seed=seed, progress=progress)
+    except (IntentsInvalid, ExamplesInvalid, OSError) as error:
+        stop(str(error))
+    found = entry["lineage"]["dev"]
+    console.print(
+        f"{len(entry['classes'])} intents from {entry['lineage']['examples']} examples, in {out}.\n"
+        f"Of {found['held out']} held-out messages {found['accuracy']:.1%} right, calibration error "
+        f"{found['ece']:.3f}; above the thresholds {found['coverage']:.1%} of them, "
+        f"{found['accuracy_kept'] or 0:.1%} right.\n"
+        f"Try it: signalbox role router --model {out} < messages.jsonl",
+        markup=False,
+        highlight=False,
+    )
+
+
+def train_domain(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(file_okay=False, help="The folder; by default SIGNALBOX_DOMAIN."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 7,
+) -> None:
+    """Fit the heads that understand a turn on the domain's own examples."""
+    from app.domains import DomainInvalid, load_domain
+    from models.train.understanding import Example, ExamplesInvalid, read_examples
+    from models.train.understanding import train as fit
+
+    at = folder.resolve() if folder is not None else read_settings().domain
+    try:
+        domain = load_domain(at)
+    except DomainInvalid as error:
+        stop(str(error))
+    files = sorted(domain.examples.glob("*.jsonl"))
+    try:
+        examples = read_examples(files) if files else []
+    except ExamplesInvalid as error:
+        stop(f"The examples cannot be used: {error}")
+    intents = domain.intents
+    known = set(intents.names)
+    unknown = sorted({w for one in examples for w in one.wanted} - known)
+    if unknown:
+        stop(f"The examples name intents that intents.yaml does not have: {', '.join(unknown)}.")
+    examples += [
+        Example(text=text, intent=one.name) for one in intents.intents for text in one.examples
+    ]
+    roles = {one.name: getattr(one, "role", None) for one in intents.intents}
+    with progress_bars() as progress:
+        entries = fit(
+            examples,
+            domain.models,
+            incidents=lambda name: roles.get(name) == "incident",
+            seed=seed,
+            progress=progress,
+        )
+    console.print(f"{domain.models}: {len(entries)} heads from {len(examples)} examples.")
