@@ -128,8 +128,11 @@ def after_prune(
     return "converse" if otherwise == "out_of_scope" else "admit"
 
 
-def after_synthesize(state: SupportState) -> Literal["validate", "quote"]:
-    return "validate" if state.get("draft") is not None else "quote"
+def after_synthesize(state: SupportState) -> Literal["validate", "quote", "admit"]:
+    """Nothing written: the passages themselves are quoted; said not to be known: admitted, and a person offered."""
+    if state.get("draft") is not None:
+        return "validate"
+    return "quote" if state.get("passages") else "admit"
 
 
 def after_validate(

@@ -157,12 +157,27 @@ class Draft(Record):
         ""  #: Said before it, by a template; the text alone is checked against its sources.
     )
     known: Literal["", "exact", "semantic"] = ""  #: Given before, to a question like this one.
+    given: str = (
+        ""  #: What its writer was given beside the passages: the message, what was said, facts.
+    )
+    foreign: bool = False  #: It is not in the language of its passages.
 
 
 class Problem(Record):
     """One reason why a draft may not be sent."""
 
-    kind: Literal["empty", "length", "pii", "promise", "tone", "citation", "ungrounded"]
+    kind: Literal[
+        "empty",
+        "length",
+        "pii",
+        "promise",
+        "tone",
+        "citation",
+        "ungrounded",
+        "link",
+        "name",
+        "form",
+    ]
     detail: str
 
 

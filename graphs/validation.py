@@ -1,4 +1,5 @@
-"""The output validator's rules: what may not reach a customer."""
+"""The output validator: what may not reach a customer, and why. Everything it judges by is the draft itself and what its
+writer was given; the reasons go into the second attempt."""
 
 from __future__ import annotations
 
@@ -7,10 +8,12 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 
+from graphs import claims
 from graphs.state import Draft, Problem, Validation
 from tools.injection import instructs
 from tools.ports import Passage
 from tools.privacy import find_pii
+from tools.sentences import split
 from tools.values import Customer
 
 _PROMISES = re.compile(
@@ -44,11 +47,29 @@ _SHOUTED = re.compile(r"(?:\b[A-Z]{4,}\b[\s,!]+){3,}")
 _NEGATION = re.compile(
     r"\b(?:not|(?<!at )no|never|cannot|without|neither|nor|nothing|nobody)\b|n't\b", re.IGNORECASE
 )
+_LIMITS = re.compile(
+    rf"\b(?:only|except|unless|solely|exclusively)\b|{_NEGATION.pattern}", re.IGNORECASE
+)
+#: Behind it stands what follows from the sentence before it.
+_INFERS = re.compile(
+    r",?\s+(?:so|therefore|thus|hence|which\s+means|that\s+means)\b", re.IGNORECASE
+)
 _UNKNOWN = re.compile(
-    r"\b(?:i|we)\s+(?:do\s+not|don't|did\s+not|didn't|could\s+not|couldn't|cannot|can't)\s+"
-    r"(?:have|know|find|answer|say)\b|\b(?:no|not\s+any)\s+(?:specific\s+)?(?:information|details)\b",
+    r"\b(?:i|we)\s+(?:do\s+not|don['’]t|did\s+not|didn['’]t|could\s+not|couldn['’]t|cannot|can['’]t)\s+"
+    r"(?:have|know|find|answer|say|tell|see)\b|\b(?:no|not\s+any)\s+(?:specific\s+)?(?:information|details)\b"
+    r"|\b(?:wei(?:ß|ss)|wissen)\s+(?:ich|wir)\b[^.?!]{0,40}\bnicht\b|\b(?:ich|wir)\s+(?:wei(?:ß|ss)|wissen)\b[^.?!]{0,60}\bnicht\b"
+    r"|\bkeine\s+(?:\w+\s+)?(?:information\w*|angabe\w*|auskunft|ausk(?:ü|ue)nfte)\b|\bnicht\s+(?:sagen|beantworten)\b"
+    r"|\bne\s+(?:le\s+)?sa(?:is|vons)\s+pas\b|\bpas\s+d['’]informations?\b|\bno\s+(?:lo\s+)?(?:sé|sabemos)\b|\bno\s+(?:tengo|tenemos)\s+informaci(?:ó|o)n"
+    r"|\bnon\s+(?:lo\s+)?(?:so|sappiamo)\b|\bnon\s+(?:ho|abbiamo)\s+informazioni|\bweet\s+ik\b[^.?!]{0,40}\bniet\b|\bgeen\s+informatie\b"
+    r"|\bn(?:ã|a)o\s+(?:sei|sabemos|tenho\s+informa)",
     re.IGNORECASE,
 )
+#: The sentence that brings a person in.
+_PERSON = re.compile(
+    r"\b(?:colleague|coll(?:è|e)gue|kolleg\w*|person|compa(?:ñ|n)er\w*|collega|mitarbeiter\w*)\b",
+    re.IGNORECASE,
+)
+_BEHIND = re.compile(r"([.!?…])((?:\s*\[\d+\])+)")
 _WORD = re.compile(r"[^\W_]+(?:['.\u2019-][^\W_]+)*")
 _FILLING = frozenset(
     """a an the this that these those is are was were be been being to of in on for with as at by from it
@@ -82,16 +103,61 @@ def validate_draft(
     score: float | None = None
     if draft.source != "template":
         problems += [*strangers(draft, customer), *promises(draft), *manners(text)]
+        if draft.source == "large":
+            problems += invented(draft, customer)
         if draft.passages:
             score = groundedness(text, draft.passages)
             problems += ungrounded(draft) if cited else disagreeing(draft, score)
+        elif draft.source == "large" and draft.given:
+            problems += stated(draft, customer)
     return Validation(ok=not problems, problems=tuple(problems), groundedness=score)
+
+
+def given_to(draft: Draft, customer: Customer) -> str:
+    """Everything that the writer may have had from somewhere: what it was given, its sources, who it writes to."""
+    sources = (f"{p.title} {p.text}" for p in draft.passages)
+    own = (customer.name, customer.email, customer.phone or "")
+    return "\n".join([draft.given, *sources, *own])
+
+
+def invented(draft: Draft, customer: Customer) -> list[Problem]:
+    """Links, addresses and names that the writer was not given, and what is no text."""
+    given, text = given_to(draft, customer), draft.text
+    problems = [
+        Problem(kind="link", detail=f"a link or address from nowhere: {each[:60]}")
+        for each in claims.strange_links(text, given)
+    ]
+    problems += [
+        Problem(kind="name", detail=f"a name from nowhere: {each}")
+        for each in claims.strange_names(text, given)
+    ]
+    if claims.marked_up(text):
+        problems.append(Problem(kind="form", detail="markup or code where words belong"))
+    if claims.recites(text):
+        problems.append(Problem(kind="form", detail="repeats its instructions"))
+    return problems
+
+
+def stated(draft: Draft, customer: Customer) -> list[Problem]:
+    """Of a reply that is to state nothing: every figure, time, favour and matter of law that was not given."""
+    given, text = given_to(draft, customer), draft.text
+    new = sorted(claims.figures(text) - claims.figures(given))
+    problems = (
+        [Problem(kind="ungrounded", detail=f"figure from nowhere: {', '.join(new)}")] if new else []
+    )
+    problems += [
+        Problem(kind="promise", detail=f"nobody said so: {each}")
+        for each in dict.fromkeys(claims.strange_words(text, given))
+    ]
+    if said := claims.promised(text, given) or claims.done(text):
+        problems.append(Problem(kind="promise", detail=f"promises or reports: {said[:80]}"))
+    return problems
 
 
 def strangers(draft: Draft, customer: Customer) -> list[Problem]:
     """Personal data that is neither the customer's own nor printed in a source."""
     own = {customer.email, customer.phone or "", customer.name}
-    known = " ".join(p.text for p in draft.passages)
+    known = " ".join([draft.given, *(p.text for p in draft.passages)])
     values = [
         (span.kind, draft.text.strip()[span.start : span.end])
         for span in find_pii(draft.text.strip())
@@ -108,7 +174,7 @@ def promises(draft: Draft) -> list[Problem]:
     the source speaks to agents."""
     said = _PROMISES.search(draft.text)
     if said is None:
-        return []
+        return _beyond_sources(draft) if draft.passages else []
     known = " ".join(
         sentence
         for p in draft.passages
@@ -120,11 +186,28 @@ def promises(draft: Draft) -> list[Problem]:
     return [Problem(kind="promise", detail="promises something nobody here can promise")]
 
 
+def _beyond_sources(draft: Draft) -> list[Problem]:
+    """In any language: a favour that no source speaks of, or at a time that none names."""
+    for sentence in _cited_sentences(draft.text):
+        numbers = {int(n) for n in _CITATION.findall(sentence)}
+        cited = [p.text for n, p in enumerate(draft.passages, 1) if n in numbers]
+        sources = " ".join(cited or [p.text for p in draft.passages])
+        bare = _CITATION.sub("", sentence)
+        if claims.promised(bare, sources) and not claims.FAVOUR.search(sources):
+            return [Problem(kind="promise", detail=f"no source promises that: {bare[:80]}")]
+        when = [w for w in claims.times(bare) if not draft.foreign and w not in sources.casefold()]
+        if when and claims.FAVOUR.search(bare):
+            return [Problem(kind="promise", detail=f"no source says when: {', '.join(when)}")]
+    return []
+
+
 def manners(text: str) -> list[Problem]:
     problems: list[Problem] = []
     if _META.search(text):
         problems.append(Problem(kind="tone", detail="talks about itself"))
-    if (said := _RUDE.search(text)) or (said := _SHOUTED.search(text)):
+    if insult := claims.insulting(text):
+        problems.append(Problem(kind="tone", detail=f"insults: {insult}"))
+    elif (said := _RUDE.search(text)) or (said := _SHOUTED.search(text)):
         problems.append(Problem(kind="tone", detail=f"unfriendly: {said.group().strip()[:40]}"))
     if instructs(text):
         problems.append(Problem(kind="tone", detail="repeats instructions to an agent"))
@@ -132,29 +215,37 @@ def manners(text: str) -> list[Problem]:
 
 
 def ungrounded(draft: Draft) -> list[Problem]:
-    """Sentences of a cited answer that no kept chunk supports.
+    """Sentences of a cited answer that no kept chunk supports, each with what is wrong."""
+    problems = (wrong_with(sentence, draft) for sentence in _cited_sentences(draft.text))
+    return [problem for problem in problems if problem is not None]
 
-    A sentence must cite a kept chunk, take its figures from it, share most of its content words, and not
-    say the opposite of the sentence it restates."""
-    problems: list[Problem] = []
-    for sentence in _cited_sentences(draft.text):
-        cited = [int(n) for n in _CITATION.findall(sentence)]
-        bare = _CITATION.sub("", sentence).strip()
-        if not bare:
-            continue
-        if not cited:
-            problems.append(Problem(kind="citation", detail=f"no source for: {bare[:80]}"))
-            continue
-        if any(n < 1 or n > len(draft.passages) for n in cited):
-            problems.append(
-                Problem(
-                    kind="citation", detail=f"cites a source that was not kept: {sentence[:80]}"
-                )
-            )
-            continue
-        found = unsupported(bare, [draft.passages[n - 1] for n in cited])
-        problems += [Problem(kind="ungrounded", detail=found)] if found else []
-    return problems
+
+def wrong_with(sentence: str, draft: Draft) -> Problem | None:
+    """What is wrong with one sentence of a cited answer.
+
+    It must cite a kept chunk, take its figures from it or from the question, share most of its content words with
+    both, and not say the opposite of the sentence it restates. What is not known, is asked, or brings a person in
+    needs no source."""
+    cited = [int(n) for n in _CITATION.findall(sentence)]
+    bare = re.sub(r"\s+([.!?…])", r"\1", _CITATION.sub("", sentence)).strip()
+    if not content(bare):
+        return None
+    if not cited:
+        return _uncited(bare, draft)
+    if any(n < 1 or n > len(draft.passages) for n in cited):
+        return Problem(kind="citation", detail=f"cites a source that was not kept: {sentence[:80]}")
+    sources = [draft.passages[n - 1] for n in cited]
+    found = unsupported(bare, sources, question=draft.given, foreign=draft.foreign)
+    return Problem(kind="ungrounded", detail=found) if found else None
+
+
+def _uncited(bare: str, draft: Draft) -> Problem | None:
+    lacks = Problem(kind="citation", detail=f"no source for: {bare[:80]}")
+    if claims.figures(bare) - claims.figures(draft.given):
+        return lacks
+    if _UNKNOWN.search(bare) or _PERSON.search(bare) or bare.endswith("?"):
+        return None
+    return lacks
 
 
 def disagreeing(draft: Draft, score: float) -> list[Problem]:
@@ -172,20 +263,38 @@ def disagreeing(draft: Draft, score: float) -> list[Problem]:
     return [Problem(kind="ungrounded", detail=detail) for detail in details if detail]
 
 
-def unsupported(sentence: str, passages: Sequence[Passage]) -> str:
+def unsupported(
+    sentence: str, passages: Sequence[Passage], *, question: str = "", foreign: bool = False
+) -> str:
     """What is wrong with a sentence that is said to come from these passages; nothing: an empty text."""
-    if found := new_figures(sentence, passages):
+    if found := new_figures(sentence, passages, question):
         return found
+    if foreign:
+        return ""  # Words of another language tell nothing; its figures and promises do.
     words = set(content(sentence))
-    known = {w for p in passages for w in content(f"{p.title} {p.text}")}
+    known = {w for p in passages for w in content(f"{p.title} {p.text}")} | set(content(question))
     if words and len(words & known) / len(words) < 0.5:
         return f"not supported by its source: {sentence[:80]}"
-    return contradicted(sentence, passages)
+    return contradicted(_INFERS.split(sentence)[0], passages) or overreaching(sentence, passages)
 
 
-def new_figures(sentence: str, passages: Sequence[Passage]) -> str:
-    known = {n for p in passages for n in _NUMBER.findall(f"{p.title} {p.text}")}
-    figures = set(_NUMBER.findall(sentence)) - known
+def overreaching(sentence: str, passages: Sequence[Passage]) -> str:
+    """Whether it says of something that its source does not name what the source says with a limit."""
+    if _LIMITS.search(sentence):
+        return ""
+    known = {w.casefold() for p in passages for w in _WORD.findall(f"{p.title} {p.text}")}
+    if not claims.proper(sentence) - known:
+        return ""
+    words = set(content(sentence))
+    limited = (s for p in passages for s in split(p.text) if _LIMITS.search(s))
+    if any(len(words & set(content(source))) >= 2 for source in limited):
+        return f"its source says that with a limit: {sentence[:80]}"
+    return ""
+
+
+def new_figures(sentence: str, passages: Sequence[Passage], question: str = "") -> str:
+    known = claims.figures(" ".join([question, *(f"{p.title} {p.text}" for p in passages)]))
+    figures = claims.figures(sentence) - known
     return f"figure not in its source: {', '.join(sorted(figures))}" if figures else ""
 
 
@@ -242,10 +351,14 @@ def _stem(word: str) -> str:
 
 def _cited_sentences(text: str) -> list[str]:
     """Sentences with the citations that follow their full stop."""
-    pieces: list[str] = []
-    last = 0
-    for match in _SENTENCE.finditer(text):
-        pieces.append(text[last : match.end()].strip())
-        last = match.end()
-    pieces.append(text[last:].strip())
-    return [p for p in pieces if p]
+    return split(cited_in_place(text))
+
+
+def cited_in_place(text: str) -> str:
+    """The text with each citation before its sentence's full stop, where it belongs to one sentence only."""
+    return _BEHIND.sub(r"\2\1", text)
+
+
+def says_unknown(text: str) -> bool:
+    """Whether a reply says that it does not know, and nothing else that has a source."""
+    return bool(_UNKNOWN.search(text)) and not _CITATION.search(text)

@@ -12,7 +12,7 @@ from typing import Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
-from app.knowledge.sentences import split
+from tools.sentences import split
 
 #: Raised when parsing changes, so that every file is read again.
 FORMAT = "2"

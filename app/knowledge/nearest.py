@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from app.knowledge.embeddings import CachedEmbedder, Embedder, EmbeddingCache
 from app.knowledge.index import Index, Scope
 from app.knowledge.selection import needed_by, with_neighbours
-from app.knowledge.sentences import split
 from tools.injection import instructs
 from tools.ports import Passage
+from tools.sentences import split
 
 log = logging.getLogger(__name__)
 

@@ -17,9 +17,9 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 
 from app.knowledge import pairs
 from app.knowledge.selection import Scored
-from app.knowledge.sentences import split
 from app.models.manifest import sha256_of
 from tools.ports import Encoder, Passage
+from tools.sentences import split
 
 if TYPE_CHECKING:
     from onnx import ModelProto

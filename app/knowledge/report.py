@@ -20,7 +20,7 @@ from app.knowledge.embeddings import BATCH, Embedder
 from app.knowledge.ingest import Progress, quiet
 from app.knowledge.knowledge import HybridKnowledge
 from app.knowledge.manifest import Entry, Use
-from app.knowledge.sentences import split
+from tools.sentences import split
 
 STALE_DAYS = 365
 #: Two sentences this close, in so many of the same words, are about the same thing.

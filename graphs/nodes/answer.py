@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import Any, cast
 
 from langgraph.runtime import Runtime
 
 import prompts
 from graphs import replies
 from graphs.answering import ENGLISH, SHARE, chosen, of_parts, parts_of, together, worded
+from graphs.casefile import OWN, case_file
+from graphs.checked import Checked
 from graphs.context import Context
 from graphs.deciding import by_rule, decided, log, ms_since
 from graphs.nodes.converse import PRIVATE, may_ask_large, transcript
 from graphs.nodes.turn import in_full, offer_hand_off
 from graphs.sameness import personal, stands_alone
 from graphs.state import Draft, SupportState
+from graphs.validation import says_unknown
 from tools.decisions import Alternative, Decision
 from tools.injection import instructs
 from tools.ports import Knowledge, Passage, PortError
@@ -202,15 +206,19 @@ async def synthesize(state: SupportState, runtime: Runtime[Context]) -> dict[str
         await log(runtime, state, by_rule("synthesizer", "quotes", "in English", abstained=True))
         return {"draft": None}
     asking, started = prompts.load("synthesizer"), time.perf_counter()
+    history, question = transcript(state, context), state["turn"].text
+    if context.large_decides:
+        passages = (*whole(passages), *(await case_file(state, context)).sources)
     messages = asking.messages(
         shop=replies.business(),
         unknown_reply=replies.unknown(),
-        passages=shown(passages),
-        history=transcript(state, context),
-        question=state["turn"].text,
+        passages=context.for_large(shown(passages)),
+        history=history,
+        today=context.clock.today().isoformat(),
+        refused=refused(state),
+        question=context.for_large(question),
     )
     quotable = best_quotes(passages)
-    pieces: list[str] = []
     if previous is not None:
         runtime.stream_writer({"event": "token", "data": {"text": "", "reset": True}})
     writing = context.large.write(
@@ -220,59 +228,85 @@ async def synthesize(state: SupportState, runtime: Runtime[Context]) -> dict[str
         quotes=quotable,
         bare="\n".join([*quotable, "", f"Question: {question_of(state)}", "Answer:"]),
     )
-    while True:
-        try:
-            token = await anext(writing, None)
-        except PortError as error:
-            said = by_rule(
-                "synthesizer", "quotes", str(error), abstained=True, ms=ms_since(started)
-            )
-            await log(runtime, state, said)
-            return {
-                "draft": None,
-                "llm_calls": state.get("llm_calls", 0) + 1,
-                "degraded": (*state.get("degraded", ()), f"synthesizer: {error}"),
-            }
-        if token is None:
-            break
-        if not pieces:
-            # Its first word is an effect already: the customer reads it as it comes.
-            await log(
-                runtime,
-                state,
-                Decision(
-                    role="synthesizer",
-                    chosen=f"answer from {', '.join(p.id for p in passages)}",
-                    probability=1.0,
-                    tier="large",
-                    model=context.writer,
-                    prompt=asking.version,
-                    ms=ms_since(started),
-                ),
-            )
-        pieces.append(token)
-        runtime.stream_writer({"event": "token", "data": {"text": token}})
-    return {
-        "draft": Draft(
-            text="".join(pieces).strip(),
-            source="large",
-            passages=passages,
-            attempt=1 if previous is None else previous.attempt + 1,
-        ),
-        "llm_calls": state.get("llm_calls", 0) + 1,
-    }
+    draft = Draft(
+        text="",
+        source="large",
+        passages=passages,
+        attempt=1 if previous is None else previous.attempt + 1,
+        given=f"{question}\n{question_of(state)}\n{history}\n{context.clock.today().isoformat()}",
+        foreign=not _in_english(state, context),
+    )
+    checked = Checked(draft, context, say=runtime.stream_writer)
+    calls = state.get("llm_calls", 0) + 1
+    async with aclosing(cast("AsyncGenerator[str]", writing)):
+        while checked.sound:
+            try:
+                token = await anext(writing, None)
+            except PortError as error:
+                said = by_rule(
+                    "synthesizer", "quotes", str(error), abstained=True, ms=ms_since(started)
+                )
+                await log(runtime, state, said)
+                return {
+                    "draft": None,
+                    "llm_calls": calls,
+                    "degraded": (*state.get("degraded", ()), f"synthesizer: {error}"),
+                }
+            if token is None:
+                break
+            if not checked.text:
+                # Its first word is an effect already: the customer reads it as it comes.
+                await log(
+                    runtime,
+                    state,
+                    Decision(
+                        role="synthesizer",
+                        chosen=f"answer from {', '.join(p.id for p in passages)}",
+                        probability=1.0,
+                        tier="large",
+                        model=context.writer,
+                        prompt=asking.version,
+                        ms=ms_since(started),
+                    ),
+                )
+            checked.take(token)
+    text = checked.end()
+    if says_unknown(text):
+        # An honest no stays one; a person is offered with it.
+        return {"draft": None, "passages": (), "llm_calls": calls}
+    return {"draft": draft.model_copy(update={"text": text}), "llm_calls": calls}
+
+
+def refused(state: SupportState) -> str:
+    """Why the last draft may not be sent, for whoever writes it again."""
+    validation = state.get("validation")
+    if state.get("draft") is None or validation is None or validation.ok:
+        return "nothing"
+    return "\n".join(f"- {problem.detail}" for problem in validation.problems)
+
+
+def whole(passages: Sequence[Passage]) -> tuple[Passage, ...]:
+    """Whole chunks: a model that can read them needs the fact beside the sentence that was nearest."""
+    return tuple(p.model_copy(update={"sentences": (), "helps": (), "needs": ()}) for p in passages)
+
+
+#: So sure must the validator be of an answer that others are given it too.
+_MARGIN = 0.6
 
 
 async def remember(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
     """Keep a validated answer for the next who asks. One that a conversation came before may lean on it,
-    and a degraded one would outlive its reason."""
-    context, draft = runtime.context, state.get("draft")
+    a degraded one would outlive its reason, and one that hardly passed might be wrong."""
+    context, draft, validation = runtime.context, state.get("draft"), state.get("validation")
     earlier = state.get("messages", [])[:-1]
     if (
         context.answers is not None
         and draft is not None
         and not (earlier or state.get("degraded"))
         and shareable(state)
+        and not any(p.source == OWN for p in draft.passages)
+        and validation is not None
+        and (validation.groundedness or 0.0) >= _MARGIN
     ):
         await context.answers.keep(
             state["turn"].text, scope(context), draft.text.strip(), draft.passages

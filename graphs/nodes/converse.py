@@ -11,6 +11,7 @@ from pydantic import JsonValue
 
 import prompts
 from graphs import replies
+from graphs.casefile import case_file
 from graphs.context import Context
 from graphs.deciding import by_rule, log, ms_since
 from graphs.nodes.turn import offer_hand_off, top
@@ -20,6 +21,8 @@ from tools.ports import PortError
 
 #: How many earlier messages a prompt may show.
 _SHOWN = 6
+#: Four sentences in any language; a small model says less before it repeats itself.
+_TOKENS, _FEW_TOKENS = 220, 110
 #: Why the large model is not asked.
 PRIVATE = "personal data is not given to somebody else's model"
 
@@ -56,12 +59,18 @@ async def escalate(state: SupportState, runtime: Runtime[Context]) -> dict[str, 
         await log(runtime, state, by_rule("escalation", "template", PRIVATE, abstained=True))
     else:
         asking, started = prompts.load("escalation"), time.perf_counter()
+        file = await case_file(state, context, open_ones=True)
+        facts = f"Customer since {context.customer.since:%B %Y}.\n{file.text}".strip()
+        history, said = transcript(state, context), state["turn"].text
         messages = asking.messages(
             shop=replies.business(),
             availability=replies.availability(),
-            facts=f"Customer since {context.customer.since:%B %Y}.",
-            history=transcript(state, context),
-            message=state["turn"].text,
+            facts=context.for_large(facts),
+            history=history,
+            message=context.for_large(said),
+        )
+        given = "\n".join(
+            [facts, history, said, replies.availability(), replies.business(), offer.question]
         )
         calls += 1
         try:
@@ -74,18 +83,18 @@ async def escalate(state: SupportState, runtime: Runtime[Context]) -> dict[str, 
                         messages.user,
                         quotes=replies.upset_sentences(context.customer.since),
                         bare=f"A customer writes: {state['turn'].text}\nA kind reply:",
-                        max_tokens=110,
+                        max_tokens=_TOKENS if context.large_decides else _FEW_TOKENS,
                     )
                 ]
             )
         except PortError as error:
             degraded = (*degraded, f"escalation: {error}")
-            said = by_rule(
+            failed = by_rule(
                 "escalation", "template", str(error), abstained=True, ms=ms_since(started)
             )
-            await log(runtime, state, said)
+            await log(runtime, state, failed)
         else:
-            said = Decision(
+            wrote = Decision(
                 role="escalation",
                 chosen="a reply",
                 probability=1.0,
@@ -95,11 +104,12 @@ async def escalate(state: SupportState, runtime: Runtime[Context]) -> dict[str, 
                 prompt=asking.version,
                 ms=ms_since(started),
             )
-            await log(runtime, state, said)
+            await log(runtime, state, wrote)
             draft = Draft(
                 text=f"{replies.whole_sentences(written)}\n\n{offer.question}",
                 source="large",
                 asks=True,
+                given=given,
             )
     return {
         "pending": (*state.get("pending", ()), offer),

@@ -47,10 +47,10 @@ from app.knowledge.pruner import (
     section_of,
     summary,
 )
-from app.knowledge.sentences import split
 from models.train.manifest import record
 from models.train.pruner_corpus import Corpus, Part
 from models.train.pruner_lists import Listed, own_lists, public_index, public_lists
+from tools.sentences import split
 
 RANK = 32
 #: What a question of each kind counts in the rule on the signs: there are few to our own articles.

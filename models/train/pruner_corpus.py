@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from app.knowledge.sentences import split
+from tools.sentences import split
 
 PARAGRAPH_WORDS = 75
 SHORTEST_QUESTION = 5  #: Words; a bare "yes" cannot be judged without the dialogue.

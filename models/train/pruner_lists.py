@@ -11,11 +11,11 @@ from typing import Any
 import yaml
 
 from app.knowledge.knowledge import HybridKnowledge
-from app.knowledge.sentences import split
 from app.models.encoder import OnnxEncoder
 from models.train.domain import DOMAIN
 from models.train.pruner_corpus import Corpus, Kind, Part, Question, bare, part_of
 from tools.ports import Passage
+from tools.sentences import split
 
 RETRIEVED = 15
 SHORT = 15  #: Letters; a shorter sentence may stand in a span by chance.

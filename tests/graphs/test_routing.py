@@ -119,10 +119,17 @@ def test_after_incident(parts, to):
     assert routing.after_incident(state(**parts)) == to
 
 
-@pytest.mark.parametrize(("draft", "to"), [(None, "quote"), (Draft(text="x"), "validate")])
-def test_after_synthesize(draft, to):
-    """A silent LLM is replaced by the sources themselves."""
-    assert routing.after_synthesize(state(draft=draft)) == to
+@pytest.mark.parametrize(
+    ("draft", "passages", "to"),
+    [
+        (None, (ARTICLES[0],), "quote"),
+        (None, (), "admit"),  # It was asked, and said that it does not know.
+        (Draft(text="x"), (ARTICLES[0],), "validate"),
+    ],
+)
+def test_after_synthesize(draft, passages, to):
+    """A silent LLM is replaced by the sources themselves, an honest no stays one."""
+    assert routing.after_synthesize(state(draft=draft, passages=passages)) == to
 
 
 @pytest.mark.parametrize(

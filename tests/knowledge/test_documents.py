@@ -15,8 +15,8 @@ from app.knowledge.documents import (
     tokens_in,
 )
 from app.knowledge.formats import read as read_rows
-from app.knowledge.sentences import split
 from tests.knowledge.conftest import RETURNS, TENTS
+from tools.sentences import split
 
 
 def read(source: str, path: Path, content: bytes) -> Document:

@@ -15,10 +15,10 @@ from app.knowledge.embeddings import (
     SentenceTransformersEmbedder,
 )
 from app.knowledge.knowledge import HybridKnowledge
-from app.knowledge.sentences import split
 from app.models.encoder import OnnxEncoder
 from app.models.manifest import packaged_file
 from tools.ports import ModelUnavailable
+from tools.sentences import split
 
 DEMO = Path(__file__).parents[2] / "domains" / "northfell" / "knowledge"
 

@@ -9,7 +9,7 @@ import pytest
 
 from app.knowledge import pairs
 from app.knowledge.pruner import Halves, plain_tokenizer
-from app.knowledge.sentences import split
+from tools.sentences import split
 
 FEES = "A return label costs 3.95 EUR. Labels are printed at home."
 STOVES = "Gas stoves may only be used outdoors. Let the stove cool before you pack it."
