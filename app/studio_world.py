@@ -187,6 +187,7 @@ class DemoWorld:
             decisions=MemoryDecisionLog(),
             actions=self._actions,
             policy=policy,
+            hours=self._domain.profile.hours,
         )
 
     async def _open_knowledge(self) -> Knowledge:

@@ -192,6 +192,7 @@ async def wiring(
                 reader=domain.reader,
                 lexicon=domain.lexicon,
                 cases=domain.advice,
+                hours=domain.profile.hours,
             )
 
         shadow = None

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from typing import Any, Protocol
 
 from graphs.understanding.grounding import Part
 from prompts.replies import Replies
 from tools.cases import Advice
+from tools.hours import Hours
 from tools.intents import Intent, Intents
 from tools.policy import NoRules, Policy
 from tools.ports import (
@@ -168,6 +169,12 @@ class Context:
     cases: Cases | None = None  #: Problems, and what its rules allow; None: it declares none.
     language: str = "en"  #: Where a customer's own cannot be told.
     overheard: Overheard | None = None  #: None: no candidate listens to this turn.
+
+    hours: Hours | None = None  #: When people are there; None: nothing is said of it.
+
+    def opens(self, at: datetime | None = None) -> datetime | None:
+        """When somebody is there again, seen from now or from ``at``; None while somebody is."""
+        return None if self.hours is None else self.hours.opens(at or self.clock.now())
 
     def for_large(self, text: str) -> str:
         """The text as the large model may read it: masked where that is somebody else's."""

@@ -539,7 +539,7 @@ async def compose(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
 async def give_up(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
     """The loop's fallback: say what was done, and offer a person for the rest."""
     current = state.get("plan")
-    offer = offer_hand_off(state, reason="A request with several steps could not be completed.")
+    offer = offer_hand_off(state, reason="several_steps")
     apology = f"{replies.could_not_finish()} {offer.question}"
     if current is not None and state.get("next_move") == "unplanned":
         # It is the new request that could not be planned: the plan that waits has nothing to do with it.

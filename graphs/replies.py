@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -304,7 +304,20 @@ def hand_off_offer() -> str:
     return render("hand_off_offer")
 
 
-def availability() -> str:
+def handed_over_closed(ticket_number: str, opens: datetime) -> str:
+    """The conversation is kept for a colleague; nobody is there before ``opens``."""
+    return render("handed_over_closed", ticket_number=ticket_number, opens=opens)
+
+
+def nobody_there(opens: datetime) -> str:
+    """A message reached a conversation of a colleague's outside their hours."""
+    return render("nobody_there", opens=opens)
+
+
+def availability(opens: datetime | None) -> str:
+    """When people are there, for a prompt; out of hours, when they are there again."""
+    if opens is not None:
+        return render("there_again", opens=opens)
     return str(spoken_now().business["contact"]["hours"])
 
 

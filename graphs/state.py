@@ -199,6 +199,7 @@ class SupportState(TypedDict, total=False):
     plan: Plan | None
     handed_off: bool
     hand_off_note: str  #: What whoever takes over is told.
+    told_closed: str  #: That nobody is there before this moment was said already.
     misses: int  #: How often in a row the agent did not understand.
     last_turn: str
     focus: str | None  #: The record that the conversation is about.

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from tools.cases import CaseBook
 from tools.effects import Effects
+from tools.hours import Hours, hours_of
 from tools.importing.declared import Outside, Part
 from tools.intents import Intents
 from tools.ports import Backend
@@ -31,6 +32,9 @@ class Contact(Part):
     """How customers reach a person; replies speak of it."""
 
     hours: str | dict[str, str] = ""  #: As one text, or one a language.
+    #: The same for the engine, as OpenStreetMap writes them: ``Mo-Fr 08:00-18:00; PH off``. Outside of them a
+    #: customer who wants a person is told when somebody is there again.
+    open: str = ""
     mail: str = ""
     phone: str = ""
 
@@ -79,9 +83,19 @@ class Profile(Outside):
             raise ValueError(f"{name!r} is no time zone: write one like Europe/Berlin") from error
         return name
 
+    @model_validator(mode="after")
+    def _hours_can_be_read(self) -> Profile:
+        hours_of(self.contact.open, self.zone, self.region)
+        return self
+
     @property
     def zone(self) -> ZoneInfo:
         return ZoneInfo(self.timezone)
+
+    @property
+    def hours(self) -> Hours | None:
+        """When its people are there; None: nobody says."""
+        return hours_of(self.contact.open, self.zone, self.region)
 
 
 class Customers(Protocol):

@@ -13,7 +13,7 @@ from graphs import replies
 from graphs.context import Context
 from graphs.deciding import by_rule, log
 from graphs.nodes.operation import carry_out, grounded, propose, reason_of
-from graphs.nodes.turn import CLARIFY, hand_off_summary, offer_hand_off
+from graphs.nodes.turn import CLARIFY, offer_hand_off
 from graphs.state import Draft, Extraction, Next, Pending, SupportState
 from graphs.understanding import dialogue
 from graphs.understanding.acts import Act
@@ -344,14 +344,12 @@ async def respond_to_incident(state: SupportState, runtime: Runtime[Context]) ->
     )
     text = said.text if said is not None else ""
     if said is not None and not said.person:
-        offer = offer_hand_off(state, reason=route.intent)
+        offer = offer_hand_off(state, reason=f"incident:{route.intent}")
         return {
             "pending": (*state.get("pending", ()), offer),
             "draft": Draft(text=f"{text}\n\n{offer.question}", asks=True),
         }
-    arguments: dict[str, JsonValue] = {
-        "reason": hand_off_summary(state, f"URGENT, {route.intent.replace('_', ' ')}.")
-    }
+    arguments: dict[str, JsonValue] = {"reason": f"incident:{route.intent}"}
     return {
         "extraction": Extraction(
             operation="hand_off", request=state["turn"].id, arguments=arguments

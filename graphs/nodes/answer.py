@@ -326,7 +326,7 @@ async def admit(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any
     """Nothing worth reading was found: say so and offer a person."""
     offer = offer_hand_off(
         state,
-        reason="The knowledge base has no answer to the customer's question.",
+        reason="no_answer",
         question=replies.unknown_offer(),
     )
     return {

@@ -49,9 +49,9 @@ async def escalate(state: SupportState, runtime: Runtime[Context]) -> dict[str, 
     context, route = runtime.context, state.get("route")
     assert route is not None
     if route.intent == "human_request":
-        return hand_off(state, reason="The customer asked for a person.")
+        return hand_off(state, reason="asked")
     reason = f"{route.intent}, frustration {route.frustration:.2f}"
-    offer = offer_hand_off(state, reason=reason)
+    offer = offer_hand_off(state, reason="upset")
     draft: Draft | None = None
     calls = state.get("llm_calls", 0)
     degraded = state.get("degraded", ())
@@ -62,15 +62,16 @@ async def escalate(state: SupportState, runtime: Runtime[Context]) -> dict[str, 
         file = await case_file(state, context, open_ones=True)
         facts = f"Customer since {context.customer.since:%B %Y}.\n{file.text}".strip()
         history, said = transcript(state, context), state["turn"].text
+        there = replies.availability(context.opens())
         messages = asking.messages(
             shop=replies.business(),
-            availability=replies.availability(),
+            availability=there,
             facts=context.for_large(facts),
             history=history,
             message=context.for_large(said),
         )
         given = "\n".join(
-            [facts, history, said, replies.availability(), replies.business(), offer.question]
+            [facts, history, said, there, replies.business(), offer.question]
         )
         calls += 1
         try:

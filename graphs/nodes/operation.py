@@ -12,8 +12,9 @@ from pydantic import JsonValue, ValidationError
 from graphs import extraction, replies
 from graphs.context import Context
 from graphs.deciding import by_rule, decided, log, ms_since
+from graphs.handing_over import hand_off_note
 from graphs.keys import action_id, action_key, fingerprint
-from graphs.nodes.turn import hand_off_summary, offer_hand_off, top
+from graphs.nodes.turn import offer_hand_off, top
 from graphs.reading.dates import When
 from graphs.state import Draft, Extraction, Next, Pending, SupportState
 from graphs.understanding.acts import Act
@@ -477,7 +478,7 @@ async def ask(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
         previous.attempts + 1 if previous is not None and previous.field == following.field else 0
     )
     if attempts > 2:
-        offer = offer_hand_off(state, reason=f"Could not complete {extracted.operation}.")
+        offer = offer_hand_off(state, reason=f"unfinished:{extracted.operation}")
         return {
             "pending": (*_without(state, extracted), offer),
             "draft": Draft(text=offer.question, asks=True),
@@ -550,8 +551,8 @@ async def act(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
     arguments = following.arguments
     if operation.name == "hand_off":
         # Whoever takes over reads what was wanted, what was collected and what was said last.
-        reason = str(arguments.get("reason") or "The customer asked for a person.")
-        arguments = {**arguments, "reason": hand_off_summary(state, reason)}
+        reason = str(arguments.get("reason") or "asked")
+        arguments = {**arguments, "reason": hand_off_note(state, context, reason)}
     action = propose(
         context,
         operation,
@@ -688,14 +689,21 @@ async def format_outcome(state: SupportState, runtime: Runtime[Context]) -> dict
     # Of what is not settled there will be news; they must not count as told already.
     tells = (outcome.action_id,) if outcome.settled else ()
     said = state.get("draft")
-    text = replies.outcome(operation, outcome)
+    handed = operation.name == "hand_off" and outcome.status == "executed"
+    opens = runtime.context.opens() if handed else None
+    text = (
+        replies.outcome(operation, outcome)
+        if opens is None
+        else replies.handed_over_closed(_ticket(outcome), opens)
+    )
     if said is not None and said.text:
         text = f"{said.text}\n\n{text}"  # what must not wait comes before who was told
     update: dict[str, Any] = {"draft": Draft(text=text, tells=tells)}
-    if operation.name == "hand_off" and outcome.status == "executed":
+    if handed:
         runtime.stream_writer({"event": "handoff", "data": {"ticket": _ticket(outcome)}})
         # What was open is in the summary; the colleague takes it from there.
         update |= {"handed_off": True, "pending": (), "plan": None}
+        update["told_closed"] = opens.isoformat() if opens is not None else ""
     return update
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from datetime import datetime
 from typing import Any
 
 from langchain_core.messages import AIMessage, HumanMessage
@@ -69,8 +70,23 @@ async def refuse(state: SupportState, runtime: Runtime[Context]) -> dict[str, An
 
 
 async def stay_silent(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
-    """A person has taken over: the message is kept for them, the agent says nothing."""
-    return {"draft": None}
+    """A person has taken over: the message is kept for them, and the agent says nothing. Where nobody is
+    there, it says that, once until they open again."""
+    opens = runtime.context.opens()
+    told = opens is None or state.get("told_closed") == opens.isoformat()
+    if opens is None or told or _somebody_is_there(state, runtime.context, opens):
+        return {"draft": None}
+    text = replies.nobody_there(opens)
+    return {"draft": Draft(text=text), "told_closed": opens.isoformat()}
+
+
+def _somebody_is_there(state: SupportState, context: Context, opens: datetime) -> bool:
+    """Whether a colleague has answered since they closed: who works late is there, whatever the hours say."""
+    answers = [m for m in state.get("messages", []) if m.name == "operator"]
+    if not answers:
+        return False
+    at = datetime.fromisoformat(answers[-1].additional_kwargs["at"])
+    return context.opens(at) == opens
 
 
 #: So many of the customer's messages before this one may lend it their meaning.
@@ -123,7 +139,7 @@ async def clarify(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
         }
     misses = state.get("misses", 0) + 1
     if route_.move == "repeat" or misses >= runtime.context.limits.misses_before_hand_off:
-        offer = offer_hand_off(state, reason="The agent did not understand twice in a row.")
+        offer = offer_hand_off(state, reason="not_understood")
         return {
             "misses": 0,
             # The question that was asked in vain goes; what else is open stays.
@@ -275,6 +291,7 @@ def top(state: SupportState) -> Pending | None:
 
 
 def offer_hand_off(state: SupportState, *, reason: str, question: str | None = None) -> Pending:
+    """The question whether a person should take over; ``reason`` is one of ``handing_over.REASONS``."""
     turn = state["turn"]
     return Pending(
         request=turn.id,
@@ -284,23 +301,6 @@ def offer_hand_off(state: SupportState, *, reason: str, question: str | None = N
         question=question or replies.hand_off_offer(),
         asked_in=turn.id,
     )
-
-
-def hand_off_summary(state: SupportState, reason: str) -> str:
-    """What the colleague needs to know: reason, what was collected, the customer's last words."""
-    open_ = "; ".join(
-        f"{p.operation} {', '.join(f'{k}={v}' for k, v in p.arguments.items())}".strip()
-        for p in state.get("pending", ())
-        if p.operation != "hand_off"
-    )
-    plan = state.get("plan")
-    left = (
-        ", ".join(s.name for s in plan.steps if s.status in ("waiting", "pending")) if plan else ""
-    )
-    said = [m.text for m in state.get("messages", []) if isinstance(m, HumanMessage)][-3:]
-    parts = [reason, f"Open: {open_}." if open_ else "", f"Left: {left}." if left else ""]
-    parts.append("Customer: " + " / ".join(said))
-    return " ".join(p for p in parts if p)[:900]
 
 
 __all__ = [

@@ -17,14 +17,14 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, cast
 
 from babel import Locale
-from babel.dates import format_skeleton
+from babel.dates import format_date, format_skeleton
 from babel.numbers import format_currency, format_decimal
 from jinja2 import Environment, StrictUndefined, Template, UndefinedError, pass_context
 from jinja2.runtime import Context
@@ -237,6 +237,8 @@ def _environment(language: str) -> Environment:
         "day": pass_context(partial(_day, language)),
         "money": pass_context(partial(_money, language)),
         "number": partial(_number, language),
+        "weekday": partial(_weekday, language),
+        "clock": partial(_clock, language),
         "bullets": _bullets,
         "choices": _choices,
     }
@@ -259,6 +261,17 @@ def _money(
 
 def _number(language: str, value: str | float | Decimal) -> str:
     return format_decimal(Decimal(str(value)), locale=locale_of(language))
+
+
+def _weekday(language: str, when: datetime) -> str:
+    locale = locale_of(language)
+    day = format_skeleton("MMMMd", when, locale=locale)
+    return f"{format_date(when, 'EEEE', locale=locale)}, {day}"
+
+
+def _clock(language: str, when: datetime) -> str:
+    """The time with its zone: the reader may be in another one."""
+    return format_skeleton("Hmz", when, locale=locale_of(language))
 
 
 def _bullets(lines: Iterable[str]) -> str:

@@ -375,7 +375,8 @@ async def test_asking_for_a_person_gets_one(ana):
     assert "handed our conversation to a colleague" in played.reply
     assert "handoff" in played.kinds
     (ticket,) = ana.account.tickets.values()
-    assert "pause_subscription" in ticket.body
+    assert ticket.body.startswith("Ana Keller asked for a person.")
+    assert "Begun and not done: Pause your plan" in ticket.body
     assert played.reply.count("?") == 0
 
     silent = await ana.say("hello? cancel my order", "cancel_order")

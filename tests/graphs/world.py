@@ -30,6 +30,7 @@ from graphs.state import Answer, Turn
 from graphs.support import support_graph
 from tests.northfell import NORTHFELL, REPLIES
 from tools.cases import CaseBook
+from tools.hours import Hours
 from tools.memory import MemoryApprovals, MemoryDecisionLog, MemoryLedger
 from tools.ports import AnswerCache, Choice, Filled, ModelUnavailable, Passage
 from tools.values import Action, Clock, Customer, Operation, Outcome
@@ -331,6 +332,7 @@ class World:
     answers: AnswerCache | None = None
     cases: CaseBook | None = NORTHFELL.advice
     large_decides: bool = False
+    hours: Hours | None = None
 
     def __post_init__(self) -> None:
         clock = self.hands.clock
@@ -376,6 +378,7 @@ class World:
             lexicon=NORTHFELL.lexicon,
             cases=self.cases,
             large_decides=self.large_decides,
+            hours=self.hours,
         )
 
     @property
