@@ -15,8 +15,11 @@ from app.stores.actions import LedgerAction
 from app.stores.actions import State as LedgerState
 from app.stores.decisions import LoggedDecision, Wanted
 from app.stores.reviews import Item
+from app.stores.turns import Note
 from app.stores.waiting import Waiting
 from graphs.state import Answer
+from tools.decisions import Aftermath
+from tools.records import RecordView
 from tools.values import Approval, Customer, Outcome, Record, Ticket, Unsettled
 
 if TYPE_CHECKING:
@@ -50,6 +53,61 @@ class ThreadSummary(Record):
     title: str
     created_at: datetime
     handed_off: bool = False
+    claimed: bool = False  #: A colleague has taken it.
+
+
+class HandOff(Record):
+    """A conversation that a person has, or should have."""
+
+    thread: str
+    customer: str  #: Their id.
+    name: str
+    title: str
+    handed_off_at: datetime
+    #: Since when the customer waits for a person's word; None: they have it, and it is their turn.
+    waits_since: datetime | None
+    claimed_by: str | None  #: The operator who has taken it.
+    summary: str
+    last: Message | None  #: Of the customer or a colleague.
+
+    @property
+    def since(self) -> datetime:
+        return self.waits_since or self.handed_off_at
+
+
+class Tried(Record):
+    """What the agent took one message for, and what came of it."""
+
+    at: datetime
+    turn: str
+    said: str  #: Masked.
+    understood: str
+    sure: bool
+    probability: float
+    tier: str
+    outcome: Aftermath | None
+
+
+class Case(Record):
+    """Everything that whoever takes a conversation over has to see."""
+
+    thread: str
+    title: str
+    created_at: datetime
+    handed_off: bool
+    handed_off_at: datetime | None
+    waits_since: datetime | None
+    claimed_by: str | None
+    opens_at: datetime | None  #: Out of hours: when the business opens again.
+    summary: str
+    customer: Customer | None
+    messages: tuple[Message, ...]  #: All of them.
+    notes: tuple[Note, ...]
+    records: tuple[RecordView, ...] | None  #: None: the books cannot be read right now.
+    tried: tuple[Tried, ...]
+    actions: tuple[LedgerAction, ...]
+    approvals: tuple[Approval, ...]  #: What waits for a reviewer.
+    tickets: tuple[Ticket, ...]
 
 
 class ThreadNotFound(Exception):
@@ -105,7 +163,11 @@ class NotHandedOff(Exception):
 
 
 class ClaimedByAnother(Exception):
-    """Another operator has taken this conversation."""
+    """Another operator has taken this conversation; nothing was sent."""
+
+    def __init__(self, operator: str) -> None:
+        super().__init__(f"{operator} has taken this conversation; nothing was sent.")
+        self.operator = operator
 
 
 class KeyConflict(Exception):
@@ -136,6 +198,10 @@ class Desk(Protocol):
         ...
 
     async def threads(self, customer: Customer) -> list[ThreadSummary]: ...
+
+    def opens(self, customer: Customer) -> datetime | None:
+        """When the business's people are there again; None while they are, or where no hours are known."""
+        ...
 
     def turn(
         self, customer: Customer, thread: str, text: str, *, key: str | None = None
@@ -241,15 +307,30 @@ class Desk(Protocol):
         """What this process counted of its shadow: offered, compared, dropped, failed."""
         ...
 
-    async def hand_offs(self, *, tenant: str | None = None) -> list[Mapping[str, Any]]: ...
-    async def claim(self, thread: str, operator: str, *, tenant: str | None = None) -> None:
-        """Take a conversation that waits for a person. Raises NotHandedOff or ClaimedByAnother."""
+    async def hand_offs(self, *, tenant: str | None = None) -> list[HandOff]:
+        """Conversations that a person has, or should have: who waits longest comes first."""
+        ...
+
+    async def case(self, thread: str, *, tenant: str | None = None) -> Case:
+        """Everything about one conversation. Raises ThreadNotFound."""
+        ...
+
+    async def claim(
+        self, thread: str, operator: str, *, over: bool = False, tenant: str | None = None
+    ) -> None:
+        """Take a conversation that waits for a person, ``over`` another's claim where that is meant. Raises
+        NotHandedOff or ClaimedByAnother."""
+        ...
+
+    async def leave(self, thread: str, operator: str, *, tenant: str | None = None) -> None:
+        """Leave a conversation to the others. Raises NotHandedOff or ClaimedByAnother."""
         ...
 
     async def reply(
         self, thread: str, operator: str, message: str, *, tenant: str | None = None
     ) -> None:
-        """Say something to the customer as a person, and keep the conversation. Raises NotHandedOff."""
+        """Say something to the customer as a person, and keep the conversation. Raises NotHandedOff or
+        ClaimedByAnother."""
         ...
 
     async def note(
@@ -266,7 +347,8 @@ class Desk(Protocol):
         *,
         tenant: str | None = None,
     ) -> None:
-        """Give a conversation back to the agent, with a last word. Raises NotHandedOff."""
+        """Give a conversation back to the agent, with a last word. Raises NotHandedOff or
+        ClaimedByAnother."""
         ...
 
     @property

@@ -59,7 +59,8 @@ def create_app(settings: Settings, desk_factory: DeskFactory | None = None) -> F
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.keys = keys
-    app.state.profile = domain_of(settings).profile
+    domain = domain_of(settings)
+    app.state.profile, app.state.demo = domain.profile, domain.demo
     app.state.metrics = metrics
     app.state.require_keys = settings.require_keys
     app.state.sessions = Sessions(keys, hours=settings.session_hours)

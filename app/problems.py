@@ -86,7 +86,7 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(ThreadNotFound, _not_found)
     app.add_exception_handler(ApprovalNotFound, _not_found)
     app.add_exception_handler(NotHandedOff, _conflict)
-    app.add_exception_handler(ClaimedByAnother, _conflict)
+    app.add_exception_handler(ClaimedByAnother, _claimed)
     app.add_exception_handler(ApprovalDecided, _decided)
     app.add_exception_handler(AlreadyVoted, _decided)
     app.add_exception_handler(RoleNotAccepted, _role_not_accepted)
@@ -141,6 +141,11 @@ async def _not_found(_: Request, error: Exception) -> JSONResponse:
 
 async def _conflict(_: Request, error: Exception) -> JSONResponse:
     return problem(409, type(error).__doc__ or "")
+
+
+async def _claimed(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, ClaimedByAnother)
+    return problem(409, str(error), operator=error.operator)
 
 
 async def _intent_unknown(_: Request, error: Exception) -> JSONResponse:

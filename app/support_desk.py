@@ -19,10 +19,10 @@ from collections.abc import (
 )
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
+from langchain_core.messages import AIMessage, AnyMessage
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import StateSnapshot
 from pydantic import JsonValue
@@ -31,22 +31,23 @@ from app.desk import (
     AlreadyVoted,
     ApprovalDecided,
     ApprovalNotFound,
-    ClaimedByAnother,
+    Case,
     EditInvalid,
     EffectNotFound,
     EffectSettled,
     Event,
+    HandOff,
     IntentUnknown,
     KeyConflict,
     KeyInFlight,
     Message,
-    NotHandedOff,
     RoleNotAccepted,
     ThreadNotFound,
     ThreadSummary,
 )
 from app.drift_watch import Drift, DriftWatch
 from app.identity.tokens import NotKnown, Reader
+from app.inbox import Inbox, shown
 from app.knowledge.library import Library
 from app.models.metering import Meter
 from app.release_watch import ReleaseState, ReleaseWatch
@@ -88,8 +89,6 @@ log = logging.getLogger(__name__)
 
 #: Nodes one turn may run; a loop of ten steps needs about forty.
 RECURSION_LIMIT = 80
-#: So many of a conversation's last messages an operator sees.
-TRANSCRIPT = 60
 #: How often what nobody delivered is looked for, in seconds.
 COURIER_SECONDS = 5.0
 #: How many of those it works on at once.
@@ -191,13 +190,22 @@ class SupportDesk:
     async def threads(self, customer: Customer) -> list[ThreadSummary]:
         found = await self.stores.threads.list_for_customer(customer.tenant, customer.id)
         return [
-            ThreadSummary(id=t.id, title=t.title, created_at=t.created_at, handed_off=t.handed_off)
+            ThreadSummary(
+                id=t.id,
+                title=t.title,
+                created_at=t.created_at,
+                handed_off=t.handed_off,
+                claimed=t.claimed_by is not None,
+            )
             for t in found
         ]
 
+    def opens(self, customer: Customer) -> datetime | None:
+        return self.context_for(customer, "").opens()
+
     async def history(self, customer: Customer, thread: str) -> list[Message]:
         await self._owned(customer, thread)
-        return [message for m in await self._messages(thread) if (message := _shown(m))]
+        return [message for m in await self._messages(thread) if (message := shown(m))]
 
     # --- turns ------------------------------------------------------------------------------------
 
@@ -676,53 +684,29 @@ class SupportDesk:
     def counts(self) -> Mapping[str, int]:
         return {} if self.shadow is None else self.shadow.counts
 
-    async def hand_offs(self, *, tenant: str | None = None) -> list[Mapping[str, Any]]:
-        waiting: list[Mapping[str, Any]] = []
-        for thread in await self.stores.threads.list_handed_off(tenant=tenant):
-            values = (await self.support.aget_state(_config(thread.id))).values
-            who = await self.books.customers.find(thread.customer)
-            notes = await self.stores.threads.notes(thread.id)
-            waiting.append(
-                {
-                    "thread": thread.id,
-                    "customer": thread.customer,
-                    "title": thread.title,
-                    "created_at": thread.created_at.isoformat(),
-                    "handed_off_at": (thread.handed_off_at or thread.created_at).isoformat(),
-                    "claimed_by": thread.claimed_by,
-                    "name": who.name if who is not None else "",
-                    "email": who.email if who is not None else "",
-                    "notes": [each.model_dump(mode="json") for each in notes],
-                    "summary": values.get("hand_off_note", ""),
-                    "messages": [
-                        m.model_dump(mode="json")
-                        for raw in values.get("messages", [])[-TRANSCRIPT:]
-                        if (m := _shown(raw))
-                    ],
-                }
-            )
-        return waiting
+    async def hand_offs(self, *, tenant: str | None = None) -> list[HandOff]:
+        return await self.inbox.hand_offs(tenant=tenant)
 
-    async def claim(self, thread: str, operator: str, *, tenant: str | None = None) -> None:
-        found = await self._handed_off(thread, tenant)
-        taken = await self.stores.threads.claim(found.id, operator)
-        if taken is None:
-            raise NotHandedOff
-        if taken.claimed_by != operator:
-            raise ClaimedByAnother
+    async def case(self, thread: str, *, tenant: str | None = None) -> Case:
+        return await self.inbox.case(thread, tenant=tenant)
+
+    async def claim(
+        self, thread: str, operator: str, *, over: bool = False, tenant: str | None = None
+    ) -> None:
+        await self.inbox.claim(thread, operator, over=over, tenant=tenant)
+
+    async def leave(self, thread: str, operator: str, *, tenant: str | None = None) -> None:
+        await self.inbox.leave(thread, operator, tenant=tenant)
 
     async def reply(
         self, thread: str, operator: str, message: str, *, tenant: str | None = None
     ) -> None:
-        await self._say_as_operator(thread, operator, message, tenant, give_back=False)
+        await self.inbox.reply(thread, operator, message, tenant=tenant)
 
     async def note(
         self, thread: str, operator: str, text: str, *, tenant: str | None = None
     ) -> None:
-        found = await self.stores.threads.find(thread)
-        if found is None or tenant not in (None, found.tenant):
-            raise ThreadNotFound
-        await self.stores.threads.note(found, operator, text)
+        await self.inbox.note(thread, operator, text, tenant=tenant)
 
     async def release(
         self,
@@ -732,46 +716,21 @@ class SupportDesk:
         *,
         tenant: str | None = None,
     ) -> None:
-        await self._say_as_operator(thread, operator, message, tenant, give_back=True)
-        await self.stores.threads.set_handed_off(thread, False, actor=f"operator:{operator}")
+        await self.inbox.release(thread, operator, message, tenant=tenant)
 
-    async def _handed_off(self, thread: str, tenant: str | None) -> Thread:
-        found = await self.stores.threads.find(thread)
-        if found is None or tenant not in (None, found.tenant):
-            raise ThreadNotFound
-        if not found.handed_off:
-            raise NotHandedOff
-        return found
-
-    async def _say_as_operator(
-        self,
-        thread: str,
-        operator: str,
-        message: str | None,
-        tenant: str | None,
-        *,
-        give_back: bool,
-    ) -> None:
-        found = await self._handed_off(thread, tenant)
-        customer = await self.books.customers.find(found.customer)
-        assert customer is not None
-        at = self.context_for(customer, thread).clock.now()
-        said: list[AnyMessage] = []
-        if message:
-            said.append(
-                AIMessage(
-                    message,
-                    id=f"op_{uuid.uuid4().hex[:16]}",
-                    name="operator",
-                    additional_kwargs={"at": at.isoformat(), "operator": operator},
-                )
-            )
-        async with self.stores.holds.holding(thread):
-            await self.support.aupdate_state(
-                _config(thread),
-                {"handed_off": not give_back, "messages": said},
-                as_node="deliver",
-            )
+    @property
+    def inbox(self) -> Inbox:
+        """The people's side of the conversations."""
+        return Inbox(
+            support=self.support,
+            threads=self.stores.threads,
+            approvals=self.stores.approvals,
+            decisions=self.stores.decisions,
+            actions=self.stores.actions,
+            holds=self.stores.holds,
+            books=self.books,
+            context_for=self.context_for,
+        )
 
     async def health(self) -> Mapping[str, Any]:
         return await self.check_health()
@@ -950,20 +909,3 @@ def _elsewhere() -> Event:
 
 def _failed() -> Event:
     return Event(event="error", data={"text": replies.apology(), "retry": True})
-
-
-def _shown(message: AnyMessage) -> Message | None:
-    extra = message.additional_kwargs
-    if isinstance(message, HumanMessage):
-        return Message(id=str(message.id), role="customer", text=message.text, at=extra.get("at"))
-    if not isinstance(message, AIMessage):
-        return None
-    meta = {k: extra[k] for k in ("lane", "intent", "llm_calls", "degraded") if k in extra}
-    return Message(
-        id=str(message.id),
-        role="operator" if message.name == "operator" else "agent",
-        text=message.text,
-        at=extra.get("at"),
-        citations=tuple(extra.get("citations", ())),
-        meta=meta,
-    )

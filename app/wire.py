@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, model_validator
 
-from app.desk import Event, Message, ThreadSummary
+from app.desk import Event, HandOff, Message, ThreadSummary
 from app.stores.actions import LedgerAction
 from app.stores.decisions import LoggedDecision
 from app.stores.reviews import Item
@@ -84,6 +84,12 @@ class ReleaseRequest(Request):
     message: Annotated[Text, Field(max_length=4000)] | None = None
 
 
+class ClaimRequest(Request):
+    """Take a conversation; ``over`` another operator's claim where that is meant."""
+
+    over: bool = False
+
+
 class OperatorWords(Request):
     """What an operator says to the customer, or notes for the others."""
 
@@ -130,6 +136,8 @@ class Thread(BaseModel):
     id: str
     title: str = ""
     handed_off: bool = False
+    claimed: bool = False  #: A colleague has taken it.
+    opens_at: datetime | None = None  #: Handed off out of hours: when somebody is there again.
     messages: list[Message]
     pending: list[PendingApproval] = []
 
@@ -212,10 +220,18 @@ class Reviews(BaseModel):
     intents: list[str]
 
 
-class Rows(BaseModel):
-    """Hand-offs."""
+class HandOffs(BaseModel):
+    """Who waits longest comes first."""
 
-    items: list[dict[str, Any]]
+    items: list[HandOff]
+
+
+class SignedIn(BaseModel):
+    """Whose key came with the request."""
+
+    name: str
+    role: str
+    tenant: str | None
 
 
 class ChatReply(BaseModel):

@@ -10,7 +10,7 @@ import opening_hours
 from opening_hours import OpeningHours
 
 #: Its type stub leaves the errors out.
-_UnknownCountry: type[Exception] = opening_hours.UnknownCountryError  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+_UnknownCountry: type[Exception] = opening_hours.UnknownCountryError  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]
 
 
 class Hours:

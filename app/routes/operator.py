@@ -9,6 +9,7 @@ from fastapi import APIRouter, Path, Query
 from pydantic import AfterValidator
 
 from app.auth import DeskDep, OperatorDep
+from app.desk import Case
 from app.drift_watch import Drift
 from app.routes.threads import ThreadId
 from app.stores.actions import State as LedgerState
@@ -16,16 +17,18 @@ from app.stores.decisions import Wanted
 from app.stores.reviews import Item
 from app.wire import (
     Approvals,
+    ClaimRequest,
     DecisionPage,
     DecisionRequest,
+    HandOffs,
     LabelRequest,
     LedgerActions,
     OperatorWords,
     ReleaseRequest,
     Reviews,
-    Rows,
     SampleRequest,
     ShownApproval,
+    SignedIn,
     Tickets,
     UnsettledEffects,
     VouchRequest,
@@ -215,23 +218,45 @@ async def label(
     )
 
 
+@router.get("/operator")
+async def signed_in(operator: OperatorDep) -> SignedIn:
+    """Whose key this is, and what it may decide."""
+    return SignedIn(name=operator.name, role=operator.role, tenant=operator.tenant)
+
+
 @router.get("/handoffs")
-async def hand_offs(operator: OperatorDep, desk: DeskDep) -> Rows:
-    """Threads a person has to take over."""
-    return Rows(items=[dict(row) for row in await desk.hand_offs(tenant=operator.tenant)])
+async def hand_offs(operator: OperatorDep, desk: DeskDep) -> HandOffs:
+    """Conversations that a person has, or should have; who waits longest comes first."""
+    return HandOffs(items=await desk.hand_offs(tenant=operator.tenant))
+
+
+@router.get("/threads/{thread}/case")
+async def case(thread: ThreadId, operator: OperatorDep, desk: DeskDep) -> Case:
+    """Everything about one conversation: customer, records, transcript, notes, what was tried and done."""
+    return await desk.case(thread, tenant=operator.tenant)
 
 
 @router.post("/threads/{thread}/claim", status_code=204)
-async def claim(thread: ThreadId, operator: OperatorDep, desk: DeskDep) -> None:
+async def claim(
+    thread: ThreadId, operator: OperatorDep, desk: DeskDep, body: ClaimRequest | None = None
+) -> None:
     """Take a conversation that waits for a person; 409 when somebody has, or when nobody waits there."""
-    await desk.claim(thread, operator.name, tenant=operator.tenant)
+    over = body.over if body else False
+    await desk.claim(thread, operator.name, over=over, tenant=operator.tenant)
+
+
+@router.delete("/threads/{thread}/claim", status_code=204)
+async def leave(thread: ThreadId, operator: OperatorDep, desk: DeskDep) -> None:
+    """Leave a conversation to the others; it goes on waiting for a person."""
+    await desk.leave(thread, operator.name, tenant=operator.tenant)
 
 
 @router.post("/threads/{thread}/reply", status_code=204)
 async def reply(
     thread: ThreadId, body: OperatorWords, operator: OperatorDep, desk: DeskDep
 ) -> None:
-    """Answer the customer as a person, as often as it takes; the conversation stays with the people."""
+    """Answer the customer as a person, as often as it takes; the conversation stays with the people. Whoever
+    answers has taken it; 409 when somebody else has."""
     await desk.reply(thread, operator.name, body.text, tenant=operator.tenant)
 
 

@@ -16,9 +16,11 @@ PAGES = Jinja2Templates(directory=WEB)
 router = APIRouter(include_in_schema=False)
 
 
-def _page(request: Request, name: str) -> Response:
+def _page(request: Request, name: str, **shown: str) -> Response:
     profile: Profile = request.app.state.profile
-    return PAGES.TemplateResponse(request, name, {"business": profile, "brand": profile.brand})
+    demo: bool = request.app.state.demo
+    given = {"business": profile, "brand": profile.brand, "demo": demo, **shown}
+    return PAGES.TemplateResponse(request, name, given)
 
 
 @router.get("/")
@@ -28,7 +30,14 @@ async def chat_page(request: Request) -> Response:
 
 @router.get("/desk")
 async def desk_page(request: Request) -> Response:
-    return _page(request, "desk.html")
+    """The inbox: for whoever talks to customers and answers approvals."""
+    return _page(request, "desk.html", room="inbox")
+
+
+@router.get("/desk/models")
+async def models_page(request: Request) -> Response:
+    """The models' room: for whoever looks after them."""
+    return _page(request, "models.html", room="models")
 
 
 @router.get("/favicon.ico")

@@ -36,10 +36,13 @@ async def thread_history(thread: ThreadId, customer: CustomerDep, desk: DeskDep)
         for approval in await desk.approvals("pending", limit=200, tenant=customer.tenant)
         if approval.action.thread == thread and approval.action.customer.id == customer.id
     ]
+    handed_off = summary.handed_off if summary else False
     return Thread(
         id=thread,
         title=summary.title if summary else "",
-        handed_off=summary.handed_off if summary else False,
+        handed_off=handed_off,
+        claimed=summary.claimed if summary else False,
+        opens_at=desk.opens(customer) if handed_off else None,
         messages=messages,
         pending=pending,
     )

@@ -3,6 +3,9 @@
 import { byId, clock, el, failure, Failed, freshKey, repeat, request } from "./web.js";
 
 const TRIES = JSON.parse(byId("tries").dataset.tries);
+const DEMO = "demo" in byId("log").dataset;
+/** What became of an operation, in words for customers. */
+const STATUSES = { executed: "done", pending: "a colleague looks at it first", blocked: "not done", failed: "did not work", rejected: "not approved", expired: "not decided in time", unknown: "being checked" };
 const LANES = {
   direct: "answered directly",
   operation: "account operation",
@@ -21,6 +24,9 @@ function inWords(error) {
   if (error instanceof Failed && error.status === 409) return "Your message is still being worked on. Its answer will appear here; please try again in a moment.";
   if (error instanceof Failed && error.status === 413) return "That message is too long. Please shorten it.";
   if (error instanceof Failed && error.status === 422) return "That message could not be sent. Please write it anew.";
+  if (error instanceof Failed && [403, 404].includes(error.status)) return "This conversation is not there any more. Please begin a new one.";
+  if (error instanceof Failed && error.status === 429) return "That was a little fast. Please wait a moment and try again.";
+  if (error instanceof Failed && error.status >= 400) return "Something on our side is not working right now. Your message is not lost: please try again in a moment.";
   return error.message;
 }
 
@@ -38,7 +44,7 @@ let unsettled = []; // bubbles of a finished turn whose message ids are not know
 
 // --- logging in -----------------------------------------------------------------------------
 
-async function showDoor(notice = "") {
+async function showDoor(notice = "", { moved = true } = {}) {
   byId("app").hidden = true;
   byId("door").hidden = false;
   byId("door-notice").textContent = notice;
@@ -47,9 +53,11 @@ async function showDoor(notice = "") {
     const people = await request("GET", "/v1/login/customers");
     byId("people").replaceChildren(...people.map(personButton));
   } catch (error) {
-    byId("door-notice").textContent = error.message;
+    byId("door-notice").textContent = inWords(error);
     byId("door-notice").hidden = false;
   }
+  // Whoever was in the conversation a moment ago is told where they are now.
+  if (moved) byId("door-title").focus();
 }
 
 function personButton(person) {
@@ -68,13 +76,14 @@ async function logIn(customer) {
     const session = await request("POST", "/v1/login", { body: { customer } });
     await showApp(session.customer);
   } catch (error) {
-    await showDoor(error.message);
+    await showDoor(inWords(error));
   }
 }
 
 async function logOut() {
   await request("POST", "/v1/logout");
-  sessionStorage.removeItem("thread");
+  for (const kept of ["thread", "draft"]) sessionStorage.removeItem(kept);
+  text.value = "";
   thread = null;
   await showDoor();
 }
@@ -106,7 +115,7 @@ async function listThreads() {
             class: "thread",
             type: "button",
             "aria-current": each.id === thread ? "true" : undefined,
-            onclick: () => openThread(each.id).catch((error) => showDoor(error.message)),
+            onclick: () => openThread(each.id).catch((error) => showDoor(inWords(error))),
           },
           el("span", { class: "title" }, each.title || "New conversation"),
           el("span", { class: "when" }, clock(each.created_at) + (each.handed_off ? " · with a colleague" : "")),
@@ -143,8 +152,11 @@ async function openThread(id) {
   text.focus({ preventScroll: true });
 }
 
-function setHandedOff(now) {
+/** Who has the conversation: a colleague, one who is to come, or one who is there again when they open. */
+function setHandedOff(now, { claimed = false, opens_at: opens = null } = {}) {
   handedOff = now;
+  const words = claimed ? "A colleague answers you here." : opens ? `Nobody is there right now. A colleague answers you here from ${clock(opens)} on.` : "Your messages are with our colleagues. One of them answers you here.";
+  if (byId("handed").textContent !== words) byId("handed").textContent = words;
   byId("handed").hidden = !now;
 }
 
@@ -177,7 +189,7 @@ async function refresh() {
       cards.delete(id);
     }
   }
-  setHandedOff(state.handed_off);
+  setHandedOff(state.handed_off, state);
   if (low) toEnd();
 }
 
@@ -185,7 +197,7 @@ async function refresh() {
 
 function drawMessage(message) {
   const node = el("article", { class: `said ${message.role}`, "aria-label": SENDERS[message.role] });
-  if (message.role === "operator") node.append(el("p", { class: "who" }, el("b", {}, "A colleague"), " writes"));
+  node.append(who(message.role));
   const bubble = el("div", { class: "bubble" });
   node.append(bubble);
   if (message.role === "customer") bubble.textContent = message.text;
@@ -194,6 +206,9 @@ function drawMessage(message) {
   if (message.role === "agent") node.append(under(message.meta, message.at));
   return node;
 }
+
+/** Said in words, so that nobody has to tell it from the colour and the side. */
+const who = (role) => el("p", { class: "who", "aria-hidden": "true" }, SENDERS[role]);
 
 /** The agent's text: bold words, list marks and citations become elements, everything else stays text. */
 function fill(bubble, words, citations = [], name = "") {
@@ -239,6 +254,8 @@ function sources(citations, name) {
 
 function under(meta = {}, at = undefined) {
   const chips = el("p", { class: "under" });
+  // How it was decided is for those who look at the demo, not for customers.
+  if (!DEMO) meta = { degraded: meta.degraded };
   if (meta.lane) {
     const lane = el("span", { class: "chip", title: meta.intent ? `intent: ${meta.intent}` : undefined });
     lane.append(LANES[meta.lane] ?? meta.lane);
@@ -263,7 +280,7 @@ function drawCard(approval) {
   const card = el(
     "section",
     { class: "card", "aria-label": "Waiting for approval" },
-    el("h3", {}, el("span", { class: "lamp", "aria-hidden": "true" }), "Waiting for a colleague's approval"),
+    el("h2", {}, el("span", { class: "lamp", "aria-hidden": "true" }), "Waiting for a colleague's approval"),
     el("p", {}, label),
     effects.length ? el("ul", {}, ...effects.map((line) => el("li", {}, line))) : null,
     el("p", { class: "fine" }, "Nothing happens until then. You can go on writing; the outcome appears here."),
@@ -290,7 +307,7 @@ async function play(words, key = freshKey(), before = null) {
   byId("welcome").hidden = true;
   let own = before;
   if (own === null) {
-    own = el("article", { class: "said customer", "aria-label": SENDERS.customer }, el("div", { class: "bubble" }, words));
+    own = el("article", { class: "said customer", "aria-label": SENDERS.customer }, who("customer"), el("div", { class: "bubble" }, words));
     log.append(own);
   }
   const turn = drawTurn();
@@ -344,7 +361,7 @@ function drawTurn() {
   const dots = el("span", { class: "waiting" }, el("i"), el("i"), el("i"));
   dots.append(el("span", { class: "sr-only" }, "The agent is working"));
   bubble.append(dots);
-  const node = el("article", { class: "said agent", "aria-label": SENDERS.agent, "aria-busy": "true" }, bubble);
+  const node = el("article", { class: "said agent", "aria-label": SENDERS.agent, "aria-busy": "true" }, who("agent"), bubble);
   log.append(node);
   return { node, bubble, words: "", route: {}, steps: null };
 }
@@ -365,7 +382,7 @@ async function follow(words, key, turn) {
   let final = null;
   for await (const { event, data } of events(response.body)) {
     const low = nearEnd();
-    if (event === "error") throw new Failed(503, data.text || data.detail || "Something went wrong on our side.");
+    if (event === "error") throw new Failed(0, data.text || data.detail || "Something went wrong on our side.");
     if (event === "final") final = data;
     show[event]?.(turn, data);
     if (low) toEnd();
@@ -406,14 +423,14 @@ const show = {
     turn.route = data;
   },
   ack(turn, data) {
-    turn.node.prepend(el("p", { class: "understood" }, data.text));
+    turn.bubble.before(el("p", { class: "understood" }, data.text));
   },
   tool(turn, data) {
     if (turn.steps === null) {
       turn.steps = el("ul", { class: "steps" });
       turn.bubble.before(turn.steps);
     }
-    const words = [data.title || data.operation, data.record, data.status].filter(Boolean).join(" · ");
+    const words = [data.title || data.operation, data.record, STATUSES[data.status]].filter(Boolean).join(" · ");
     turn.steps.append(el("li", {}, words));
   },
   token(turn, data) {
@@ -454,10 +471,14 @@ byId("form").addEventListener("submit", (event) => {
   if (busy || !text.value.trim()) return;
   const words = text.value;
   text.value = "";
+  sessionStorage.removeItem("draft");
   grow();
   play(words);
 });
-text.addEventListener("input", grow);
+text.addEventListener("input", () => {
+  sessionStorage.setItem("draft", text.value);
+  grow();
+});
 text.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
     event.preventDefault();
@@ -466,6 +487,7 @@ text.addEventListener("keydown", (event) => {
 });
 
 function closeSide() {
+  if (byId("app").classList.contains("open") && byId("side").contains(document.activeElement)) byId("menu").focus();
   byId("app").classList.remove("open");
   byId("menu").setAttribute("aria-expanded", "false");
 }
@@ -494,7 +516,9 @@ repeat(
 
 try {
   const { customer } = await request("GET", "/v1/login");
-  await (customer ? showApp(customer) : showDoor());
+  await (customer ? showApp(customer) : showDoor("", { moved: false }));
+  text.value = sessionStorage.getItem("draft") ?? "";
+  grow();
 } catch (error) {
-  await showDoor(error.message);
+  await showDoor(inWords(error));
 }

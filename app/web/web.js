@@ -14,6 +14,18 @@ export function el(tag, options = {}, ...children) {
   return node;
 }
 
+/** Light Markdown of the agent's as nodes: bold words and list marks; everything else stays text. */
+export function rich(words) {
+  return words
+    .replace(/^- /gm, "•  ")
+    .split(/(\*\*[^*\n]+\*\*)/)
+    .filter(Boolean)
+    .map((piece) => {
+      const bold = /^\*\*(.+)\*\*$/.exec(piece)?.[1];
+      return bold ? el("strong", {}, bold) : piece;
+    });
+}
+
 export const byId = (id) => document.getElementById(id);
 
 /** A request that failed, in words that can be shown. */
@@ -44,7 +56,7 @@ export async function request(method, path, { body, headers = {} } = {}) {
       credentials: "same-origin",
     });
   } catch {
-    throw new Failed(0, "The server cannot be reached. Is it running?");
+    throw new Failed(0, "We cannot be reached right now. Check your connection and try again.");
   }
   if (!response.ok) throw await failure(response);
   return response.status === 204 ? null : response.json();

@@ -12,10 +12,13 @@ from app.desk import (
     AlreadyVoted,
     ApprovalDecided,
     ApprovalNotFound,
+    Case,
+    ClaimedByAnother,
     EditInvalid,
     EffectNotFound,
     EffectSettled,
     Event,
+    HandOff,
     IntentUnknown,
     KeyConflict,
     KeyInFlight,
@@ -24,6 +27,7 @@ from app.desk import (
     RoleNotAccepted,
     ThreadNotFound,
     ThreadSummary,
+    Tried,
 )
 from app.drift_watch import Drift
 from app.models.metering import Meter
@@ -31,10 +35,12 @@ from app.release_watch import ReleaseState
 from app.stores.actions import LedgerAction
 from app.stores.decisions import LoggedDecision, Wanted
 from app.stores.reviews import Item, ReviewNotFound
+from app.stores.turns import Note
 from app.stores.waiting import Waiting
 from graphs.state import Answer
-from tools.decisions import Alternative, Decision
+from tools.decisions import Aftermath, Alternative, Decision
 from tools.ports import BackendUnavailable
+from tools.records import RecordView
 from tools.values import (
     Action,
     Approval,
@@ -49,6 +55,7 @@ from tools.values import (
     accepts,
 )
 
+TODAY = date(2026, 11, 20)
 ANA = Customer(id="ana", name="Ana Lindqvist", email="ana@mail.example", since=date(2021, 3, 2))
 BEN = Customer(id="ben", name="Ben Okafor", email="ben@mail.example", since=date(2023, 9, 14))
 CLARA = Customer(
@@ -97,6 +104,10 @@ class FakeDesk:
         self.in_doubt: dict[str, Unsettled] = {}
         self.vouched: dict[str, Outcome] = {}
         self.released: list[tuple[str, str, str | None]] = []
+        self.handed_off: dict[str, datetime] = {}
+        self.claims: dict[str, str] = {}
+        self.notes: dict[str, list[Note]] = {}
+        self.opens_at: datetime | None = None
         self.asked: list[Wanted] = []
         self.sampled: dict[int, Item] = {}
         self.drift = Drift()
@@ -192,6 +203,7 @@ class FakeDesk:
             )
         if "person" in text:
             self._retitle(thread, handed_off=True)
+            self.handed_off[thread] = datetime.now(UTC)
             yield Event(event="handoff", data={"ticket": "T-70013"})
         reply = f"You said: {text}. Standard delivery takes 3-5 working days [1]."
         for word in reply.split(" "):
@@ -461,32 +473,96 @@ class FakeDesk:
     def counts(self) -> Mapping[str, int]:
         return {"offered": 3, "compared": 2, "dropped": 1, "failed": 0}
 
-    async def hand_offs(self, *, tenant: str | None = None) -> list[Mapping[str, Any]]:
-        return [
-            {
-                "thread": each.id,
-                "customer": owner,
-                "title": each.title,
-                "created_at": each.created_at,
-                "messages": [m.model_dump(mode="json") for m in self._messages[each.id][-6:]],
-            }
-            for owner, each in self._threads.values()
-            if each.handed_off
-        ]
+    async def hand_offs(self, *, tenant: str | None = None) -> list[HandOff]:
+        listed: list[HandOff] = []
+        for owner, each in self._threads.values():
+            if each.handed_off:
+                said = self._messages[each.id]
+                answered = bool(said) and said[-1].role == "operator"
+                listed.append(
+                    HandOff(
+                        thread=each.id,
+                        customer=owner,
+                        name=self._customers[owner].name,
+                        title=each.title,
+                        handed_off_at=self.handed_off[each.id],
+                        waits_since=None if answered else self.handed_off[each.id],
+                        claimed_by=self.claims.get(each.id),
+                        summary=f"{self._customers[owner].name} asked for a person.",
+                        last=next((m for m in reversed(said) if m.role != "agent"), None),
+                    )
+                )
+        return sorted(listed, key=lambda each: each.since)
 
-    async def claim(self, thread: str, operator: str, *, tenant: str | None = None) -> None:
+    async def case(self, thread: str, *, tenant: str | None = None) -> Case:
+        if thread not in self._threads:
+            raise ThreadNotFound
+        owner, summary = self._threads[thread]
+        customer = self._customers[owner]
+        waiting = [a for a in self._approvals.values() if a.status == "pending"]
+        return Case(
+            thread=thread,
+            title=summary.title,
+            created_at=summary.created_at,
+            handed_off=summary.handed_off,
+            handed_off_at=self.handed_off.get(thread),
+            waits_since=self.handed_off.get(thread),
+            claimed_by=self.claims.get(thread),
+            opens_at=self.opens_at,
+            summary=f"{customer.name} asked for a person.",
+            customer=customer,
+            messages=tuple(self._messages[thread]),
+            notes=tuple(self.notes.get(thread, ())),
+            records=(
+                RecordView(kind="order", id="SB-10482", label="SB-10482, a tent", state="paid"),
+            ),
+            tried=(
+                Tried(
+                    at=datetime.now(UTC),
+                    turn="turn-1",
+                    said="my tent is damaged",
+                    understood="Refund an order",
+                    sure=True,
+                    probability=0.97,
+                    tier="encoder",
+                    outcome=Aftermath.ESCALATED,
+                ),
+            ),
+            actions=(),
+            approvals=tuple(a for a in waiting if a.action.thread == thread),
+            tickets=(Ticket(number="T-70013", subject="Handed over", body="", opened_on=TODAY),),
+        )
+
+    def opens(self, customer: Customer) -> datetime | None:
+        return self.opens_at
+
+    async def claim(
+        self, thread: str, operator: str, *, over: bool = False, tenant: str | None = None
+    ) -> None:
         self._must_wait(thread)
+        if self.claims.get(thread, operator) != operator and not over:
+            raise ClaimedByAnother(self.claims[thread])
+        self.claims[thread] = operator
+        self._retitle(thread, claimed=True)
+
+    async def leave(self, thread: str, operator: str, *, tenant: str | None = None) -> None:
+        await self.claim(thread, operator)
+        del self.claims[thread]
+        self._retitle(thread, claimed=False)
 
     async def reply(
         self, thread: str, operator: str, message: str, *, tenant: str | None = None
     ) -> None:
-        self._must_wait(thread)
-        self._say(thread, "operator", message)
+        await self.claim(thread, operator)
+        self._say(thread, "operator", message, meta={"operator": operator})
 
     async def note(
         self, thread: str, operator: str, text: str, *, tenant: str | None = None
     ) -> None:
-        self._must_wait(thread)
+        written = self.notes.setdefault(thread, [])
+        at = datetime.now(UTC)
+        name = f"note-{len(written)}"
+        written.append(Note(id=name, thread=thread, at=at, author=operator, text=text))
 
     def _must_wait(self, thread: str) -> None:
         if thread not in self._threads:
@@ -502,11 +578,12 @@ class FakeDesk:
         *,
         tenant: str | None = None,
     ) -> None:
-        self._must_wait(thread)
+        await self.claim(thread, operator)
         self.released.append((thread, operator, message))
-        self._retitle(thread, handed_off=False)
+        del self.claims[thread]
+        self._retitle(thread, handed_off=False, claimed=False)
         if message:
-            self._say(thread, "operator", message)
+            self._say(thread, "operator", message, meta={"operator": operator})
 
     async def health(self) -> Mapping[str, Any]:
         return self.checks

@@ -416,6 +416,45 @@ async def test_hand_off_and_release(client, ana, operator, desk):
     assert is_problem(await client.post(path, headers=ana), 403)
 
 
+async def test_one_colleague_at_a_time_answers(client, ana, operator, admin, desk):
+    """Who answers has taken the conversation; another one is told whose it is, and may take it over on purpose."""
+    chat = (await client.post("/v1/chat", json={"text": "a person please"}, headers=ana)).json()
+    at = f"/v1/threads/{chat['thread']}"
+    me = (await client.get("/v1/operator", headers=operator)).json()
+    assert (me["name"], me["role"]) == ("olga", "agent")
+
+    assert (
+        await client.post(f"{at}/reply", json={"text": "One moment."}, headers=operator)
+    ).status_code == 204
+    refused = await client.post(f"{at}/reply", json={"text": "Hello?"}, headers=admin)
+    assert is_problem(refused, 409)
+    assert refused.json()["operator"] == "olga"
+    assert is_problem(await client.post(f"{at}/release", headers=admin), 409)
+    assert is_problem(await client.delete(f"{at}/claim", headers=admin), 409)
+    over = await client.post(f"{at}/claim", json={"over": True}, headers=admin)
+    assert over.status_code == 204
+    assert is_problem(await client.post(f"{at}/reply", json={"text": "x"}, headers=operator), 409)
+    assert (await client.delete(f"{at}/claim", headers=admin)).status_code == 204
+
+    case = (await client.get(f"{at}/case", headers=operator)).json()
+    assert [m["text"] for m in case["messages"] if m["role"] == "operator"] == ["One moment."]
+    assert case["customer"]["email"] == "ana@mail.example"
+    assert is_problem(await client.get(f"{at}/case", headers=ana), 403)
+    assert is_problem(await client.get("/v1/threads/none/case", headers=operator), 404)
+
+
+async def test_the_customer_is_told_who_has_the_conversation(client, ana, operator, desk):
+    """Not that a colleague has taken over while none has; out of hours, when somebody is there again."""
+    chat = (await client.post("/v1/chat", json={"text": "a person please"}, headers=ana)).json()
+    at = f"/v1/threads/{chat['thread']}"
+    desk.opens_at = datetime(2026, 11, 30, 8, tzinfo=UTC)
+    thread = (await client.get(at, headers=ana)).json()
+    assert (thread["handed_off"], thread["claimed"]) == (True, False)
+    assert thread["opens_at"] == "2026-11-30T08:00:00Z"
+    await client.post(f"{at}/claim", headers=operator)
+    assert (await client.get(at, headers=ana)).json()["claimed"]
+
+
 async def test_decisions_are_filtered(client, operator):
     """The decision log is read by role, thread or turn."""
     routers = (await client.get("/v1/decisions?role=router", headers=operator)).json()["items"]

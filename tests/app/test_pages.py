@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,69 +11,23 @@ import pytest
 from app.drift import Comparison, Shift
 from app.drift_watch import Drift, Window
 
-from .conftest import OPERATOR_KEY, Served
+from .browser import chromium, enter, open_desk, playwright, say, tab, take
+from .conftest import Served
 from .fake_desk import RULES, FakeDesk
 
-playwright = pytest.importorskip("playwright.async_api")
 pytestmark = pytest.mark.browser
-
-# Without these the browser asks its maker's servers things at every start.
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 @pytest.fixture(scope="session")
 async def browser() -> AsyncIterator:
-    async with playwright.async_playwright() as started:
-        chromium = await started.chromium.launch(
-            executable_path="/usr/bin/chromium", headless=True, args=ARGUMENTS
-        )
-        yield chromium
-        await chromium.close()
+    async with chromium() as started:
+        yield started
 
 
 @pytest.fixture
 async def page(browser, live: Served) -> AsyncIterator:
-    """A fresh page; a script error, a refused load or a request elsewhere fails the test."""
-    context = await browser.new_context(base_url=live.url, viewport={"width": 1280, "height": 860})
-    page = await context.new_page()
-    page.set_default_timeout(8000)
-    wrong: list[str] = []
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("request", lambda r: None if r.url.startswith(live.url) else wrong.append(r.url))
-    page.on(
-        "console",
-        lambda m: wrong.append(m.text) if "Content Security Policy" in m.text else None,
-    )
-    yield page
-    await context.close()
-    assert wrong == []
-
-
-async def enter(page, name: str = "Ana Lindqvist") -> None:
-    await page.goto("/")
-    await page.get_by_role("button", name=name).click()
-    # Focus is the last thing the page does when it has asked for all it shows.
-    await playwright.expect(page.get_by_label("Your message")).to_be_focused()
-
-
-async def say(page, text: str) -> None:
-    await page.get_by_label("Your message").fill(text)
-    await page.get_by_role("button", name="Send").click()
-
-
-async def open_desk(page) -> None:
-    await page.goto("/desk")
-    await page.get_by_label("Operator key").fill(OPERATOR_KEY)
-    await page.get_by_role("button", name="Open the desk").click()
-    await page.get_by_role("heading", name="Waiting for approval").wait_for()
+    async with tab(browser, live) as page:
+        yield page
 
 
 async def test_a_conversation(page):
@@ -212,13 +166,14 @@ async def test_a_note_being_written_survives_the_refresh(page, live: Served, des
 async def test_a_payment_in_doubt_is_settled_at_the_desk(page, live: Served, desk: FakeDesk):
     """Shown only while there is one, with what the last look came to; gone when a person has said."""
     desk.doubt(await a_refund(desk))
-    await open_desk(page)
+    await open_desk(page, "/desk")
+    await page.get_by_role("link", name="In doubt 1").click()
     await page.get_by_text("Refund of 89.50 EUR").wait_for()
     await page.get_by_text("It is not listed.").wait_for()
     await page.get_by_label("How you know").fill("not on the statement")
     await page.get_by_role("button", name="It did not").click()
     await page.get_by_text("Closed as not done").wait_for()
-    await page.get_by_role("heading", name="In doubt").wait_for(state="hidden")
+    await page.get_by_text("No payment is in doubt.").wait_for()
     assert [each.reason for each in desk.vouched.values()] == ["olga: not on the statement"]
 
 
@@ -241,34 +196,166 @@ async def test_a_wrong_operator_key(page):
     assert not await page.locator("#app").is_visible()
 
 
-async def test_hand_off_and_back(page, browser, live: Served):
-    """The customer sees that a person has taken over, and what they say; the person answers twice, and what
-    they are typing survives what the customer writes meanwhile."""
+async def test_hand_off_and_back(page, browser, live: Served, desk: FakeDesk):
+    """The customer sees whose the conversation is, and what they say; the person answers twice, and what they
+    are typing survives what the customer writes meanwhile, another conversation and a reload."""
     await enter(page)
     await say(page, "a person please")
-    await page.get_by_text("A colleague has taken over").wait_for()
+    await page.get_by_text("One of them answers you here.").wait_for()
 
     context = await browser.new_context(base_url=live.url)
     operator = await context.new_page()
-    await open_desk(operator)
-    assert "null" not in await operator.locator("#app").inner_text()
+    operator.set_default_timeout(8000)
+    await open_desk(operator, "/desk")
+    await take(operator, "Ana Lindqvist")
     words = operator.get_by_label("Answer to the customer")
     await words.fill("One mom")
     await say(page, "are you there")
-    await operator.get_by_text("are you there").first.wait_for()
+    await (
+        operator.get_by_role("article", name="Ana Lindqvist")
+        .get_by_text("are you there")
+        .wait_for()
+    )
     assert await words.input_value() == "One mom"
     await playwright.expect(words).to_be_focused()
+    await operator.get_by_role("link", name="Approvals").click()
+    await operator.get_by_text("Nothing waits.").wait_for()
+    await operator.reload()
+    await take(operator, "Ana Lindqvist")
+    assert await words.input_value() == "One mom"
+
     await words.fill("One moment.")
-    await operator.get_by_role("button", name="Answer", exact=True).click()
+    await words.press("Control+Enter")
     await page.get_by_text("One moment.").wait_for()
-    assert await operator.get_by_role("button", name="Give back to the agent").is_visible()
+    await page.get_by_text("A colleague answers you here.").wait_for()
+    await operator.get_by_text("You answer this conversation.").first.wait_for()
+    await playwright.expect(words).to_have_value("")
     await words.fill("Your tent is on its way.")
+    await operator.get_by_role("button", name="Answer", exact=True).click()
+    await page.get_by_text("Your tent is on its way.").wait_for()
     await operator.get_by_role("button", name="Give back to the agent").click()
     await operator.get_by_text("No conversation needs a person.").wait_for()
+    assert "null" not in await operator.locator("#app").inner_text()
     await context.close()
 
-    await page.get_by_text("Your tent is on its way.").wait_for()
-    await page.get_by_text("A colleague has taken over").wait_for(state="hidden")
+    await playwright.expect(page.locator("#handed")).to_be_hidden()
+    assert [said for _, _, said in desk.released] == [None]
+
+
+async def test_the_inbox_says_who_waits_and_shows_the_whole_case(
+    page, live: Served, desk: FakeDesk
+):
+    """Longest wait first, with name and time; the case file has customer, records, what was tried, notes."""
+    for name in ("ben", "ana"):
+        customer = await desk.customer(name)
+        assert customer is not None
+        thread = await desk.open_thread(customer)
+        async for _ in desk.turn(customer, thread, f"a person please, says {name}"):
+            pass
+        desk.handed_off[thread] = datetime.now(UTC) - timedelta(minutes=5 if name == "ana" else 65)
+    await open_desk(page, "/desk")
+    waiting = page.locator("#handoffs li")
+    await playwright.expect(waiting).to_have_count(2)
+    assert "Ben Okafor" in await waiting.first.inner_text()
+    assert "waits 1 h 5 min" in await waiting.first.inner_text()
+    assert "waits 5 min" in await waiting.last.inner_text()
+    assert await page.title() == "(2) Inbox · Operator desk"
+
+    await take(page, "Ben Okafor")
+    file = page.get_by_role("complementary", name="Case file")
+    for told in (
+        "Ben Okafor asked for a person.",
+        "ben@mail.example",
+        "SB-10482",
+        "understood as: Refund an order (0.97, small encoder)",
+        "T-70013",
+    ):
+        await file.get_by_text(told).first.wait_for()
+    await page.get_by_label("A note; the customer never sees it").fill("Called him.")
+    await page.get_by_role("button", name="Note", exact=True).click()
+    await file.get_by_text("Called him.").wait_for()
+    await file.get_by_text("olga").wait_for()
+
+
+async def test_two_operators_do_not_talk_over_each_other(
+    page, browser, live: Served, desk: FakeDesk
+):
+    """Who comes second reads whose it is, keeps their words, and may take the conversation over."""
+    ana = (await desk.demo_customers())[0]
+    thread = await desk.open_thread(ana)
+    async for _ in desk.turn(ana, thread, "a person please"):
+        pass
+    await open_desk(page, "/desk")
+    await take(page, "Ana Lindqvist")
+    await page.get_by_text("Nobody has taken this conversation yet.").wait_for()
+    words = page.get_by_label("Answer to the customer")
+    await words.fill("I look into it.")
+    await desk.claim(thread, "quirin")
+    await page.get_by_role("button", name="Answer", exact=True).click()
+
+    await page.get_by_text("quirin has taken this conversation. You can read along").wait_for()
+    assert await words.input_value() == "I look into it."
+    await playwright.expect(page.get_by_role("button", name="Answer", exact=True)).to_be_disabled()
+    await page.get_by_role("button", name="Take over").click()
+    await page.get_by_text("You answer this conversation.").first.wait_for()
+    await page.get_by_role("button", name="Answer", exact=True).click()
+    await page.get_by_role("article", name="olga").get_by_text("I look into it.").wait_for()
+    await page.get_by_role("button", name="Leave to the others").click()
+    await page.get_by_text("Nobody has taken this conversation yet.").wait_for()
+    assert desk.claims == {}
+
+
+async def test_out_of_hours_both_sides_are_told_the_next_opening(
+    page, browser, live, desk: FakeDesk
+):
+    """The customer reads when somebody is there; so does whoever looks into the inbox."""
+    desk.opens_at = datetime.now(UTC) + timedelta(days=2)
+    await enter(page)
+    await say(page, "a person please")
+    await page.get_by_text(
+        "Nobody is there right now. A colleague answers you here from"
+    ).wait_for()
+    context = await browser.new_context(base_url=live.url)
+    operator = await context.new_page()
+    await open_desk(operator, "/desk")
+    await take(operator, "Ana Lindqvist")
+    await operator.get_by_text("Out of hours: the customer was told").wait_for()
+    await context.close()
+
+
+async def test_customers_read_words_for_people(page, desk: FakeDesk):
+    """No sentence of the API's, whatever went wrong; and a draft that was not sent is there after a reload."""
+    await enter(page)
+    for status, words in {
+        401: "Your session has ended.",
+        404: "This conversation is not there any more.",
+        409: "Your message is still being worked on.",
+        413: "That message is too long.",
+        422: "That message could not be sent.",
+        429: "That was a little fast.",
+        500: "Something on our side is not working right now.",
+        503: "Something on our side is not working right now.",
+    }.items():
+        problem = (
+            f'{{"status": {status}, "detail": "Idempotency-Key is still running: POST /v1/login"}}'
+        )
+        answer = {"status": status, "body": problem, "content_type": "application/problem+json"}
+
+        async def refuse(route, _request, answer=answer) -> None:
+            await route.fulfill(**answer)
+
+        await page.route("**/v1/chat", refuse)
+        await say(page, "hello")
+        await page.get_by_text(words).last.wait_for()
+        assert "Idempotency" not in await page.locator("body").inner_text()
+        await page.unroute("**/v1/chat")
+        if status == 401:
+            await playwright.expect(page.locator("#door-title")).to_be_focused()
+            await page.get_by_role("button", name="Ana Lindqvist").click()
+            await playwright.expect(page.get_by_label("Your message")).to_be_focused()
+    await page.get_by_label("Your message").fill("half a sen")
+    await page.reload()
+    await playwright.expect(page.get_by_label("Your message")).to_have_value("half a sen")
 
 
 async def test_who_says_what_is_said_in_words(page):
@@ -305,18 +392,23 @@ async def test_an_expired_session_leads_to_the_door(page):
 
 
 @pytest.mark.parametrize("width", [320, 390])
-@pytest.mark.parametrize("path", ["/", "/desk"])
+@pytest.mark.parametrize("path", ["/", "/desk", "/desk#approvals", "/desk/models"])
 async def test_narrow_screens_do_not_scroll_sideways(page, desk: FakeDesk, width: int, path: str):
     """Both pages fit a phone."""
     await page.set_viewport_size({"width": width, "height": 720})
     ana = (await desk.demo_customers())[0]
-    desk._ask(ana, await desk.open_thread(ana), "turn")
+    thread = await desk.open_thread(ana)
+    desk._ask(ana, thread, "turn")
+    async for _ in desk.turn(ana, thread, "a person please " + "x" * 120):
+        pass
     if path == "/":
         await enter(page)
         await say(page, "How long? " + "x" * 120)
         await page.locator(".said.agent:not([aria-busy])").wait_for()
     else:
-        await open_desk(page)
+        await open_desk(page, path)
+        if path == "/desk":
+            await take(page, "Ana Lindqvist")
 
     wide = "document.scrollingElement.scrollWidth > document.scrollingElement.clientWidth"
     assert not await page.evaluate(wide)
@@ -347,7 +439,7 @@ async def test_the_desk_shows_drift_and_takes_labels(page, desk: FakeDesk) -> No
     )
     window = Window(window="count", against="the traffic before", comparison=found)
     desk.drift = Drift(at=datetime(2026, 11, 22, 9, tzinfo=UTC), windows=(window,))
-    await open_desk(page)
+    await open_desk(page, "/desk/models")
 
     drift = page.locator("#drift")
     await drift.get_by_text("not like before").wait_for()

@@ -11,7 +11,15 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.runtime import Runtime
 
-from app.desk import ApprovalDecided, ApprovalNotFound, KeyConflict, KeyInFlight, ThreadNotFound
+from app.desk import (
+    ApprovalDecided,
+    ApprovalNotFound,
+    ClaimedByAnother,
+    KeyConflict,
+    KeyInFlight,
+    NotHandedOff,
+    ThreadNotFound,
+)
 from app.shadow import WAITING, Candidate, Shadow, chosen
 from app.stores.comparisons import SqlComparisons
 from app.stores.decisions import Wanted
@@ -379,7 +387,7 @@ async def test_a_hand_off_and_back(world, desk, thread):
     """On the operators' list, silent, released with a word; then the agent answers again."""
     await world.say(desk, thread, "a human please", "human_request")
     (handed,) = await desk.hand_offs()
-    assert handed["thread"] == thread
+    assert handed.thread == thread
     silent = await world.say(desk, thread, "hello?", "greeting")
     assert silent[-1].data.get("silent")
     await desk.release(thread, "olga", "I looked into it.")
@@ -387,6 +395,92 @@ async def test_a_hand_off_and_back(world, desk, thread):
     assert (await texts(world, desk, thread, "operator")) == ["I looked into it."]
     events = await world.say(desk, thread, "thanks", "thanks")
     assert events[-1].data["text"]
+
+
+async def test_the_whole_case_lies_before_whoever_takes_over(world, desk, thread):
+    """Customer, records, every message, what was understood and tried, what waits, notes and tickets."""
+    await world.say(desk, thread, "where is SB-10482", "order_status")
+    await world.say(desk, thread, "I want a refund for SB-10482, it is broken", "request_refund")
+    await world.say(desk, thread, "yes", "affirm")
+    await world.say(desk, thread, "a human please", "human_request")
+    await desk.note(thread, "olga", "Photo asked for.")
+    case = await desk.case(thread)
+
+    assert (case.customer.name, case.customer.email) == ("Ana Keller", "ana@example.com")
+    assert "SB-10482" in {record.id for record in case.records}
+    assert [m.text for m in case.messages if m.role == "customer"] == [
+        "where is SB-10482",
+        "I want a refund for SB-10482, it is broken",
+        "yes",
+        "a human please",
+    ]
+    understood = {tried.said: tried.understood for tried in case.tried}
+    assert understood["I want a refund for SB-10482, it is broken"] == "Refund an order"
+    (approval,) = case.approvals
+    assert approval.action.operation == "request_refund"
+    assert [note.text for note in case.notes] == ["Photo asked for."]
+    assert case.tickets[0].kind == "hand_off"
+    assert case.summary.startswith("Ana Keller asked for a person.")
+    with pytest.raises(ThreadNotFound):
+        await desk.case(thread, tenant="another")
+
+
+async def test_who_waits_longest_comes_first_and_who_was_answered_last(world, desk):
+    """A customer who has their answer waits for nobody until they write again."""
+    threads = [await desk.open_thread(world.customers["ana"]) for _ in range(3)]
+    for each in threads:
+        await world.say(desk, each, "a human please", "human_request")
+        world.hands.pass_(minutes=5)
+    await desk.reply(threads[0], "olga", "Which order is it about?")
+    listed = await desk.hand_offs()
+    assert [each.thread for each in listed] == [threads[1], threads[2], threads[0]]
+    assert listed[-1].waits_since is None
+    assert listed[-1].claimed_by == "olga"
+
+    world.hands.pass_(minutes=5)
+    await world.say(desk, threads[0], "SB-10482", "order_status")
+    (again,) = [each for each in await desk.hand_offs() if each.thread == threads[0]]
+    assert again.waits_since == world.hands.at
+
+
+async def test_one_colleague_at_a_time_answers_a_customer(world, desk, thread):
+    """Several answers without giving back; another one is refused until they take it over."""
+    await world.say(desk, thread, "a human please", "human_request")
+    await desk.reply(thread, "olga", "One moment.")
+    await desk.reply(thread, "olga", "It is on its way.")
+    for refused in (
+        desk.reply(thread, "piet", "Hello!"),
+        desk.release(thread, "piet"),
+        desk.leave(thread, "piet"),
+        desk.claim(thread, "piet"),
+    ):
+        with pytest.raises(ClaimedByAnother, match="olga has taken"):
+            await refused
+    assert await texts(world, desk, thread, "operator") == ["One moment.", "It is on its way."]
+
+    await desk.claim(thread, "piet", over=True)
+    await desk.reply(thread, "piet", "I go on.")
+    await desk.leave(thread, "piet")
+    (listed,) = await desk.hand_offs()
+    assert listed.claimed_by is None
+    case = await desk.case(thread)
+    wrote = [m.meta["operator"] for m in case.messages if m.role == "operator"]
+    assert wrote == ["olga", "olga", "piet"]
+    history = await desk.history(world.customers["ana"], thread)
+    assert all("operator" not in message.meta for message in history)
+
+
+async def test_what_was_never_handed_off_is_not_given_back(world, desk, thread):
+    """Nor answered by a person, nor given back twice."""
+    await world.say(desk, thread, "hello", "greeting")
+    for refused in (desk.release(thread, "olga", "Done."), desk.reply(thread, "olga", "Hello")):
+        with pytest.raises(NotHandedOff):
+            await refused
+    await world.say(desk, thread, "a human please", "human_request")
+    given = [desk.release(thread, "olga", "Done.") for _ in range(2)]
+    came_of = await asyncio.gather(*given, return_exceptions=True)
+    assert [type(each) for each in came_of if each is not None] == [NotHandedOff]
+    assert await texts(world, desk, thread, "operator") == ["Done."]
 
 
 async def test_a_hand_off_survives_a_kill(world, desk, thread):
@@ -397,7 +491,7 @@ async def test_a_hand_off_survives_a_kill(world, desk, thread):
     world.hands.pass_(minutes=1)
     async with world.process() as restarted:
         await courier(world, restarted)
-        assert [h["thread"] for h in await restarted.hand_offs()] == [thread]
+        assert [h.thread for h in await restarted.hand_offs()] == [thread]
     assert len(world.rows("tickets", customer_id="ana")) == 1
 
 
