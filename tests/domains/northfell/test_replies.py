@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -16,6 +17,8 @@ from tests.northfell import NORTHFELL, REPLIES
 
 ENGLISH = REPLIES.voice("en")
 LANGUAGES = [REPLIES.voice(each) for each in NORTHFELL.profile.languages]
+
+OPENS = datetime(2026, 11, 30, 8, tzinfo=NORTHFELL.profile.zone)
 
 COMMON: dict[str, dict[str, Any]] = {
     "greeting": {"name": "Ana"},
@@ -90,6 +93,19 @@ COMMON: dict[str, dict[str, Any]] = {
     "withdrawal_subject": {"label": "SB-10482"},
     "not_now": {"label": "SB-10482"},
     "with_a_colleague": {},
+    "handed_over_closed": {"ticket_number": "T-70013", "opens": OPENS},
+    "nobody_there": {"opens": OPENS},
+    "there_again": {"opens": OPENS},
+    "hand_off_note": {
+        "customer": "Ana Keller",
+        "because": "",
+        "detail": "it is about my tent",
+        "records": ["SB-10482"],
+        "begun": ["Cancel an order"],
+        "left": ["Send the invoice"],
+        "upset": True,
+        "cited": ["my tent is broken"],
+    },
 }
 
 
