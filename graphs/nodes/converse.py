@@ -70,9 +70,7 @@ async def escalate(state: SupportState, runtime: Runtime[Context]) -> dict[str, 
             history=history,
             message=context.for_large(said),
         )
-        given = "\n".join(
-            [facts, history, said, there, replies.business(), offer.question]
-        )
+        given = "\n".join([facts, history, said, there, replies.business(), offer.question])
         calls += 1
         try:
             written = "".join(
