@@ -28,6 +28,7 @@ from app.identity.tokens import reader_of
 from app.models.chain import ChainedLargeModel
 from app.models.encoder import OnnxEncoder
 from app.models.manifest import Manifest, ManifestError
+from app.models.masked import MaskedLargeModel
 from app.models.release import ReleaseError, Releases
 from app.release_watch import ReleaseState, ReleaseWatch
 from app.serving import Models, Serving, resident
@@ -152,7 +153,6 @@ async def wiring(
             message_chars=settings.message_chars,
             # The embedded planner loses its thread beyond a handful of steps.
             plan_steps=10 if settings.hosted_llm else 4,
-            personal_to_large=not settings.llm_leaves,
             class_declared=settings.class_declared,
         )
         live = _live(models, settings, own)
@@ -163,6 +163,9 @@ async def wiring(
             else ProcessAnswers(models.encoder, settings.answer_cache)
         )
 
+        contact = domain.profile.contact
+        public = (contact.mail, contact.phone)
+
         def context_for(customer: Customer, thread: str) -> Context:
             return Context(
                 customer=customer,
@@ -172,7 +175,9 @@ async def wiring(
                 language=domain.profile.languages[0],
                 encoder=live.models.encoder,
                 small=live.models.small,
-                large=live.models.large,
+                large=MaskedLargeModel(live.models.large, customer, books.backend, public=public)
+                if settings.llm_leaves
+                else live.models.large,
                 knowledge=knowledge,
                 backend=books.backend,
                 ledger=ledger,

@@ -398,6 +398,12 @@ def cache(json: Json = None) -> None:
 
 
 @app.command()
+def privacy(data: Data = None, json: Json = None) -> None:
+    """Which personal data the masking finds, by kind; and how much of what it masks is none."""
+    _play(suites(data)["privacy"], json)
+
+
+@app.command()
 def validator(data: Data = None, json: Json = None) -> None:
     """What the output validator stops, and how well it tells grounded answers from made-up ones."""
     _play(suites(data)["validator"], json)
@@ -482,6 +488,9 @@ def suites(data: Path | None = None) -> dict[str, Suite]:
     )
     from evals import bitext as bitext_suite
     from evals import drift as drift_suite
+    from evals import (
+        privacy as privacy_eval,
+    )
 
     return {
         "examples": examples.run,
@@ -506,6 +515,7 @@ def suites(data: Path | None = None) -> dict[str, Suite]:
         "pruning": partial(pruning.run, data=data),
         "answers": answering.run,
         "cache": caching.run,
+        "privacy": partial(privacy_eval.run, data=data),
         "validator": partial(validating.run, data=data),
     }
 

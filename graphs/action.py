@@ -254,7 +254,7 @@ async def judge(state: ActionState, runtime: Runtime[Context]) -> dict[str, Any]
     messages = asking.messages(
         operation=operation.name,
         description=operation.summary,
-        arguments=context.for_large(str(action.arguments)),
+        arguments=str(action.arguments),
     )
     judged, reason, model = Consequence.UNKNOWN, "The judge did not answer.", "none"
     probability, started = 0.0, time.perf_counter()

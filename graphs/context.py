@@ -25,7 +25,6 @@ from tools.ports import (
     Ledger,
     SmallModel,
 )
-from tools.privacy import mask_pii
 from tools.reading import ValueReader
 from tools.records import Lexicon, RecordView
 from tools.values import Action, Approval, Clock, Customer, Lane, Operation, Outcome, Reviewer
@@ -43,7 +42,6 @@ class Limits:
     reply_chars: int = 2400
     #: Ask the consequence head about operations with a declared class too; it may only raise it.
     class_declared: bool = False
-    personal_to_large: bool = True  #: False where the large model is hosted by somebody else.
 
 
 @dataclass(frozen=True)
@@ -175,7 +173,3 @@ class Context:
     def opens(self, at: datetime | None = None) -> datetime | None:
         """When somebody is there again, seen from now or from ``at``; None while somebody is."""
         return None if self.hours is None else self.hours.opens(at or self.clock.now())
-
-    def for_large(self, text: str) -> str:
-        """The text as the large model may read it: masked where that is somebody else's."""
-        return text if self.limits.personal_to_large else mask_pii(text)

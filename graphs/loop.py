@@ -20,7 +20,7 @@ from graphs.deciding import decision as decided_by
 from graphs.keys import same_request
 from graphs.nodes.advise import advice_of, waiting_of
 from graphs.nodes.answer import LookUpFailed, answering, best_quotes, foreword
-from graphs.nodes.converse import PRIVATE, may_ask_large, transcript
+from graphs.nodes.converse import transcript
 from graphs.nodes.operation import (
     carry_out,
     grounded,
@@ -106,11 +106,6 @@ async def plan(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]
     goal = previous.goal if again and previous is not None else turn.text
     # Without new steps a plan that failed is reported, and one that still waits is kept.
     unplanned = {"plan": previous, "next_move": "escalate" if again else "unplanned"}
-    if not may_ask_large(state, context):
-        await log(
-            runtime, state, by_rule("planner", "nothing", PRIVATE, abstained=True), input=goal
-        )
-        return unplanned
     calls = state.get("llm_calls", 0) + 1
     try:
         steps = await decided(runtime, "planner", lambda who: _planned(state, who, goal, previous))
@@ -199,10 +194,8 @@ async def _planned(
         ),
         history=transcript(state, context),
         message=goal,
-        observations=context.for_large(
-            "\n".join(
-                f"{s.name}: {s.status} {s.note}" for s in (previous.steps if previous else ())
-            )
+        observations="\n".join(
+            f"{s.name}: {s.status} {s.note}" for s in (previous.steps if previous else ())
         ),
     )
     schema = {

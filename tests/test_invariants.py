@@ -5,14 +5,12 @@ from __future__ import annotations
 import ast
 import random
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graphs.context import Limits
 from graphs.state import Answer
 from graphs.verdict import decide, gate
 from tests.graphs.world import INTENTS, OPERATIONS, World
@@ -193,7 +191,7 @@ async def test_4_free_text_approves_nothing(text):
 )
 async def test_5_nothing_sensitive_reaches_a_hosted_model(text, intent):
     """Neither in the turn that holds it nor in the history of a later one."""
-    world = World("ana", limits=replace(Limits(), personal_to_large=False))
+    world = World("ana", hosted=True)
     await world.say(text, intent)
     await world.say("how long does standard delivery take?", "ask_delivery")
     await world.say("cancel SB-10482 and cancel my plan", "several_requests")

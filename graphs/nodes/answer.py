@@ -16,7 +16,7 @@ from graphs.casefile import OWN, case_file
 from graphs.checked import Checked
 from graphs.context import Context
 from graphs.deciding import by_rule, decided, log, ms_since
-from graphs.nodes.converse import PRIVATE, may_ask_large, transcript
+from graphs.nodes.converse import transcript
 from graphs.nodes.turn import in_full, offer_hand_off
 from graphs.sameness import personal, stands_alone
 from graphs.state import Draft, SupportState
@@ -198,9 +198,6 @@ async def synthesize(state: SupportState, runtime: Runtime[Context]) -> dict[str
     """The LLM writes a cited answer from the kept sentences, token by token."""
     context, passages = runtime.context, state.get("passages", ())
     previous = state.get("draft")
-    if not may_ask_large(state, context):
-        await log(runtime, state, by_rule("synthesizer", "quotes", PRIVATE, abstained=True))
-        return {"draft": None}
     if not context.large_decides and not _in_english(state, context):
         # The embedded model only quotes, and the customer is told first that the articles are in English.
         await log(runtime, state, by_rule("synthesizer", "quotes", "in English", abstained=True))
@@ -212,11 +209,11 @@ async def synthesize(state: SupportState, runtime: Runtime[Context]) -> dict[str
     messages = asking.messages(
         shop=replies.business(),
         unknown_reply=replies.unknown(),
-        passages=context.for_large(shown(passages)),
+        passages=shown(passages),
         history=history,
         today=context.clock.today().isoformat(),
         refused=refused(state),
-        question=context.for_large(question),
+        question=question,
     )
     quotable = best_quotes(passages)
     if previous is not None:

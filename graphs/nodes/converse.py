@@ -23,8 +23,6 @@ from tools.ports import PortError
 _SHOWN = 6
 #: Four sentences in any language; a small model says less before it repeats itself.
 _TOKENS, _FEW_TOKENS = 220, 110
-#: Why the large model is not asked.
-PRIVATE = "personal data is not given to somebody else's model"
 
 
 async def converse(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
@@ -55,74 +53,62 @@ async def escalate(state: SupportState, runtime: Runtime[Context]) -> dict[str, 
     draft: Draft | None = None
     calls = state.get("llm_calls", 0)
     degraded = state.get("degraded", ())
-    if not may_ask_large(state, context):
-        await log(runtime, state, by_rule("escalation", "template", PRIVATE, abstained=True))
-    else:
-        asking, started = prompts.load("escalation"), time.perf_counter()
-        file = await case_file(state, context, open_ones=True)
-        facts = f"Customer since {context.customer.since:%B %Y}.\n{file.text}".strip()
-        history, said = transcript(state, context), state["turn"].text
-        there = replies.availability(context.opens())
-        messages = asking.messages(
-            shop=replies.business(),
-            availability=there,
-            facts=context.for_large(facts),
-            history=history,
-            message=context.for_large(said),
+    asking, started = prompts.load("escalation"), time.perf_counter()
+    file = await case_file(state, context, open_ones=True)
+    facts = f"Customer since {context.customer.since:%B %Y}.\n{file.text}".strip()
+    history, said = transcript(state, context), state["turn"].text
+    there = replies.availability(context.opens())
+    messages = asking.messages(
+        shop=replies.business(),
+        availability=there,
+        facts=facts,
+        history=history,
+        message=said,
+    )
+    given = "\n".join([facts, history, said, there, replies.business(), offer.question])
+    calls += 1
+    try:
+        written = "".join(
+            [
+                token
+                async for token in context.large.write(
+                    "escalation",
+                    messages.system,
+                    messages.user,
+                    quotes=replies.upset_sentences(context.customer.since),
+                    bare=f"A customer writes: {state['turn'].text}\nA kind reply:",
+                    max_tokens=_TOKENS if context.large_decides else _FEW_TOKENS,
+                )
+            ]
         )
-        given = "\n".join([facts, history, said, there, replies.business(), offer.question])
-        calls += 1
-        try:
-            written = "".join(
-                [
-                    token
-                    async for token in context.large.write(
-                        "escalation",
-                        messages.system,
-                        messages.user,
-                        quotes=replies.upset_sentences(context.customer.since),
-                        bare=f"A customer writes: {state['turn'].text}\nA kind reply:",
-                        max_tokens=_TOKENS if context.large_decides else _FEW_TOKENS,
-                    )
-                ]
-            )
-        except PortError as error:
-            degraded = (*degraded, f"escalation: {error}")
-            failed = by_rule(
-                "escalation", "template", str(error), abstained=True, ms=ms_since(started)
-            )
-            await log(runtime, state, failed)
-        else:
-            wrote = Decision(
-                role="escalation",
-                chosen="a reply",
-                probability=1.0,
-                reason=reason,
-                tier="large",
-                model=context.writer,
-                prompt=asking.version,
-                ms=ms_since(started),
-            )
-            await log(runtime, state, wrote)
-            draft = Draft(
-                text=f"{replies.whole_sentences(written)}\n\n{offer.question}",
-                source="large",
-                asks=True,
-                given=given,
-            )
+    except PortError as error:
+        degraded = (*degraded, f"escalation: {error}")
+        failed = by_rule("escalation", "template", str(error), abstained=True, ms=ms_since(started))
+        await log(runtime, state, failed)
+    else:
+        wrote = Decision(
+            role="escalation",
+            chosen="a reply",
+            probability=1.0,
+            reason=reason,
+            tier="large",
+            model=context.writer,
+            prompt=asking.version,
+            ms=ms_since(started),
+        )
+        await log(runtime, state, wrote)
+        draft = Draft(
+            text=f"{replies.whole_sentences(written)}\n\n{offer.question}",
+            source="large",
+            asks=True,
+            given=given,
+        )
     return {
         "pending": (*state.get("pending", ()), offer),
         "draft": draft,
         "llm_calls": calls,
         "degraded": degraded,
     }
-
-
-def may_ask_large(state: SupportState, context: Context) -> bool:
-    """Personal data stays here where the large model is somebody else's."""
-    route = state.get("route")
-    personal = route is not None and route.sensitivity == "personal"
-    return context.limits.personal_to_large or not personal
 
 
 def hand_off(state: SupportState, *, reason: str) -> dict[str, Any]:
@@ -139,7 +125,7 @@ def transcript(state: SupportState, context: Context) -> str:
     """The messages before this one, as lines a prompt can show."""
     earlier = state.get("messages", [])[:-1]
     lines = [
-        f"{'Customer' if isinstance(m, HumanMessage) else 'Agent'}: {context.for_large(m.text)[:300]}"
+        f"{'Customer' if isinstance(m, HumanMessage) else 'Agent'}: {m.text[:300]}"
         for m in earlier[-_SHOWN:]
         if isinstance(m, HumanMessage | AIMessage)
     ]

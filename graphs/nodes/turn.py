@@ -52,7 +52,11 @@ async def screen(state: SupportState, runtime: Runtime[Context]) -> dict[str, An
         stopped = by_rule("screening", screening.verdict, screening.reason, ms=ms_since(started))
         await log(runtime, state, stopped, input=turn.text[: limits.message_chars])
     screening = screening.model_copy(
-        update={"sensitive": tuple(sorted({s.kind for s in find_pii(turn.text)}))}
+        update={
+            "sensitive": tuple(
+                sorted({s.kind for s in find_pii(turn.text[: limits.message_chars])})
+            )
+        }
     )
     update: dict[str, Any] = {**_FRESH, "screening": screening}
     if turn.outcome is None:

@@ -297,7 +297,7 @@ async def _next_tier(
         degraded.append(f"router: {error}")
         found = None
     sure = found is not None and found.probabilities[found.option] >= context.thresholds.small
-    if not sure and context.large_decides and _may_ask_large(text, context):
+    if not sure and context.large_decides:
         try:
             found = await _large_choice(state, context, text, options)
             sure = True
@@ -312,11 +312,6 @@ async def _next_tier(
 _CANDIDATES = 8
 
 
-def _may_ask_large(text: str, context: Context) -> bool:
-    """Personal data stays here where the large model is somebody else's."""
-    return context.limits.personal_to_large or not find_pii(text)
-
-
 async def _large_choice(
     state: SupportState, context: Context, text: str, options: Sequence[str]
 ) -> Choice:
@@ -324,7 +319,7 @@ async def _large_choice(
     asking, started = prompts.load("understand"), time.perf_counter()
     described = [f"- {name}: {context.intents.get(name).description}" for name in options]
     messages = asking.messages(
-        candidates="\n".join(described), history=last_reply(state), message=context.for_large(text)
+        candidates="\n".join(described), history=last_reply(state), message=text
     )
     schema: dict[str, Any] = {
         "type": "object",

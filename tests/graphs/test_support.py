@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from app.answer_cache import ProcessAnswers
@@ -345,21 +347,6 @@ async def test_news_after_a_clarifying_question(ana):
     assert asked.reply in told.reply
 
 
-async def test_what_was_meant_may_be_personal():
-    """The answer "1" is harmless, the message it stands for is not: it stays from a hosted model."""
-    world = World("ana", limits=Limits(personal_to_large=False))
-    world.small.always["router"] = ("smalltalk", 0.2)
-    text = "standard delivery to eve@mail.example"
-    world.knowledge.broken = BackendUnavailable()  # so that it is asked what was meant
-    asked = await world.say(text, "ask_delivery", 0.2)
-    place = next(n for n, c in enumerate(asked.state["pending"][-1].candidates, 1)
-                 if c["intent"] == "ask_delivery")  # fmt: skip
-    world.knowledge.broken = None
-    played = await world.say(str(place), "out_of_scope")
-    assert "3-5 working days" in played.reply
-    assert world.large.calls == []
-
-
 async def test_understanding_again_forgets_the_misses(ana):
     """Two misses in a row, not two in a conversation."""
     ana.small.always["router"] = ("smalltalk", 0.2)
@@ -642,15 +629,22 @@ async def test_a_result_of_another_shape_is_not_told(ana):
 
 
 async def test_personal_data_stays_from_a_hosted_model():
-    """A sensitive turn is answered without the hosted LLM, and its words are masked in later prompts."""
-    world = World("ana", limits=Limits(personal_to_large=False))
+    """A sensitive turn is answered masked, its reply says the customer's own words; later prompts hold none."""
+    world = World("ana", hosted=True)
+    world.large.enqueue(
+        "escalation",
+        lambda asked: (
+            f"It went to {re.findall(r'.EMAIL_[0-9]+.', asked)[-1]}, and that is not right."
+        ),
+    )
     upset = await world.say("you sent it to ana.x@mail.example, a disgrace", "complaint")
-    assert upset.reply
-    assert world.large.calls == []
+    assert upset.reply.startswith("It went to ana.x@mail.example, and that is not right.")
     world.large.enqueue("synthesizer", "Standard delivery takes 3-5 working days [1].")
     await world.say("how long does standard delivery take?", "ask_delivery")
-    assert world.large.roles == ["synthesizer"]
-    assert "ana.x@mail.example" not in world.large.calls[0][1]
+    assert world.large.roles == ["escalation", "synthesizer"]
+    for _, asked in world.large.calls:
+        for own in ("ana.x@mail.example", world.customer.name, "Lindenweg"):
+            assert own not in asked
 
 
 async def test_every_reply_fits_the_limit():

@@ -21,6 +21,7 @@ from typing import Any
 
 from langgraph.checkpoint.memory import InMemorySaver
 
+from app.models.masked import MaskedLargeModel
 from domains.northfell.memory import MemoryBackend, MemoryBooks, demo_world
 from domains.northfell.operations import OPERATIONS
 from graphs.action import ActionGraph
@@ -333,6 +334,7 @@ class World:
     cases: CaseBook | None = NORTHFELL.advice
     large_decides: bool = False
     hours: Hours | None = None
+    hosted: bool = False  #: The large model is somebody else's: it reads through the mask.
 
     def __post_init__(self) -> None:
         clock = self.hands.clock
@@ -362,7 +364,9 @@ class World:
             replies=REPLIES,
             encoder=self.encoder,
             small=self.small,
-            large=self.large,
+            large=MaskedLargeModel(self.large, self.customer, self.backend)
+            if self.hosted
+            else self.large,
             knowledge=self.knowledge,
             backend=self.backend,
             ledger=self.ledger,
