@@ -526,7 +526,13 @@ class _NoKnowledge:
     pruner_digest = ""
 
     async def retrieve(
-        self, query: str, *, limit: int = 15, audience: str = "public", tenant: str | None = None
+        self,
+        query: str,
+        *,
+        limit: int = 15,
+        audience: str = "public",
+        tenant: str | None = None,
+        language: str | None = None,
     ) -> list[Passage]:
         return []
 
@@ -536,7 +542,12 @@ class _NoKnowledge:
         return []
 
     async def nearest(
-        self, question: str, *, limit: int, tenant: str | None = None
+        self,
+        question: str,
+        *,
+        limit: int,
+        tenant: str | None = None,
+        language: str | None = None,
     ) -> list[Passage]:
         return []
 

@@ -81,15 +81,30 @@ class LateKnowledge:
             await asyncio.wait([self._opening])
 
     async def retrieve(
-        self, query: str, *, limit: int = 15, audience: str = "public", tenant: str | None = None
+        self,
+        query: str,
+        *,
+        limit: int = 15,
+        audience: str = "public",
+        tenant: str | None = None,
+        language: str | None = None,
     ) -> list[Passage]:
         knowledge = await self._ready()
-        return await knowledge.retrieve(query, limit=limit, audience=audience, tenant=tenant)
+        return await knowledge.retrieve(
+            query, limit=limit, audience=audience, tenant=tenant, language=language
+        )
 
     async def nearest(
-        self, question: str, *, limit: int, tenant: str | None = None
+        self,
+        question: str,
+        *,
+        limit: int,
+        tenant: str | None = None,
+        language: str | None = None,
     ) -> list[Passage]:
-        return await (await self._ready()).nearest(question, limit=limit, tenant=tenant)
+        return await (await self._ready()).nearest(
+            question, limit=limit, tenant=tenant, language=language
+        )
 
     async def prune(
         self, query: str, passages: Sequence[Passage], *, keep: int = 4

@@ -375,11 +375,17 @@ class TracedKnowledge:
     tracer: Tracer
 
     async def retrieve(
-        self, query: str, *, limit: int = 15, audience: str = "public", tenant: str | None = None
+        self,
+        query: str,
+        *,
+        limit: int = 15,
+        audience: str = "public",
+        tenant: str | None = None,
+        language: str | None = None,
     ) -> list[Passage]:
         async with self.tracer.span("retrieve", "retriever", input=query, limit=limit) as seen:
             passages = await self.inner.retrieve(
-                query, limit=limit, audience=audience, tenant=tenant
+                query, limit=limit, audience=audience, tenant=tenant, language=language
             )
             seen.update(output=_ranked(passages), knowledge=self.inner.version)
             return passages
@@ -395,10 +401,15 @@ class TracedKnowledge:
             return kept
 
     async def nearest(
-        self, question: str, *, limit: int, tenant: str | None = None
+        self,
+        question: str,
+        *,
+        limit: int,
+        tenant: str | None = None,
+        language: str | None = None,
     ) -> list[Passage]:
         async with self.tracer.span("nearest", "retriever", input=question, limit=limit) as seen:
-            near = await self.inner.nearest(question, limit=limit, tenant=tenant)
+            near = await self.inner.nearest(question, limit=limit, tenant=tenant, language=language)
             seen.update(output=_ranked(near), knowledge=self.inner.version)
             return near
 

@@ -21,7 +21,7 @@ from domains.northfell.words import LEXICON
 from evals.domain import DOMAIN
 from evals.figures import Figure, Report, Table, at_least
 from evals.world import Folders, Progress, quiet, settings_in
-from graphs.answering import together
+from graphs.answering import ENGLISH, together
 from graphs.nodes.answer import NEAREST, best_quotes, quotes
 from tools.ports import Encoder, LargeModel, Passage
 
@@ -82,11 +82,11 @@ async def _run(folder: Path, progress: Progress, with_model: bool) -> Report:
     kept: list[list[Passage]] = []
     for done, case in enumerate(cases):
         progress("Retrieving and pruning", done, len(cases))
-        found = await knowledge.retrieve(case.question)
+        found = await knowledge.retrieve(case.question, language=ENGLISH)
         kept.append(await knowledge.prune(case.question, found))
     both = Way("the pruner and the nearest sentences together, at most 3")
     for case, passages in zip(cases, kept, strict=True):
-        near = await knowledge.nearest(case.question, limit=NEAREST)
+        near = await knowledge.nearest(case.question, limit=NEAREST, language=ENGLISH)
         found = together(passages, near, case.question, LEXICON, english=True)
         both.take(case, best_quotes(found))
     german = await in_german(knowledge, cases)
@@ -148,9 +148,14 @@ async def in_german(knowledge: HybridKnowledge, cases: Sequence[Case]) -> Way:
     by_id = {case.id: case for case in cases}
     way = Way("in German")
     for row in asked["answers"]:
-        near = await knowledge.nearest(row["question"], limit=NEAREST)
-        found = together((), near, row["question"], LEXICON, english=False)
-        way.take(by_id[row["id"]], best_quotes(found))
+        for language in ("de", ENGLISH):
+            near = await knowledge.nearest(row["question"], limit=NEAREST, language=language)
+            found = together((), near, row["question"], LEXICON, english=False)
+            if found:
+                break
+        case = by_id[row["id"]]
+        # The fact in the words of the German article, or of the English one where that has to do.
+        way.take(case.model_copy(update={"says": [*case.says, *row["says"]]}), best_quotes(found))
     return way
 
 

@@ -88,7 +88,7 @@ async def retrieval(knowledge: HybridKnowledge, cases: Cases) -> list[Found]:
         spent: list[float] = []
         for case in cases.answerable:
             started = time.perf_counter()
-            found = await knowledge.retrieve(case.question, way=way)
+            found = await knowledge.retrieve(case.question, way=way, language="en")
             spent.append(1000 * (time.perf_counter() - started))
             ranks.append(rank(found, case.articles))
         recall = sum(place is not None and place <= 5 for place in ranks) / len(ranks)
@@ -108,7 +108,7 @@ async def retrieval(knowledge: HybridKnowledge, cases: Cases) -> list[Found]:
 async def pruning(knowledge: HybridKnowledge, cases: Cases, *, verbose: bool) -> Figures:
     figures = Figures(knowledge.pruned_by)
     for case in [*cases.answerable, *cases.unanswerable]:
-        found = await knowledge.retrieve(case.question)
+        found = await knowledge.retrieve(case.question, language="en")
         started = time.perf_counter()
         kept = await knowledge.prune(case.question, found)
         figures.ms.append(1000 * (time.perf_counter() - started))

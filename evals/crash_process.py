@@ -326,12 +326,23 @@ class NoKnowledge:
     pruner_digest = ""
 
     async def retrieve(
-        self, query: str, *, limit: int = 15, audience: str = "public", tenant: str | None = None
+        self,
+        query: str,
+        *,
+        limit: int = 15,
+        audience: str = "public",
+        tenant: str | None = None,
+        language: str | None = None,
     ) -> list[Passage]:
         return []
 
     async def nearest(
-        self, question: str, *, limit: int, tenant: str | None = None
+        self,
+        question: str,
+        *,
+        limit: int,
+        tenant: str | None = None,
+        language: str | None = None,
     ) -> list[Passage]:
         return []
 

@@ -209,7 +209,7 @@ async def from_articles(
         group: list[Asked] = []
         for done, case in enumerate(cases[name]):
             progress(f"Pruning {name} questions", done, len(cases[name]))
-            found = await knowledge.retrieve(case["question"])
+            found = await knowledge.retrieve(case["question"], language="en")
             group.append(Asked((), found, await pruner.score(case["question"], found, {})))
         groups.append(group)
     knowledge.close()

@@ -20,8 +20,9 @@ PRUNED = 0.2
 DOUBTED, CERTAIN = 0.22, 0.40
 #: A best sentence that scores below this is about another thing than the question's.
 BESIDE = 0.20
-#: The same in a language that only the nearness reads.
-FOREIGN = 0.30
+#: The same in a language that only the nearness reads: a question to articles in another language is never as
+#: near to them as one to articles in its own.
+FOREIGN, NATIVE = 0.30, 0.38
 #: What it counts that a sentence is about what the question names, or about something else that is sold.
 SAME_THING, OTHER_THING = 0.08, -0.2
 #: A sentence with less than this share of the best one's score is said beside it for no reason.
@@ -81,24 +82,28 @@ def together(
     lexicon: Lexicon,
     *,
     english: bool,
+    native: bool = False,
 ) -> tuple[Passage, ...]:
     """The passages to answer from, best first, their sentences weighed by both; nothing where it is not known.
 
-    Without near ones, as long as they cannot be searched, the pruner's stand as they are."""
+    Without near ones, as long as they cannot be searched, the pruner's stand as they are. ``native``: there are
+    articles in the question's own language, so that more is asked of what is near."""
     if not near:
         return tuple(kept) if english else ()
     lines = _weighed(kept if english else (), near, question, lexicon)
     best = max(line.score for line in lines)
     nearest = max(help_ for p in near for help_ in p.helps)
-    if not _known(best, nearest, pruned=bool(kept), english=english):
+    if not english:
+        known = best >= (NATIVE if native else FOREIGN)
+    else:
+        known = _known(best, nearest, pruned=bool(kept))
+    if not known:
         return ()
     return _by_passage([line for line in lines if line.score > 0])
 
 
-def _known(best: float, nearest: float, *, pruned: bool, english: bool) -> bool:
+def _known(best: float, nearest: float, *, pruned: bool) -> bool:
     """Whether what was found answers the question, rather than "I do not know"."""
-    if not english:
-        return best >= FOREIGN
     return (nearest >= DOUBTED and best >= BESIDE) if pruned else best >= CERTAIN
 
 

@@ -795,7 +795,7 @@ async def _look_up(
     said = " ".join(re.sub(r" \[\d+\]$", "", s) for s in best_quotes(kept, 2))
     if not said:
         return replies.unknown()
-    return "\n\n".join(filter(None, [foreword(state, context), said]))
+    return "\n\n".join(filter(None, [foreword(state, context, kept), said]))
 
 
 async def _intent_of_part(

@@ -122,6 +122,7 @@ class Passage(BaseModel):
     title: str  #: Document title > section path.
     source: str  #: File or URL.
     updated: date | None = None
+    language: str = "en"  #: In which it is written.
     score: float = 0.0
     sentences: tuple[str, ...] = ()  #: What the pruner kept, in document order.
     helps: tuple[float, ...] = ()  #: How likely each kept sentence answers the question.
@@ -186,10 +187,16 @@ class Knowledge(Protocol):
     """What the shop has written down."""
 
     async def retrieve(
-        self, query: str, *, limit: int = 15, audience: str = "public", tenant: str | None = None
+        self,
+        query: str,
+        *,
+        limit: int = 15,
+        audience: str = "public",
+        tenant: str | None = None,
+        language: str | None = None,
     ) -> list[Passage]:
         """The ``limit`` best chunks by fused dense and sparse rank, best first: what everybody may read,
-        and what only this tenant's customers may."""
+        and what only this tenant's customers may; of one language's articles, or of all."""
         ...
 
     async def prune(
@@ -200,10 +207,16 @@ class Knowledge(Protocol):
         ...
 
     async def nearest(
-        self, question: str, *, limit: int, tenant: str | None = None
+        self,
+        question: str,
+        *,
+        limit: int,
+        tenant: str | None = None,
+        language: str | None = None,
     ) -> list[Passage]:
         """The sentences nearest to a question in any language, with their chunks: each passage's chosen
-        ``sentences`` with their nearness in ``helps``. Empty while they cannot be searched yet."""
+        ``sentences`` with their nearness in ``helps``; of one language's articles, or of all. Empty while they
+        cannot be searched yet."""
         ...
 
     @property

@@ -37,6 +37,7 @@ FILTERED: dict[str, Literal["keyword", "day"]] = {
     "audience": "keyword",
     "tenant": "keyword",
     "status": "keyword",
+    "language": "keyword",
     "expires_day": "day",
 }
 
@@ -68,11 +69,12 @@ class Hit:
 
 @dataclass(frozen=True)
 class Scope:
-    """What may be found: current and unexpired text, for this audience and these tenants."""
+    """What may be found: current and unexpired text, for this audience and these tenants, of one language or all."""
 
     audiences: tuple[str, ...]
     tenants: tuple[str, ...]
     today: date
+    language: str | None = None
 
 
 class Index(Protocol):
@@ -245,12 +247,15 @@ class EdgeIndex:
         from qdrant_edge import FieldCondition, Filter, MatchAny, MatchValue, RangeFloat
 
         expired = RangeFloat(lte=scope.today.toordinal())
+        must = [
+            FieldCondition(key="audience", match=MatchAny(list(scope.audiences))),
+            FieldCondition(key="tenant", match=MatchAny(list(scope.tenants))),
+            FieldCondition(key="status", match=MatchValue("current")),
+        ]
+        if scope.language is not None:
+            must.append(FieldCondition(key="language", match=MatchValue(scope.language)))
         return Filter(
-            must=[
-                FieldCondition(key="audience", match=MatchAny(list(scope.audiences))),
-                FieldCondition(key="tenant", match=MatchAny(list(scope.tenants))),
-                FieldCondition(key="status", match=MatchValue("current")),
-            ],
+            must=must,
             must_not=[FieldCondition(key="expires_day", range=expired)],
         )
 
@@ -459,11 +464,13 @@ class QdrantIndex:
             return models.FieldCondition(key=key, match=models.MatchAny(any=list(values)))
 
         expired = models.Range(lte=scope.today.toordinal())
+        spoken = [] if scope.language is None else [one_of("language", [scope.language])]
         return models.Filter(
             must=[
                 one_of("audience", scope.audiences),
                 one_of("tenant", scope.tenants),
                 one_of("status", ["current"]),
+                *spoken,
             ],
             must_not=[models.FieldCondition(key="expires_day", range=expired)],
         )

@@ -510,6 +510,7 @@ class HybridKnowledge:
         tenant: str | None = None,
         history: Sequence[str] = (),
         way: Way = "hybrid",
+        language: str | None = None,
     ) -> tuple[list[Hit], list[float]]:
         """Chunks by fused rank, and the vector they were searched by."""
         await self.follow()
@@ -518,7 +519,7 @@ class HybridKnowledge:
             return [], []
         asked = in_context(query, history)
         vector = await view.target.embedder.embed_query(asked)
-        scope = self.scope(audience, tenant)
+        scope = self.scope(audience, tenant, language)
         hits = await asyncio.to_thread(
             view.target.index.search, asked, vector, limit=limit, scope=scope, way=way
         )
@@ -534,10 +535,17 @@ class HybridKnowledge:
         tenant: str | None = None,
         history: Sequence[str] = (),
         way: Way = "hybrid",
+        language: str | None = None,
     ) -> list[Passage]:
         """The best chunks by fused rank; a passage's ``score`` is its cosine with the question."""
         hits, vector = await self.search(
-            query, limit=limit, audience=audience, tenant=tenant, history=history, way=way
+            query,
+            limit=limit,
+            audience=audience,
+            tenant=tenant,
+            history=history,
+            way=way,
+            language=language,
         )
         for hit in hits:
             self.remember(hit.id, hit.vector)
@@ -545,18 +553,24 @@ class HybridKnowledge:
         await self.keep_counts()
         return [passage_of(hit, vector) for hit in hits]
 
-    def scope(self, audience: str, tenant: str | None) -> Scope:
+    def scope(self, audience: str, tenant: str | None, language: str | None = None) -> Scope:
         """What may be read now."""
         return Scope(
             audiences=tuple(sorted({"public", audience})),
             tenants=("",) if tenant is None else ("", tenant),
             today=self.clock.today(),
+            language=language,
         )
 
     # --- sentences -----------------------------------------------------------------------------
 
     async def nearest(
-        self, question: str, *, limit: int, tenant: str | None = None
+        self,
+        question: str,
+        *,
+        limit: int,
+        tenant: str | None = None,
+        language: str | None = None,
     ) -> list[Passage]:
         """The sentences nearest to the question; nothing while they are being read, or what was read is of
         an earlier state of the articles."""
@@ -566,7 +580,7 @@ class HybridKnowledge:
         if self.shelving is not None:  # Begun before, so what changed since is read too.
             self.shelve()
         return await self.sentences.find(
-            question, self.version, self.scope("public", tenant), limit
+            question, self.version, self.scope("public", tenant, language), limit
         )
 
     def shelve(self) -> None:
@@ -695,5 +709,6 @@ def passage_of(hit: Hit, query: Sequence[float]) -> Passage:
         title=payload["title"],
         source=payload["source"],
         updated=date.fromisoformat(payload["updated"]) if payload.get("updated") else None,
+        language=payload.get("language") or "en",
         score=sum(a * b for a, b in zip(hit.vector, query, strict=True)),
     )

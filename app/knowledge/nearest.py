@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any, Protocol
 
@@ -74,7 +74,7 @@ class Shelf:
 
 
 class NearestSentences:
-    """Builds the shelf of sentences and looks a question up in it; says nothing until it is built."""
+    """Builds the shelf of sentences, one language after the other, and looks a question up in what is there."""
 
     def __init__(
         self,
@@ -107,13 +107,6 @@ class NearestSentences:
             log.warning("%d sentences are more than are searched one by one", len(lines))
             self.shelf = Shelf(version)
             return
-        read = np.empty((len(lines), await self.embedder.size()), np.float32)
-        for start in range(0, len(lines), BATCH):
-            if self.stopped:
-                return
-            part = lines[start : start + BATCH]
-            worded = [_in_context(chunks[c]["title"], texts[c][place]) for c, place in part]
-            read[start : start + len(part)] = await self.embedder.embed(worded)
         if self._mean is None:
             self._mean = await asyncio.to_thread(self._questions)
         if self._mean is None and lines:
@@ -121,8 +114,29 @@ class NearestSentences:
             sample = lines[:: max(1, len(lines) // SAMPLE)]
             asked = [await self.embedder.embed_query(texts[c][place]) for c, place in sample]
             self._mean = np.asarray(asked, np.float32).mean(0)
-        self.shelf = Shelf(version, chunks, texts, lines, self._centred(read).astype(np.float16))
+        shelf = Shelf(version, chunks, texts)
+        for language in _in_turn({chunks[chunk]["language"] for chunk, _ in lines}):
+            own = [line for line in lines if chunks[line[0]]["language"] == language]
+            read = await self._read([(chunks[c]["title"], texts[c][place]) for c, place in own])
+            if read is None:
+                return
+            made = self._centred(read).astype(np.float16)
+            whole = np.concatenate([shelf.matrix, made]) if shelf.lines else made
+            shelf = replace(shelf, lines=[*shelf.lines, *own], matrix=whole)
+            self.shelf = shelf
+        self.shelf = shelf
         log.info("%d sentences to search in %.1f s", len(lines), time.perf_counter() - started)
+
+    async def _read(self, sentences: Sequence[tuple[str, str]]) -> Vector | None:
+        """The vectors of sentences with their titles; None where the work was stopped."""
+        read = np.empty((len(sentences), await self.embedder.size()), np.float32)
+        for start in range(0, len(sentences), BATCH):
+            if self.stopped:
+                return None
+            part = sentences[start : start + BATCH]
+            worded = [_in_context(title, sentence) for title, sentence in part]
+            read[start : start + len(part)] = await self.embedder.embed(worded)
+        return read
 
     async def find(self, question: str, version: str, scope: Scope, limit: int) -> list[Passage]:
         """The ``limit`` nearest sentences that may be read, by their chunks, nearest chunk first; nothing
@@ -147,7 +161,7 @@ class NearestSentences:
         return [_passage(shelf, chunk, places) for chunk, places in found.items()]
 
     def _centred(self, vectors: Vector) -> Vector:
-        """Without what all have in common, of length one."""
+        """Those of one language without what all have in common, of length one."""
         if not len(vectors):
             return vectors
         mean = vectors.mean(0)
@@ -155,6 +169,11 @@ class NearestSentences:
             mean = (vectors.sum(0) + FEW * self._mean) / (len(vectors) + FEW)
         moved = vectors - mean
         return moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), 1e-9)
+
+
+def _in_turn(languages: Iterable[str]) -> list[str]:
+    """English last: its articles are found by the other search as well, the others by nothing else."""
+    return sorted(languages, key=lambda one: (one == "en", one))
 
 
 def _chunks_of(index: Index, places: Mapping[str, int]) -> dict[str, Mapping[str, Any]]:
@@ -177,6 +196,7 @@ def _within(held: Mapping[str, Any], scope: Scope) -> bool:
         held["audience"] in scope.audiences
         and (held.get("tenant") or "") in scope.tenants
         and held["status"] == "current"
+        and scope.language in (None, held.get("language"))
         and (expires is None or expires > scope.today.toordinal())
     )
 
@@ -197,6 +217,7 @@ def _passage(shelf: Shelf, chunk: str, found: Mapping[int, float]) -> Passage:
         title=held["title"],
         source=held["source"],
         updated=date.fromisoformat(held["updated"]) if held.get("updated") else None,
+        language=held.get("language") or "en",
         score=round(max(found.values()), 4),
         sentences=tuple(sentences[place] for place in kept),
         helps=tuple(round(found.get(place, 0.0), 4) for place in kept),

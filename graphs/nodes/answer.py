@@ -35,7 +35,7 @@ async def recall(state: SupportState, runtime: Runtime[Context]) -> dict[str, An
     if context.answers is None or not shareable(state):
         return {"draft": None}
     started = time.perf_counter()
-    known = await context.answers.find(turn.text, scope(context))
+    known = await context.answers.find(turn.text, scope(state, context))
     if known is None:
         return {"draft": None}
     await log(
@@ -68,9 +68,13 @@ async def retrieve(state: SupportState, runtime: Runtime[Context]) -> dict[str, 
 
 
 async def _retrieved(question: str, context: Context) -> Sequence[Passage]:
-    return await context.knowledge.retrieve(
-        question, limit=context.limits.retrieved_chunks, tenant=context.customer.tenant
-    )
+    """What the pruner is to read, who reads English only; of all languages where nothing is in it."""
+    asked: dict[str, Any] = {
+        "limit": context.limits.retrieved_chunks,
+        "tenant": context.customer.tenant,
+    }
+    found = await context.knowledge.retrieve(question, language=ENGLISH, **asked)
+    return found or await context.knowledge.retrieve(question, **asked)
 
 
 async def prune(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
@@ -117,29 +121,47 @@ async def _answering(
 ) -> tuple[Passage, ...]:
     context = runtime.context
     kept = await kept_of(state, runtime, question, found, keep)
-    try:
-        near = await context.knowledge.nearest(
-            question, limit=NEAREST, tenant=context.customer.tenant
-        )
-    except PortError as error:
-        raise LookUpFailed(str(error)) from error
-    chosen_from = together(
-        kept, near, question, context.lexicon, english=_in_english(state, context)
-    )
+    language = _language(state, context)
+    near = await _nearest(language, question, context)
+    if language == ENGLISH:
+        chosen_from = together(kept, near, question, context.lexicon, english=True)
+    else:
+        chosen_from = together((), near, question, context.lexicon, english=False, native=True)
+        if not chosen_from:
+            # Their own language has nothing of it; the articles in English may.
+            native, near = bool(near), await _nearest(ENGLISH, question, context) or near
+            chosen_from = together(
+                (), near, question, context.lexicon, english=False, native=native
+            )
     if near:
         await log(runtime, state, _nearest_of(near, chosen_from, context.knowledge), input=question)
     return chosen_from
 
 
+async def _nearest(language: str, question: str, context: Context) -> Sequence[Passage]:
+    """The nearest sentences of the articles in this language. Raises LookUpFailed."""
+    try:
+        return await context.knowledge.nearest(
+            question, limit=NEAREST, tenant=context.customer.tenant, language=language
+        )
+    except PortError as error:
+        raise LookUpFailed(str(error)) from error
+
+
+def _language(state: SupportState, context: Context) -> str:
+    return state.get("language") or context.language
+
+
 def _in_english(state: SupportState, context: Context) -> bool:
-    return (state.get("language") or context.language) == ENGLISH
+    return _language(state, context) == ENGLISH
 
 
-def foreword(state: SupportState, context: Context) -> str:
+def foreword(state: SupportState, context: Context, passages: Sequence[Passage]) -> str:
     """What is said before sentences that are not in the customer's language."""
-    if _in_english(state, context):
+    language = _language(state, context)
+    if language == ENGLISH or all(passage.language == language for passage in passages):
         return ""
-    return replies.in_english(state.get("language") or context.language)
+    return replies.in_english(language)
 
 
 def question_of(state: SupportState) -> str:
@@ -306,7 +328,7 @@ async def remember(state: SupportState, runtime: Runtime[Context]) -> dict[str, 
         and (validation.groundedness or 0.0) >= _MARGIN
     ):
         await context.answers.keep(
-            state["turn"].text, scope(context), draft.text.strip(), draft.passages
+            state["turn"].text, scope(state, context), draft.text.strip(), draft.passages
         )
     return {}
 
@@ -315,7 +337,7 @@ async def quote(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any
     """The synthesizer's fallback: the best kept sentences themselves, cited. Cannot be ungrounded."""
     passages = state.get("passages", ())
     text = " ".join(best_quotes(passages))
-    before = foreword(state, runtime.context)
+    before = foreword(state, runtime.context, passages)
     return {"draft": Draft(text=text, source="quotes", passages=passages, foreword=before)}
 
 
@@ -340,11 +362,12 @@ def shareable(state: SupportState) -> bool:
     return normal and stands_alone(text) and not personal(text)
 
 
-def scope(context: Context) -> tuple[str, ...]:
+def scope(state: SupportState, context: Context) -> tuple[str, ...]:
     """Everything beside the question that an answer depends on. The day is part of it: articles expire."""
     return (
         context.customer.tenant,
         "public",
+        _language(state, context),
         context.knowledge.version,
         context.clock.today().isoformat(),
         prompts.load("synthesizer").version,

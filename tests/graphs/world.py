@@ -232,7 +232,13 @@ class MemoryKnowledge:
     asked: list[str] = field(default_factory=list[str])
 
     async def retrieve(
-        self, query: str, *, limit: int = 15, audience: str = "public", tenant: str | None = None
+        self,
+        query: str,
+        *,
+        limit: int = 15,
+        audience: str = "public",
+        tenant: str | None = None,
+        language: str | None = None,
     ) -> list[Passage]:
         if self.broken is not None:
             raise self.broken
@@ -250,7 +256,12 @@ class MemoryKnowledge:
         ]
 
     async def nearest(
-        self, question: str, *, limit: int, tenant: str | None = None
+        self,
+        question: str,
+        *,
+        limit: int,
+        tenant: str | None = None,
+        language: str | None = None,
     ) -> list[Passage]:
         return []
 

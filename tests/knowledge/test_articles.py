@@ -111,3 +111,40 @@ def test_an_article_states_the_shops_fact(slug: str, sentence: str) -> None:
     """Facts that operations, replies and cases rely on stand in the current article."""
     assert sentence in ARTICLES[slug][1]
     assert ARTICLES[slug][0].status == "current"
+
+
+# --- in German ------------------------------------------------------------------------------------
+
+GERMAN = {file.stem: file for file in sorted((FOLDER / "de").glob("*.md"))}
+_NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
+
+
+def numbers_in(text: str) -> set[str]:
+    """The numbers of a text, however its language marks thousands and decimals."""
+    found = {re.sub(r"[.,](?=\d{3}\b)", "", one).replace(",", ".") for one in _NUMBER.findall(text)}
+    return {re.sub(r"^0(?=\d:)", "", one) for one in found}
+
+
+@pytest.mark.parametrize("name", GERMAN)
+def test_a_german_article_says_what_the_english_one_says(name: str) -> None:
+    """A translation has the sections and the numbers of its original, and as current a standing."""
+    _, fields, body = GERMAN[name].read_text(encoding="utf-8").split("---\n", 2)
+    front = yaml.safe_load(fields)
+    english, original = ARTICLES[name]
+
+    assert (front["language"], front["slug"]) == ("de", f"{name}-de")
+    assert front["audience"] == english.audience == "public"
+    assert front["status"] == english.status == "current"
+    assert front["updated"] >= english.updated
+    assert len(re.findall(r"^## ", body, re.MULTILINE)) == len(
+        re.findall(r"^## ", original, re.MULTILINE)
+    )
+    assert numbers_in(body) == numbers_in(original)
+
+
+def test_most_public_articles_are_there_in_german() -> None:
+    """What is current and public is translated, but for a few pieces beside the common questions."""
+    wanted = [
+        n for n, (a, _) in ARTICLES.items() if a.audience == "public" and a.status == "current"
+    ]
+    assert len(GERMAN) >= 0.8 * len(wanted)

@@ -16,7 +16,13 @@ class Read:
     version, pruned_by, pruner_digest = "v1", "rule", "d"
 
     async def retrieve(
-        self, query: str, *, limit: int = 15, audience: str = "public", tenant: str | None = None
+        self,
+        query: str,
+        *,
+        limit: int = 15,
+        audience: str = "public",
+        tenant: str | None = None,
+        language: str | None = None,
     ) -> list[Passage]:
         return [Passage(id="1", text=query, title="t", source="a.md", score=1.0)]
 
