@@ -43,7 +43,7 @@ class Contact(Part):
         hours = self.hours
         if not isinstance(hours, str):
             hours = hours.get(language) or next(iter(hours.values()), "")
-        return {"hours": hours, "mail": self.mail, "phone": self.phone}
+        return {"hours": hours, "open": self.open, "mail": self.mail, "phone": self.phone}
 
 
 class Brand(Part):

@@ -247,7 +247,7 @@ class EdgeIndex:
         from qdrant_edge import FieldCondition, Filter, MatchAny, MatchValue, RangeFloat
 
         expired = RangeFloat(lte=scope.today.toordinal())
-        must = [
+        must: list[Any] = [
             FieldCondition(key="audience", match=MatchAny(list(scope.audiences))),
             FieldCondition(key="tenant", match=MatchAny(list(scope.tenants))),
             FieldCondition(key="status", match=MatchValue("current")),

@@ -729,6 +729,7 @@ def _answer(state: SupportState, heard: _Turn, pending: Pending) -> Route | None
             fits=fits(pending, heard.text, context.operations),
             asked_last=pending.asked_in == state.get("last_turn"),
             another=_another(pending, grounds),
+            points=bool(heard.said(heard.text).which),
         ),
         context.intents,
         planned if pending.operation == "plan" else frozenset({operation}),

@@ -21,7 +21,7 @@ YES = 0.6
 ANOTHER = 0.45
 _RESTRICTS = re.compile(
     r"\b(?:but|except|only|just|instead|rather|wait|actually|aber|ausser|nur|doch lieber|stattdessen|sondern|halt|mais|"
-    r"sauf|seulement|plutot|pero|solo|mejor|ma|pero|soltanto|invece|maar|alleen|liever)\b"
+    r"sauf|seulement|plutot|pero|solo|mejor|ma|pero|soltanto|invece|maar|alleen|liever|doch nicht|moment|allerdings|statt)\b"
 )
 #: Words of a yes that only soften it.
 _SOFT = re.compile(
@@ -39,6 +39,9 @@ class Heard:
     fits: bool  #: It holds a value for what was asked.
     asked_last: bool  #: The question was the last thing the agent said.
     another: bool = False  #: The words point to another record than the one asked about.
+    points: bool = (
+        False  #: They point into what was shown, whether or not that tells one: "both", of three.
+    )
 
     def chance(self, intents: Intents, role: str) -> float:
         return sum(p for name, p in self.chances.items() if intents.get(name).role == role)
@@ -67,6 +70,8 @@ def move(pending: Pending, heard: Heard, intents: Intents, operations: frozenset
         return "decline"
     if names or heard.fits:
         return "new" if substantive and chance >= 0.9 and not same and not names else "continue"
+    if heard.points and pending.stage == "choice" and len(tokens(heard.text)) <= _POINTS:
+        return "repeat"  # "both", of three: asked again, and nothing else is taken for it
     if leaves >= ANOTHER and leaves >= no:
         return "leave"
     if no >= ANOTHER and not substantive:
@@ -77,6 +82,9 @@ def move(pending: Pending, heard: Heard, intents: Intents, operations: frozenset
         return "new"
     return "repeat"
 
+
+#: So few words that point into a list want nothing else.
+_POINTS = 4
 
 #: Roles of wishes that are something of their own although no operation stands behind them.
 _SUBSTANTIVE = frozenset(
@@ -112,7 +120,8 @@ def _at_confirmation(
 
 
 _YES = re.compile(
-    r"^(?:yes|yep|yeah|yup|sure|please do|go ahead|correct|right|ja|jo|jawohl|klar|gerne|genau|oui|d'accord|si|claro|certo|"
+    r"^(?:yes|yep|yeah|yup|sure|please do|go ahead|correct|right|ja+|jo|jup|jep|jawohl|klar|gerne?|genau|passt(?: so)?|stimmt|richtig|"
+    r"einverstanden|in ordnung|mach(?:en sie|t)? (?:das|es|mal)|von mir aus|oui|d'accord|si|claro|certo|"
     r"va bene)\b"
 )
 
@@ -123,7 +132,8 @@ def says_yes(text: str) -> bool:
 
 
 _NO = re.compile(
-    r"^(?:(?:h+m+|oh|ok|well|ach|na|aeh|uh)[, .!]+)*(?:no|nope|nah|stop|don'?t|do not|wait no|nein|nee|ne|nicht|stopp|halt|non|"
+    r"^(?:(?:h+m+|oh|ok|well|ach|na|aeh|uh)[, .!]+)*(?:no|nope|nah|stop|don'?t|do not|wait no|nein|nee|ne|noe|nicht|doch nicht|lieber nicht|bitte nicht|lass(?:en sie)? (?:mal|das|es|gut sein)|"
+    r"auf keinen fall|um gottes willen|stopp|halt|non|"
     r"pas|ne le faites|no lo haga|fermo)\b(?! (?:problem|worries|hurry|idea|matter))"
 )
 
@@ -135,7 +145,7 @@ def says_no(text: str) -> bool:
 
 _ASKS = re.compile(
     r"^(?:(?:ok(?:ay)?|fine|well|so|and|but|gut|na gut|und|also)[, ]+)*(?:who|what|when|where|why|how|which|do i|does|is it|is that|"
-    r"are|can|could|will|would|wer|was|wann|wo|warum|wieso|wie|welche|ist|kann|qui|que|quoi|quand|comment|pourquoi|quien|"
+    r"are|can|could|will|would|wer|was|wann|wo|warum|wieso|wie|welche|ist|sind|kann|konnen|konnt|darf|muss|gibt|habt|wurde|wird|qui|que|quoi|quand|comment|pourquoi|quien|"
     r"cuando|como|chi|quando|come|perche|wie|wanneer|hoe|waarom)\b"
 )
 

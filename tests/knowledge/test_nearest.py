@@ -137,3 +137,29 @@ def test_the_vectors_cache_is_named_by_the_model(tmp_path: Path, model: Counting
     search = sentence_search(model, None)(EmbeddingCache(tmp_path / "vectors.db"))
 
     assert "1571fc982750" in search.embedder.name
+
+
+async def test_articles_of_the_askers_language_are_looked_up_alone(
+    tmp_path: Path, articles: Path, encoder: OnnxEncoder, model: Counting, clock: Clock
+) -> None:
+    """A German question meets the German article, an English one the English, and each says its language."""
+    german = (
+        "---\ntitle: Zelte pflegen\nlanguage: de\n---\n\n# Zelte pflegen\n\n## Trocknen\n\n"
+        "Ein Zelt muss ganz trocken sein, bevor es verstaut wird.\n"
+    )
+    (articles / "zelte-pflegen.md").write_text(german, "utf-8")
+    knowledge = opened(tmp_path / "data", encoder, model, clock)
+    try:
+        await knowledge.ingest([articles])
+        await knowledge.sentences_ready()
+        [own] = await knowledge.nearest("Wie trocken muss ein Zelt sein?", limit=1, language="de")
+        other = await knowledge.nearest("Wie trocken muss ein Zelt sein?", limit=9, language="en")
+        hybrid = await knowledge.retrieve("Zelt trocken verstaut", language="en")
+    finally:
+        knowledge.close()
+
+    assert (own.language, own.sentences) == (
+        "de",
+        ("Ein Zelt muss ganz trocken sein, bevor es verstaut wird.",),
+    )
+    assert {one.language for one in [*other, *hybrid]} == {"en"}

@@ -22,6 +22,10 @@ AHEAD = 0.08
 LIKE = 0.72
 #: As many characters as tell a language; what follows is in the same one.
 ENOUGH = 400
+#: Greetings that are all a message says, too short for the detector. Dutch has "hallo" too; "hi" is everybody's.
+GREETINGS = dict.fromkeys(
+    ("hallo", "hallöchen", "moin", "moinsen", "servus", "tach", "grüezi"), "de"
+)
 #: No words of a language: addresses, numbers of records, amounts.
 _NO_WORDS = re.compile(r"\S*[@\d/_]\S*|\b[A-Z]{2,}\b")
 
@@ -29,6 +33,9 @@ _NO_WORDS = re.compile(r"\S*[@\d/_]\S*|\b[A-Z]{2,}\b")
 def detected(text: str, languages: Sequence[str] = LANGUAGES) -> str | None:
     """The language's ISO code; None for what is short or could be several."""
     words = _NO_WORDS.sub(" ", text[:ENOUGH])
+    alone = re.findall(r"[^\W\d_]+", words.casefold())
+    if len(alone) == 1 and (greeted := GREETINGS.get(alone[0])) in languages:
+        return greeted
     if sum(char.isalpha() for char in words) < 4 or _only_names(words):
         return None
     scores = sorted(_detector(tuple(languages)).detect_details(words).scores.items(), key=_score)

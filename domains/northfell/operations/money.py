@@ -65,23 +65,29 @@ REASONS_SAID: dict[str, JsonValue] = {
     "damaged": [
         "broken", "broke", "torn", "ripped", "leaks", "leaking", "has a hole", "defective", "faulty", "scratched",
         "cracked", "dented", "in pieces", "fell apart", "stopped working", "does not work", "doesn't work", "not working",
-        "a defect", "bent",
+        "a defect", "bent", "kaputt", "defekt", "beschädigt", "gerissen", "zerrissen", "undicht", "zerkratzt", "verbogen", "gebrochen",
+        "zerbrochen", "funktioniert nicht", "geht nicht mehr", "hat ein Loch", "fehlerhaft", "löst sich", "gelöst", "abgerissen",
     ],
     "late": [
         "too late", "arrived late", "came late", "delayed", "took forever", "took too long", "days late", "weeks late",
         "still isn't here", "still not here", "hasn't arrived", "has not arrived", "never arrived", "not arrived yet",
+        "zu spät", "verspätet", "immer noch nicht da", "noch nicht da", "nie angekommen", "nicht angekommen", "dauert zu lange",
     ],
     "wrong_item": [
         "wrong size", "wrong colour", "wrong color", "wrong model", "wrong product", "wrong one", "wrong thing",
         "not what I ordered", "something else", "someone else's order", "another product",
+        "falsche Größe", "falsche Farbe", "falscher Artikel", "falsches Modell", "falsch geliefert", "das Falsche",
     ],
     "not_as_described": [
         "isn't as described", "nothing like the picture", "not like the picture", "than described", "as promised",
         "different from the description", "than it says", "than stated", "not what was described",
+        "nicht wie beschrieben", "anders als beschrieben", "nicht wie auf dem Bild", "anders als auf dem Bild",
     ],
     "unwanted": [
         "changed my mind", "don't want", "do not want", "no longer want", "don't need", "no longer need",
         "no longer needed", "not for me", "don't like", "on impulse", "regret", "doesn't fit my style",
+        "gefällt mir nicht", "brauche ich nicht", "brauch ich nicht", "nicht mehr gebraucht", "anders überlegt", "will ich nicht mehr",
+        "möchte ich nicht mehr", "widerrufe",
     ],
 }  # fmt: skip
 #: Reasons that are about the goods themselves, so the warranty counts and not the return window.

@@ -48,15 +48,17 @@ WHAT_HAPPENED = (
 REASONS_SAID: dict[str, JsonValue] = {
     "lost": [
         "lost", "I lost", "lost it", "lost mine", "was stolen", "got stolen", "left it behind", "forgot it", "misplaced",
-        "cannot find it any more", "washed away", "verloren", "gestohlen",
+        "cannot find it any more", "washed away", "verloren", "gestohlen", "verlegt", "liegen lassen", "liegengelassen", "geklaut", "vergessen",
     ],
     "broken_by_customer": [
         "I broke", "broke it myself", "my own fault", "my fault", "dropped it", "stepped on", "sat on it", "ran over",
         "burned a hole", "the dog chewed", "by accident", "selbst kaputt gemacht", "runtergefallen",
+        "heruntergefallen", "draufgetreten", "kaputt gemacht", "meine Schuld", "drübergefahren",
     ],
     "defective": [
         "stopped working", "does not work", "doesn't work", "not working", "came off", "fell apart", "defective", "faulty",
         "leaks", "leaking", "seam opened", "zip broke", "broke after", "just broke", "defekt", "undicht",
+        "von selbst kaputt", "von allein kaputt", "geht nicht mehr", "funktioniert nicht", "Naht aufgegangen", "Reißverschluss kaputt",
     ],
     "wrong_item": [
         "wrong item", "wrong size", "wrong colour", "wrong color", "wrong model", "not what I ordered", "something else",

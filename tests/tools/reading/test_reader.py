@@ -323,6 +323,12 @@ def test_short_messages_are_told_apart_or_left_alone() -> None:
     assert [(language, one) for language, one in sure if language != one] == []
 
 
+@pytest.mark.parametrize("text", ["hallo", "Moin!", "Servus"])
+def test_a_german_greeting_is_answered_in_german(text: str) -> None:
+    """A first message of one word says the language all the same."""
+    assert detected(text) == "de"
+
+
 @pytest.mark.parametrize(
     "text",
     ["ok", "no", "48157", "SB-10482", "hi", "Anna Müller", "pls cancel 10482", "a@b.de", "👍", ""],
