@@ -24,7 +24,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.message import add_messages
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
-from langgraph.types import interrupt
+from langgraph.types import Command, interrupt
 from pydantic import BaseModel, Field, JsonValue, TypeAdapter, ValidationError, create_model
 from starlette.applications import Starlette
 from typing_extensions import TypedDict
@@ -41,6 +41,12 @@ from graphs.support import support_graph
 from tools.values import Action, Approval, OperationFailed, Preview, now
 
 WORLD = world_of(Settings())
+
+
+#: What a reviewer means who ends a thread on which something waits: it is not to be done.
+SET_ASIDE: Command[Any] = Command(
+    resume=[{"type": "reject", "message": "Marked as resolved, without an approval."}]
+)
 
 
 @dataclass(frozen=True)
@@ -125,16 +131,39 @@ class StudioGraph(CompiledStateGraph[Any, Any, Any, Any]):
         asked = _asked(context)
         thread = str((config or {}).get("configurable", {}).get("thread_id", "studio"))
         made: Any = await WORLD.context(asked.customer, asked.reviewer, thread)
+        if _ends(input) and config is not None and (await self.aget_state(config)).interrupts:
+            input = SET_ASIDE
         run: Any = super().astream(input, config, context=made, **options)
         async with aclosing(run) as parts:
             async for part in parts:
                 yield part
+
+    async def aupdate_state(
+        self,
+        config: RunnableConfig,
+        values: Any,
+        as_node: str | None = None,
+        task_id: str | None = None,
+    ) -> RunnableConfig:
+        """A thread that a reviewer's client ends ("Mark as resolved") leaves nothing waiting behind it."""
+        if values is None and as_node == END and (await self.aget_state(config)).interrupts:
+            await self.ainvoke(SET_ASIDE, config, durability="sync")
+        return await super().aupdate_state(config, values, as_node, task_id)
 
     def get_context_jsonschema(self) -> dict[str, Any]:
         return TypeAdapter(StudioContext).json_schema()
 
     def config_schema(self, *, include: Sequence[str] | None = None) -> type[BaseModel]:
         return create_model("Config", configurable=(StudioContext, None))
+
+
+def _ends(input: Any) -> bool:
+    """Whether a client jumps to the end, which is how agent-chat-ui marks a thread as resolved."""
+    if not isinstance(input, Command):
+        return False
+    command = cast("Command[Any]", input)
+    goto: Any = command.goto
+    return command.resume is None and goto in (END, [END], (END,))
 
 
 def _asked(context: StudioContext | Mapping[str, str] | None) -> StudioContext:

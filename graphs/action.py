@@ -311,10 +311,18 @@ def approve(state: ActionState) -> dict[str, Any]:
 
 
 def question(state: ActionState) -> dict[str, Any]:
-    """What a reviewer sees, in the shape LangChain's agent inbox and HITL middleware use."""
+    """What a reviewer sees, in the shapes that LangChain's agent inbox and its HITL middleware use: clients
+    of the second kind (agent-chat-ui) look for requests and the decisions they may take."""
     action, decided, approval = state["action"], state.get("verdict"), state.get("approval")
     problem = state.get("problem", "")
+    told = described(action, problem)
+    asked = {"name": action.operation, "args": action.arguments, "description": told}
     return {
+        # The inbox reads a request's arguments by their whole name.
+        "action_requests": [asked | {"arguments": action.arguments}],
+        "review_configs": [
+            {"action_name": action.operation, "allowed_decisions": ["approve", "edit", "reject"]}
+        ],
         "action_request": {"action": action.operation, "args": action.arguments},
         "config": {
             "allow_accept": True,
@@ -322,7 +330,7 @@ def question(state: ActionState) -> dict[str, Any]:
             "allow_respond": False,
             "allow_ignore": True,
         },
-        "description": described(action, problem),
+        "description": told,
         "action_id": action.id,
         "record": action.label,
         "customer": {"id": action.customer.id, "name": action.customer.name},

@@ -166,6 +166,9 @@ async def complete(
     """Play the newest message as one turn; confirmations and approvals are asked for and told in words."""
     _must_be_ours(body.model)
     said = body.messages[-1]
+    if _housekeeping(body):
+        nothing = Completion(f"chatcmpl-{time.time_ns():x}", [], None, None, LlmCalls())
+        return JSONResponse(await nothing.whole(), headers={"Cache-Control": "no-store"})
     thread = await _thread(request, body, customer, desk)
     heading = [*await _news(desk, customer, thread)]
     if said.attachments:
@@ -185,6 +188,14 @@ async def complete(
             played.stream(usage=usage), media_type="text/event-stream", headers=headers
         )
     return JSONResponse(await played.whole(), headers=headers)
+
+
+def _housekeeping(body: CompletionRequest) -> bool:
+    """Whether the client asks for itself: Open WebUI has a title, tags and likely next messages made by the same
+    model, from the whole chat. No customer said that, so it is no turn, and the answer is empty."""
+    text = body.messages[0].text
+    alone = len(body.messages) == 1 and not body.stream
+    return alone and text.lstrip().startswith("### Task:") and "<chat_history>" in text
 
 
 # --- which conversation ----------------------------------------------------------------------------

@@ -155,6 +155,23 @@ async def test_an_attachment_is_refused_in_words(ana: openai.AsyncOpenAI, desk: 
     assert desk.started == ["look"]
 
 
+async def test_a_clients_housekeeping_is_no_turn(ana: openai.AsyncOpenAI, desk: FakeDesk):
+    """Open WebUI has titles and next messages made from the chat: nobody said that, and nothing is played."""
+    headers = {"X-OpenWebUI-Chat-Id": "chat-1"}
+    await ana.chat.completions.create(
+        model="signalbox", messages=user("a person please"), extra_headers=headers
+    )
+    task = "### Task:\nName this chat.\n<chat_history>\nUSER: a person please\n</chat_history>"
+    named = await ana.chat.completions.create(
+        model="signalbox", messages=user(task), extra_headers=headers
+    )
+    quoted = await ana.chat.completions.create(model="signalbox", messages=user("### Task: hello"))
+
+    assert named.choices[0].message.content == ""
+    assert str(quoted.choices[0].message.content).startswith("You said: ### Task: hello")
+    assert desk.started == ["a person please", "### Task: hello"]
+
+
 async def test_errors_are_openais(live: Served, ana: openai.AsyncOpenAI):
     """No key and a wrong one, a malformed request, a part that is away: the client's own exceptions."""
     stranger = openai.AsyncOpenAI(base_url=f"{live.url}/v1", api_key="sk-wrong", max_retries=0)

@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator
 from typing import Any
 
 import pytest
-from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
 
 from domains.northfell.memory import demo_world
-from tests.studio.server import development_server
 
 pytestmark = [pytest.mark.studio, pytest.mark.models, pytest.mark.slow]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
-    """The address of a development server that runs for this module."""
-    with development_server(tmp_path_factory.mktemp("studio")) as url:
-        yield url
-
-
-@pytest.fixture
-async def studio(server: str) -> AsyncGenerator[LangGraphClient]:
-    async with get_client(url=server) as client:
-        yield client
 
 
 async def run(studio: LangGraphClient, thread: str, graph: str, **sent: Any) -> Any:
