@@ -115,7 +115,8 @@ function showCase(opened) {
   const log = byId("transcript");
   const low = log.scrollHeight - log.scrollTop - log.clientHeight < 120;
   keyed(log, opened.messages, (each) => `${opened.thread} ${each.id}`, (each) => messageOf(each, name));
-  if (low) log.scrollTop = log.scrollHeight;
+  // In the next frame: while the door is open the page has no height.
+  if (low) requestAnimationFrame(() => (log.scrollTop = log.scrollHeight));
 
   byId("summary").textContent = opened.summary || "The agent has not handed this conversation over.";
   byId("who").replaceChildren(...(opened.customer ? facts(opened.customer) : []));

@@ -277,6 +277,25 @@ async def test_the_inbox_says_who_waits_and_shows_the_whole_case(
     await file.get_by_text("olga").wait_for()
 
 
+async def test_a_long_conversation_is_open_at_its_end(page, live: Served, desk: FakeDesk):
+    """The last message and the field for the answer are in sight, by a click and by its address."""
+    ana = (await desk.demo_customers())[0]
+    thread = await desk.open_thread(ana)
+    for number in range(30):
+        desk._say(thread, "customer", f"message {number}")
+    async for _ in desk.turn(ana, thread, "a person please"):
+        pass
+    await open_desk(page, f"/desk#{thread}")
+    last = page.get_by_role("article", name="Ana Lindqvist").last
+    for _ in range(2):
+        await playwright.expect(last.get_by_text("a person please")).to_be_in_viewport()
+        answer = page.get_by_role("button", name="Answer", exact=True)
+        await playwright.expect(answer).to_be_in_viewport()
+        await page.get_by_role("link", name="Approvals").click()
+        await page.get_by_text("Nothing waits.").wait_for()
+        await take(page, "Ana Lindqvist")
+
+
 async def test_two_operators_do_not_talk_over_each_other(
     page, browser, live: Served, desk: FakeDesk
 ):
