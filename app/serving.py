@@ -56,7 +56,7 @@ class Serving:
         self.domain = domain_of(settings)
         self.settings = resident(settings, self.domain)
         self.releases = Releases(settings.data_dir, self.domain)
-        self.meter = Meter(read_prices(settings.prices))
+        self.meter = Meter(read_prices(settings.prices), budget=settings.llm_day_budget)
         self.models: Models
         self._base = base_model()
         self._stack, self._server_stack = AsyncExitStack(), AsyncExitStack()
@@ -141,7 +141,8 @@ class Serving:
         large: ChainedLargeModel | EmbeddedLargeModel
         if settings.hosted_llm:
             large = ChainedLargeModel(
-                {each.named: self._hosted(each) for each in settings.llm_chain}
+                {each.named: self._hosted(each) for each in settings.llm_chain},
+                affords=self.meter.affords,
             )
         else:
             assert server is not None

@@ -29,6 +29,7 @@ from app.models.chain import ChainedLargeModel
 from app.models.encoder import OnnxEncoder
 from app.models.manifest import Manifest, ManifestError
 from app.models.masked import MaskedLargeModel
+from app.models.metering import Meter
 from app.models.release import ReleaseError, Releases
 from app.release_watch import ReleaseState, ReleaseWatch
 from app.serving import Models, Serving, resident
@@ -247,6 +248,7 @@ async def wiring(
                 payments,
                 releases.state,
                 books.health(),
+                serving.meter,
             ),
             describe=lambda: _info(settings, live.models, knowledge, traces),
             meter=serving.meter,
@@ -554,6 +556,7 @@ async def _health(
     payments: HttpPayments | None,
     release: ReleaseState,
     outside: Mapping[str, str],
+    meter: Meter,
 ) -> Mapping[str, Any]:
     checks: dict[str, Any] = {}
     for name, why in outside.items():
@@ -594,8 +597,10 @@ async def _health(
         checks["embedded model"] = {"status": "ok" if ready else "degraded", **state}
     if isinstance(models.large, ChainedLargeModel):
         each = models.large.health()
-        well = all(state == "ok" for state in each.values())
+        well = all(state == "ok" for state in each.values()) and meter.affords()
         checks["large model"] = {"status": "ok" if well else "degraded", "models": dict(each)}
+        if not meter.affords():
+            checks["large model"]["reason"] = "the day's budget is spent"
     checks["knowledge"] = {
         "status": "ok",
         "version": knowledge.version,

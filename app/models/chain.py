@@ -90,8 +90,12 @@ class ChainedLargeModel:
 
     A reply that began to be read is not begun again by another model: its failure is the caller's."""
 
-    def __init__(self, models: Mapping[str, ChatLargeModel]) -> None:
-        """``models``: by what each is called, in the order in which they are asked."""
+    def __init__(
+        self, models: Mapping[str, ChatLargeModel], *, affords: Callable[[], bool] = lambda: True
+    ) -> None:
+        """``models``: by what each is called, in the order in which they are asked.
+        ``affords``: whether there is money left to ask one."""
+        self._affords = affords
         self._chain = [
             _Link(name, model, Circuit(name, FAILURES, SECONDS)) for name, model in models.items()
         ]
@@ -157,6 +161,8 @@ class ChainedLargeModel:
 
     async def _first(self, ask: Callable[[ChatLargeModel], Awaitable[T]]) -> tuple[_Link, T]:
         """The first answer of the chain. Raises the last model's error."""
+        if not self._affords():
+            raise ModelUnavailable("The day's budget for large models is spent.")
         failure: PortError = ModelUnavailable("No large model is left to ask.")
         for link in self._in_turn():
             try:

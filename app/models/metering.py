@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from tools.values import Clock
 
 #: Shipped prices; a deployment names its own with SIGNALBOX_PRICES.
 PACKAGED_PRICES = Path(__file__).with_name("prices.yaml")
@@ -92,6 +95,21 @@ def read_prices(path: Path = PACKAGED_PRICES) -> Prices:
         raise PricesInvalid(f"{path.name}: {str(error).splitlines()[0]}") from error
 
 
+class Economics(BaseModel):
+    """What this process asked of large models since its start."""
+
+    model_config = ConfigDict(frozen=True)
+    currency: str
+    calls: int
+    failed: int
+    tokens: dict[str, dict[str, int]]
+    cost: dict[str, float]
+    cost_by_role: dict[str, float]
+    unpriced: list[str]  #: Models without a price: their calls cost what nobody knows.
+    spent_today: float
+    day_budget: float | None
+
+
 @dataclass
 class Meter:
     """The calls of this process since its start."""
@@ -101,6 +119,38 @@ class Meter:
     #: Model and kind (input, output, cached) -> tokens.
     tokens: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
     cost: dict[str, float] = field(default_factory=dict[str, float])
+    #: Role -> what its calls cost.
+    roles: dict[str, float] = field(default_factory=dict[str, float])
+    budget: float = 0.0  #: What a day may cost; 0: whatever it does.
+    clock: Clock = field(default_factory=Clock)
+    _day: tuple[date, float] | None = None
+
+    @property
+    def spent_today(self) -> float:
+        """What this process's calls cost since midnight UTC."""
+        day, spent = self._day or (self.clock.today(), 0.0)
+        return spent if day == self.clock.today() else 0.0
+
+    def affords(self) -> bool:
+        """Whether another call is inside the day's budget."""
+        return not self.budget or self.spent_today < self.budget
+
+    def economics(self) -> Economics:
+        """What was asked of large models since the start, and what it cost."""
+        return Economics(
+            currency=self.prices.currency,
+            calls=sum(self.calls.values()),
+            failed=sum(n for (_, _, ending), n in self.calls.items() if ending != "ok"),
+            tokens={
+                model: {k: n for (m, k), n in self.tokens.items() if m == model}
+                for model in sorted({m for m, _ in self.tokens})
+            },
+            cost=dict(self.cost),
+            cost_by_role=dict(self.roles),
+            unpriced=sorted({m for _, m, _ in self.calls} - set(self.prices.models)),
+            spent_today=self.spent_today,
+            day_budget=self.budget or None,
+        )
 
     def heard(self, call: LlmCall) -> None:
         self.calls[call.role, call.model, call.ending] += 1
@@ -110,3 +160,5 @@ class Meter:
         self.tokens[call.model, "output"] += usage.written
         if (cost := self.prices.cost(call)) is not None:
             self.cost[call.model] = self.cost.get(call.model, 0.0) + cost
+            self.roles[call.role] = self.roles.get(call.role, 0.0) + cost
+            self._day = (self.clock.today(), self.spent_today + cost)

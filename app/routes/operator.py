@@ -11,6 +11,7 @@ from pydantic import AfterValidator
 from app.auth import DeskDep, OperatorDep
 from app.desk import Case
 from app.drift_watch import Drift
+from app.models.metering import Economics
 from app.routes.threads import ThreadId
 from app.stores.actions import State as LedgerState
 from app.stores.decisions import Wanted
@@ -64,6 +65,12 @@ def _utc(moment: datetime | None) -> datetime | None:
 
 Word = Annotated[str, AfterValidator(storable)] | None
 Moment = Annotated[datetime | None, AfterValidator(_utc)]
+
+
+@router.get("/economics")
+async def economics(desk: DeskDep, _: OperatorDep) -> Economics:
+    """What the large models of this process were asked since its start, what it cost, and the day's budget."""
+    return desk.meter.economics()
 
 
 @router.get("/approvals")

@@ -107,6 +107,7 @@ async def test_an_expired_session_is_refused(settings, desk):
         "/v1/decisions",
         "/v1/handoffs",
         "/v1/drift",
+        "/v1/economics",
         "/v1/reviews",
         "/v1/actions?customer=ana",
         "/v1/tickets?customer=ana",

@@ -16,6 +16,7 @@ from app.desk import Event
 from app.metrics import Metrics
 from app.models.metering import LlmCall, Meter, Price, Prices, Usage, read_prices
 from app.stores.waiting import Waiting
+from tools.values import Clock
 
 MONITORING = Path(__file__).parents[2] / "docs" / "monitoring"
 #: Prometheus makes this one itself, of every target.
@@ -107,6 +108,38 @@ def test_calls_of_the_large_model_are_counted_with_tokens_cost_and_failures():
     assert value(metrics, "llm_tokens_total", model="big", kind="output") == 500_000
     assert value(metrics, "llm_cost_total", model="big", currency="USD") == pytest.approx(5.4)
     assert value(metrics, "llm_cost_total", model="other", currency="USD") is None
+
+
+def test_a_day_has_a_budget():
+    """What was spent counts until midnight UTC; the next day has its own."""
+    now = [datetime(2026, 11, 20, 23, tzinfo=UTC)]
+    prices = Prices(models={"big": Price(input=2, output=8)})
+    meter = Meter(prices, budget=5.0, clock=Clock(now=lambda: now[0]))
+    assert meter.affords()
+    for spent in (3.0, 6.0):
+        meter.heard(LlmCall("synthesizer", "big", "ok", Usage(1_500_000, 0)))
+        assert meter.spent_today == pytest.approx(spent)
+    assert not meter.affords()
+
+    now[0] += timedelta(hours=2)
+    assert meter.affords()
+    assert meter.spent_today == 0
+    assert meter.economics().cost == {"big": pytest.approx(6.0)}
+
+
+async def test_the_economics_are_for_operators(client, desk, operator):
+    """Tokens and cost by model and role, and what has no price."""
+    desk.meter = Meter(Prices(models={"big": Price(input=2, output=8)}), budget=20)
+    desk.meter.heard(LlmCall("synthesizer", "big", "ok", Usage(1_000_000, 500_000)))
+    desk.meter.heard(LlmCall("planner", "new", "timeout", Usage(10, 0)))
+
+    told = (await client.get("/v1/economics", headers=operator)).json()
+
+    assert (await client.get("/v1/economics")).status_code == 401
+    assert (told["calls"], told["failed"], told["unpriced"]) == (2, 1, ["new"])
+    assert told["cost_by_role"] == {"synthesizer": 6.0}
+    assert told["tokens"]["big"] == {"input": 1_000_000, "cached": 0, "output": 500_000}
+    assert (told["spent_today"], told["day_budget"]) == (6.0, 20)
 
 
 def test_our_own_model_costs_nothing():

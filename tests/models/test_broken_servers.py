@@ -241,3 +241,12 @@ async def test_a_reply_that_breaks_off_is_not_begun_again(hosted: FakeOpenAI, mo
         await anext(reply)
 
     assert [asked["model"] for asked in hosted.requests] == ["stalling"]
+
+
+async def test_with_the_day_s_budget_spent_no_model_is_asked(hosted: FakeOpenAI, model) -> None:
+    """The fallback of the turn's lane answers, as where a model is down."""
+    chain = ChainedLargeModel({"gpt": model("gpt")}, affords=lambda: False)
+    with pytest.raises(ModelUnavailable, match="budget"):
+        await written(chain)
+
+    assert hosted.requests == []
