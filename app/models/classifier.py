@@ -57,7 +57,19 @@ class Terms:
 
     vocabulary: Mapping[str, int]
     idf: Vector
-    weight: NDArray[np.floating[Any]]  #: Terms x classes.
+    weight: NDArray[Any]  #: Terms x classes.
+    scale: Vector | None = (
+        None  #: What a step of the weights is in each class, where they are bytes.
+    )
+
+    @classmethod
+    def in_bytes(
+        cls, vocabulary: Mapping[str, int], idf: Vector, weight: NDArray[np.floating[Any]]
+    ) -> Terms:
+        """The same in a byte a weight, which is half of the file and of the memory: the largest weight of a
+        class is 127 steps."""
+        scale = np.maximum(np.abs(weight).max(0, initial=0.0), 1e-9).astype(np.float32) / 127
+        return cls(vocabulary, idf, np.rint(weight / scale).astype(np.int8), scale)
 
     def score(self, found: Sequence[str]) -> Vector | float:
         """What these terms say for each class; 0 when none of them is known."""
@@ -69,7 +81,8 @@ class Terms:
             rows
         ]
         values /= np.linalg.norm(values)
-        return np.asarray(values @ self.weight[rows].astype(np.float32), np.float32)
+        said = np.asarray(values @ self.weight[rows].astype(np.float32), np.float32)
+        return said if self.scale is None else said * self.scale
 
 
 @dataclass(frozen=True)
@@ -173,7 +186,11 @@ def write(classifier: Classifier, path: Path) -> None:
         ordered = sorted(terms.vocabulary, key=lambda term: terms.vocabulary[term])
         tensors[f"{name}.vocabulary"] = np.frombuffer("\n".join(ordered).encode(), np.uint8)
         tensors[f"{name}.idf"] = terms.idf.astype(np.float32)
-        tensors[f"{name}.weight"] = terms.weight.astype(np.float16)
+        if terms.scale is None:
+            tensors[f"{name}.weight"] = terms.weight.astype(np.float16)
+        else:
+            tensors[f"{name}.weight"] = terms.weight
+            tensors[f"{name}.scale"] = terms.scale
     if classifier.examples is not None:
         tensors["examples"] = classifier.examples.astype(np.float16)
     if classifier.reader is not None:
@@ -198,7 +215,12 @@ def read(
         idf, weight = tensors[f"{name}.idf"], tensors[f"{name}.weight"]
         if weight.shape != (len(listed), len(classes)) or idf.shape != (len(listed),):
             raise ValueError(f"{name}: {weight.shape} weights for {len(listed)} terms")
-        return Terms({term: number for number, term in enumerate(listed)}, idf, weight)
+        scale = tensors.get(f"{name}.scale")
+        if (weight.dtype == np.int8) is (scale is None):
+            raise ValueError(f"{name}: {weight.dtype} weights, and {scale} to scale them by")
+        if scale is not None and scale.shape != (len(classes),):
+            raise ValueError(f"{name}: {scale.shape} scales for {len(classes)} classes")
+        return Terms({term: number for number, term in enumerate(listed)}, idf, weight, scale)
 
     dense, bias, examples = tensors["dense"], tensors["bias"], tensors.get("examples")
     if dense.shape[1:] != (len(classes),) or bias.shape != (len(classes),):

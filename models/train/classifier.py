@@ -125,7 +125,7 @@ def fit(
 
 def _terms(vectorizer: TfidfVectorizer, weight: Vectors) -> Terms:
     vocabulary = {term: int(number) for term, number in vectorizer.vocabulary_.items()}
-    return Terms(vocabulary, np.asarray(vectorizer.idf_, np.float32), weight.astype(np.float16))
+    return Terms.in_bytes(vocabulary, np.asarray(vectorizer.idf_, np.float32), weight)
 
 
 def weighed(model: Classifier, share: float) -> Classifier:

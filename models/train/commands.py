@@ -20,7 +20,8 @@ def train(
     role: Annotated[
         str,
         typer.Argument(
-            help="router with --intents or --examples; or one of our own heads or adapters with --data."
+            help="router with --intents or --examples; or follow_up, consequence, outcome, extractor, planner "
+            "or evaluator with --data."
         ),
     ],
     intents: Annotated[
@@ -54,7 +55,7 @@ def train(
     The router takes minutes on a CPU and needs no further packages. Try it with
     `signalbox role router --model my-router`, use it with SIGNALBOX_ROUTER=my-router. A label oos, none
     or null among the examples means: none of the intents. With --data our own adapters and heads are
-    trained, which needs the `train` extra.
+    trained, which needs the `train` extra; the heads that understand a turn: `signalbox domain train`.
     """
     if role == "router" and (intents or examples):
         _train_router(intents, examples, out or Path("router"), seed)
@@ -62,7 +63,7 @@ def train(
     if intents or examples:
         stop("--intents and --examples belong to the router: signalbox train router.")
     if data is None:
-        more = "--intents, --examples or --data" if role == "router" else "--data"
+        more = "--intents or --examples" if role == "router" else "--data"
         stop(f"Say what {role} is to learn from: {more}. See signalbox train --help.")
     try:
         from models.train.__main__ import train as train_role
@@ -99,38 +100,35 @@ def train_domain(
         Path | None,
         typer.Argument(file_okay=False, help="The folder; by default SIGNALBOX_DOMAIN."),
     ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(file_okay=False, help="Where the heads go; by default the domain's models/."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 7,
 ) -> None:
     """Fit the heads that understand a turn on the domain's own examples."""
     from app.domains import DomainInvalid, load_domain
-    from models.train.understanding import Example, ExamplesInvalid, read_examples
+    from models.train.kept_out import measured
+    from models.train.understanding import ExamplesInvalid, Source, examples_of
     from models.train.understanding import train as fit
 
-    at = folder.resolve() if folder is not None else read_settings().domain
     try:
-        domain = load_domain(at)
+        domain = load_domain(folder.resolve() if folder is not None else read_settings().domain)
+        examples, source = examples_of(domain), Source.of(domain.examples)
+        kept_out = measured(domain.cases)
+        with progress_bars() as progress:
+            entries = fit(
+                examples,
+                out or domain.models,
+                domain=domain.folder,
+                incidents=domain.intents.of_role("incident").__contains__,
+                seed=seed,
+                progress=progress,
+                source=source,
+                kept_out=kept_out,
+            )
     except DomainInvalid as error:
         stop(str(error))
-    files = sorted(domain.examples.glob("*.jsonl"))
-    try:
-        examples = read_examples(files) if files else []
     except ExamplesInvalid as error:
         stop(f"The examples cannot be used: {error}")
-    intents = domain.intents
-    known = set(intents.names)
-    unknown = sorted({w for one in examples for w in one.wanted} - known)
-    if unknown:
-        stop(f"The examples name intents that intents.yaml does not have: {', '.join(unknown)}.")
-    examples += [
-        Example(text=text, intent=one.name) for one in intents.intents for text in one.examples
-    ]
-    roles = {one.name: getattr(one, "role", None) for one in intents.intents}
-    with progress_bars() as progress:
-        entries = fit(
-            examples,
-            domain.models,
-            incidents=lambda name: roles.get(name) == "incident",
-            seed=seed,
-            progress=progress,
-        )
-    console.print(f"{domain.models}: {len(entries)} heads from {len(examples)} examples.")
+    console.print(f"{out or domain.models}: {len(entries)} heads from {len(examples)} examples.")

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
+import yaml
 from rapidfuzz import fuzz, process, utils
 
 #: Up to so many words ("yes please", "where is my order") many people write the same; they tell nothing.
 SHORT = 4
 ALIKE = 92.0
 _ROWS = 512
+#: Under these names the files of cases hold what customers write.
+SAID = frozenset({"say", "text", "question", "asked", "same", "other", "goal"})
 
 
 @dataclass(frozen=True)
@@ -63,3 +69,26 @@ def leaks(examples: Sequence[str], measured: Sequence[str]) -> list[Leak]:
                 )
             )
     return found
+
+
+def measured(cases: Path, *more: Path) -> list[str]:
+    """Every message of a customer in a domain's files of cases, and in ``more`` files of conversations."""
+    found: list[str] = []
+    for file in sorted(cases.glob("*.yaml")):
+        found += _said(yaml.safe_load(file.read_text("utf-8")))
+    for file in (*sorted(cases.glob("*.jsonl")), *more):
+        for line in file.read_text("utf-8").splitlines():
+            found += _said(json.loads(line)["turns"])
+    return found
+
+
+def _said(node: Any, name: str = "") -> Iterator[str]:
+    if isinstance(node, str):
+        if name in SAID:
+            yield node
+    elif isinstance(node, list):
+        for one in cast("list[Any]", node):
+            yield from _said(one, name)
+    elif isinstance(node, dict):
+        for key, one in cast("dict[str, Any]", node).items():
+            yield from _said(one, key)

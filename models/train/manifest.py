@@ -42,15 +42,23 @@ SETS = {
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def data_digests(names: Iterable[str], data: Path | None) -> dict[str, str]:
-    """Digest of each set a lineage names, of all its files; ``own`` is what we wrote. Sets that are not
-    there are left out: nothing is made up."""
+def own_files(domain: Path) -> list[Path]:
+    """What a business has written for its models to learn from: every file of its examples, and its intents."""
+    examples = domain / "examples"
+    files = [*examples.rglob("*.yaml"), *examples.rglob("*.jsonl")]
+    return [*sorted(files), domain / "intents.yaml"]
+
+
+def data_digests(
+    names: Iterable[str], data: Path | None, domain: Path = DOMAIN.folder
+) -> dict[str, str]:
+    """Digest of each set a lineage names, of all its files; ``own`` is what the business of the folder
+    ``domain`` wrote. Sets that are not there are left out: nothing is made up."""
     found: dict[str, str] = {}
     for name in names:
         folders = SETS.get(name, (name,))
         if name == "own":
-            files = [*sorted(DOMAIN.examples.glob("*.yaml"))]
-            found[name] = _digest_of(ROOT, [*files, DOMAIN.folder / "intents.yaml"])
+            found[name] = _digest_of(domain.parent, own_files(domain))
         elif data is not None and all((data / folder).is_dir() for folder in folders):
             files = [f for folder in folders for f in sorted((data / folder).rglob("*.json*"))]
             found[name] = _digest_of(data, files)
@@ -72,14 +80,20 @@ def _licence(data: Any) -> dict[str, str]:
 
 
 def record(
-    models: Path, file: Path, entry: dict[str, Any], *, data: Path | None = None
+    models: Path,
+    file: Path,
+    entry: dict[str, Any],
+    *,
+    data: Path | None = None,
+    domain: Path = DOMAIN.folder,
 ) -> dict[str, Any]:
     """Put the artefact's entry in the manifest in place of an older one of the same role and kind.
 
-    ``data`` is the folder of the sets that its lineage names; their digests are written down with it."""
+    ``data`` is the folder of the sets that its lineage names, ``domain`` that of the business whose own
+    words are ``own``; the digests of both are written down with it."""
     manifest = read(models)
     lineage = entry.get("lineage", {})
-    digests = data_digests(lineage.get("data", ()), data)
+    digests = data_digests(lineage.get("data", ()), data, domain)
     entry = {
         **entry,
         "lineage": {**_licence(lineage.get("data")), **lineage, "data_sha256": digests},

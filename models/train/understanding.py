@@ -11,10 +11,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -23,6 +24,7 @@ from pydantic import (
     model_validator,
 )
 from safetensors.numpy import save_file
+from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 
 from app.models.classifier import Classifier, Confidence, write
@@ -30,6 +32,7 @@ from app.models.multilingual import NAME, MultilingualEncoder
 from app.models.turn_heads import centred
 from models.train import classifier, manifest
 from models.train.kept_out import leaks
+from tools.domain import Domain
 
 Vectors = npt.NDArray[np.float32]
 Progress = Callable[[str, int, int], None]
@@ -94,6 +97,51 @@ def read_examples(files: Iterable[Path]) -> list[Example]:
     return found
 
 
+#: Beside the examples of a domain: who wrote them, and what they are licensed under.
+SOURCE = "source.yaml"
+
+
+class Source(BaseModel):
+    """Where a domain's examples come from: the lineage of every head that learns from them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    written_by: Annotated[str, StringConstraints(min_length=1)] = "the business itself"
+    licence: Annotated[str, StringConstraints(min_length=1)] = "the business's own"
+
+    @classmethod
+    def of(cls, examples: Path) -> Source:
+        """What the folder of examples says; ExamplesInvalid where it says it wrongly."""
+        file = examples / SOURCE
+        if not file.exists():
+            return cls()
+        try:
+            return cls.model_validate(yaml.safe_load(file.read_text("utf-8")))
+        except (ValidationError, yaml.YAMLError) as error:
+            raise ExamplesInvalid(f"{file.name}: {error}") from error
+
+
+def examples_of(domain: Domain) -> list[Example]:
+    """What a domain teaches: every file of labelled messages, and the examples of its intents.
+
+    Those of an intent that stands for several wishes are left out: they say that there are several, and not
+    which. ExamplesInvalid names what cannot be used."""
+    files = sorted(domain.examples.rglob("*.jsonl"))
+    examples = read_examples(files) if files else []
+    intents = domain.intents
+    if unknown := sorted({name for one in examples for name in one.wanted} - {*intents.names}):
+        raise ExamplesInvalid(
+            f"they name intents that intents.yaml does not have: {', '.join(unknown)}"
+        )
+    known = {one.text for one in examples}
+    return examples + [
+        Example(text=text, intent=one.name)
+        for one in intents.intents
+        for text in one.examples
+        if one.role != "several" and text not in known
+    ]
+
+
 @dataclass(frozen=True)
 class Rows:
     """Examples as the heads read them."""
@@ -110,43 +158,77 @@ def train(
     examples: Sequence[Example],
     out: Path,
     *,
+    domain: Path,
     incidents: Callable[[str], bool],
     seed: int = 7,
     progress: Progress = lambda what, done, of: None,
-    written_by: str = "",
+    source: Source | None = None,
     kept_out: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
     """Fit the four heads, write them and their manifest entries, and return the entries.
 
-    ``incidents`` says which intents are incidents; ``kept_out`` are the messages of the evaluation sets, and
-    ExamplesInvalid is raised where one of them is among the examples."""
+    ``domain`` is the folder of the business that the examples are of; ``incidents`` says which intents are
+    incidents; ``kept_out`` are the messages of the evaluation sets, and ExamplesInvalid is raised where one
+    of them is among the examples."""
     if found := leaks([one.text for one in examples], kept_out):
         raise ExamplesInvalid(
             f"{len(found)} examples are in an evaluation set, which would measure nothing any more. Take them "
             f"out: {'; '.join(map(str, found[:5]))}"
         )
+    source = source or Source()
     known = vectors_of(examples, progress)
     rows = rows_of(examples, known)
     entries: list[dict[str, Any]] = []
     jobs = jobs_of(examples, incidents)
-    for done, (name, chosen, labels, classes, logistic) in enumerate(jobs):
+    for done, job in enumerate(jobs):
         progress("fitting heads", done, len(jobs))
-        entries.append(
-            _fit(name, rows, chosen, labels, classes, logistic, out, seed, examples, written_by)
-        )
+        model, dev = _fitted(job, rows, seed)
+        file = out / "heads" / f"{job.name}.safetensors"
+        write(model, file)
+        _add_mean(file, rows.mean)
+        spoken = Counter(examples[n].lang for n in job.chosen)
+        lineage = {
+            "encoder": NAME,
+            "method": "linear classifier on message, turn before, words and word pieces; temperature from folds",
+            "seed": seed,
+            "data": {"own": {"messages": len(job.chosen), "licence": source.licence}},
+            "written by": source.written_by,
+            "languages": dict(spoken.most_common()),
+            "dev": dev,
+        }
+        entry = {
+            "role": job.name,
+            "kind": "head",
+            "classes": job.classes,
+            "temperature": model.confidence.temperature,
+            "blend": BLEND,
+            "reads": NAME,
+            **({"threshold": THRESHOLDS[job.name]} if job.name in THRESHOLDS else {}),
+            **({"sure": FURIOUS} if job.name == "frustration" else {}),
+            "context": CONTEXT,
+            "lineage": lineage,
+        }
+        entries.append(manifest.record(out, file, entry, domain=domain))
     progress("fitting heads", len(jobs), len(jobs))
     return entries
 
 
-#: A head's name, the examples it learns from, their labels, its classes, and whether these overlap.
-Job = tuple[str, npt.NDArray[np.int64], list[str], list[str], bool]
+class Job(NamedTuple):
+    """A head that is to be fitted."""
+
+    name: str
+    chosen: npt.NDArray[np.int64]  #: The places of the examples that it learns from.
+    labels: list[str]
+    classes: list[str]
+    logistic: bool  #: Its classes overlap.
 
 
 def jobs_of(examples: Sequence[Example], incidents: Callable[[str], bool]) -> list[Job]:
     """The heads that these examples can teach."""
     single = np.array([n for n, one in enumerate(examples) if one.intent is not None])
     names = sorted({str(examples[n].intent) for n in single})
-    jobs: list[Job] = [("intent", single, [str(examples[n].intent) for n in single], names, False)]
+    labels = [str(examples[n].intent) for n in single]
+    jobs = [Job("intent", single, labels, names, False)]
     everything = np.arange(len(examples))
     questions: tuple[tuple[str, tuple[str, str], Callable[[Example], bool]], ...] = (
         ("complexity", ("single", "several"), lambda one: len(one.wanted) > 1),
@@ -156,7 +238,7 @@ def jobs_of(examples: Sequence[Example], incidents: Callable[[str], bool]) -> li
     for name, classes, holds in questions:
         labels = [classes[int(holds(one))] for one in examples]
         if len(set(labels)) == 2:
-            jobs.append((name, everything, labels, list(classes), True))
+            jobs.append(Job(name, everything, labels, list(classes), True))
     return jobs
 
 
@@ -220,73 +302,56 @@ def fit_head(
     )
 
 
-def _fit(
-    name: str,
-    rows: Rows,
-    chosen: npt.NDArray[np.int64],
-    labels: list[str],
-    classes: list[str],
-    logistic: bool,
-    out: Path,
-    seed: int,
-    examples: Sequence[Example],
-    written_by: str,
-) -> dict[str, Any]:
-    texts, vectors = rows.some(chosen)
+def _fitted(job: Job, rows: Rows, seed: int) -> tuple[Classifier, dict[str, Any]]:
+    """The head with its temperature, and what it got right in folds."""
+    texts, vectors = rows.some(job.chosen)
 
     def fitted(numbers: npt.NDArray[np.int64]) -> Classifier:
         return fit_head(
             [texts[n] for n in numbers],
             vectors[numbers],
-            [labels[n] for n in numbers],
-            classes,
-            logistic=logistic,
+            [job.labels[n] for n in numbers],
+            job.classes,
+            logistic=job.logistic,
             seed=seed,
         )
 
-    truth = np.array([classes.index(label) for label in labels])
-    margins = np.zeros((len(texts), len(classes)), np.float32)
-    least = min(Counter(labels).values())
-    if least >= 2:
-        folds: Any = StratifiedKFold(min(_FOLDS, least), shuffle=True, random_state=seed)
-        for learnt, held in folds.split(texts, truth):
-            model = fitted(np.asarray(learnt))
-            margins[held] = classifier.margins(model, [texts[n] for n in held], vectors[held])
-        temperature = round(classifier.temperature(margins, truth) * SOFTER, 4)
-    else:
-        temperature = SOFTER
-    model = replace(fitted(np.arange(len(texts))), confidence=Confidence(temperature=temperature))
-    file = out / "heads" / f"{name}.safetensors"
-    write(model, file)
-    _add_mean(file, rows.mean)
-    right = margins.argmax(1) == truth
-    return manifest.record(
-        out,
-        file,
-        {
-            "role": name,
-            "kind": "head",
-            "classes": classes,
-            "temperature": temperature,
-            "blend": BLEND,
-            "reads": NAME,
-            **({"threshold": THRESHOLDS[name]} if name in THRESHOLDS else {}),
-            **({"sure": FURIOUS} if name == "frustration" else {}),
-            "context": CONTEXT,
-            "lineage": {
-                "encoder": NAME,
-                "method": "linear classifier on message, turn before, words and word pieces; temperature from folds",
-                "seed": seed,
-                "examples": len(texts),
-                "languages": dict(Counter(examples[n].lang for n in chosen)),
-                "written by": written_by,
-                "folds": {
-                    "accuracy": round(float(right.mean()), 4),
-                    "note": "by the authors of the examples themselves: no figure of quality",
-                },
-            },
-        },
-    )
+    truth = np.array([job.classes.index(label) for label in job.labels])
+    margins = np.zeros((len(texts), len(job.classes)), np.float32)
+    least = min(Counter(job.labels).values())
+    if least < 2:
+        model = replace(fitted(np.arange(len(texts))), confidence=Confidence(temperature=SOFTER))
+        return model, {"figures": "none: something is said by one example only"}
+    folds: Any = StratifiedKFold(min(_FOLDS, least), shuffle=True, random_state=seed)
+    for learnt, held in folds.split(texts, truth):
+        part = fitted(np.asarray(learnt))
+        margins[held] = classifier.margins(part, [texts[n] for n in held], vectors[held])
+    temperature = round(classifier.temperature(margins, truth) * SOFTER, 4)
+    confidence = Confidence(temperature=temperature)
+    model = replace(fitted(np.arange(len(texts))), confidence=confidence)
+    return model, _in_folds(job, confidence.shares(margins), truth)
+
+
+def _in_folds(
+    job: Job, shares: npt.NDArray[np.float64], truth: npt.NDArray[np.int64]
+) -> dict[str, Any]:
+    """What fits that had not seen a message said of it."""
+    right = shares.argmax(1) == truth
+    found: dict[str, Any] = {
+        "figures": f"of {_FOLDS} fits, each for messages it had not seen; the same authors wrote what they "
+        "had, so this is no figure of quality",
+        "messages": len(truth),
+        "accuracy": round(float(right.mean()), 4),
+        "ece": round(classifier.calibration_error(shares.max(1), right), 4),
+    }
+    if job.name in THRESHOLDS:
+        there, said = truth == 1, shares[:, 1] >= THRESHOLDS[job.name]
+        found |= {
+            "auroc": round(float(roc_auc_score(there, shares[:, 1])), 4),
+            "found": round(float(said[there].mean()), 4),
+            "false_alarms": round(float(said[~there].mean()), 4),
+        }
+    return found
 
 
 def _add_mean(file: Path, mean: Vectors) -> None:

@@ -2,60 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
 
 import pytest
-import yaml
 
-from models.train.kept_out import leaks
+from models.train.kept_out import leaks, measured
 from models.train.understanding import Example, ExamplesInvalid, read_examples, train
 
 ROOT = Path(__file__).parents[2]
 DOMAINS = sorted(folder.parent for folder in (ROOT / "domains").glob("*/evals"))
-#: Under these names the files of cases hold what customers write.
-SAID = {"say", "text", "question", "asked", "same", "other", "goal"}
 
 
-def said(node: Any, name: str = "") -> Iterator[str]:
-    """Every message in a file of cases."""
-    if isinstance(node, str):
-        if name in SAID:
-            yield node
-    elif isinstance(node, list):
-        for one in cast("list[Any]", node):
-            yield from said(one, name)
-    elif isinstance(node, dict):
-        for key, one in cast("dict[str, Any]", node).items():
-            yield from said(one, key)
-
-
-def conversations(file: Path) -> Iterator[str]:
-    for line in file.read_text("utf-8").splitlines():
-        yield from said(json.loads(line)["turns"])
-
-
-def measured(domain: Path) -> list[str]:
-    """What a domain is measured on, and the open conversations where the public data is at hand."""
-    found: list[str] = []
-    for file in sorted((domain / "evals").glob("*.yaml")):
-        found += said(yaml.safe_load(file.read_text("utf-8")))
-    files = [*(domain / "evals").glob("*.jsonl")]
-    if data := os.environ.get("SIGNALBOX_DATA"):
-        files += Path(data).glob("conversations_dev/*.jsonl")
-    for file in files:
-        found += conversations(file)
-    return found
+def conversations() -> list[Path]:
+    """The open conversations, where the public data is at hand."""
+    data = os.environ.get("SIGNALBOX_DATA")
+    return sorted(Path(data).glob("conversations_dev/*.jsonl")) if data else []
 
 
 @pytest.mark.parametrize("domain", DOMAINS, ids=lambda folder: folder.name)
 def test_no_message_of_an_evaluation_set_is_an_example(domain: Path) -> None:
     """Word for word, or so nearly that one is the other with a slip of the keyboard."""
-    files = sorted((domain / "examples" / "turns").glob("*.jsonl"))
-    kept = measured(domain)
+    files = sorted((domain / "examples").rglob("*.jsonl"))
+    kept = measured(domain / "evals", *conversations())
+    assert files
     assert kept
 
     for file in files:
@@ -94,6 +64,7 @@ def test_the_training_refuses_what_is_measured(tmp_path: Path) -> None:
         train(
             examples,
             tmp_path,
+            domain=tmp_path,
             incidents=lambda name: False,
             kept_out=["My kettle has a hole in it, and drips on the stove."],
         )
