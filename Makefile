@@ -50,7 +50,7 @@ studio: .venv/.installed-dev ## Open the three graphs in LangGraph Studio (langg
 
 train: .venv/.installed-dev ## Train the role adapters again: make train DATA=folder
 	@test -n "$(DATA)" || { echo "Say where the public sets are: make train DATA=folder"; exit 1; }
-	for role in heads router extractor planner evaluator; do \
+	for role in follow_up consequence outcome extractor planner evaluator; do \
 	  $(BIN)/python -m models.train $$role --data "$(DATA)" || exit 1; done
 
 lock: .venv/.installed-dev ## Write the lock files anew from what .venv has installed

@@ -19,8 +19,8 @@ from app.config import Settings, unknown_settings
 from tools.ports import PortError
 
 #: What the manifest must name for the embedded default to work.
-HEADS = ("intent", "frustration", "complexity")
-ADAPTERS = ("router", "extractor", "evaluator")
+HEADS = ("intent", "complexity", "incident", "frustration", "follow_up", "outcome", "consequence")
+ADAPTERS = ("extractor", "evaluator", "planner")
 
 
 @dataclass(frozen=True)
@@ -196,7 +196,8 @@ def _ollama(settings: Settings) -> Iterator[Finding]:
     wanted = {
         profile.model or role_model(role)
         for role, profile in settings.profiles.items()
-        if profile.server == "ollama" and role in {"router", "extractor", "evaluator"}
+        if profile.server == "ollama"
+        and (role in {"extractor", "evaluator"} or (role == "router" and profile.model))
     }
     missing = sorted(wanted - have)
     if missing:

@@ -128,12 +128,23 @@ async def router(
     small: bool | None = None,
 ) -> AsyncGenerator[Answer]:
     """``intents``: a catalogue, whose examples are enough; ``model``: a folder that was trained. ``small``
-    says whether the generative model is asked where the encoder is unsure: by default for our own intents,
-    the only ones it has an adapter for."""
+    says whether the generative model is asked where the encoder is unsure: by default where it knows the
+    intents, by an adapter or by a prompt."""
     own = await asyncio.to_thread(_own_router, settings, intents, model)
-    ask_small = small if small is not None else own is None
-    async with _context(settings, own=own, small=ask_small) as context:
+    if small is None:
+        small = await asyncio.to_thread(_small_knows, settings, own)
+    async with _context(settings, own=own, small=small) as context:
         yield Routing(context, own=own is not None)
+
+
+def _small_knows(settings: Settings, own: Router | None) -> bool:
+    """May the generative model be asked what a message means?"""
+    from app.wiring import router_knows
+
+    domain = domain_of(settings)
+    manifest = Releases(settings.data_dir, domain).manifest()
+    intents = own.intents if own is not None else manifest.catalogue(domain)
+    return router_knows(manifest, settings, intents)
 
 
 def _own_router(settings: Settings, intents: Path | None, model: Path | None) -> Router | None:
@@ -614,6 +625,7 @@ async def _context(
             decisions=_Unlogged(),
             actions=_NoActions(),
             thresholds=thresholds,
+            second_opinion=small,
         )
 
     if not small:

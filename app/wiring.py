@@ -278,19 +278,21 @@ def _live(models: Models, settings: Settings, own: Router | None) -> _Live:
     thresholds = thresholds_of(models.manifest, settings)
     if own is not None:
         models.encoder.adopt("intent", own.classifier, own.version)
-        known = _knows(models.manifest, settings, own.intents)
+        known = router_knows(models.manifest, settings, own.intents)
         return _Live(models, own.intents, own_thresholds(thresholds, own), known)
     intents = models.manifest.catalogue(domain_of(settings))
-    return _Live(models, intents, thresholds, _knows(models.manifest, settings, intents))
+    return _Live(models, intents, thresholds, router_knows(models.manifest, settings, intents))
 
 
-def _knows(manifest: Manifest, settings: Settings, intents: Intents) -> bool:
-    """Can the router's small model choose among these intents? An adapter knows those it was trained on."""
+def router_knows(manifest: Manifest, settings: Settings, intents: Intents) -> bool:
+    """Can the router's small model choose among these intents? An adapter knows those it was trained on; the
+    base model knows none, unless a prompt tells it what to do."""
+    if settings.small_models != "embedded" and settings.profiles["router"].model is not None:
+        return True  # A model of the deployment's own choice reads what the intents are called.
     entry = manifest.adapters.get("router")
-    adapted = settings.small_models == "embedded" or settings.profiles["router"].model is None
-    if entry is None or entry.labels is None or not adapted:
-        return True
-    return set(intents.names) <= set(entry.labels)
+    if entry is None:
+        return manifest.prompt_for("router") is not None
+    return entry.labels is None or set(intents.names) <= set(entry.labels)
 
 
 def _candidate(
@@ -314,7 +316,7 @@ def _candidate(
         assert trial.encoder is not None
         trial.encoder.adopt("intent", own.classifier, own.version)
         intents, thresholds = own.intents, own_thresholds(thresholds, own)
-    return trial.candidate(thresholds, intents, _knows(trial.manifest, settings, intents))
+    return trial.candidate(thresholds, intents, router_knows(trial.manifest, settings, intents))
 
 
 def thresholds_of(manifest: Manifest, settings: Settings) -> Thresholds:
@@ -330,14 +332,9 @@ def thresholds_of(manifest: Manifest, settings: Settings) -> Thresholds:
 
     intent, mood = manifest.heads.get("intent"), manifest.heads.get("frustration")
     stock = Thresholds()
-    if intent is not None and intent.lanes and intent.threshold is None:
-        # Made by `signalbox train router`: below its lanes' lines nothing is taken for granted.
-        stock = replace(stock, encoder=0.5, guess=1.0)
     return Thresholds(
-        encoder=of("intent", stock.encoder),
         lanes=cast("Mapping[Lane, float]", intent.lanes) if intent is not None else {},
         small=profiles["router"].threshold,
-        guess=stock.guess if intent is None or intent.guess is None else intent.guess,
         frustration=of("frustration", 0.5),
         furious=stock.furious if mood is None or mood.sure is None else mood.sure,
         several=of("complexity", 0.5),
@@ -365,8 +362,8 @@ def _own_router(settings: Settings) -> Router | None:
 
 
 def own_thresholds(thresholds: Thresholds, router: Router) -> Thresholds:
-    """The same, with the lines of a deployment's own router; below all of them nothing is taken for granted."""
-    return replace(thresholds, lanes=router.lanes, encoder=0.5, guess=1.0)
+    """The same, with the lines of a deployment's own router."""
+    return replace(thresholds, lanes=router.lanes)
 
 
 # --- parts --------------------------------------------------------------------------------------

@@ -48,11 +48,9 @@ class Limits:
 class Thresholds:
     """Below these a decision is handed on: encoder to small model, small model to the fallback."""
 
-    encoder: float = 0.75
-    #: Where a lane has a line of its own, from what a wrong decision costs there and what a question does.
+    #: The lines of a deployment's own router, from what a wrong decision costs in a lane and what a question does.
     lanes: Mapping[Lane, float] = field(default_factory=dict[Lane, float])
     small: float = 0.5
-    guess: float = 0.4  #: From here on the encoder's guess is taken when no tier is sure.
     frustration: float = 0.5
     furious: float = 0.99  #: So sure must the head be to escalate what is plainly something else.
     several: float = 0.85
@@ -73,18 +71,14 @@ class Thresholds:
 
     def floor(self, intent: Intent, operations: Mapping[str, Operation]) -> float:
         """The probability from which on this intent is believed."""
+        if intent.lane in self.lanes:
+            return self.lanes[intent.lane]
         if intent.case is not None or intent.role in ("waiting", "withdraw"):
             return self.case
         if intent.lane == "operation":
             operation = operations.get(intent.operation or "")
             return self.wish if operation is not None and operation.writes else self.read
         return self.answer if intent.lane == "answer" else self.talk
-
-    def sure(self, tier: str, lane: Lane | None) -> float:
-        """The probability from which on a tier's decision for the lane is believed."""
-        if tier != "encoder":
-            return self.small
-        return self.encoder if lane is None else self.lanes.get(lane, self.encoder)
 
 
 class Cases(Protocol):

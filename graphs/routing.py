@@ -10,49 +10,9 @@ from typing import Literal
 
 from graphs.keys import same_request
 from graphs.state import Route, SupportState
-from tools.ports import Choice
 
-#: What lends no meaning to the message after it.
-_SAYS_NOTHING = frozenset(
-    {"out_of_scope", "affirm", "deny", "greeting", "thanks", "goodbye", "bot_question", "smalltalk"}
-)
 #: The class of the ``follow_up`` head for a message that says nothing without the one before it.
 LEANS = "leans"
-#: How much what was wanted before counts for a message that stands alone, and for what it never was taken.
-#: Of 0.2, 0.35 and 0.5 on our own conversations alike; the least of them is taken.
-_SAME_SUBJECT = 0.2
-_ANOTHER = 1e-3
-
-
-def says_little(choice: Choice) -> bool:
-    """Courtesies, a yes or a no, and what is about nothing lend no meaning to what follows."""
-    return choice.option in _SAYS_NOTHING
-
-
-def put_together(alone: Choice, before: Choice, leaning: float) -> Choice:
-    """One decision from a message read alone and what was wanted before it.
-
-    In so far as it leans on that (``leaning``, a probability) it wants the same; in so far as it stands
-    alone, staying with the subject is a little likelier than leaving it."""
-    weights = {
-        intent: chance * max(before.probabilities.get(intent, 0.0), _ANOTHER) ** _SAME_SUBJECT
-        for intent, chance in alone.probabilities.items()
-    }
-    total = sum(weights.values())
-    if total <= 0:
-        return alone
-    chances = {
-        intent: (1 - leaning) * weight / total + leaning * before.probabilities.get(intent, 0.0)
-        for intent, weight in weights.items()
-    }
-    return alone.model_copy(
-        update={
-            "option": max(chances, key=chances.__getitem__),
-            "probabilities": chances,
-            "ms": alone.ms + before.ms,
-        }
-    )
-
 
 # --- conditional edges --------------------------------------------------------------------------
 

@@ -136,22 +136,12 @@ def _require(name: str) -> None:
     pytest.skip(f"{name}: {reason}")
 
 
-_UNLEARNED = "the training of roles still expects the catalogue of before the intents were split"
 _OLD_HEADS = (
     "the manifest names no licence, data and metrics of the heads that read turns, "
     "and heads/intent.safetensors is 10 MB where 6 are allowed"
 )
-_MISREAD = "messages with several wishes are not sent to the agent lane as they were"
 KNOWN_FAULTS = {
     "tests/models/test_manifest.py::test_every_shipped_artefact_says_where_it_comes_from": _OLD_HEADS,
-    "tests/models/test_serving.py::test_a_catalogue_that_does_not_fit_is_not_promoted[gone": _UNLEARNED,
-    "tests/models/test_serving.py::test_a_candidate_for_every_role_decides_beside": _MISREAD,
-    "tests/models/test_serving.py::test_adapters_and_prompts_are_taken_up_by": _MISREAD,
-    "tests/training/test_adapters.py::test_the_router_has_a_label_for_every_intent": _UNLEARNED,
-    "tests/training/test_intents.py::test_the_shipped_catalogue_is_sound": _UNLEARNED,
-    "tests/training/test_phrases.py::test_every_intent_has_messages_to_learn_from": _UNLEARNED,
-    "tests/training/test_phrases.py::test_follow_ups_are_of_every_intent": _UNLEARNED,
-    "tests/training/test_router.py::test_a_catalogue_with_a_handful_of_examples": _UNLEARNED,
 }
 """Tests that fail today, with the fault that each has found: to be mended, not to be added to."""
 

@@ -18,8 +18,6 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from app.models.reader import PREFIX, Reader
-
 Vector = NDArray[np.float32]
 
 #: What a message may be that belongs to none of the intents; examples with these labels teach just that.
@@ -129,22 +127,14 @@ class Classifier:
     examples: Vector | None = (
         None  #: Vectors of what was learnt: nothing like them is out of scope.
     )
-    reader: Reader | None = None  #: Reads the tokens themselves; needs their states.
 
-    def margins(self, vector: Vector, text: str, states: Vector | None = None) -> Vector:
-        """``states``: tokens x 384, for a classifier with a reader."""
+    def margins(self, vector: Vector, text: str) -> Vector:
         said = self.words.score(words(text)) + self.pieces.score(pieces(text))
-        found = vector @ self.dense + self.bias + self.blend * said
-        if self.reader is None:
-            return found
-        assert states is not None
-        return found + self.reader.score(states)
+        return np.asarray(vector @ self.dense + self.bias + self.blend * said, np.float32)
 
-    def decide(
-        self, vector: Vector, text: str, states: Vector | None = None
-    ) -> tuple[str, dict[str, float]]:
+    def decide(self, vector: Vector, text: str) -> tuple[str, dict[str, float]]:
         """The class, and the chance of each; what is left of 1 belongs to ``out_of_scope``."""
-        margins = self.margins(vector, text, states)
+        margins = self.margins(vector, text)
         if self.confidence.raw or self.examples is None:
             shares = cast("list[float]", self.confidence.shares(margins).tolist())
             return self.classes[int(margins.argmax())], dict(zip(self.classes, shares, strict=True))
@@ -193,8 +183,6 @@ def write(classifier: Classifier, path: Path) -> None:
             tensors[f"{name}.scale"] = terms.scale
     if classifier.examples is not None:
         tensors["examples"] = classifier.examples.astype(np.float16)
-    if classifier.reader is not None:
-        tensors |= classifier.reader.tensors()
     path.parent.mkdir(parents=True, exist_ok=True)
     # The file holds the memory as it lies: a transposed array would come back scrambled.
     save: Any = safetensors_numpy.save_file  # type: ignore[reportUnknownVariableType]
@@ -234,5 +222,4 @@ def read(
         blend=blend,
         confidence=confidence,
         examples=None if examples is None else examples.astype(np.float32),
-        reader=Reader.of(tensors) if f"{PREFIX}out" in tensors else None,
     )

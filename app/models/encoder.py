@@ -30,8 +30,6 @@ DIMENSIONS = 384
 _LONGEST = 256
 #: Tokens in one batch, padding included: keeps the memory of a batch bounded.
 _BATCH_TOKENS = 4096
-#: Of so many texts the token states are kept: those of a turn, read by one head after the other.
-_KEPT_STATES = 8
 
 Vector = NDArray[np.float32]
 
@@ -67,8 +65,6 @@ class OnnxEncoder:
         self._tokenizer = tokenizer
         self._limit = cached
         self._cache: OrderedDict[str, list[float]] = OrderedDict()
-        #: Token states of the texts that were read last.
-        self._states: OrderedDict[str, Vector] = OrderedDict()
         self._heads: dict[str, tuple[Vector, Vector]] = {}
         self._classifiers: dict[str, tuple[Classifier, str]] = {}  #: With the version of each.
         self._loading = threading.Lock()
@@ -104,29 +100,11 @@ class OnnxEncoder:
         found = {key: vector for key in keys if (vector := self._remembered(key)) is not None}
         unknown = {key: text for key, text in zip(keys, texts, strict=True) if key not in found}
         if unknown:
-            vectors = await self._read(list(unknown.values()))
+            vectors = await asyncio.to_thread(self._encode, list(unknown.values()))
             for key, vector in zip(unknown, vectors, strict=True):
                 found[key] = vector
                 self._remember(key, vector)
         return [found[key] for key in keys]
-
-    async def states(self, text: str) -> Vector:
-        """What the encoder makes of each token, tokens x 384; of the latest texts they are still there."""
-        if self._vectors is not None:
-            return await self._vectors.states(text)
-        found = self._states.get(self._key(text))
-        if found is None:
-            await self._read([text])
-            found = self._states[self._key(text)]
-        return found
-
-    async def _read(self, texts: Sequence[str]) -> list[list[float]]:
-        vectors, states = await asyncio.to_thread(self._encode, texts)
-        for index, of_tokens in states.items():
-            self._states[self._key(texts[index])] = of_tokens
-        while len(self._states) > _KEPT_STATES:
-            self._states.popitem(last=False)
-        return vectors
 
     def adopt(self, head: str, classifier: Classifier, version: str) -> None:
         """Let this classifier decide instead of the head of that name."""
@@ -144,8 +122,7 @@ class OnnxEncoder:
         if head in self._classifiers:
             classifier, version = self._classifiers[head]
             vector = np.asarray((await self.embed([text]))[0], dtype=np.float32)
-            states = await self.states(text) if classifier.reader is not None else None
-            option, chances = classifier.decide(vector, text, states)
+            option, chances = classifier.decide(vector, text)
             return Choice(
                 option=option,
                 probabilities=chances,
@@ -264,13 +241,11 @@ class OnnxEncoder:
                 _give_back_memory()
             return self._loaded
 
-    def _encode(self, texts: Sequence[str]) -> tuple[list[list[float]], dict[int, Vector]]:
-        """The vectors, and the token states of some, by index."""
+    def _encode(self, texts: Sequence[str]) -> list[list[float]]:
         session, tokenizer = self._session()
         ids = [cast("list[int]", one.ids) for one in tokenizer.encode_batch(list(texts))]
         inputs = {cast("str", one.name) for one in session.get_inputs()}
         result: list[list[float]] = [[] for _ in texts]
-        kept: dict[int, Vector] = {}
         for batch in _batches([len(one) for one in ids]):
             longest = max(len(ids[index]) for index in batch)
             tokens = np.zeros((len(batch), longest), dtype=np.int64)
@@ -288,11 +263,7 @@ class OnnxEncoder:
             )
             for index, vector in zip(batch, _pooled(states, mask), strict=True):
                 result[index] = cast("list[float]", vector.tolist())
-            if len(texts) <= _KEPT_STATES:
-                for row, index in enumerate(batch):
-                    # A copy, so that the padding can go.
-                    kept[index] = states[row, : len(ids[index])].copy()
-        return result, kept
+        return result
 
 
 def _give_back_memory() -> None:

@@ -72,7 +72,6 @@ class HeadEntry(_Entry):
     blend: float | None = None
     confidence: dict[str, JsonValue] = {}  #: How margins become a chance of being right.
     lanes: dict[str, float] = {}  #: From this probability on a decision for the lane is believed.
-    guess: float | None = None  #: From here on the guess is taken when no tier is sure.
     sure: float | None = None  #: So sure must it be to overrule another head that is sure too.
     #: Whose vectors it reads: empty for those of the process's encoder.
     reads: str = ""

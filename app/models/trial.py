@@ -19,6 +19,7 @@ DECIDES: dict[Key, str] = {
     ("head", "intent"): "router",
     ("head", "frustration"): "router",
     ("head", "complexity"): "router",
+    ("head", "incident"): "router",
     ("head", "follow_up"): "router",
     ("head", "outcome"): "evaluator",
     ("head", "consequence"): "consequence",

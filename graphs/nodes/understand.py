@@ -27,6 +27,7 @@ from graphs.understanding.acts import (
     Act,
     Read,
     allowed,
+    dealt_out,
     problem_in,
     wishes,
 )
@@ -305,7 +306,7 @@ async def _next_tier(
             degraded.append(f"understanding: {error}")
     if found is None or not sure:
         return chances, found
-    return {**dict.fromkeys(chances, 0.0), found.option: found.probabilities[found.option]}, found
+    return {**dict.fromkeys(chances, 0.0), found.option: 1.0}, found  # It is settled.
 
 
 #: So many candidates are put before a dearer tier.
@@ -477,8 +478,7 @@ def _named(chances: dict[str, float], text: str, context: Context) -> dict[str, 
         name: chance * (_VERB if mentions(said, context.intents.get(name).verbs) else 1.0)
         for name, chance in chances.items()
     }
-    total = sum(weighed.values())
-    return {name: chance / total for name, chance in weighed.items()} if total > 0 else chances
+    return dealt_out(weighed, chances)
 
 
 def _bare(contact: str) -> str:
@@ -508,8 +508,7 @@ def _holding(chances: dict[str, float], spans: Spans, context: Context) -> dict[
         name: chance * (_VALUE if held & set(context.intents.get(name).values) else 1.0)
         for name, chance in chances.items()
     }
-    total = sum(weighed.values())
-    return {name: chance / total for name, chance in weighed.items()} if total > 0 else chances
+    return dealt_out(weighed, chances)
 
 
 #: What an intent loses that is about records of another kind than the one that was named, or that is not owned.
@@ -540,8 +539,7 @@ def _of_kind(
         return 1.0 if records & owned else _NOT_OWNED
 
     weighed = {name: chance * weight(name) for name, chance in chances.items()}
-    total = sum(weighed.values())
-    return {name: chance / total for name, chance in weighed.items()} if total > 0 else chances
+    return dealt_out(weighed, chances)
 
 
 def _of_waiting(heard: _Turn, waiting: Sequence[Approval]) -> _Turn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -159,5 +160,13 @@ def allowed(chances: Mapping[str, float], text: str, intents: Intents) -> dict[s
         for name, chance in chances.items()
         if not (intents.get(name).verbs and forbids(text, intents.get(name).verbs))
     }
-    total = sum(kept.values())
-    return {name: chance / total for name, chance in kept.items()} if total > 0 else dict(chances)
+    return dealt_out(kept, chances)
+
+
+def dealt_out(weighed: Mapping[str, float], chances: Mapping[str, float]) -> dict[str, float]:
+    """Weighed chances with as much in all as before: what belongs to none of the intents is not theirs now."""
+    total = sum(weighed.values())
+    if total <= 0:
+        return dict(chances)
+    share = math.fsum(chances.values()) / total
+    return {name: chance * share for name, chance in weighed.items()}

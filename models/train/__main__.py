@@ -14,7 +14,8 @@ from rich.progress import Progress, TaskID
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
-ADAPTERS = ("router", "extractor", "planner", "evaluator")
+ADAPTERS = ("extractor", "planner", "evaluator")
+HEADS = ("follow_up", "consequence", "outcome")
 
 app = typer.Typer(add_completion=False)
 console = Console()
@@ -25,7 +26,8 @@ def train(
     role: Annotated[
         str,
         typer.Argument(
-            help="A head (intent, frustration, complexity, consequence, outcome), an adapter, or heads."
+            help="A head (follow_up, consequence, outcome) or an adapter (extractor, planner, evaluator). "
+            "The heads that understand a turn are trained by `signalbox domain train`."
         ),
     ],
     data: Annotated[
@@ -43,8 +45,6 @@ def train(
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 7,
 ) -> None:
     """Train ROLE, write its artefact and update the manifest."""
-    from models.train import heads
-
     tasks: dict[str, TaskID] = {}
     with Progress(console=console) as bar:
 
@@ -53,9 +53,10 @@ def train(
                 tasks[what] = bar.add_task(what, total=of)
             bar.update(tasks[what], completed=done, total=of)
 
-        if role in (*heads.HEADS, "heads"):
-            for name in heads.HEADS if role == "heads" else (role,):
-                console.print_json(data=heads.train(name, data, out, seed, progress))
+        if role == "follow_up":
+            from models.train import follow_up
+
+            console.print_json(data=follow_up.train(data, out, seed, progress))
         elif role == "consequence":
             from models.train import consequence
 
@@ -84,9 +85,7 @@ def train(
                 raise typer.Exit(1) from weak
             console.print_json(data=entry)
         else:
-            raise typer.BadParameter(
-                f"{role}: not one of {', '.join((*heads.HEADS, 'heads', 'consequence', 'outcome', *ADAPTERS))}"
-            )
+            raise typer.BadParameter(f"{role}: not one of {', '.join((*HEADS, *ADAPTERS))}")
 
 
 if __name__ == "__main__":

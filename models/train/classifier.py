@@ -128,36 +128,9 @@ def _terms(vectorizer: TfidfVectorizer, weight: Vectors) -> Terms:
     return Terms.in_bytes(vocabulary, np.asarray(vectorizer.idf_, np.float32), weight)
 
 
-def weighed(model: Classifier, share: float) -> Classifier:
-    """The classifier with margins so many times as large."""
-
-    def less(terms: Terms) -> Terms:
-        return replace(terms, weight=(terms.weight * share).astype(np.float16))
-
-    return replace(
-        model,
-        dense=model.dense * np.float32(share),
-        bias=model.bias * np.float32(share),
-        words=less(model.words),
-        pieces=less(model.pieces),
-    )
-
-
-def margins(
-    model: Classifier,
-    texts: Sequence[str],
-    vectors: Vectors,
-    states: Sequence[npt.NDArray[np.floating[Any]]] | None = None,
-) -> Vectors:
-    """The margins of many messages, by the very code that runs; ``states`` for a model with a reader."""
-    if states is None:
-        return np.stack([model.margins(v, t) for t, v in zip(texts, vectors, strict=True)])
-    return np.stack(
-        [
-            model.margins(v, t, s.astype(np.float32))
-            for t, v, s in zip(texts, vectors, states, strict=True)
-        ]
-    )
+def margins(model: Classifier, texts: Sequence[str], vectors: Vectors) -> Vectors:
+    """The margins of many messages, by the very code that runs."""
+    return np.stack([model.margins(v, t) for t, v in zip(texts, vectors, strict=True)])
 
 
 def likeness(model: Classifier, vectors: Vectors) -> Vectors:

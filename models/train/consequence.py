@@ -34,10 +34,10 @@ from graphs.consequences import (
     words,
 )
 from models.train import manifest
+from models.train.classifier import calibration_error
 from models.train.data import rows
 from models.train.domain import DOMAIN
 from models.train.encoder import Encoder, Vectors
-from models.train.heads import calibration_error
 
 SAFE, RETRY_SAFE, RETRY_UNSAFE, IRREVERSIBLE = CLASSES
 #: Never seen before the last look: another payment provider, other services of each kind, own traps.

@@ -5,18 +5,16 @@ from __future__ import annotations
 import gzip
 import json
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import yaml
 
 from models.train.domain import DOMAIN
-from models.train.phrases import Message, fill, follow_ups, held_out, messages, plain, read, roughen
+from models.train.phrases import Message, follow_ups, held_out, messages, plain
 
 #: Messages of each phrase from the middle of a conversation; a phrase stands for hundreds.
 FOLLOW_UPS = 14
@@ -128,19 +126,6 @@ def goemotions(
     return angry[: limit // 2] + calm[: limit // 2]
 
 
-def emotions(data: Path, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-    """The emotions of each text, texts x labels; NaN in all of them for a text that is not of that set."""
-    told: dict[str, list[str]] = {
-        row["text"]: row["labels"] for row in rows(data / "emotion_goemotions", "train")
-    }
-    names = sorted({label for labels in told.values() for label in labels})
-    found = np.full((len(texts), len(names)), np.nan, np.float32)
-    for row, text in enumerate(texts):
-        if text in told:
-            found[row] = [float(name in told[text]) for name in names]
-    return found
-
-
 @dataclass(frozen=True)
 class Corpus:
     """Labelled messages of one task."""
@@ -173,59 +158,6 @@ def intents(data: Path, seed: int = 7) -> Corpus:
         + clinc(data, outside=14, seed=seed)
     )
     return Corpus(_once(found + hint3(data)))
-
-
-def complexity(seed: int = 11) -> Corpus:
-    """Messages that ask for one thing (``single``) or for ``several``."""
-    one = [
-        Message(m.text, "single", "own", m.part)
-        for m in messages(110, seed)
-        if m.label != "several_requests"
-    ]
-    many = [
-        Message(m.text, "several", "own", m.part)
-        for m in messages(1800, seed, only="several_requests")
-    ]
-    return Corpus(_once(one + many))
-
-
-def frustration(data: Path, seed: int = 13) -> Corpus:
-    """Messages that are ``frustrated`` or ``calm``: comments of all kinds, and our own support messages."""
-    rng = random.Random(seed)
-    found = goemotions(data, "train", 10000, seed) + goemotions(data, "dev", 3000, seed)
-    formal = [template for template in read("messages")["complaint"] if "complain" in template]
-    for m in messages(90, seed):
-        if m.label != "complaint":
-            found.append(Message(m.text, "calm", "own", m.part))
-            if rng.random() < 0.12 and m.label not in (
-                "thanks",
-                "greeting",
-                "goodbye",
-                "affirm",
-                "smalltalk",
-            ):
-                burst, _ = fill(
-                    rng.choice(
-                        ["{anger}", "{fault}, {anger}", "{loyal} and {anger}", "{anger}!!!"]
-                    ),
-                    rng,
-                )
-                text = f"{burst}. {m.text}" if rng.random() < 0.5 else f"{m.text}! {burst}"
-                found.append(Message(text, "frustrated", "own", m.part))
-    for m in messages(900, seed + 1, only="complaint"):
-        if "complain" not in m.text.casefold():
-            found.append(Message(m.text, "frustrated", "own", m.part))
-    found += [
-        Message(roughen(fill(template, rng)[0], rng), "calm", "own")
-        for template in formal
-        for _ in range(4)
-    ]
-    found += [
-        Message(m.text, "calm", "bitext", m.part)
-        for m in bitext(data, "train")[::9]
-        if m.label != "complaint"
-    ]
-    return Corpus(_once(found))
 
 
 def _once(found: list[Message]) -> list[Message]:

@@ -62,18 +62,6 @@ class Encoder:
                 progress(len(chosen))
         return vectors
 
-    def states(
-        self, texts: Sequence[str], *, progress: Callable[[int], None] | None = None
-    ) -> list[npt.NDArray[np.float16]]:
-        """What becomes of each token, tokens x 384 a text: 15 KB for a short message."""
-        found: list[npt.NDArray[np.float16]] = [np.empty(0, np.float16)] * len(texts)
-        for chosen, words, mask in self._batches(texts, 32):
-            for row, index in enumerate(chosen):
-                found[index] = words[row, : mask[row].sum()].astype(np.float16)
-            if progress is not None:
-                progress(len(chosen))
-        return found
-
     def _batches(
         self, texts: Sequence[str], batch: int
     ) -> Iterator[tuple[list[int], Any, npt.NDArray[np.int64]]]:

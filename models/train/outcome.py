@@ -17,8 +17,9 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from models.train import manifest
+from models.train.classifier import calibration_error
 from models.train.encoder import Encoder
-from models.train.heads import Head, calibrated, calibration_error, fit
+from models.train.heads import Head, calibrated, fit
 from models.train.roles.evaluator import OUTCOMES, outcomes
 
 FOLDS = 10

@@ -37,7 +37,7 @@ def plain(text: str) -> str:
 
 
 _KEPT_OUT = frozenset(plain(text) for text in KEPT_OUT)
-#: The eval cases with messages of customers: nothing like them, or like our own conversations, is learnt.
+#: The eval cases with messages of customers: nothing like them is learnt.
 _CASES = DOMAIN.cases
 #: From this share of words in common on, a message of four words or more is like another.
 _ALIKE = 0.75
@@ -78,7 +78,6 @@ def _held_cases() -> tuple[frozenset[str], dict[str, list[frozenset[str]]]]:
         path = _CASES / f"{name}.yaml"
         if path.exists():
             said |= {plain(text) for text in _texts(yaml.safe_load(path.read_text("utf-8")))}
-    said |= {plain(text) for one in read("conversations") for _, text, *_ in one["next"]}
     by_word: dict[str, list[frozenset[str]]] = {}
     for words in sorted({frozenset(text.split()) for text in said}, key=sorted):
         for word in words if len(words) > 3 else ():
@@ -351,29 +350,6 @@ def follow_ups(per_template: int, seed: int, *, only: str | None = None) -> list
                 if not held_out(text):
                     found.setdefault(text, Message(text, name, "own", part_of(template)))
     return list(found.values())
-
-
-@dataclass(frozen=True)
-class Spoken:
-    """A message in the middle of a conversation, and what is right for it."""
-
-    text: str
-    said: tuple[
-        str, ...
-    ]  #: What was said before, each line with ``user: `` or ``assistant: `` in front.
-    intents: tuple[str, ...]
-    lanes: tuple[str, ...]
-
-
-def conversations() -> list[Spoken]:
-    """Our own messages in conversations: they set thresholds and are never learnt."""
-    catalogue = DOMAIN.intents
-    found: list[Spoken] = []
-    for one in read("conversations"):
-        for names, text, *lanes in one["next"]:
-            given = lanes[0] if lanes else dict.fromkeys(catalogue.lane(name) for name in names)
-            found.append(Spoken(text, tuple(one["said"]), tuple(names), tuple(given)))
-    return found
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,6 @@ from graphs.state import (
     Validation,
 )
 from tests.graphs.world import ARTICLES, NOON
-from tools.ports import Choice
 from tools.values import Outcome
 
 
@@ -194,50 +193,6 @@ def test_after_outcome(waiting, to):
     outcome = Outcome(status="executed", action_id="act_1", operation="cancel_order")
     given = {"turn": Turn(id="o", at=NOON, outcome=outcome), "plan": waiting}
     assert routing.after_outcome(given) == to
-
-
-def chosen(**chances: float) -> Choice:
-    best = max(chances, key=chances.__getitem__)
-    return Choice(
-        option=best, probabilities=chances, model="m", version="v", tier="encoder", ms=2.0
-    )
-
-
-@pytest.mark.parametrize(
-    ("leaning", "option"),
-    [
-        (0.0, "deny"),  # it stands alone
-        (0.9, "track_parcel"),  # it says nothing by itself: the customer wants the same as before
-    ],
-)
-def test_a_message_is_put_together_with_what_was_wanted_before(leaning: float, option: str) -> None:
-    """In so far as it leans on that, it wants the same; the chances sum to 1."""
-    both = routing.put_together(
-        chosen(deny=0.7, track_parcel=0.3), chosen(deny=0.05, track_parcel=0.95), leaning
-    )
-
-    assert both.option == option
-    assert sum(both.probabilities.values()) == pytest.approx(1)
-    assert both.ms == 4.0
-
-
-def test_staying_with_the_subject_is_a_little_likelier_than_leaving_it() -> None:
-    """Of two readings that are alike, the one of before wins; one that is clear stays."""
-    before = chosen(ask_delivery=0.95, order_status=0.05)
-
-    torn = routing.put_together(chosen(order_status=0.51, ask_delivery=0.49), before, 0.0)
-    clear = routing.put_together(chosen(order_status=0.95, ask_delivery=0.05), before, 0.0)
-
-    assert (torn.option, clear.option) == ("ask_delivery", "order_status")
-
-
-@pytest.mark.parametrize(
-    ("intent", "little"),
-    [("thanks", True), ("affirm", True), ("out_of_scope", True), ("ask_hours", False)],
-)
-def test_courtesies_lend_no_meaning_to_what_follows(intent: str, little: bool) -> None:
-    """Nor do a yes or a no, or what is about nothing."""
-    assert routing.says_little(chosen(**{intent: 0.9})) is little
 
 
 @pytest.mark.parametrize(("draft", "to"), [(None, "retrieve"), (Draft(text="x"), "validate")])

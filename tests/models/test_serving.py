@@ -90,25 +90,67 @@ OWN: list[dict[str, Any]] = [
     },
 ]  # fmt: skip
 
+#: What such a catalogue adds to have requests in several steps planned by a model, and to keep problems.
+PLANNED: list[dict[str, Any]] = [
+    {
+        "name": "several things",
+        "lane": "agent",
+        "role": "several",
+        "examples": [
+            "order SB-10482 and my subscription, both please",
+            "a list for you: my orders, my plan, your opening hours",
+            "I need several things done about my order and my plan",
+            "take care of all of it, one after the other",
+            "two things at once: my order and my subscription",
+            "see to everything on my list, the order and the plan",
+            "there is more than one thing I need: order, invoice, plan",
+            "first my order, then my subscription",
+        ],
+    },
+    {
+        "name": "ticket please",
+        "lane": "operation",
+        "operation": "create_ticket",
+        "examples": [
+            "open a support ticket", "please open a ticket about my lamp, it flickers",
+            "raise a ticket for me", "I want to report a problem with my tent",
+            "make a ticket about the strap that tore", "file a support request",
+            "open a ticket about my pack, a buckle broke",
+        ],
+    },
+]  # fmt: skip
+#: Nothing in it says which step is meant, so that a plan has to be made.
+LISTED = "a list for you: my order and my subscription"
+
 
 def settings_for(tmp_path: Path, **more: Any) -> Settings:
     return Settings(_env_file=None, data_dir=tmp_path / "data", shadow_share=1.0, **more)  # type: ignore[call-arg]
 
 
-@pytest.fixture(scope="module")
-def own_router(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A router trained on the deployment's own catalogue, as `signalbox train router` makes it."""
+def trained(folder: Path, intents: list[dict[str, Any]]) -> Path:
+    """A router for these intents, as `signalbox train router` makes it."""
     from typer.testing import CliRunner
 
     from app.cli import app
 
-    pytest.importorskip("sklearn")
-    folder = tmp_path_factory.mktemp("own")
-    (folder / "mine.yaml").write_text(yaml.safe_dump({"intents": OWN}))
+    (folder / "mine.yaml").write_text(yaml.safe_dump({"intents": intents}))
     words = ["train", "router", "--intents", str(folder / "mine.yaml"), "--out", str(folder / "r")]
     made = CliRunner().invoke(app, words)
     assert made.exit_code == 0, made.output
     return folder / "r"
+
+
+@pytest.fixture(scope="module")
+def own_router(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A router trained on the deployment's own catalogue."""
+    return trained(tmp_path_factory.mktemp("own"), OWN)
+
+
+@pytest.fixture(scope="module")
+def planning_router(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with an intent that is served by the agent lane: without one, a turn's own wishes are its plan
+    and the planner is asked for none."""
+    return trained(tmp_path_factory.mktemp("planning"), [*OWN, *PLANNED])
 
 
 @asynccontextmanager
@@ -219,7 +261,7 @@ async def test_a_release_that_is_not_sound_is_not_taken_up(
     ("harm", "complaint"),
     [
         ("operation", "no such operation: launch_rocket"),
-        ("gone", "which the shipped intents.yaml does not"),
+        ("gone", "which the intents.yaml of Northfell Outfitters does not"),
         ("spoken", "a conversation needs the intents"),
         ("other", "is not the file that the intent head was trained on"),
     ],
@@ -280,19 +322,18 @@ def of_every_role(tmp_path: Path) -> Path:
 
 
 async def test_a_candidate_for_every_role_decides_beside_the_live_models(
-    tmp_path: Path, of_every_role: Path
+    tmp_path: Path, of_every_role: Path, planning_router: Path
 ) -> None:
     """The same adapter says the same under its other name; all of it is recorded, none of it is done."""
-    async with running(settings_for(tmp_path, shadow=of_every_role)) as desk:
+    settings = settings_for(tmp_path, shadow=of_every_role, router=planning_router)
+    async with running(settings) as desk:
         shadow = desk.shadow
         assert shadow is not None
         context = desk.context_for((await desk.customer("ana")), "th")  # type: ignore[arg-type]
         await context.knowledge.pruner_ready()  # type: ignore[attr-defined]
         await says(desk, "how long does standard delivery take?")
         await says(desk, "open a support ticket about the zip of my jacket, it jams")
-        await says(
-            desk, "show me order SB-10482, show my subscription and tell me when you are open"
-        )
+        [planned] = await says(desk, LISTED)
         await shadow.drain()
         found = await SqlComparisons(desk.stores.decisions.engine).roles(shadow.candidate.digest)
         counts = shadow.counts
@@ -304,7 +345,8 @@ async def test_a_candidate_for_every_role_decides_beside_the_live_models(
     assert set(shadow.candidate.roles) == {"extractor", "evaluator", "planner", "pruner"}
     assert (counts["dropped"], counts["failed"]) == (0, 0)
     roles = {each.role for each in found}
-    assert {"pruner", "extractor", "planner"} <= roles
+    assert planned["lane"] == "agent"
+    assert roles == {"extractor", "evaluator", "planner", "pruner"}
     for each in found:
         if each.role in ("pruner", "planner"):
             assert each.same, each
@@ -313,10 +355,10 @@ async def test_a_candidate_for_every_role_decides_beside_the_live_models(
 
 
 async def test_adapters_and_prompts_are_taken_up_by_a_server_of_their_own(
-    tmp_path: Path, of_every_role: Path
+    tmp_path: Path, of_every_role: Path, planning_router: Path
 ) -> None:
     """The new child is ready before it is asked; the old one stays for the turns that began with it."""
-    settings = settings_for(tmp_path)
+    settings = settings_for(tmp_path, router=planning_router)
     async with running(settings) as desk:
         ana, watch = await desk.customer("ana"), desk.releases
         assert ana is not None
@@ -328,10 +370,13 @@ async def test_adapters_and_prompts_are_taken_up_by_a_server_of_their_own(
         old, new = [
             await each.small.choose("evaluator", ASKED, EVALUATIONS) for each in (before, after)
         ]
-        planned = await says(desk, "show me order SB-10482 and then my subscription")
+        [planned] = await says(desk, LISTED)
+        [plan] = await desk.decisions(Wanted(role="planner"), limit=5)
         pruned_by = after.knowledge.pruned_by
 
     assert watch.state.problem is None
     assert (old.adapter != "", new.adapter) == (True, "")
-    assert planned[0]["lane"] == "agent"
+    assert planned["lane"] == "agent"
+    assert plan.decision.chosen == "list_orders, get_subscription"
+    assert plan.decision.adapter == sha256_of(of_every_role / "adapters" / "planner.gguf")[:12]
     assert "cross-encoder-lora" in pruned_by

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from graphs.loop import EVALUATIONS
+from models.train import __main__ as command
 from models.train import gguf_adapter, manifest
-from models.train.roles import evaluator, router
-from tests.northfell import NORTHFELL
+from models.train.roles import evaluator
 
 needs_torch = pytest.mark.skipif(find_spec("torch") is None, reason="the training extra is missing")
 MODELS = Path(manifest.__file__).resolve().parents[1]
@@ -31,17 +33,27 @@ def base_tokens(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return {bytes(field.parts[index]).decode() for index in field.data}
 
 
-@pytest.mark.parametrize("labels", [router.LABELS, evaluator.LABELS])
-def test_every_label_is_one_token_of_its_own(labels: dict[str, str], base_tokens: set[str]) -> None:
+def test_every_label_is_one_token_of_its_own(base_tokens: set[str]) -> None:
     """A label of two tokens, or one for two options, could not be told apart."""
+    labels = evaluator.LABELS
+    assert labels is not None
     assert set(labels.values()) <= base_tokens
     assert len(set(labels.values())) == len(labels)
 
 
-def test_the_router_has_a_label_for_every_intent() -> None:
-    """No intent is out of the small model's reach."""
-    assert router.LABELS is not None
-    assert set(router.LABELS) == set(NORTHFELL.intents.names)
+def test_an_adapter_that_ships_can_be_trained_again_and_knows_all_it_is_asked() -> None:
+    """Every role that has one has its training, with the labels that the adapter was given; and none ships
+    that nobody would ask, because it knows only some of the options."""
+    shipped = {
+        each["role"]: each["labels"]
+        for each in manifest.read(MODELS)["artefacts"]
+        if each["kind"] == "lora"
+    }
+
+    assert set(shipped) == set(command.ADAPTERS)
+    for role, labels in shipped.items():
+        assert labels == import_module(f"models.train.roles.{role}").LABELS
+    assert set(shipped["evaluator"]) == set(EVALUATIONS)
 
 
 @pytest.mark.parametrize(("rows", "heads"), [(576, 9), (192, 3), (8, 2)])

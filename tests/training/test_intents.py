@@ -10,7 +10,7 @@ import yaml
 
 from models.train.phrases import kept_out
 from tests.northfell import NORTHFELL
-from tools.intents import IntentsInvalid, UnknownIntent, load_intents
+from tools.intents import IntentsInvalid, UnknownIntent, load_intents, spoken
 
 GOOD: dict[str, Any] = {
     "name": "order_status",
@@ -29,14 +29,26 @@ def written(tmp_path: Path, *intents: dict[str, Any]) -> Path:
 
 
 def test_the_shipped_catalogue_is_sound() -> None:
-    """It has every intent, with lane and operation where one is needed."""
-    intents = NORTHFELL.intents
+    """What the business can do and what it can be told is wanted by some intent, and nothing that it cannot."""
+    intents, cases = NORTHFELL.intents, NORTHFELL.advice
+    assert cases is not None
 
-    assert len(intents.names) == 36
+    assert {one.operation for one in intents.intents if one.operation} == set(NORTHFELL.operations)
+    told = {name for one in intents.intents for name in (one.case, one.about_record) if name}
+    assert told == set(cases.names)
+    assert set(intents.of_role("incident")) == cases.incidents
+    assert all(intents.get(name).question.endswith((".", "?")) for name in intents.names)
     assert intents.lane("ask_plans") == "answer"
     assert intents.operation("order_status") == "get_order"
     assert intents.operation("greeting") is None
-    assert all(intents.get(name).question.endswith((".", "?")) for name in intents.names)
+
+
+def test_every_intent_of_the_catalogue_shows_how_it_is_said() -> None:
+    """By five messages at least, each of a customer: what an intent is called is nothing that anybody says."""
+    for intent in NORTHFELL.intents.intents:
+        assert len(intent.examples) >= 5, intent.name
+        called = spoken(intent.name)
+        assert " " not in called or called not in {text.casefold() for text in intent.examples}
 
 
 def test_examples_leave_the_acceptance_messages_out() -> None:
