@@ -3,6 +3,7 @@ a figure is below the accepted baseline."""
 
 from __future__ import annotations
 
+import faulthandler
 import tempfile
 import webbrowser
 from collections.abc import Callable, Generator, Sequence
@@ -71,6 +72,8 @@ def kept(
     ] = BASELINE,
 ) -> None:
     """Suites of evals on the embedded models: cases are data, graded on their outcome."""
+    # Whatever ends this process below Python leaves the place in every thread.
+    faulthandler.enable()
     _KEPT.set(Kept(runs, baseline))
 
 

@@ -28,6 +28,8 @@ _WORD = re.compile(r"\w+")
 _LONGEST_WORD = 40
 _MOST_CHARS = 2000
 _SHORTEST_PIECE, _LONGEST_PIECE = 2, 5
+#: What the file of a head that read the encoder's token states has besides.
+_TOKENS = "reader."
 
 
 def words(text: str) -> list[str]:
@@ -197,6 +199,9 @@ def read(
     confidence: Confidence,
 ) -> Classifier:
     """The classifier of a file's tensors; KeyError or ValueError when they do not fit the classes."""
+
+    if any(name.startswith(_TOKENS) for name in tensors):
+        raise ValueError("it reads tokens, which no head does any more")
 
     def terms(name: str) -> Terms:
         listed = tensors[f"{name}.vocabulary"].tobytes().decode().split("\n")

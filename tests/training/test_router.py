@@ -14,9 +14,17 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from app.config import Settings
 from app.models.classifier import OUT_OF_SCOPE, Confidence, Terms, pieces, spread, words
 from app.models.encoder import OnnxEncoder
-from app.models.manifest import ManifestError
+from app.models.manifest import (
+    SHIPPED,
+    AdapterEntry,
+    Manifest,
+    ManifestError,
+    PromptEntry,
+    load_manifest,
+)
 from app.models.router import INTENTS, WEIGHTS, load_router
 from app.role_answers import router
+from app.wiring import router_knows
 from models.train import intents as training
 from models.train.classifier import calibration_error, cheapest
 from tools.intents import IntentsInvalid, derived, spoken
@@ -219,3 +227,29 @@ def test_the_threshold_follows_from_the_costs() -> None:
     assert lines == pytest.approx([1 / 3, 1 / 2, 4 / 5], abs=0.1)
     assert calibration_error(confidence, right) < 0.03
     assert cheapest(confidence[:5], right[:5], 4.0, 1.0) == 0.75
+
+
+def test_the_small_model_is_asked_what_a_message_means_only_where_something_taught_it(
+    tmp_path: Path,
+) -> None:
+    """An adapter that knows all of the intents, a prompt, or a model of the deployment's own choice; none ships."""
+    intents = training.taught(write_intents(tmp_path), None).intents
+    (tmp_path / "router.md").write_text("Say what the message wants.")
+    prompt = PromptEntry(role="router", file="router.md", sha256="0")
+    settings = Settings(data_dir=tmp_path)
+    chosen = Settings(
+        data_dir=tmp_path,
+        ollama_host="http://127.0.0.1:1",
+        ollama_models="router=small",  # type: ignore[arg-type]
+    )
+
+    def adapted(*names: str) -> Manifest:
+        labels = {name: name for name in names}
+        entry = AdapterEntry(role="router", file="a.gguf", sha256="0", labels=labels)
+        return Manifest(tmp_path, [entry])
+
+    assert not router_knows(load_manifest(SHIPPED), settings, intents)
+    assert not router_knows(adapted("book_table", "opening"), settings, intents)
+    assert router_knows(adapted(*EXAMPLES), settings, intents)
+    assert router_knows(Manifest(tmp_path, prompts=[prompt]), settings, intents)
+    assert router_knows(load_manifest(SHIPPED), chosen, intents)

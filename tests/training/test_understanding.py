@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from app.models.classifier import Terms
 from app.models.manifest import ManifestError, load_manifest
@@ -119,13 +119,17 @@ def test_a_weight_is_a_byte_and_the_head_decides_with_it(heads: Path) -> None:
     assert told == {"the kitchen burns": "fire", "a table": "book"}
 
 
-def test_bytes_without_their_scale_are_no_weights(heads: Path, tmp_path: Path) -> None:
-    """A file that lost a part is refused, and not read as something else."""
-    from safetensors.numpy import save_file
-
+@pytest.mark.parametrize("harm", ["without a scale", "with a reader of tokens"])
+def test_a_file_that_is_not_all_that_decides_is_refused(
+    heads: Path, tmp_path: Path, harm: str
+) -> None:
+    """Weights without what scales them, or a part that nobody reads any more: neither is read as something else."""
     entry = load_manifest(heads, strict=True).heads["intent"]
     tensors = load_file(heads / entry.file)
-    del tensors["words.scale"]
+    if harm == "without a scale":
+        del tensors["words.scale"]
+    else:
+        tensors["reader.out"] = np.zeros((2, 2), np.float32)
     save_file(tensors, tmp_path / "lost.safetensors")
 
     with pytest.raises(ManifestError, match="does not fit its manifest"):
