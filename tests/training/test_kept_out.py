@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from app.domains import load_domain
 from models.train.kept_out import leaks, measured
 from models.train.understanding import Example, ExamplesInvalid, read_examples, train
 
@@ -32,6 +33,8 @@ def test_no_message_of_an_evaluation_set_is_an_example(domain: Path) -> None:
         # Files are read one by one, so that the report names the line.
         found = leaks([one.text for one in read_examples([file])], kept)
         assert [f"{file.name}, line {one.example + 1}: {one}" for one in found] == []
+    taught = [text for one in load_domain(domain).intents.intents for text in one.examples]
+    assert [str(one) for one in leaks(taught, kept)] == []
 
 
 @pytest.mark.parametrize(
