@@ -11,22 +11,23 @@ import pytest
 from app.config import Settings
 from app.models.manifest import SHIPPED
 from app.serving import open_models
+from graphs.loop import EVALUATIONS, evaluator_input
 
 pytestmark = pytest.mark.models
 
 ASKED = "where is my parcel"
-OPTIONS = ["order_status", "track_parcel", "out_of_scope"]
+RESULT = evaluator_input("show my order and cancel it", None, 1)
 
 
 @pytest.fixture
 def candidate(tmp_path: Path) -> Path:
-    """The shipped router adapter and intent head as a candidate, the head at another temperature."""
+    """The shipped evaluator adapter and intent head as a candidate, the head at another temperature."""
     folder = tmp_path / "candidate"
     listed = json.loads((SHIPPED / "manifest.json").read_text())["artefacts"]
     kept = [
         one
         for one in listed
-        if (one["kind"], one["role"]) in {("lora", "router"), ("head", "intent")}
+        if (one["kind"], one["role"]) in {("lora", "evaluator"), ("head", "intent")}
     ]
     for one in kept:
         (folder / one["file"]).parent.mkdir(parents=True, exist_ok=True)
@@ -45,12 +46,12 @@ async def test_a_candidate_is_served_beside_the_live_models(
     async with open_models(settings) as models:
         trial = models.trial
         assert trial is not None
-        assert (trial.problem, trial.adapters) == (None, {"router"})
+        assert (trial.problem, trial.adapters) == (None, {"evaluator"})
         assert trial.small is not None
         assert trial.encoder is not None
 
-        live = await models.small.choose("router", ASKED, OPTIONS)
-        theirs = await trial.small.choose("router", ASKED, OPTIONS)
+        live = await models.small.choose("evaluator", RESULT, EVALUATIONS)
+        theirs = await trial.small.choose("evaluator", RESULT, EVALUATIONS)
         head = await models.encoder.classify("intent", ASKED)
         other = await trial.encoder.classify("intent", ASKED)
         calm = await trial.encoder.classify("frustration", ASKED)
