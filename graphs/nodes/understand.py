@@ -546,6 +546,8 @@ def _of_waiting(heard: _Turn, waiting: Sequence[Approval]) -> _Turn:
     """Who drops what waits for a colleague ("forget the refund") takes it back, where the words name it."""
     intents = heard.context.intents
     names = intents.of_role("withdraw")
+    if names and waiting and dialogue.retracts(heard.text):
+        return replace(heard, whole=Read(heard.whole.clause, {names[0]: 1.0}), parts=())
     if not names or intents.get(heard.whole.best).role not in ("leave", "deny"):
         return heard
     said = tokens(heard.text)

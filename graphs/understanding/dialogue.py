@@ -171,6 +171,25 @@ _REQUESTS = re.compile(
 )
 
 
+_RETRACTS = re.compile(
+    r"^(?:(?:ok|ach|nein|stopp|halt|dann|doch|bitte|i|ich|wir|we|no)[, ]+)*(?:zieh|nehm|withdraw|retract)\w*\b"
+)
+_BACK = re.compile(r"\b(?:zuruck|withdraw|retract)\b")
+#: So few words that take something back name nothing else.
+_RETRACTING = 7
+
+
+def retracts(text: str) -> bool:
+    """Whether the message only takes back what was asked for: "ich ziehe das zurück", "I withdraw it"."""
+    plain = folded(text).strip()
+    return (
+        not asks(text)
+        and len(tokens(text)) <= _RETRACTING
+        and _RETRACTS.match(plain) is not None
+        and _BACK.search(plain) is not None
+    )
+
+
 def takes_back(text: str, words: Sequence[str] = ()) -> bool:
     """Whether the words themselves take something back: what waits is not ended by a message that only might mean
     it, nor by a yes to it or a question about it. ``words``: beginnings of the domain's own words for it."""

@@ -83,6 +83,8 @@ class Voice:
             text = template.render(values, today=today, business=self.business)
         except UndefinedError as error:
             raise MissingValue(f"Reply {name!r}: {error}") from error
+        # A German date ends with a full stop of its own ("12. Dez."), which ends the sentence too.
+        text = re.sub(r"(?<!\.)\.\.(?!\.)", ".", text)
         return re.sub(r"\n{3,}", "\n\n", text).strip()
 
     def says(self, name: str, otherwise: str) -> str:
