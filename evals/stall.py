@@ -104,7 +104,7 @@ async def cut_off(site: Any) -> AsyncGenerator[None]:
                 await asyncio.sleep(rng.uniform(*CUTS))
                 await admin.execute(
                     "SELECT pg_terminate_backend(pid) FROM (SELECT pid FROM pg_stat_activity WHERE datname = "
-                    "current_database() AND pid <> pg_backend_pid() ORDER BY random() LIMIT 2) AS some"
+                    "current_database() AND pid <> pg_backend_pid() ORDER BY random() LIMIT 2) AS victims"
                 )
 
     cutting = asyncio.create_task(cut())

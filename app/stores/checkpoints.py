@@ -20,6 +20,7 @@ from langgraph.checkpoint.base import (
     CheckpointMetadata,
     CheckpointTuple,
 )
+from langgraph.checkpoint.base import id as ids
 from langgraph.checkpoint.sqlite import SqliteSaver
 
 from app.stores.database import SQLITE_BUSY_MS
@@ -81,7 +82,7 @@ class SqliteCheckpoints(SqliteSaver):
                 raise HoldLost
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        return await self._there(lambda: self.get_tuple(config))
+        return seen(await self._there(lambda: self.get_tuple(config)))
 
     async def alist(
         self,
@@ -126,6 +127,21 @@ class SqliteCheckpoints(SqliteSaver):
 
     async def adelete_thread(self, thread_id: str) -> None:
         await self._there(lambda: self.delete_thread(thread_id))
+
+
+def seen(found: CheckpointTuple | None) -> CheckpointTuple | None:
+    """From here on this process's checkpoints count as later than this one.
+
+    LangGraph takes the greatest id for the newest state, and makes ids of the machine's clock: after another
+    machine, whose clock is ahead, or after this one's was set back, what is written would be as if it were not.
+    Its generator never goes back within a process; this carries that on to what other processes wrote."""
+    if found is not None:
+        made = UUID(found.checkpoint["id"])
+        if made.version == 6:
+            # In hundreds of nanoseconds, as its generator counts.
+            at = (made.int >> 80) << 12 | (made.int >> 64) & 0x0FFF
+            ids._last_v6_timestamp = max(at, ids._last_v6_timestamp or 0)  # pyright: ignore[reportPrivateUsage]
+    return found
 
 
 def must_hold(config: RunnableConfig) -> None:

@@ -12,12 +12,13 @@ from langgraph.checkpoint.base import (
     ChannelVersions,
     Checkpoint,
     CheckpointMetadata,
+    CheckpointTuple,
 )
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
-from app.stores.checkpoints import must_hold
+from app.stores.checkpoints import must_hold, seen
 from app.stores.database import database_url, postgres_options
 from app.stores.fences import Hold, HoldLost, held
 from tools.ports import BackendUnavailable
@@ -83,6 +84,9 @@ class PostgresCheckpoints(AsyncPostgresSaver):
         with _unavailable_as_port_error():
             async with self.conn.connection() as conn:
                 await batch.send(conn)
+
+    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        return seen(await super().aget_tuple(config))
 
     async def aput(
         self,

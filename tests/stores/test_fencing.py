@@ -15,7 +15,9 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from langgraph.checkpoint.base import id as ids
 
+from app.stores.checkpoints import sqlite_checkpoints
 from app.stores.database import create_engine, writing
 from app.stores.fences import HoldLost, next_owner, with_hold
 from app.stores.holds import SqlHolds
@@ -165,6 +167,36 @@ async def test_checkpoints_on_postgres_are_refused_to_whoever_lost_the_thread(ne
         kept = await graph.aget_state(CONFIG)
     engine.dispose()
     assert kept.values["said"] == "mine!"
+
+
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+async def test_a_clock_that_was_ahead_hides_nothing(kind, request, tmp_path, monkeypatch):
+    """One machine's clock is an hour ahead; what another one writes after it is the newest all the same."""
+    from app.stores.database import migrate
+    from tests.stores.test_checkpoints import CONFIG, compiled
+
+    url = str(tmp_path / "checkpoints.db")
+    opening = sqlite_checkpoints
+    if kind == "postgres":
+        url, opening = request.getfixturevalue("new_postgres_url"), postgres_checkpoints
+        await make_tables(url)
+    books = url if kind == "postgres" else f"sqlite:///{tmp_path / 'holds.db'}"
+    migrate(books)
+    engine = create_engine(books)
+    holds = SqlHolds(engine, lease=timedelta(0))
+    for said, ahead in (("first", 3600), ("second", 0), ("third", -3600)):
+        now = time.time_ns() + ahead * 10**9
+        monkeypatch.setattr(ids.time, "time_ns", lambda now=now: now)
+        monkeypatch.setattr(ids, "_last_v6_timestamp", None)  # Another process.
+        async with opening(url) as saver:
+            graph, hold = compiled(saver), await holds.take("t")
+            await saver.admit(hold)
+            with with_hold(hold):
+                await graph.aget_state(CONFIG)
+                await graph.ainvoke({"said": said}, CONFIG)
+                assert (await graph.aget_state(CONFIG)).values["said"] == f"{said}!"
+        monkeypatch.undo()
+    engine.dispose()
 
 
 @pytest.mark.postgres
