@@ -29,6 +29,8 @@ MIGRATION_SECONDS = 120
 POSTGRES_LIMITS = (
     "-c idle_in_transaction_session_timeout=4s -c lock_timeout=8s -c statement_timeout=20s"
 )
+#: What PostgreSQL answers to a write where it only reads: a standby, for example after a switch.
+READ_ONLY = "25006"
 #: On SQLite nobody can end another process's transaction: whoever waits so long says that it cannot write.
 SQLITE_BUSY_MS = 5000
 
@@ -151,7 +153,7 @@ def _unavailable_as_port_error() -> Generator[None]:
     except (OperationalError, PoolTimeout) as error:
         raise BackendUnavailable from error
     except DBAPIError as error:
-        if error.connection_invalidated:
+        if error.connection_invalidated or getattr(error.orig, "sqlstate", "") == READ_ONLY:
             raise BackendUnavailable from error
         raise
 

@@ -28,11 +28,13 @@ _CONFIRM = """SELECT 1 / (count(*) = %s)::int FROM (
     SELECT 1 FROM holds JOIN unnest(%s::text[], %s::bigint[]) AS mine (name, token) USING (name, token)
     ORDER BY name FOR SHARE OF holds
 ) AS still"""
-#: The last is what a process finds that slept in a transaction: PostgreSQL has ended it.
+#: The third is what a process finds that slept in a transaction, which PostgreSQL has ended; the last is a
+#: server that only reads.
 _AWAY = (
     psycopg.OperationalError,
     psycopg.InterfaceError,
     psycopg.errors.IdleInTransactionSessionTimeout,
+    psycopg.errors.ReadOnlySqlTransaction,
 )
 
 
