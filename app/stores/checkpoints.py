@@ -115,15 +115,9 @@ class SqliteCheckpoints(SqliteSaver):
         task_id: str,
         task_path: str = "",
     ) -> None:
-        """Interrupts, answers and errors are kept; what a step returned is in the checkpoint that follows.
-
-        After a crash in between the step runs again, which every step of ours bears: an action's effect
-        is the ledger's business."""
         must_hold(config)
-        kept = any(channel in WRITES_IDX_MAP for channel, _ in writes)
-        if not kept and UUID(task_id).int:  # Task zero stands for what came from outside.
-            return
-        await self._there(lambda: self.put_writes(config, writes, task_id, task_path))
+        if has_to_be_kept(writes, task_id):
+            await self._there(lambda: self.put_writes(config, writes, task_id, task_path))
 
     async def adelete_thread(self, thread_id: str) -> None:
         await self._there(lambda: self.delete_thread(thread_id))
@@ -142,6 +136,16 @@ def seen(found: CheckpointTuple | None) -> CheckpointTuple | None:
             at = (made.int >> 80) << 12 | (made.int >> 64) & 0x0FFF
             ids._last_v6_timestamp = max(at, ids._last_v6_timestamp or 0)  # pyright: ignore[reportPrivateUsage]
     return found
+
+
+def has_to_be_kept(writes: Sequence[tuple[str, Any]], task_id: str) -> bool:
+    """Interrupts, answers and errors are kept; what a step returned is in the checkpoint that follows.
+
+    After a crash in between the step runs again, which every step of ours bears: an action's effect is the
+    ledger's business. Kept without its checkpoint, what a step returned would be read as the thread's state, a
+    reply among it, and be dropped by the next turn: told, and gone."""
+    from_outside = not UUID(task_id).int
+    return from_outside or any(channel in WRITES_IDX_MAP for channel, _ in writes)
 
 
 def must_hold(config: RunnableConfig) -> None:

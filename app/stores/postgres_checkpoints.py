@@ -18,7 +18,7 @@ from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
-from app.stores.checkpoints import must_hold, seen
+from app.stores.checkpoints import has_to_be_kept, must_hold, seen
 from app.stores.database import database_url, postgres_options
 from app.stores.fences import Hold, HoldLost, held
 from tools.ports import BackendUnavailable
@@ -108,7 +108,8 @@ class PostgresCheckpoints(AsyncPostgresSaver):
         task_path: str = "",
     ) -> None:
         must_hold(config)
-        await super().aput_writes(config, writes, task_id, task_path)
+        if has_to_be_kept(writes, task_id):
+            await super().aput_writes(config, writes, task_id, task_path)
 
 
 @contextmanager

@@ -17,14 +17,19 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from langgraph.checkpoint.base import id as ids
 
-from app.stores.checkpoints import sqlite_checkpoints
+from app.stores.checkpoints import SqliteCheckpoints, sqlite_checkpoints
 from app.stores.database import create_engine, writing
 from app.stores.fences import HoldLost, next_owner, with_hold
 from app.stores.holds import SqlHolds
-from app.stores.postgres_checkpoints import make_tables, postgres_checkpoints
+from app.stores.postgres_checkpoints import (
+    PostgresCheckpoints,
+    make_tables,
+    postgres_checkpoints,
+)
 from app.stores.tables import threads
 from app.stores.turns import Fresh, InFlight, SqlThreads, SqlTurns
 from tests.stores.world import ROUTINE, TAKE, World, an_action
+from tools.ports import BackendUnavailable
 
 
 @pytest.fixture
@@ -197,6 +202,39 @@ async def test_a_clock_that_was_ahead_hides_nothing(kind, request, tmp_path, mon
                 assert (await graph.aget_state(CONFIG)).values["said"] == f"{said}!"
         monkeypatch.undo()
     engine.dispose()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+async def test_what_no_checkpoint_holds_is_not_read(kind, request, tmp_path):
+    """A process dies between a step and its checkpoint: nobody is told what the step said, and it runs again."""
+    from app.stores.database import migrate
+    from tests.stores.test_checkpoints import CONFIG, compiled
+
+    url = str(tmp_path / "checkpoints.db")
+    opening, saver_kind = sqlite_checkpoints, SqliteCheckpoints
+    if kind == "postgres":
+        url, opening = request.getfixturevalue("new_postgres_url"), postgres_checkpoints
+        saver_kind = PostgresCheckpoints
+        await make_tables(url)
+
+    class Dies(saver_kind):
+        async def aput(self, config, checkpoint, metadata, new_versions):
+            if metadata["source"] == "loop" and metadata["step"] > 0:
+                raise BackendUnavailable
+            return await super().aput(config, checkpoint, metadata, new_versions)
+
+    books = url if kind == "postgres" else f"sqlite:///{tmp_path / 'holds.db'}"
+    migrate(books)
+    engine = create_engine(books)
+    hold = await SqlHolds(engine).take("t")
+    async with opening(url, Dies) as saver:
+        await saver.admit(hold)
+        with with_hold(hold), pytest.raises(BackendUnavailable):
+            await compiled(saver).ainvoke({"said": "hello"}, CONFIG, durability="sync")
+    async with opening(url) as saver:
+        state = await compiled(saver).aget_state(CONFIG)
+    engine.dispose()
+    assert (state.values["said"], state.next) == ("hello", ("remember",))
 
 
 @pytest.mark.postgres
