@@ -163,6 +163,19 @@ class Settings(BaseSettings):
         default=None,
         validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_ENDPOINT", "otel_exporter_otlp_endpoint"),
     )
+    #: The same for traces alone, with the whole path.
+    otel_exporter_otlp_traces_endpoint: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices(
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "otel_exporter_otlp_traces_endpoint"
+        ),
+    )
+    langfuse_tracing_environment: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices(
+            "LANGFUSE_TRACING_ENVIRONMENT", "langfuse_tracing_environment"
+        ),
+    )
 
     _split_pairs = field_validator("ollama_models", "operators", "operator_tenants", mode="before")(
         _pairs
@@ -411,9 +424,13 @@ def server_at(settings: Settings) -> Path:
     return settings.data_dir / "server-url"
 
 
-def prepare_environment(settings: Settings) -> None:
-    """Make the folder that everything else is kept in."""
+def prepare_environment(settings: Settings, env_file: Path = Path(".env")) -> None:
+    """Make the folder that everything else is kept in, and let OpenTelemetry see its variables in `.env`."""
     settings.data_dir.mkdir(parents=True, exist_ok=True)
+    if env_file.is_file():
+        for name, value in dotenv_values(env_file).items():
+            if name.startswith("OTEL_") and value:
+                os.environ.setdefault(name, value)
 
 
 def environment() -> Mapping[str, str]:

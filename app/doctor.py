@@ -37,7 +37,7 @@ def examine(settings: Settings) -> list[Finding]:
     """Look at everything the settings name; nothing is changed."""
     looks: list[Callable[[Settings], Iterator[Finding]]] = [
         _python, _packages, _unknown, _rules, _router, _models, _data, _database, _port, _ollama,
-        _qdrant, _llm, _langfuse,
+        _qdrant, _llm, _collector, _langfuse,
     ]  # fmt: skip
     return [finding for look in looks for finding in look(settings)]
 
@@ -241,6 +241,20 @@ def _listed(answer: httpx.Response) -> set[str]:
         return {str(each["id"]) for each in answer.json()["data"]}
     except (ValueError, TypeError, LookupError):
         return set()
+
+
+def _collector(settings: Settings) -> Iterator[Finding]:
+    address = settings.otel_exporter_otlp_traces_endpoint or settings.otel_exporter_otlp_endpoint
+    if not address:
+        yield Finding("off", "collector", "no OTEL_EXPORTER_OTLP_ENDPOINT")
+        return
+    answer = _get(address)
+    if isinstance(answer, httpx.Response):
+        # It takes traces by POST; that somebody answers is what can be told without sending one.
+        yield Finding("ok", "collector", f"{address} answers")
+        return
+    advice = "Check OTEL_EXPORTER_OTLP_ENDPOINT. Turns run without it; only traces are lost."
+    yield Finding("warn", "collector", f"{address}: {_said(answer)}", advice)
 
 
 def _langfuse(settings: Settings) -> Iterator[Finding]:

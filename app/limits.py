@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.metrics import Metrics
-from app.problems import problem
+from app.problems import TRACE_HEADER, current_trace, problem
 
 _HEADERS = {
     "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'self'; "
@@ -77,6 +77,25 @@ class SafeHeaders:
             await send(message)
 
         await self.app(scope, receive, with_headers)
+
+
+class TraceTold:
+    """Says in a header which trace an answer belongs to, where it belongs to one."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        trace = current_trace() if scope["type"] == "http" else None
+        if trace is None:
+            return await self.app(scope, receive, send)
+
+        async def with_trace(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).setdefault(TRACE_HEADER, trace)
+            await send(message)
+
+        await self.app(scope, receive, with_trace)
 
 
 class Answered:

@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, MutableMapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 from starlette.staticfiles import StaticFiles
 
 from app.auth import Sessions
 from app.config import Settings, load_keys, prepare_environment
 from app.desk import Desk
 from app.domains import domain_of
-from app.limits import Answered, BodyLimit, SafeHeaders
+from app.limits import Answered, BodyLimit, SafeHeaders, TraceTold
 from app.metrics import Metrics
 from app.problems import install_problem_handlers
 from app.routes import chat, completions, health, knowledge, login, operator, pages, threads
+from app.tracing import Tracing
+from app.tracing.targets import tracing_of
 from app.turns import Turns
 
 log = logging.getLogger(__name__)
 
 DeskFactory = Callable[[Settings], AbstractAsyncContextManager[Desk]]
+
+#: What is asked for by machines every few seconds, and files: no request that anybody traces.
+QUIET = ("/health", "/ready", "/metrics", "/static/", "/favicon.ico")
 
 
 class Running(TypedDict):
@@ -33,19 +40,25 @@ class Running(TypedDict):
     turns: Turns
 
 
-def create_app(settings: Settings, desk_factory: DeskFactory | None = None) -> FastAPI:
-    """The app over a desk; without a factory, the real one."""
+def create_app(
+    settings: Settings, desk_factory: DeskFactory | None = None, traces: Tracing | None = None
+) -> FastAPI:
+    """The app over a desk; without a factory, the real one. It closes its traces when it ends."""
     prepare_environment(settings)
+    tracing = traces or tracing_of(settings)
     keys = load_keys(settings)
     metrics = Metrics(_version())
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[Running]:
-        async with (desk_factory or _wiring())(settings) as desk:
-            turns = Turns(desk, metrics)
-            yield Running(desk=desk, turns=turns)
-            # A turn whose reader is gone still runs; the desk may not close under it.
-            await turns.drain(settings.shutdown_seconds)
+        try:
+            async with (desk_factory or _wiring(tracing))(settings) as desk:
+                turns = Turns(desk, metrics)
+                yield Running(desk=desk, turns=turns)
+                # A turn whose reader is gone still runs; the desk may not close under it.
+                await turns.drain(settings.shutdown_seconds)
+        finally:
+            await tracing.close()
 
     app = FastAPI(
         title="Signalbox",
@@ -55,8 +68,7 @@ def create_app(settings: Settings, desk_factory: DeskFactory | None = None) -> F
         # The interactive pages would load scripts from another host.
         docs_url=None,
         redoc_url=None,
-        # Its request spans would become the parents of the turns' own traces.
-        telemetry={"tracing": False, "metrics": False, "logs": False},
+        telemetry=_requests_traced(tracing),
     )
     app.state.keys = keys
     domain = domain_of(settings)
@@ -74,15 +86,34 @@ def create_app(settings: Settings, desk_factory: DeskFactory | None = None) -> F
         larger={knowledge.UPLOADS: settings.upload_bytes},
     )
     app.add_middleware(SafeHeaders)
+    app.add_middleware(TraceTold)
     app.add_middleware(Answered, metrics=metrics)
     return app
 
 
-def _wiring() -> DeskFactory:
+def _wiring(tracing: Tracing) -> DeskFactory:
     # Imported when the app starts: it brings the models, the stores and the graphs.
     from app.wiring import wiring
 
-    return wiring
+    return partial(wiring, traces=tracing)
+
+
+def _requests_traced(tracing: Tracing) -> TelemetryConfig:
+    """A span for each request, under the caller's `traceparent`, where traces go somewhere."""
+
+    def quiet(scope: MutableMapping[str, Any]) -> bool:
+        return str(scope.get("path", "")).startswith(QUIET)
+
+    return {
+        "tracing": tracing.provider is not None,
+        "tracer_provider": tracing.provider,
+        "metrics": False,
+        "logs": False,
+        # Dependencies and serialization are ours to measure, not everybody's to read.
+        "operation_spans": False,
+        "auto_configure": False,
+        "exclude": quiet,
+    }
 
 
 def _version() -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from opentelemetry import trace
 from starlette.exceptions import HTTPException
 
 from app.desk import (
@@ -32,6 +33,9 @@ from app.stores.reviews import ReviewNotFound
 from tools.ports import PortError
 
 log = logging.getLogger(__name__)
+
+#: In which header an answer says its trace.
+TRACE_HEADER = "X-Trace-Id"
 
 #: Where clients read errors in OpenAI's form.
 OPENAI = ("/v1/chat/completions", "/v1/models")
@@ -61,14 +65,24 @@ class Problem(Exception):
 def problem(
     status: int, detail: str, *, headers: Mapping[str, str] | None = None, **members: Any
 ) -> JSONResponse:
-    """One problem document."""
+    """One problem document, with the trace it is in where there is one."""
+    found = current_trace()
+    told = {"trace": found} if found is not None else {}
+    named = {TRACE_HEADER: found} if found is not None else {}
     return JSONResponse(
         {"type": "about:blank", "title": _title(status), "status": status, "detail": detail}
+        | told
         | members,
         status_code=status,
-        headers=dict(headers or {}),
+        headers=named | dict(headers or {}),
         media_type="application/problem+json",
     )
+
+
+def current_trace() -> str | None:
+    """The id of the trace that is written down at the moment."""
+    span = trace.get_current_span()
+    return f"{span.get_span_context().trace_id:032x}" if span.is_recording() else None
 
 
 def _title(status: int) -> str:
@@ -209,5 +223,7 @@ async def _unexpected(request: Request, _: Exception) -> JSONResponse:
     detail = "Something went wrong on our side. It was logged; nothing more is known here."
     if request.url.path.startswith(OPENAI):
         error = {"message": detail, "type": "server_error", "param": None, "code": None}
-        return JSONResponse({"error": error}, 500)
+        found = current_trace()
+        headers = {} if found is None else {TRACE_HEADER: found}
+        return JSONResponse({"error": error}, 500, headers)
     return problem(500, detail)

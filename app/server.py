@@ -13,9 +13,10 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
-from app.config import Keys, Settings, server_at
+from app.config import Keys, Settings, prepare_environment, server_at
 from app.desk import Desk
 from app.main import create_app
+from app.tracing.targets import tracing_of
 
 Progress = Callable[[str, int, int], None]
 
@@ -42,13 +43,15 @@ def run(settings: Settings, console: Console, progress: Progress) -> None:
         progress("Loading the models", 0, 0)
         from app.wiring import wiring
 
-        async with wiring(settings, progress) as running:
+        async with wiring(settings, progress, traces=traces) as running:
             facts.update(await running.info())
             progress("Loading the models", 1, 1)
             yield running
 
     _log(settings)
-    app = create_app(settings, desk)
+    prepare_environment(settings)
+    traces = tracing_of(settings)
+    app = create_app(settings, desk, traces)
     config = uvicorn.Config(
         app,
         host=settings.host,

@@ -301,13 +301,16 @@ class SupportDesk:
             return nullcontext()
         return kept(lambda: self.stores.turns.renew(claim), self.stores.holds.beat)
 
-    async def _play(self, turn: Turn, context: Context) -> AsyncIterator[Event]:
-        """Run the support graph for one turn, finishing first what a crash left undone."""
+    async def _play(
+        self, turn: Turn, context: Context, *, of: str | None = None
+    ) -> AsyncIterator[Event]:
+        """Run the support graph for one turn, finishing first what a crash left undone. ``of``: the turn whose
+        trace it joins."""
         config = _config(context.thread)
         if self.shadow is not None:
             context = self.shadow.listening(context, turn.id)
         async with self.tracing.turn(
-            turn.id, context.thread, context.customer.id, turn.text
+            turn.id, context.thread, context.customer.id, turn.text, of=of
         ) as traced:
             config["callbacks"] = list(traced.callbacks)
             snapshot = await self.support.aget_state(config)
@@ -355,12 +358,9 @@ class SupportDesk:
                     event = event.model_copy(
                         update={"data": {**event.data, "turn": turn.id, "thread": context.thread}}
                     )
-                    traced.annotate(
-                        output=event.data.get("text"),
-                        lane=event.data.get("lane"),
-                        intent=event.data.get("intent"),
-                        llm_calls=event.data.get("llm_calls"),
-                    )
+                    traced.annotate(**told_of(seen))
+                    if isinstance(groundedness := event.data.get("groundedness"), float):
+                        traced.score(groundedness=groundedness)
                     # Not told before it is in the thread: until then another process may have gone on.
                     final = event
                 else:
@@ -519,7 +519,11 @@ class SupportDesk:
         action = approval.action
         context = self.tracing.wrap(self.context_for(action.customer, action.thread))
         async with self.tracing.turn(
-            action.turn, action.thread, action.customer.id, f"{answer.decision} {action.operation}"
+            f"a_{action.id}",
+            action.thread,
+            action.customer.id,
+            f"{answer.decision} {action.operation}",
+            of=action.turn,
         ):
             outcome = await self.actions.resume(approval, answer, context)
         # What nobody knows yet is told when it is settled: one action has one outcome in the thread.
@@ -532,7 +536,7 @@ class SupportDesk:
         turn = Turn(id=f"o_{action.id}", at=context.clock.now(), outcome=outcome)
         try:
             async with self.stores.holds.holding(action.thread):
-                async for _ in self._play(turn, context):
+                async for _ in self._play(turn, context, of=action.turn):
                     pass
         except HoldLost:
             log.warning("the outcome of %s is delivered from elsewhere", action.id)
@@ -811,6 +815,32 @@ def _told_by(reply: Event) -> set[str]:
 def _is_write(event: Event, context: Context) -> bool:
     operation = context.operations.get(str(event.data.get("operation", "")))
     return operation is None or operation.writes
+
+
+def told_of(events: Sequence[Event]) -> dict[str, Any]:
+    """What a turn's events say of it, for whoever reads its trace."""
+    routes = [event.data for event in events if event.event == "route"]
+    finals = [event.data for event in events if event.event == "final"]
+    nothing: Mapping[str, JsonValue] = {}
+    route = routes[-1] if routes else nothing
+    final = finals[-1] if finals else nothing
+    aftermath = aftermath_of(events)
+    told: dict[str, Any] = {
+        name: given.get(name)
+        for given, names in (
+            (route, ("lane", "intent", "operation", "probability", "tier", "abstained")),
+            (final, ("llm_calls", "groundedness", "cached")),
+        )
+        for name in names
+    }
+    degraded = bool(final.get("degraded"))
+    tags = [f"{name}:{told[name]}" for name in ("lane", "tier") if told[name] is not None]
+    tags += ["degraded"] if degraded else []
+    tags += ["handoff"] if any(event.event == "handoff" for event in events) else []
+    waits = any(event.event == "approval_required" for event in events)
+    tags += ["approval"] if waits else []
+    told |= {"degraded": degraded, "tags": tags, "output": final.get("text")}
+    return told | ({"outcome": str(aftermath)} if aftermath is not None else {})
 
 
 def aftermath_of(events: Sequence[Event]) -> Aftermath | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.metadata
 import logging
 import sqlite3
 import sys
@@ -45,7 +44,8 @@ from app.stores.outbox import SqlOutbox
 from app.stores.reviews import SqlReviews
 from app.stores.turns import SqlThreads, SqlTurns
 from app.stores.waiting import SqlWaiting
-from app.tracing import Tracing, tracing
+from app.tracing import Tracing
+from app.tracing.targets import tracing_of
 from graphs.action import ActionGraph
 from graphs.context import Context, Limits, Thresholds
 from graphs.support import support_graph
@@ -81,9 +81,14 @@ def _quiet(what: str, done: int, total: int) -> None:
 
 @asynccontextmanager
 async def wiring(
-    settings: Settings, progress: Progress = _quiet, *, clock: Clock | None = None
+    settings: Settings,
+    progress: Progress = _quiet,
+    *,
+    clock: Clock | None = None,
+    traces: Tracing | None = None,
 ) -> AsyncGenerator[Desk]:
-    """A running desk on what the settings name; everything is closed at the end of the block."""
+    """A running desk on what the settings name; everything is closed at the end of the block, but traces that
+    were handed in."""
     from app.knowledge.library import Library
     from app.support_desk import Stores, SupportDesk
 
@@ -104,7 +109,9 @@ async def wiring(
             _knowledge(settings, models.encoder, models.manifest, clock, progress)
         )
         saver = await stack.enter_async_context(_saver(settings))
-        traces = await stack.enter_async_context(_tracing(settings))
+        if traces is None:
+            traces = tracing_of(settings)
+            stack.push_async_callback(traces.close)
 
         audit = SqlAudit(engine, clock)
         outbox = SqlOutbox(engine, clock, audit=audit)
@@ -496,29 +503,6 @@ async def _saver(settings: Settings) -> AsyncGenerator[PostgresCheckpoints | Sql
             yield sqlite
 
 
-def _version() -> str | None:
-    try:
-        return importlib.metadata.version("signalbox")
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-@asynccontextmanager
-async def _tracing(settings: Settings) -> AsyncGenerator[Tracing]:
-    if not settings.langfuse and not settings.otel_exporter_otlp_endpoint:
-        yield Tracing()
-        return
-    secret = settings.langfuse_secret_key
-    async with tracing(
-        public_key=settings.langfuse_public_key,
-        secret_key=secret.get_secret_value() if secret else None,
-        base_url=settings.langfuse_base_url,
-        release=_version(),
-        otlp=settings.otel_exporter_otlp_endpoint,
-    ) as traces:
-        yield traces
-
-
 # --- what others ask about it -------------------------------------------------------------------
 
 
@@ -648,7 +632,8 @@ def _info(
         and "no SIGNALBOX_DATABASE_URL: SQLite in the data folder",
         "payment service": not settings.payments_url
         and "no SIGNALBOX_PAYMENTS_URL: payments are booked in the same database",
-        "langfuse": not settings.langfuse and "no LANGFUSE_* keys: turns are not traced",
+        "traces": traces.state == "off"
+        and "no LANGFUSE_* keys and no OTEL_EXPORTER_OTLP_ENDPOINT: turns are not traced",
     }
     return {
         "roles": {

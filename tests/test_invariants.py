@@ -32,7 +32,7 @@ MAY_RUN = {
     "tools/memory.py",
 }
 #: Where a ledger may be told to execute: the gate, and the adapter that only traces it.
-MAY_EXECUTE = {"graphs/action.py", "app/tracing.py"}
+MAY_EXECUTE = {"graphs/action.py", "app/tracing/ports.py"}
 
 #: What customers say, with what the intent head makes of it.
 LINES = [
@@ -104,7 +104,7 @@ async def test_1_no_write_runs_outside_the_action_graph():
     assert used("execute", "ledger", "inner") <= MAY_EXECUTE
     assert used("propose", "actions") <= {
         "graphs/nodes/operation.py", "graphs/nodes/converse.py", "graphs/loop.py",
-        "app/support_desk.py", "app/tracing.py",
+        "app/support_desk.py", "app/tracing/ports.py",
     }  # fmt: skip
     world = World()
     for operation in OPERATIONS.values():

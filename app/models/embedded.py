@@ -23,6 +23,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 from app.models import embedded_server, scoring
 from app.models.grammar import one_of, schema_grammar
 from app.models.manifest import Manifest, ManifestError, sha256_of
+from app.models.metering import Usage, note
 from tools.ports import Choice, Filled, ModelOutputInvalid, ModelUnavailable
 
 log = logging.getLogger(__name__)
@@ -446,6 +447,7 @@ class EmbeddedSmallModel:
         if grammar is not None:
             body["grammar"] = grammar
         answer = await self._server.post("/completion", body, within=self._timeout_for(role))
+        note(used_by(answer))
         return written_of(answer)
 
     def _version(self, role: str) -> str:
@@ -463,6 +465,20 @@ class _Written(NamedTuple):
     text: str
     steps: list[scoring.Step]
     truncated: bool
+
+
+def used_by(answer: Mapping[str, Any]) -> Usage:
+    """The tokens of a /completion answer; what came from the server's cache is among those read."""
+    timings: Mapping[str, Any] = answer.get("timings") or {}
+    read, written, cached = (
+        int(each or 0)
+        for each in (
+            answer.get("tokens_evaluated"),
+            answer.get("tokens_predicted"),
+            timings.get("cache_n"),
+        )
+    )
+    return Usage(read, written, min(cached, read))
 
 
 def written_of(answer: Mapping[str, Any]) -> _Written:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from app.models.classifier import Classifier
 from app.models.manifest import HeadEntry, Manifest, ManifestError, packaged_file
+from app.models.metering import Usage, note
 from app.models.multilingual import MultilingualEncoder
 from app.models.router import read_classifier
 from app.models.turn_heads import TurnHead, read_turn_head
@@ -244,6 +245,7 @@ class OnnxEncoder:
     def _encode(self, texts: Sequence[str]) -> list[list[float]]:
         session, tokenizer = self._session()
         ids = [cast("list[int]", one.ids) for one in tokenizer.encode_batch(list(texts))]
+        note(Usage(read=sum(map(len, ids))))
         inputs = {cast("str", one.name) for one in session.get_inputs()}
         result: list[list[float]] = [[] for _ in texts]
         for batch in _batches([len(one) for one in ids]):

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, cast
 from app.models import ollama_wire
 from app.models.embedded import MODEL, EmbeddedServer, neutral, parsed_object
 from app.models.grammar import quotes_grammar, schema_grammar
-from app.models.metering import LlmCall, Usage
+from app.models.metering import LlmCall, Usage, note
 from app.models.reply import Said, seconds_to_wait
 from tools.ports import Filled, ModelOutputInvalid, ModelUnavailable, PortError
 from tools.values import Clock
@@ -324,6 +324,7 @@ class ChatLargeModel:
         finally:
             for calls in _counted.get():
                 calls.usage.add(call.usage)
+            note(call)
             self._heard(call)
 
     async def _client(self) -> ChatOpenAI:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -57,6 +59,37 @@ class LlmCall:
     usage: Usage = field(default_factory=Usage)
 
 
+@dataclass
+class Noted:
+    """What one call through a port used, for whoever traces it: tokens, and each request behind it."""
+
+    usage: Usage = field(default_factory=Usage)
+    calls: list[LlmCall] = field(default_factory=list[LlmCall])
+
+
+_noting: ContextVar[tuple[Noted, ...]] = ContextVar("noted_usage", default=())
+
+
+@contextmanager
+def noting(noted: Noted) -> Generator[None]:
+    """Note in ``noted`` what is used inside. In a generator only around a step, never around a yield."""
+    token = _noting.set((*_noting.get(), noted))
+    try:
+        yield
+    finally:
+        _noting.reset(token)
+
+
+def note(used: LlmCall | Usage) -> None:
+    """Say what a model's answer took; nobody may be listening."""
+    for noted in _noting.get():
+        if isinstance(used, LlmCall):
+            noted.calls.append(used)
+            noted.usage.add(used.usage)
+        else:
+            noted.usage.add(used)
+
+
 class PricesInvalid(ValueError):
     """The price file cannot be used."""
 
@@ -79,6 +112,7 @@ class Prices(BaseModel):
     """What models cost; one that is not listed has no known cost."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    as_of: date | None = None  #: When somebody last looked them up.
     currency: str = "USD"
     models: Mapping[str, Price] = {}
 

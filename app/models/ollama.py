@@ -14,6 +14,7 @@ from app.models import scoring
 from app.models.embedded import parsed_object, prompt_text
 from app.models.grammar import EDGE_PUNCTUATION, copyable
 from app.models.manifest import Manifest
+from app.models.metering import note
 from tools.ports import Choice, Filled, ModelOutputInvalid
 
 
@@ -138,7 +139,7 @@ class OllamaSmallModel:
                     logprobs=logprobs,
                     keep_alive=self._keep_alive,
                 )
-                return wire.reply_of(await client.generate(**request), chat=False)
+                return _noted(wire.reply_of(await client.generate(**request), chat=False))
             chat = wire.chat_request(
                 model,
                 self._prompt_for(role),
@@ -148,7 +149,7 @@ class OllamaSmallModel:
                 logprobs=logprobs,
                 keep_alive=self._keep_alive,
             )
-            return wire.reply_of(await client.chat(**chat), chat=True)
+            return _noted(wire.reply_of(await client.chat(**chat), chat=True))
 
     def _client(self, seconds: float) -> wire.Client:
         # The client takes its time-out at construction only; roles share one by time-out.
@@ -186,6 +187,11 @@ class OllamaSmallModel:
             return adapter
         text = f"{self._model_for(role)}\0{self._prompt_for(role) or ''}"
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _noted(reply: wire.Reply) -> wire.Reply:
+    note(reply.usage)
+    return reply
 
 
 def _copied_only(

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol, cast
 
 import httpx
 
+from app.models.metering import Usage
 from app.models.scoring import Step
 from tools.ports import ModelOutputInvalid, ModelUnavailable
 
@@ -22,6 +23,7 @@ class Reply(NamedTuple):
     text: str
     steps: list[Step]
     done_reason: str
+    usage: Usage
 
 
 class Client(Protocol):
@@ -122,7 +124,9 @@ def reply_of(response: Any, *, chat: bool) -> Reply:
         )
         for one in cast("list[Any]", response.logprobs or [])
     ]
-    return Reply(text, steps, done_reason)
+    # Of a prompt that Ollama has in its cache it says no number.
+    usage = Usage(int(response.prompt_eval_count or 0), int(response.eval_count or 0))
+    return Reply(text, steps, done_reason, usage)
 
 
 @asynccontextmanager

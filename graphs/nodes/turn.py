@@ -239,6 +239,9 @@ async def deliver(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
         meta["apology"] = True
     if draft.known:
         meta["cached"] = draft.known
+    checked = state.get("validation")
+    if checked is not None and checked.ok and checked.groundedness is not None:
+        meta["groundedness"] = round(checked.groundedness, 4)
     if draft.tells:
         meta["actions"] = list(draft.tells)
     if degraded := state.get("degraded"):

@@ -1,4 +1,4 @@
-"""Turns as Langfuse traces, received and decoded by a local OTLP endpoint."""
+"""Turns as traces of Langfuse and of any collector, received and decoded by a local OTLP endpoint."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import subprocess
 import sys
 import threading
 import time
-import uuid
 from collections.abc import AsyncIterator, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -21,16 +20,12 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command, interrupt
 from typing_extensions import TypedDict
 
-from app.tracing import (
-    LangfuseTracing,
-    TracedLargeModel,
-    TracedLedger,
-    TracedSmallModel,
-    Tracing,
-    tracing,
-)
+from app.models.metering import LlmCall, Price, Prices, Usage, note
+from app.tracing import Targets, Tracing, tracing
+from app.tracing.ports import TracedLargeModel, TracedLedger, TracedSmallModel
+from app.tracing.spans import Place, Traces
 from domains.northfell.memory import MemoryBooks
-from tests.tracing.receiver import Receiver, receiving
+from tests.tracing.receiver import LANGFUSE, Receiver, receiving
 from tools.memory import MemoryApprovals, MemoryLedger
 from tools.ports import Choice, Filled, LargeModel, Ledger, SmallModel
 
@@ -47,6 +42,7 @@ class Router:
     """A small model that always chooses the first option."""
 
     async def choose(self, role: str, input: str, options: Sequence[str]) -> Choice:
+        note(Usage(21, 1, 5))
         return Choice(
             option=options[0],
             probabilities={options[0]: 0.91, options[1]: 0.09},
@@ -77,6 +73,8 @@ class Talker:
     ) -> AsyncIterator[str]:
         yield "You said: "
         yield user
+        note(LlmCall(role, "gpt-5-mini", "timeout"))
+        note(LlmCall(role, "gpt-5-mini", "ok", Usage(1000, 100, 200)))
 
     async def fill(
         self,
@@ -153,15 +151,11 @@ def receiver() -> Generator[Receiver]:
         yield receiver
 
 
-def keys(url: str) -> dict[str, str]:
-    # The SDK keeps one client a public key for the life of the process.
-    return {"public_key": f"pk-{uuid.uuid4().hex}", "secret_key": "sk-test", "base_url": url}
+PRICES = Prices(models={"gpt-5-mini": Price(input=2, output=8, cached=1)})
 
 
-async def started(traces: Tracing) -> LangfuseTracing:
-    assert isinstance(traces, LangfuseTracing)
-    assert await traces.ready()
-    return traces
+def langfuse(url: str, **more: Any) -> Targets:
+    return Targets(public_key="pk-test", secret_key="sk-test", langfuse_url=url, **more)
 
 
 async def play(traces: Tracing, thread: str, turn: str, saver: InMemorySaver) -> str | None:
@@ -177,7 +171,9 @@ async def play(traces: Tracing, thread: str, turn: str, saver: InMemorySaver) ->
             {"configurable": {"thread_id": thread}, "callbacks": [*traced.callbacks]},
             context=ports,
         )
-        traced.annotate(output=out["reply"], route="operation", probability=0.91)
+        traced.annotate(
+            output=out["reply"], lane="operation", probability=0.91, tags=["lane:operation"]
+        )
         return traced.trace_id
 
 
@@ -194,8 +190,7 @@ TREE = {
 
 async def test_a_turn_is_one_trace_with_every_call_below_its_node(receiver: Receiver) -> None:
     """Turn, graph, node and model call nest; concurrent turns do not mix."""
-    async with tracing(**keys(receiver.url)) as traces:
-        await started(traces)
+    async with tracing(langfuse(receiver.url)) as traces:
         saver = InMemorySaver()
         ids = await asyncio.gather(*(play(traces, f"t{n}", f"turn-{n}", saver) for n in range(3)))
         assert traces.state == "on"
@@ -205,41 +200,68 @@ async def test_a_turn_is_one_trace_with_every_call_below_its_node(receiver: Rece
         assert trace is not None
         assert receiver.tree(trace) == TREE
     assert {span.trace for span in receiver.spans} == set(ids)
-    assert set(receiver.paths) == {"/api/public/otel/v1/traces"}
-    assert all(each.startswith("Basic ") for each in receiver.authorizations)
+    assert set(receiver.paths) == {LANGFUSE}
+    assert all(each["authorization"].startswith("Basic ") for each in receiver.headers)
 
 
-async def test_spans_say_what_was_decided(receiver: Receiver) -> None:
-    """Route, chosen option, probability, tier, session and user are attributes a reviewer can filter by."""
-    async with tracing(**keys(receiver.url), environment="test", release="0.1.0") as traces:
-        await started(traces)
+async def test_langfuse_is_told_in_its_own_names(receiver: Receiver) -> None:
+    """Route, probability, tier, session, user, tags and release are what a reviewer filters by."""
+    targets = langfuse(receiver.url, environment="test", release="0.1.0")
+    async with tracing(targets, PRICES) as traces:
         await play(traces, "thread-7", "turn-7", InMemorySaver())
 
     spans = {span.name: span for span in receiver.spans}
     meta = "langfuse.observation.metadata."
-    router = spans["router"].attributes
-    assert spans["router"].kind == "generation"
-    assert spans["turn"].kind == "agent"
-    assert spans["synthesizer"].kind == "generation"
-    assert router[meta + "role"] == '"router"'
-    assert router[meta + "chosen"] == '"operation"'
+    router, turn, answer = (spans[n].attributes for n in ("router", "turn", "synthesizer"))
+    assert [spans[n].type for n in ("turn", "router", "synthesizer", "support")] == [
+        "agent",
+        "generation",
+        "generation",
+        "chain",
+    ]
+    assert router[meta + "role"] == "router"
+    assert router["langfuse.observation.output"] == "operation"
     assert router[meta + "probability"] == "0.91"
-    assert router[meta + "tier"] == '"small"'
+    assert router[meta + "tier"] == "small"
     assert router["langfuse.observation.model.name"] == "scripted"
-    assert spans["turn"].attributes[meta + "route"] == '"operation"'
-    assert spans["turn"].attributes[meta + "turn"] == '"turn-7"'
+    assert turn[meta + "lane"] == "operation"
+    assert turn[meta + "turn"] == "turn-7"
+    assert turn["langfuse.trace.tags"] == ["lane:operation"]
+    # One generation a call, with what it used and cost; what came from the cache is counted once.
+    assert json.loads(router["langfuse.observation.usage_details"]) == {
+        "input": 16,
+        "output": 1,
+        "cache_read_input_tokens": 5,
+    }
+    assert json.loads(router["langfuse.observation.cost_details"]) == {"total": 0.0}
+    assert answer["langfuse.observation.model.name"] == "gpt-5-mini"
+    assert json.loads(answer["langfuse.observation.usage_details"])["input"] == 800
+    assert json.loads(answer["langfuse.observation.cost_details"])["total"] == pytest.approx(0.0026)
+    assert answer["langfuse.observation.completion_start_time"] > "20"
+    assert json.loads(answer["langfuse.observation.input"])["system"] == "s"
     assert {span.attributes["session.id"] for span in receiver.spans} == {"thread-7"}
     assert {span.attributes["user.id"] for span in receiver.spans} == {"ana"}
-    assert {span.attributes["langfuse.trace.name"] for span in receiver.spans} == {"turn"}
+    for name, expected in (
+        ("langfuse.trace.name", "turn"),
+        ("langfuse.environment", "test"),
+        ("langfuse.release", "0.1.0"),
+    ):
+        assert {span.attributes[name] for span in receiver.spans} == {expected}
+    assert not any(key.startswith("gen_ai") for span in receiver.spans for key in span.attributes)
 
 
 async def test_an_approval_lands_in_the_trace_of_its_turn(receiver: Receiver) -> None:
-    """The reviewer's resume, later and on the action's thread, joins the turn that asked."""
-    saver = InMemorySaver()
-    async with tracing(**keys(receiver.url)) as traces:
-        await started(traces)
+    """The reviewer's resume, later and on the action's thread, joins the turn that asked; so it does in another
+    process, which finds the turn's place in the database."""
+    saver, kept = InMemorySaver(), Kept()
+    async with tracing(langfuse(receiver.url)) as traces:
         asked = await play(traces, "t1", "turn-1", saver)
-        async with traces.turn("turn-1", "t1", "ana", {"decision": "approve"}) as traced:
+        assert isinstance(traces, Traces)
+        kept.places = {place.turn: place for place in traces.fresh()}
+    async with tracing(langfuse(receiver.url)) as traces:
+        assert isinstance(traces, Traces)
+        traces.places = kept
+        async with traces.turn("a_1", "t1", "ana", "approve", of="turn-1") as traced:
             out = await action_graph(saver).ainvoke(
                 Command(resume=True),
                 {"configurable": {"thread_id": "action-1"}, "callbacks": [*traced.callbacks]},
@@ -248,16 +270,26 @@ async def test_an_approval_lands_in_the_trace_of_its_turn(receiver: Receiver) ->
     assert out["reply"] == "done: True"
     assert {span.trace for span in receiver.spans} == {asked}
     tree = receiver.tree(str(asked))
-    assert tree[""] == ["turn", "turn"]
-    assert tree["turn"] == ["action", "support"]
+    assert tree[""] == ["turn"]
+    assert tree["turn"] == ["later", "support"]
+    assert tree["later"] == ["action"]
     assert tree["action"] == ["approve", "approve", "execute"]
+
+
+@dataclass
+class Kept:
+    """Where turns are, as the database would say it."""
+
+    places: dict[str, Place] = field(default_factory=dict[str, Place])
+
+    def find(self, turn: str) -> Place | None:
+        return self.places.get(turn)
 
 
 async def test_personal_data_does_not_leave(receiver: Receiver) -> None:
     """Inputs, outputs, metadata, user id, records, errors and their stack traces go out masked."""
     customer = {"id": "ana", "name": "Ana Lindqvist", "email": "ana@customer.example"}
-    async with tracing(**keys(receiver.url)) as traces:
-        await started(traces)
+    async with tracing(langfuse(receiver.url)) as traces:
         await play(traces, "t1", "turn-1", InMemorySaver())
 
         async def fail() -> None:
@@ -277,29 +309,9 @@ async def test_personal_data_does_not_leave(receiver: Receiver) -> None:
     assert '"[name]"' in lookup.attributes["langfuse.observation.input"]
     assert lookup.attributes["user.id"] == "[email]"
     assert "[email]" in lookup.status
-    assert "[phone]" in lookup.events[0]["exception.message"]
-
-
-async def test_any_collector_is_a_target_by_the_standard_variables(
-    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Without Langfuse's keys: at the standard path, with the standard headers, in OpenTelemetry's names too."""
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20abc")
-    async with tracing(
-        public_key=None, secret_key=None, otlp=f"{receiver.url}/", release="0.9"
-    ) as traces:
-        await started(traces)
-        await play(traces, "t1", "turn-otlp", InMemorySaver())
-
-    router = next(span.attributes for span in receiver.spans if span.name == "router")
-    assert set(receiver.paths) == {"/v1/traces"}
-    assert set(receiver.authorizations) == {"Bearer abc"}
-    assert router["gen_ai.operation.name"] == "chat"
-    assert router["gen_ai.request.model"] == "scripted"
-    sent = b"".join(receiver.bodies)
-    assert b"service.name" in sent
-    assert b"signalbox" in sent
-    assert b"ana@customer.example" not in sent
+    assert "[phone]" in lookup.status
+    assert lookup.attributes["langfuse.observation.level"] == "ERROR"
+    assert lookup.attributes["langfuse.observation.metadata.error.type"] == "LookupError"
 
 
 #: As heads say them: with every digit a float has. Some pass a card's check sum, most look like a phone.
@@ -321,37 +333,39 @@ PROBABILITIES = [
 async def test_every_confidence_is_readable(receiver: Receiver, probability: float) -> None:
     """Probabilities, milliseconds and token counts arrive digit by digit; a number in a customer's words
     does not."""
-    async with tracing(**keys(receiver.url)) as traces:
-        await started(traces)
-        async with (
-            traces.turn("turn-1", "t1", "ana", "4111111111111111") as turn,
-            traces.span(
-                "router",
-                "generation",
-                input="0049 170 1234567",
-                output={"probability": probability, "note": "or 4111 1111 1111 1111"},
-                probability=probability,
-                tokens=8192,
-                ms=12.345678901234,
-                reason=f"sure by {probability}",
-            ),
-        ):
-            turn.annotate(probability=probability)
+    async with (
+        tracing(langfuse(receiver.url, otlp=receiver.url)) as traces,
+        traces.turn("turn-1", "t1", "ana", "4111111111111111") as turn,
+        traces.span(
+            "router",
+            "generation",
+            input="0049 170 1234567",
+            output={"probability": probability, "note": "or 4111 1111 1111 1111"},
+            probability=probability,
+            tokens=8192,
+            ms=12.345678901234,
+            reason=f"sure by {probability}",
+        ),
+    ):
+        turn.annotate(probability=probability)
 
     meta = "langfuse.observation.metadata."
     router, root = (
         next(span.attributes for span in receiver.spans if span.name == name)
         for name in ("router", "turn")
     )
+    # The collector's own form holds a number as a number.
+    double = next(s.attributes for s in receiver.collected if s.name == "chat")
+    assert double["signalbox.probability"] == probability
     assert json.loads(router[meta + "probability"]) == probability
     assert json.loads(root[meta + "probability"]) == probability
-    assert json.loads(router[meta + "tokens"]) == 8192
+    assert router[meta + "tokens"] == 8192
     assert json.loads(router[meta + "ms"]) == 12.345678901234
     assert str(probability) in router[meta + "reason"]
     output = json.loads(router["langfuse.observation.output"])
     assert output == {"probability": probability, "note": "or [card]"}
     assert router["langfuse.observation.input"] == "[phone]"
-    assert root["langfuse.observation.input"] == '"[card]"'
+    assert root["langfuse.observation.input"] == "[card]"
 
 
 @pytest.mark.parametrize("status", [401, 500])
@@ -361,8 +375,7 @@ async def test_a_refusing_server_disturbs_no_turn(
     """401 and 500 raise nothing, end in bounded time, and are said once."""
     receiver.status = status
     begun = time.monotonic()
-    async with tracing(**keys(receiver.url)) as traces:
-        await started(traces)
+    async with tracing(langfuse(receiver.url)) as traces:
         begun = time.monotonic()
         for n in range(3):
             await play(traces, "t1", f"turn-{n}", InMemorySaver())
@@ -375,8 +388,7 @@ async def test_a_refusing_server_disturbs_no_turn(
 async def test_a_server_that_is_down_disturbs_no_turn(free_port: int) -> None:
     """Nothing listens: turns run, closing is bounded."""
     begun = time.monotonic()
-    async with tracing(**keys(f"http://127.0.0.1:{free_port}")) as traces:
-        await started(traces)
+    async with tracing(langfuse(f"http://127.0.0.1:{free_port}")) as traces:
         begun = time.monotonic()
         await play(traces, "t1", "turn-1", InMemorySaver())
     assert time.monotonic() - begun < 6
@@ -395,8 +407,7 @@ async def test_a_hanging_server_slows_no_turn(receiver: Receiver) -> None:
         return sorted(took)[len(took) // 2]
 
     off = await median(Tracing())
-    async with tracing(**keys(receiver.url)) as traces:
-        await started(traces)
+    async with tracing(langfuse(receiver.url)) as traces:
         hanging = await median(traces)
         closing = time.monotonic()
     closed = time.monotonic() - closing
@@ -406,39 +417,15 @@ async def test_a_hanging_server_slows_no_turn(receiver: Receiver) -> None:
     assert closed < 4
 
 
-async def test_a_turn_before_langfuse_is_loaded_runs_untraced(receiver: Receiver) -> None:
-    """Opening a turn never waits for the import; later turns are traced."""
-    code = (
-        "import asyncio, sys, time\n"
-        "from app.tracing import tracing\n"
-        "async def main():\n"
-        f"    async with tracing(**{keys(receiver.url)!r}) as traces:\n"
-        "        begun = time.monotonic()\n"
-        "        async with traces.turn('1', 't', 'ana', 'early') as turn:\n"
-        "            assert turn.callbacks == () and traces.state == 'starting'\n"
-        "        assert time.monotonic() - begun < 0.5\n"
-        "        assert await traces.ready()\n"
-        "        async with traces.turn('2', 't', 'ana', 'late') as turn:\n"
-        "            assert len(turn.callbacks) == 1\n"
-        "asyncio.run(main())\n"
-    )
-    ran = await asyncio.to_thread(
-        subprocess.run, [sys.executable, "-c", code], capture_output=True, text=True
-    )
-
-    assert ran.returncode == 0, ran.stderr
-    assert [span.attributes["langfuse.observation.input"] for span in receiver.spans] == ["late"]
-
-
 async def test_without_keys_nothing_is_imported_or_wrapped() -> None:
     """Off means off: no Langfuse, no OpenTelemetry, no thread, the ports themselves."""
     code = (
         "import asyncio, sys, threading\n"
-        "from app.tracing import tracing\n"
+        "from app.tracing import Targets, tracing\n"
         "async def main():\n"
-        "    async with tracing(public_key=None, secret_key=None) as traces:\n"
+        "    async with tracing(Targets()) as traces:\n"
         "        async with traces.turn('1', 't', 'ana', 'hi') as turn, traces.span('x', 'tool') as s:\n"
-        "            turn.annotate(route='direct'); s.update(a=1)\n"
+        "            turn.annotate(lane='direct'); s.update(a=1)\n"
         "            context = object()\n"
         "            assert traces.wrap(context) is context\n"
         "            assert traces.state == 'off' and turn.callbacks == ()\n"
@@ -458,10 +445,10 @@ async def test_a_process_ends_at_once_though_the_server_hangs() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         code = (
             "import asyncio, time\n"
-            "from app.tracing import tracing\n"
+            "from app.tracing import Targets, tracing\n"
+            f"targets = Targets(public_key='a', secret_key='b', langfuse_url='http://127.0.0.1:{silent.getsockname()[1]}')\n"
             "async def main():\n"
-            f"    async with tracing(public_key='a', secret_key='b', base_url='http://127.0.0.1:{silent.getsockname()[1]}') as traces:\n"
-            "        assert await traces.ready()\n"
+            "    async with tracing(targets) as traces:\n"
             "        async with traces.turn('1', 't', 'ana', 'hi'):\n"
             "            pass\n"
             "        print(time.time(), flush=True)\n"
