@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import threading
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as WireSpan
+
+from app.tracing import Targets, Tracing, tracing
 
 SpanKind: Any = WireSpan.SpanKind
 
@@ -172,3 +175,17 @@ def receiving() -> Generator[Receiver]:
             if receiver.hang is not None:
                 receiver.hang.set()
             server.shutdown()
+
+
+async def flushed(traces: Tracing) -> None:
+    """Everything is sent, however busy the machine is; closing alone waits three seconds."""
+    if traces.provider is not None:
+        await asyncio.to_thread(traces.provider.force_flush, 30_000)
+
+
+@asynccontextmanager
+async def sending(targets: Targets, prices: Any = None) -> AsyncGenerator[Tracing]:
+    """Tracing whose spans have all arrived when the block is left."""
+    async with tracing(targets, prices) as traces:
+        yield traces
+        await flushed(traces)

@@ -18,11 +18,11 @@ from opentelemetry.semconv import _incubating, attributes
 from app.config import Settings, prepare_environment
 from app.desk import Event
 from app.main import create_app
-from app.tracing import Targets, Tracing, tracing
+from app.tracing import Targets, Tracing
 from app.tracing.targets import tracing_of
 from tests.app.conftest import log_in, over
 from tests.app.fake_desk import FakeDesk
-from tests.tracing.receiver import Receiver, Span, receiving
+from tests.tracing.receiver import Receiver, Span, flushed, receiving, sending
 from tests.tracing.test_tracing import PRICES, play
 from tools.values import Customer
 
@@ -164,7 +164,7 @@ async def test_spans_keep_to_the_conventions(receiver: Receiver) -> None:
     """Names, kinds and each attribute with its type; nothing under a standard's prefix that it does not know."""
     providers = {"small": "llama.cpp", "large": "openai"}
     targets = Targets(otlp=receiver.url, release="0.9", providers=providers)
-    async with tracing(targets, PRICES) as traces:
+    async with sending(targets, PRICES) as traces:
         await traced_turn(traces)
 
     found = {span.attributes["signalbox.name"]: span for span in reversed(receiver.collected)}
@@ -191,7 +191,7 @@ async def test_spans_keep_to_the_conventions(receiver: Receiver) -> None:
 
 async def test_a_failure_is_one_by_the_conventions(receiver: Receiver) -> None:
     """Status error and the error's type; what waits for a person, or was left, is no failure."""
-    async with tracing(Targets(otlp=receiver.url)) as traces, traces.turn("t", "t1", "ana", "hi"):
+    async with sending(Targets(otlp=receiver.url)) as traces, traces.turn("t", "t1", "ana", "hi"):
         with pytest.raises(LookupError):
             async with traces.span("find_thing", "tool"):
                 raise LookupError("nothing there")
@@ -216,6 +216,7 @@ async def test_a_collector_is_a_target_by_the_standard_variables(
     monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test")
     traces = tracing_of(settings(tmp_path))
     await play(traces, "t1", "turn-otlp", InMemorySaver())
+    await flushed(traces)
     await traces.close()
 
     assert set(receiver.paths) == {"/v1/traces"}
@@ -235,6 +236,7 @@ async def test_the_traces_address_alone_is_taken_as_it_is(
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", f"{receiver.url}/v1/traces")
     traces = tracing_of(settings(tmp_path))
     await play(traces, "t1", "turn-otlp", InMemorySaver())
+    await flushed(traces)
     await traces.close()
 
     assert receiver.collected
@@ -252,6 +254,7 @@ async def test_off_by_the_standard_variables(
         monkeypatch.setenv(name, value)
     traces = tracing_of(settings(tmp_path))
     await play(traces, "t1", "turn-1", InMemorySaver())
+    await flushed(traces)
     await traces.close()
 
     assert (traces.provider is None) == bool(off)
@@ -288,6 +291,7 @@ async def test_each_target_gets_its_own_form_and_its_own_key(
     )
     traces = tracing_of(both)
     await play(traces, "t1", "turn-1", InMemorySaver())
+    await flushed(traces)
     await traces.close()
 
     sent = dict(zip(receiver.paths, receiver.headers, strict=True))
@@ -311,7 +315,7 @@ async def test_a_turn_takes_at_most_20_kb(receiver: Receiver, calls: int) -> Non
         otlp=receiver.url, public_key="pk", secret_key="sk", langfuse_url=receiver.url
     )
     async with (
-        tracing(targets, PRICES) as traces,
+        sending(targets, PRICES) as traces,
         traces.turn("turn-1", "th_0123456789abcdef", "ana", LONG) as turn,
     ):
         for _ in range(calls):
@@ -344,7 +348,7 @@ async def test_a_turn_takes_at_most_20_kb(receiver: Receiver, calls: int) -> Non
 
 async def test_what_is_cut_was_masked_first(receiver: Receiver) -> None:
     """A cut through a phone number or an address leaves no half of it."""
-    async with tracing(Targets(otlp=receiver.url)) as traces:
+    async with sending(Targets(otlp=receiver.url)) as traces:
         for fill in range(1_000, 1_120, 3):
             text = "x" * fill + " mail ana.lindqvist@customer.example or +49 170 1234567 " + LONG
             async with traces.turn("turn-1", "t1", "ana", text):
@@ -393,6 +397,7 @@ async def serving(tmp_path: Path, url: str | None) -> AsyncIterator[httpx.AsyncC
         transport = httpx.ASGITransport(with_state, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             yield client
+            await flushed(traces)
 
 
 def of_route(spans: Sequence[Span], route: str) -> Span:

@@ -25,7 +25,7 @@ from app.tracing import Targets, Tracing, tracing
 from app.tracing.ports import TracedLargeModel, TracedLedger, TracedSmallModel
 from app.tracing.spans import Place, Traces
 from domains.northfell.memory import MemoryBooks
-from tests.tracing.receiver import LANGFUSE, Receiver, receiving
+from tests.tracing.receiver import LANGFUSE, Receiver, receiving, sending
 from tools.memory import MemoryApprovals, MemoryLedger
 from tools.ports import Choice, Filled, LargeModel, Ledger, SmallModel
 
@@ -190,7 +190,7 @@ TREE = {
 
 async def test_a_turn_is_one_trace_with_every_call_below_its_node(receiver: Receiver) -> None:
     """Turn, graph, node and model call nest; concurrent turns do not mix."""
-    async with tracing(langfuse(receiver.url)) as traces:
+    async with sending(langfuse(receiver.url)) as traces:
         saver = InMemorySaver()
         ids = await asyncio.gather(*(play(traces, f"t{n}", f"turn-{n}", saver) for n in range(3)))
         assert traces.state == "on"
@@ -207,7 +207,7 @@ async def test_a_turn_is_one_trace_with_every_call_below_its_node(receiver: Rece
 async def test_langfuse_is_told_in_its_own_names(receiver: Receiver) -> None:
     """Route, probability, tier, session, user, tags and release are what a reviewer filters by."""
     targets = langfuse(receiver.url, environment="test", release="0.1.0")
-    async with tracing(targets, PRICES) as traces:
+    async with sending(targets, PRICES) as traces:
         await play(traces, "thread-7", "turn-7", InMemorySaver())
 
     spans = {span.name: span for span in receiver.spans}
@@ -254,11 +254,11 @@ async def test_an_approval_lands_in_the_trace_of_its_turn(receiver: Receiver) ->
     """The reviewer's resume, later and on the action's thread, joins the turn that asked; so it does in another
     process, which finds the turn's place in the database."""
     saver, kept = InMemorySaver(), Kept()
-    async with tracing(langfuse(receiver.url)) as traces:
+    async with sending(langfuse(receiver.url)) as traces:
         asked = await play(traces, "t1", "turn-1", saver)
         assert isinstance(traces, Traces)
         kept.places = {place.turn: place for place in traces.fresh()}
-    async with tracing(langfuse(receiver.url)) as traces:
+    async with sending(langfuse(receiver.url)) as traces:
         assert isinstance(traces, Traces)
         traces.places = kept
         async with traces.turn("a_1", "t1", "ana", "approve", of="turn-1") as traced:
@@ -289,7 +289,7 @@ class Kept:
 async def test_personal_data_does_not_leave(receiver: Receiver) -> None:
     """Inputs, outputs, metadata, user id, records, errors and their stack traces go out masked."""
     customer = {"id": "ana", "name": "Ana Lindqvist", "email": "ana@customer.example"}
-    async with tracing(langfuse(receiver.url)) as traces:
+    async with sending(langfuse(receiver.url)) as traces:
         await play(traces, "t1", "turn-1", InMemorySaver())
 
         async def fail() -> None:
@@ -334,7 +334,7 @@ async def test_every_confidence_is_readable(receiver: Receiver, probability: flo
     """Probabilities, milliseconds and token counts arrive digit by digit; a number in a customer's words
     does not."""
     async with (
-        tracing(langfuse(receiver.url, otlp=receiver.url)) as traces,
+        sending(langfuse(receiver.url, otlp=receiver.url)) as traces,
         traces.turn("turn-1", "t1", "ana", "4111111111111111") as turn,
         traces.span(
             "router",
