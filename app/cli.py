@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app import roles
-from app.commands import domain, drift, knowledge, release, review
+from app.commands import domain, drift, knowledge, release, review, traces
 from app.commands.shared import (
     NOTHING,
     Json,
@@ -53,6 +53,7 @@ app.command()(knowledge.ingest)
 app.command()(knowledge.retrieve)
 app.add_typer(knowledge.app, name="knowledge")
 app.add_typer(domain.app, name="domain")
+app.add_typer(traces.app, name="traces")
 
 #: Commands of the parts above this one (the training, the evals), as pyproject.toml names them.
 MORE = "signalbox.commands"

@@ -114,6 +114,10 @@ class ThreadNotFound(Exception):
     """There is no such thread for this customer."""
 
 
+class TurnNotFound(Exception):
+    """There is no answer to a turn of this id in the conversation."""
+
+
 class ApprovalNotFound(Exception):
     """There is no approval with this id."""
 
@@ -214,6 +218,11 @@ class Desk(Protocol):
         ...
 
     async def history(self, customer: Customer, thread: str) -> list[Message]: ...
+    async def rate(
+        self, customer: Customer, thread: str, turn: str, *, good: bool, comment: str = ""
+    ) -> None:
+        """Keep what the customer thinks of an answer. Raises ThreadNotFound or TurnNotFound."""
+        ...
 
     # Operators: ``tenant`` is the one whose they may see and decide; None: everybody's. What is another
     # tenant's is not there for them.

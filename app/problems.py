@@ -27,6 +27,7 @@ from app.desk import (
     NotHandedOff,
     RoleNotAccepted,
     ThreadNotFound,
+    TurnNotFound,
 )
 from app.stores.fences import HoldLost
 from app.stores.reviews import ReviewNotFound
@@ -98,6 +99,7 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(ThreadNotFound, _not_found)
+    app.add_exception_handler(TurnNotFound, _not_found)
     app.add_exception_handler(ApprovalNotFound, _not_found)
     app.add_exception_handler(NotHandedOff, _conflict)
     app.add_exception_handler(ClaimedByAnother, _claimed)

@@ -44,6 +44,7 @@ from app.desk import (
     RoleNotAccepted,
     ThreadNotFound,
     ThreadSummary,
+    TurnNotFound,
 )
 from app.drift_watch import Drift, DriftWatch
 from app.identity.tokens import NotKnown, Reader
@@ -61,6 +62,7 @@ from app.stores.holds import SqlHolds
 from app.stores.ledger import Settled, SqlLedger
 from app.stores.outbox import Delivery, SqlOutbox
 from app.stores.reviews import Item, SqlReviews
+from app.stores.traces import SqlRatings, SqlTraces
 from app.stores.turns import Conflict, Fresh, InFlight, Replay, SqlThreads, SqlTurns, Thread
 from app.stores.waiting import SqlWaiting, Waiting
 from app.tracing import Tracing
@@ -116,6 +118,8 @@ class Stores:
     holds: SqlHolds
     threads: SqlThreads
     waiting: SqlWaiting
+    traces: SqlTraces
+    ratings: SqlRatings
 
 
 @dataclass(frozen=True)
@@ -206,6 +210,16 @@ class SupportDesk:
     async def history(self, customer: Customer, thread: str) -> list[Message]:
         await self._owned(customer, thread)
         return [message for m in await self._messages(thread) if (message := shown(m))]
+
+    async def rate(
+        self, customer: Customer, thread: str, turn: str, *, good: bool, comment: str = ""
+    ) -> None:
+        await self._owned(customer, thread)
+        if not any(m.id == f"{turn}:out" for m in await self._messages(thread)):
+            raise TurnNotFound
+        await self.stores.ratings.rate(
+            customer.tenant, customer.id, thread, turn, good=good, comment=comment
+        )
 
     # --- turns ------------------------------------------------------------------------------------
 
@@ -564,6 +578,7 @@ class SupportDesk:
                     await self.stores.holds.prune()
                     await self.ledger.prune()
                     await self.stores.decisions.prune()
+                    await asyncio.to_thread(self.stores.traces.prune)
                 if self.drift is not None:
                     await self.drift.look_when_due()
             except PortError as error:

@@ -119,6 +119,14 @@ class ThreadOpened(BaseModel):
     id: str
 
 
+class Rating(BaseModel):
+    """What a customer thinks of an answer."""
+
+    turn: Name
+    good: bool
+    comment: Annotated[Text, Field(max_length=2000)] = ""
+
+
 class PendingApproval(BaseModel):
     """What the customer may know of an action that waits: not the reviewer's side of it."""
 

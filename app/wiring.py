@@ -42,6 +42,7 @@ from app.stores.holds import SqlHolds
 from app.stores.ledger import SqlLedger
 from app.stores.outbox import SqlOutbox
 from app.stores.reviews import SqlReviews
+from app.stores.traces import SqlRatings, SqlTraces
 from app.stores.turns import SqlThreads, SqlTurns
 from app.stores.waiting import SqlWaiting
 from app.tracing import Tracing
@@ -138,6 +139,8 @@ async def wiring(
             holds=SqlHolds(engine, clock, admit=saver.admit),
             threads=SqlThreads(engine, clock, audit=audit),
             waiting=SqlWaiting(engine, clock),
+            traces=SqlTraces(engine, mask_pii, settings.retention_days, clock),
+            ratings=SqlRatings(engine, clock),
         )
 
         policy = await asyncio.to_thread(FilePolicy, settings.rules, domain.operations)
@@ -267,6 +270,10 @@ async def wiring(
             releases=releases,
         )
         await stack.enter_async_context(desk.courier())
+        if traces.provider is not None:
+            from app.tracing.courier import carrying
+
+            await stack.enter_async_context(carrying(traces, stores.traces))
         yield desk
 
 

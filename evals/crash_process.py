@@ -51,6 +51,7 @@ from app.stores.postgres_checkpoints import (
     postgres_checkpoints,
 )
 from app.stores.reviews import SqlReviews
+from app.stores.traces import SqlRatings, SqlTraces
 from app.stores.turns import Fresh, SqlThreads, SqlTurns
 from app.stores.waiting import SqlWaiting
 from app.support_desk import Stores, SupportDesk
@@ -234,6 +235,8 @@ def sound(site: Site, engine: sa.Engine, clock: Clock, reached: Reached) -> Part
             holds=SqlHolds(engine, clock, lease=lease, beat=0.5),
             threads=SqlThreads(engine, clock),
             waiting=SqlWaiting(engine, clock),
+            traces=SqlTraces(engine, str, 90, clock),
+            ratings=SqlRatings(engine, clock),
         ),
         SqlLedger(
             engine,

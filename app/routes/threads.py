@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 
 from app.auth import CustomerDep, DeskDep
-from app.wire import Thread, ThreadOpened, Threads, pending_approval
+from app.wire import Rating, Thread, ThreadOpened, Threads, pending_approval
 
 router = APIRouter(prefix="/v1", tags=["threads"])
 
@@ -46,3 +46,9 @@ async def thread_history(thread: ThreadId, customer: CustomerDep, desk: DeskDep)
         messages=messages,
         pending=pending,
     )
+
+
+@router.post("/threads/{thread}/ratings", status_code=204)
+async def rate(thread: ThreadId, body: Rating, customer: CustomerDep, desk: DeskDep) -> None:
+    """Say whether the answer to a turn helped; said again, the last word counts."""
+    await desk.rate(customer, thread, body.turn, good=body.good, comment=body.comment)

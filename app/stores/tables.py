@@ -207,6 +207,7 @@ decisions = Table(
     Index("decisions_thread", "thread", "id"),
     Index("decisions_turn", "turn"),
     Index("decisions_at", "at"),
+    Index("decisions_outcome_at", "outcome_at"),
     Index("decisions_role", "role", "id"),
 )
 
@@ -233,6 +234,7 @@ reviews = Table(
     Column("reviewer", FreeText),
     Column("labelled_at", Instant),
     Index("reviews_turn", "turn"),
+    Index("reviews_labelled", "labelled_at"),
 )
 
 turns = Table(
@@ -414,6 +416,32 @@ desk_tickets = Table(
     Index("desk_tickets_customer", "tenant", "customer_id"),
 )
 
+# Where a turn is in the traces, and what was measured while it ran.
+traces = Table(
+    "traces",
+    metadata,
+    Column("turn", String(200), primary_key=True),
+    Column("trace", String(32), nullable=False),
+    Column("span", String(16), nullable=False),
+    Column("scores", JSON, nullable=False),
+    Column("at", Instant, nullable=False),
+    Index("traces_at", "at"),
+)
+
+# What a customer thought of an answer; the last word counts.
+ratings = Table(
+    "ratings",
+    metadata,
+    Column("turn", String(200), primary_key=True),
+    Column("tenant", String(64), nullable=False),
+    Column("customer_id", String(64), nullable=False),
+    Column("thread", String(200), nullable=False),
+    Column("good", Boolean, nullable=False),
+    Column("comment", FreeText, nullable=False),
+    Column("at", Instant, nullable=False),
+    Index("ratings_at", "at"),
+)
+
 ALL = (
     ledger,
     approvals,
@@ -427,6 +455,8 @@ ALL = (
     audit,
     desk_tickets,
     thread_notes,
+    traces,
+    ratings,
     *KNOWLEDGE,
 )
 

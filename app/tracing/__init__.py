@@ -43,6 +43,16 @@ class Targets:
         return bool(self.public_key and self.secret_key)
 
 
+@dataclass
+class Place:
+    """Where a turn is in the traces, and what was measured while it ran."""
+
+    turn: str
+    trace: str
+    span: str
+    scores: dict[str, float] = field(default_factory=dict[str, float])
+
+
 class Pricing(Protocol):
     """What a call of a model cost, in which currency."""
 

@@ -8,7 +8,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from langgraph.errors import GraphBubbleUp
@@ -23,6 +22,7 @@ from app.tracing import (
     UNTRACED,
     AnyContext,
     Kind,
+    Place,
     Pricing,
     Seen,
     State,
@@ -46,16 +46,6 @@ REMEMBERED = 2000
 LOOK_UP_SECONDS = 2.0
 #: The instrumentation scope of our spans.
 SCOPE = "signalbox"
-
-
-@dataclass
-class Place:
-    """Where a turn is in the traces, and what was measured while it ran."""
-
-    turn: str
-    trace: str
-    span: str
-    scores: dict[str, float] = field(default_factory=dict[str, float])
 
 
 class Places(Protocol):

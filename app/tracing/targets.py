@@ -11,9 +11,14 @@ from app.tracing import Targets, Tracing, tracing_to
 
 def tracing_of(settings: Settings) -> Tracing:
     """Tracing as the settings say it; off where they name nobody who takes traces."""
+    return tracing_to(targets_of(settings), read_prices(settings.prices))
+
+
+def targets_of(settings: Settings) -> Targets:
+    """Where traces go, and who runs the models."""
     secret = settings.langfuse_secret_key
     small = "ollama" if settings.small_models == "ollama" else "llama.cpp"
-    targets = Targets(
+    return Targets(
         otlp=settings.otel_exporter_otlp_endpoint or None,
         otlp_traces=settings.otel_exporter_otlp_traces_endpoint or None,
         langfuse_url=settings.langfuse_base_url,
@@ -24,7 +29,6 @@ def tracing_of(settings: Settings) -> Tracing:
         # Whoever is behind an OpenAI-compatible address, its protocol is what we know of them.
         providers={"small": small, "large": "openai" if settings.hosted_llm else "llama.cpp"},
     )
-    return tracing_to(targets, read_prices(settings.prices))
 
 
 def _release() -> str | None:

@@ -28,6 +28,7 @@ from app.desk import (
     ThreadNotFound,
     ThreadSummary,
     Tried,
+    TurnNotFound,
 )
 from app.drift_watch import Drift
 from app.models.metering import Meter
@@ -109,6 +110,7 @@ class FakeDesk:
         self.notes: dict[str, list[Note]] = {}
         self.opens_at: datetime | None = None
         self.asked: list[Wanted] = []
+        self.rated: dict[str, tuple[bool, str]] = {}
         self.sampled: dict[int, Item] = {}
         self.drift = Drift()
         self.library = None
@@ -290,6 +292,14 @@ class FakeDesk:
     async def history(self, customer: Customer, thread: str) -> list[Message]:
         self._own(customer, thread)
         return list(self._messages[thread])
+
+    async def rate(
+        self, customer: Customer, thread: str, turn: str, *, good: bool, comment: str = ""
+    ) -> None:
+        self._own(customer, thread)
+        if turn == "unknown":
+            raise TurnNotFound
+        self.rated[turn] = (good, comment)
 
     async def approvals(
         self, status: str | None = "pending", limit: int = 50, *, tenant: str | None = None

@@ -616,3 +616,20 @@ async def test_an_effect_in_doubt_is_settled_by_one_persons_word(client, desk, a
     )
     assert (second.status_code, second.json()["outcome"]) == (409, "failed")
     assert missing.status_code == 404
+
+
+async def test_a_customer_says_whether_an_answer_helped(client, desk, ana):
+    """The rating is of the customer's own thread and of an answer in it."""
+    thread = (await client.post("/v1/threads", headers=ana)).json()["id"]
+    at = f"/v1/threads/{thread}/ratings"
+
+    good = await client.post(at, json={"turn": "t_1", "good": True}, headers=ana)
+    unknown = await client.post(at, json={"turn": "unknown", "good": True}, headers=ana)
+    foreign = await client.post(
+        "/v1/threads/other/ratings", json={"turn": "t_1", "good": True}, headers=ana
+    )
+    nobody = await client.post(at, json={"turn": "t_1", "good": True})
+
+    statuses = [each.status_code for each in (good, unknown, foreign, nobody)]
+    assert statuses == [204, 404, 404, 401]
+    assert desk.rated == {"t_1": (True, "")}

@@ -19,6 +19,7 @@ from app.stores.ledger import SqlLedger
 from app.stores.outbox import SqlOutbox
 from app.stores.postgres_checkpoints import make_tables, postgres_checkpoints
 from app.stores.reviews import SqlReviews
+from app.stores.traces import SqlRatings, SqlTraces
 from app.stores.turns import SqlThreads, SqlTurns
 from app.stores.waiting import SqlWaiting
 from app.support_desk import Stores, SupportDesk
@@ -129,6 +130,8 @@ class DeskWorld:
             holds=SqlHolds(engine, clock, admit=saver.admit),
             threads=SqlThreads(engine, clock),
             waiting=SqlWaiting(engine, clock),
+            traces=SqlTraces(engine, str, 90, clock),
+            ratings=SqlRatings(engine, clock),
         )
         actions = ActionGraph(saver, stores.holds.holding)
         backend = SqlBackend(engine, clock)

@@ -16,6 +16,7 @@ from app.stores.holds import SqlHolds
 from app.stores.ledger import SqlLedger
 from app.stores.outbox import SqlOutbox
 from app.stores.reviews import SqlReviews
+from app.stores.traces import SqlRatings, SqlTraces
 from app.stores.turns import SqlThreads, SqlTurns
 from app.stores.waiting import SqlWaiting
 from app.support_desk import Stores, SupportDesk
@@ -95,6 +96,8 @@ class Gate:
                     holds=SqlHolds(self.engine, clock),
                     threads=SqlThreads(self.engine, clock),
                     waiting=SqlWaiting(self.engine, clock),
+                    traces=SqlTraces(self.engine, str, 90, clock),
+                    ratings=SqlRatings(self.engine, clock),
                 ),
                 ledger=self.ledger,
                 context_for=lambda customer, thread: self.context,

@@ -21,9 +21,9 @@ from langgraph.types import Command, interrupt
 from typing_extensions import TypedDict
 
 from app.models.metering import LlmCall, Price, Prices, Usage, note
-from app.tracing import Targets, Tracing, tracing
+from app.tracing import Place, Targets, Tracing, tracing
 from app.tracing.ports import TracedLargeModel, TracedLedger, TracedSmallModel
-from app.tracing.spans import Place, Traces
+from app.tracing.spans import Traces
 from domains.northfell.memory import MemoryBooks
 from tests.tracing.receiver import LANGFUSE, Receiver, receiving, sending
 from tools.memory import MemoryApprovals, MemoryLedger
