@@ -141,8 +141,7 @@ def _labelled(settings: Settings, items: Sequence[Any]) -> int:
         kept = SqlReviews(engine)
         now = {(i.sample, i.decision): i.label for i in asyncio.run(kept.list(waiting=False))}
         for item in items:
-            line, about = line_of(item), item.metadata if isinstance(item.metadata, dict) else {}
-            key = str(about.get("sample")), int(about.get("decision") or 0)
+            line, key = line_of(item), _of_ours(item.metadata)
             if line is None or key not in now or now[key] == line["intent"]:
                 continue
             try:
@@ -151,6 +150,15 @@ def _labelled(settings: Settings, items: Sequence[Any]) -> int:
                 continue
             changed += 1
     return changed
+
+
+def _of_ours(metadata: Any) -> tuple[str, int]:
+    """Which label of ours an item was made of; none of ours where it was not."""
+    match metadata:
+        case {"sample": str(sample), "decision": int(decision)}:
+            return sample, decision
+        case _:
+            return "", 0
 
 
 def _langfuse(settings: Settings) -> Langfuse:

@@ -112,7 +112,8 @@ class SqlTraces:
 
     def _approvals(self, since: datetime) -> Iterable[tuple[str, Score]]:
         for row in self._since(approvals, approvals.c.decided_at >= since):
-            answer = _DECIDED.get(row.status, row.status)
+            status = str(row.status)
+            answer = _DECIDED.get(status, status)
             why = f"{row.operation}: {row.note}" if row.note else row.operation
             yield row.action["turn"], self._said("approval", answer, why)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, cast
 
 from app.tracing.conventions import as_text
 
@@ -93,7 +93,7 @@ def _shortened(value: Any, most: int, items: int, mark: str) -> Any:
     if isinstance(value, str):
         return _cut(value, most, mark)
     if isinstance(value, list | tuple):
-        some: list[Any] = list(value)[:items]  # pyright: ignore[reportUnknownArgumentType]
+        some = cast("Sequence[Any]", value)[:items]
         return [_shortened(each, most, items, mark) for each in some]
     if isinstance(value, dict):
         return {key: _shortened(each, most, items, mark) for key, each in value.items()}  # pyright: ignore[reportUnknownVariableType]

@@ -59,7 +59,7 @@ class Langfuse:
             links[name, prompt.version] = PREFIX + name, self._version(prompt)
 
     def _version(self, prompt: prompts.Prompt) -> int:
-        from langfuse.api import CreateTextPromptRequest
+        from langfuse.api import CreateTextPromptRequest, CreateTextPromptType
 
         name, label = PREFIX + prompt.name, f"v-{prompt.version}"
         try:
@@ -76,7 +76,7 @@ class Langfuse:
             made = self._api.prompts.create(
                 request=CreateTextPromptRequest(
                     name=name,
-                    type="text",
+                    type=CreateTextPromptType.TEXT,
                     prompt=shown,
                     labels=[label],
                     tags=["signalbox"],
