@@ -129,7 +129,10 @@ RULES = (
     ),
     Rule(
         "card",
-        re.compile(rf"(?<![\w+-])(?<!\d[.,]){_SEPARATED_DIGITS}{{11,18}}(?![\w-])"),
+        # One digit, a point and many without a pause are a fraction; no card is written so.
+        re.compile(
+            rf"(?<![\w+-])(?<!\d[.,])(?!\d[.,]\d{{5}}){_SEPARATED_DIGITS}{{11,18}}(?![\w-])"
+        ),
         _luhn,
     ),
     # With dots in fours only: a long fraction has one as well.
