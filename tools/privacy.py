@@ -129,10 +129,7 @@ RULES = (
     ),
     Rule(
         "card",
-        # One digit, a point and many without a pause are a fraction; no card is written so.
-        re.compile(
-            rf"(?<![\w+-])(?<!\d[.,])(?!\d[.,]\d{{5}}){_SEPARATED_DIGITS}{{11,18}}(?![\w-])"
-        ),
+        re.compile(rf"(?<![\w+-])(?<!\d[.,]){_SEPARATED_DIGITS}{{11,18}}(?![\w-])"),
         _luhn,
     ),
     # With dots in fours only: a long fraction has one as well.
