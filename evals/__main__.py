@@ -147,12 +147,16 @@ def understanding(
     only: Annotated[
         list[str] | None, typer.Option(help="Hold out only these authors' files; several times.")
     ] = None,
+    limit: Annotated[
+        int,
+        typer.Option(help="At most so many messages of each author; 0: all, an hour of one core."),
+    ] = 300,
     json: Json = None,
 ) -> None:
     """The heads trained without one author of the examples, on that author: for regressions only."""
     from evals import understanding as suite
 
-    _play(partial(suite.run, only=only or ()), json)
+    _play(partial(suite.run, only=only or (), limit=limit), json)
 
 
 @app.command()

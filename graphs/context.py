@@ -67,6 +67,7 @@ class Thresholds:
     answer: float = 0.3
     case: float = 0.3
     wish: float = 0.4  #: A write; it is confirmed before it happens.
+    proposal: float = 0.3  #: And nothing is proposed below this, whatever was named.
     talk: float = 0.4
 
     def floor(self, intent: Intent, operations: Mapping[str, Operation]) -> float:

@@ -108,7 +108,8 @@ def person_on_request() -> str:
 
 def still_waiting(one: Approval, title: str) -> str:
     """A request that a colleague has not decided yet."""
-    return render("still_waiting", title=title, label=one.action.label)
+    effects = list(one.action.effects)
+    return render("still_waiting", title=title, label=one.action.label, effects=effects)
 
 
 def taken_back(one: Approval, title: str) -> str:
@@ -145,6 +146,16 @@ def withdrawal_subject(label: str) -> str:
 
 def which(operation: Operation, labels: Sequence[str]) -> str:
     return render("clarify", candidates=list(labels), title=title(operation))
+
+
+def which_part() -> str:
+    """Only a part was spoken of, and nobody said which."""
+    return render("which_part")
+
+
+def nothing_changed() -> str:
+    """A correction left what was asked about as it was."""
+    return render("nothing_changed")
 
 
 def not_that_record(labels: Sequence[str]) -> str:

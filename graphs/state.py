@@ -205,6 +205,7 @@ class SupportState(TypedDict, total=False):
     focus: str | None  #: The record that the conversation is about.
     offered: tuple[str, ...]  #: The records that were shown last, in the order they were shown.
     wanted: str  #: What the customer wanted last.
+    unclear: str  #: What the last message likeliest wanted, where nobody was sure.
     language: str  #: In which they write.
     kept: tuple[str, ...]  #: Cases and records that this conversation has a ticket for.
     own: tuple[str, ...]  #: Ids of the customer's records, as this turn found them.

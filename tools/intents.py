@@ -79,6 +79,11 @@ class Intent(BaseModel):
     ] = ()  #: States in which a record is meant without being named, where only one is in them.
     #: Which case answers it where it is about one record of the customer's, and not about the rules in general.
     about_record: Text | None = None
+    #: The intent that is meant where one record of its list is picked.
+    one: Text | None = None
+    then: Text | None = (
+        None  #: The intent that a bare yes to its reply means, where that offers something.
+    )
     #: Kinds of values that it takes: a message that holds one is likelier meant for it.
     values: tuple[Literal["address", "email", "phone"], ...] = ()
     verbs: tuple[

@@ -119,7 +119,7 @@ def _offer(
     if advice.offer_ticket:
         operation = context.operations[context.cases.ticket_operation]
         arguments = ticket_arguments(operation.arguments.model_fields, advice, state, act, record)
-    elif len(advice.options) == 1 and record is not None and advice.ask:
+    elif len(advice.options) == 1 and record is not None:
         operation = context.operations[advice.options[0]]
         arguments = grounded(operation, {}, act.grounds)
         arguments |= reason_of(

@@ -18,6 +18,7 @@ from graphs.nodes.turn import offer_hand_off, top
 from graphs.reading.dates import When
 from graphs.state import Draft, Extraction, Next, Pending, SupportState
 from graphs.understanding.acts import Act
+from graphs.understanding.dialogue import partial
 from graphs.understanding.grounding import Grounds
 from prompts.replies import spoken_now
 from tools.decisions import Decision
@@ -59,6 +60,8 @@ async def extract(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
     found, refused, degraded = await read_arguments(state, runtime, operation, words, asked=asked)
     if act is not None:
         found = grounded(operation, found, grounds)
+        if grounds.record is not None and not grounds.parts:
+            found |= await _sum_of(context, operation, words, grounds.record)
         found |= reason_of(operation, act, found, context)
     return {
         "pending": stack,
@@ -72,6 +75,27 @@ async def extract(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
             contradiction=grounds.missing,
         ),
     }
+
+
+async def _sum_of(
+    context: Context, operation: Operation, words: str, record: str
+) -> dict[str, JsonValue]:
+    """The one sum that was named, where it is less than the record's and the operation takes a part as a sum."""
+    if "amount" not in parts_of(operation):
+        return {}
+    spans = context.reader.read(words, today=context.clock.today(), own_ids=[record])
+    sums = {span.value.value for span in spans.amounts if span.value and not span.negated}
+    try:
+        views = await context.backend.records(context.customer)
+    except BackendUnavailable:
+        return {}
+    view = next((view for view in views if view.id == record), None)
+    if len(sums) != 1 or view is None or view.amount is None:
+        return {}
+    if sums & {view.amount, *(item.price for item in view.items)}:
+        return {}
+    (said,) = sums
+    return {"amount": str(said)} if said < view.amount else {}
 
 
 def carried_over(
@@ -312,8 +336,13 @@ async def resolve(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
             operation=pending.operation, request=pending.request, arguments=pending.arguments
         )
     operation = context.operations[extracted.operation]
+    part = parts_of(operation)
+    open_part = bool(part) and not any(extracted.arguments.get(name) for name in part)
     if confirmed and pending is not None and pending.stage == "offer" and not operation.confirm:
         following = Next(step="act", arguments=extracted.arguments)
+    elif open_part and not confirmed and route.act is not None and partial(route.act.text):
+        # Only a part is wanted, and nobody said which: the whole is not proposed for it.
+        following = Next(step="ask", question=replies.which_part(), arguments=extracted.arguments)
     else:
         following = await what_next(
             context,
@@ -516,9 +545,16 @@ async def confirm(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
         question=following.question,
         asked_in=state["turn"].id,
     )
+    text = following.question
+    route, before = state.get("route"), _open_for(state, extracted)
+    corrected = route is not None and route.move == "correct" and before is not None
+    if corrected and before is not None and before.arguments == following.arguments:
+        text = (
+            f"{replies.nothing_changed()}\n\n{text}"  # what was to be different was not understood
+        )
     return {
         "pending": (*_without(state, extracted), pending),
-        "draft": Draft(text=following.question, asks=True),
+        "draft": Draft(text=text, asks=True),
     }
 
 

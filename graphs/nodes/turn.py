@@ -17,6 +17,7 @@ from graphs.sameness import refers_back
 from graphs.screening import screen_text
 from graphs.state import Draft, Pending, Route, SupportState
 from graphs.validation import validate_draft
+from tools.intents import Intents
 from tools.ports import PortError
 from tools.privacy import find_pii
 
@@ -207,7 +208,8 @@ async def deliver(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
         pending = tuple(p for p in pending if p.stage != "offer" or p.asked_in == turn.id)
     update: dict[str, Any] = {"last_turn": turn.id, "pending": pending}
     if route_ is not None:
-        update |= in_mind(state, route_, draft.text if draft is not None else "")
+        shown = draft.text if draft is not None else ""
+        update |= in_mind(state, route_, shown, runtime.context.intents)
     if route_ is not None and not missed(state, route_):
         update["misses"] = 0
     if draft is None:
@@ -259,7 +261,7 @@ def missed(state: SupportState, route: Route) -> bool:
     return unclear or route.abstained or route.move == "repeat"
 
 
-def in_mind(state: SupportState, route: Route, reply: str) -> dict[str, Any]:
+def in_mind(state: SupportState, route: Route, reply: str, intents: Intents) -> dict[str, Any]:
     """What the next turn is understood by: the record talked about, the list shown, what was wanted."""
     own = state.get("own", ())
     shown = [id for id in sorted(own, key=reply.find) if id in reply]
@@ -277,8 +279,14 @@ def in_mind(state: SupportState, route: Route, reply: str) -> dict[str, Any]:
     elif len(shown) > 1 and state.get("focus") not in shown:
         update["focus"] = None
     act = route.act
-    if act is not None and route.move == "new" and not route.otherwise:
-        update["wanted"] = act.intent
+    if act is not None and route.move == "new":
+        update["unclear"] = ""
+        if not route.otherwise:
+            update["wanted"] = act.intent
+        elif route.otherwise == "clarify":
+            update["unclear"] = next(
+                (name for name in route.candidates if intents.get(name).role is None), ""
+            )
     return update
 
 

@@ -41,7 +41,7 @@ from graphs.understanding.grounding import (
     means_all,
     with_item,
 )
-from graphs.understanding.words import folded, tokens
+from graphs.understanding.words import alike, folded, tokens
 from prompts.replies import speaking
 from tools.decisions import Alternative, Decision
 from tools.intents import Intent
@@ -139,6 +139,8 @@ async def _understood(
         if (meant := _clarified(pending, heard)) is not None:
             agreed = meant
             original = str(pending.arguments["text"])
+            if only_names(heard.text, views):
+                original = f"{original}\n{heard.text}"  # what it is about was said now
             turn = turn.model_copy(update={"text": original})
             spans = context.reader.read(
                 original, today=context.clock.today(), own_ids=[view.id for view in views]
@@ -246,13 +248,16 @@ async def _heard(
         for number, clause in enumerate(clauses):
             said = await _intent(context, clause.text, before if number == 0 else "", degraded)
             parts.append(Read(clause, allowed(_known(said, context), clause.text, context.intents)))
-    chances = _lent(_known(choice, context), text, state, context, said_in(text, spans).which)
+    chances = _lent(
+        _known(choice, context), text, state, context, said_in(text, spans).which, views
+    )
     if forbidden and parts:
         # "I do NOT want to cancel; I only want to know ...": what is wanted stands in another clause.
         chances = dict(_wanted_part(parts, top, context).chances)
     chances = _named(chances, text, context)
     chances = _holding(chances, spans, context)
     chances = _of_kind(chances, said_in(text, spans), views, context)
+    chances = _asking(chances, text, context)
     chances, asked = await _next_tier(state, context, text, chances, degraded)
     return _Turn(
         context=context,
@@ -427,12 +432,15 @@ def _lent(
     state: SupportState,
     context: Context,
     references: Sequence[object] = (),
+    views: Sequence[RecordView] = (),
 ) -> dict[str, float]:
     """A short message that says little for itself goes on with what was wanted before it; so does one that puts
     another thing in the place of what was talked about."""
-    wanted = state.get("wanted", "")
+    wanted, unclear = state.get("wanted", ""), state.get("unclear", "")
     best = max(chances, key=chances.__getitem__)
-    points = len(tokens(text)) <= _SHORT and bool(references)
+    points = len(tokens(text)) <= _SHORT and any(which != "none" for which in references)
+    if (unclear or wanted) in chances and only_names(text, views):
+        return _mixed(chances, unclear or wanted, _CORRECTED)
     if wanted in chances and chances[best] < _SURELY and (points or _corrects(text)):
         return _mixed(chances, wanted, _CORRECTED)
     if (
@@ -465,13 +473,163 @@ def _corrects(text: str) -> bool:
     return len(tokens(text)) <= _SHORT and _CORRECTION.match(folded(text).strip()) is not None
 
 
+#: Words that stand around a thing and say nothing of what is wanted with it.
+_AROUND = frozenset(
+    [
+        "a",
+        "an",
+        "the",
+        "this",
+        "that",
+        "these",
+        "those",
+        "my",
+        "our",
+        "i",
+        "we",
+        "it",
+        "one",
+        "ones",
+        "mean",
+        "meant",
+        "ok",
+        "okay",
+        "then",
+        "and",
+        "also",
+        "too",
+        "as",
+        "well",
+        "but",
+        "no",
+        "not",
+        "nope",
+        "wait",
+        "hmm",
+        "hm",
+        "oh",
+        "sorry",
+        "please",
+        "pls",
+        "actually",
+        "rather",
+        "instead",
+        "after",
+        "all",
+        "other",
+        "for",
+        "with",
+        "of",
+        "is",
+        "was",
+        "it's",
+        "its",
+        "i'm",
+        "just",
+        "only",
+        "talking",
+        "about",
+        "both",
+        "ah",
+        "well",
+        "so",
+        "fine",
+        "yes",
+        "order",
+        "orders",
+        "der",
+        "die",
+        "das",
+        "den",
+        "dem",
+        "des",
+        "ein",
+        "eine",
+        "einen",
+        "mein",
+        "meine",
+        "meinen",
+        "meins",
+        "ich",
+        "wir",
+        "meine",
+        "meinte",
+        "doch",
+        "nein",
+        "ne",
+        "nee",
+        "nicht",
+        "sondern",
+        "lieber",
+        "dann",
+        "und",
+        "auch",
+        "noch",
+        "bitte",
+        "also",
+        "ach",
+        "halt",
+        "moment",
+        "aber",
+        "mit",
+        "von",
+        "fur",
+        "le",
+        "la",
+        "les",
+        "un",
+        "une",
+        "mon",
+        "ma",
+        "mes",
+        "non",
+        "pas",
+        "plutot",
+        "et",
+        "aussi",
+        "el",
+        "los",
+        "las",
+        "mi",
+        "mis",
+        "no",
+        "digo",
+        "y",
+        "il",
+        "lo",
+        "gli",
+        "mio",
+        "mia",
+        "het",
+        "de",
+        "een",
+        "mijn",
+        "niet",
+    ]
+)
+
+
+def only_names(text: str, views: Sequence[RecordView]) -> bool:
+    """Whether a message names a thing of the customer's and says nothing else: "no wait, the pack"."""
+    said = tokens(text)
+    names = [
+        word
+        for view in views
+        for item in view.items
+        for n in (item.name, *item.words)
+        for word in tokens(n)
+    ]
+    named = [word for word in said if word not in _AROUND and any(alike(word, n) for n in names)]
+    return bool(named) and all(word in _AROUND or word in named for word in said)
+
+
 #: What a write gains whose own word is said, and not forbidden or asked about.
 _VERB = 2.5
 
 
 def _named(chances: dict[str, float], text: str, context: Context) -> dict[str, float]:
     """The chances where the customer says the word itself: "refund 10455 pls"."""
-    if dialogue.asks(text):
+    if dialogue.asks(text) and not dialogue.requests(text):
         return chances
     said = tokens(text)
     weighed = {
@@ -479,6 +637,14 @@ def _named(chances: dict[str, float], text: str, context: Context) -> dict[str, 
         for name, chance in chances.items()
     }
     return dealt_out(weighed, chances)
+
+
+def _asking(chances: dict[str, float], text: str, context: Context) -> dict[str, float]:
+    """The chances of a question: nobody agrees by asking."""
+    if not dialogue.asks(text):
+        return chances
+    left = {n: 0.0 if context.intents.get(n).role == "affirm" else p for n, p in chances.items()}
+    return dealt_out(left, chances)
 
 
 def _bare(contact: str) -> str:
@@ -548,6 +714,11 @@ def _of_waiting(heard: _Turn, waiting: Sequence[Approval]) -> _Turn:
     names = intents.of_role("withdraw")
     if names and waiting and dialogue.retracts(heard.text):
         return replace(heard, whole=Read(heard.whole.clause, {names[0]: 1.0}), parts=())
+    again = _asked_again(heard, waiting)
+    if names and again and dialogue.keeps(heard.text):
+        return _meaning(heard, names[0])
+    if again and (told := intents.of_role("waiting")):
+        return _meaning(heard, told[0])  # the same is not asked for twice; it is said that it waits
     if not names or intents.get(heard.whole.best).role not in ("leave", "deny"):
         return heard
     said = tokens(heard.text)
@@ -562,7 +733,24 @@ def _of_waiting(heard: _Turn, waiting: Sequence[Approval]) -> _Turn:
     ]
     if not named or not dialogue.takes_back(heard.text):
         return heard
-    chances = {**dict.fromkeys(heard.whole.chances, 0.0), names[0]: heard.whole.chance}
+    return _meaning(heard, names[0])
+
+
+def _asked_again(heard: _Turn, waiting: Sequence[Approval]) -> bool:
+    """Whether the message wants what waits already, for the same record and not for another part of it."""
+    intent = heard.context.intents.get(heard.whole.best)
+    same = [one for one in waiting if one.action.operation == intent.operation]
+    if not same or len(heard.parts) > 1:
+        return False
+    record = heard.grounds(intent.name, heard.text).record
+    return record is not None and any(
+        record in map(str, one.action.arguments.values()) for one in same
+    )
+
+
+def _meaning(heard: _Turn, intent: str) -> _Turn:
+    """The same message, read as this."""
+    chances = {**dict.fromkeys(heard.whole.chances, 0.0), intent: heard.whole.chance}
     return replace(heard, whole=Read(heard.whole.clause, chances), parts=())
 
 
@@ -815,6 +1003,11 @@ def _clarified(asked: Pending, heard: _Turn) -> str | None:
     yes = sum(heard.whole.chances.get(n, 0.0) for n in heard.context.intents.of_role("affirm"))
     if yes >= dialogue.YES and len(names) == 1:
         return names[0]
+    if only_names(heard.text, heard.views):
+        about = [n for n in names if heard.grounds(n, heard.text).record is not None]
+        single = [n for n in about if heard.context.intents.get(n).one is None]
+        if single or about:
+            return (single or about)[0]
     likely = [name for name in names if heard.whole.chances.get(name, 0.0) >= dialogue.ANOTHER]
     return likely[0] if len(likely) == 1 else None
 
@@ -833,14 +1026,15 @@ async def _new(heard: _Turn, wanted: str = "") -> Route:
 
 
 def _agreed_to(heard: _Turn, wanted: str) -> Act | None:
-    """A yes that answers no question after a case was told: the case is what it is about."""
+    """A yes that answers no question: it is about the case that was told, or takes what the reply offered."""
     intents = heard.context.intents
-    if wanted not in intents.names or intents.get(wanted).case is None:
+    if wanted not in intents.names or intents.get(heard.whole.best).role != "affirm":
         return None
-    if intents.get(heard.whole.best).role != "affirm":
+    meant = wanted if intents.get(wanted).case is not None else intents.get(wanted).then
+    if meant is None:
         return None
-    grounds = heard.grounds(wanted, heard.text)
-    return Act(intent=wanted, probability=heard.whole.chance, text=heard.text, grounds=grounds)
+    grounds = heard.grounds(meant, heard.text)
+    return Act(intent=meant, probability=heard.whole.chance, text=heard.text, grounds=grounds)
 
 
 def _within_case(heard: _Turn, route: Route, wanted: str) -> Route:
@@ -856,6 +1050,11 @@ def _within_case(heard: _Turn, route: Route, wanted: str) -> Route:
         text=heard.text,
         grounds=heard.grounds(wanted, heard.text),
     )
+    if heard.choice.model == NOBODY:
+        return route
+    if route.abstained:  # It asks nothing, so the articles hold nothing for it.
+        told = {"acts": (act,), "intent": wanted, "otherwise": "", "abstained": False}
+        return route.model_copy(update={**told, "lane": "operation", "served": "advise"})
     return route.model_copy(update={"acts": (act,), "otherwise": "advise"})
 
 
@@ -904,12 +1103,19 @@ def _acts(heard: _Turn, one: Read, wanted: str) -> list[Act]:
     if not grounds.records and words != heard.text and not grounds.foreign:
         # "Cancel the tent order and send me the invoice for it": the rest of the message says of what.
         grounds = heard.grounds(intent, heard.text)
+    single = context.intents.get(intent).one
+    shown = grounds.how == "picked" or only_names(words, heard.views)
+    if single is not None and grounds.record is not None and shown:
+        intent = single  # one of the list that was shown
     if one.clause.later and (problem := problem_in(heard.whole.chances, context.intents, intent)):
         intent = problem  # "if it isn't here by tomorrow I want my money back": today it is late
     grounds = with_item(grounds, heard.views)
     act = Act(
         intent=intent,
-        probability=max(one.chances.get(intent, 0.0), one.chance if one.clause.later else 0.0),
+        probability=max(
+            one.chances.get(intent, 0.0),
+            one.chance if one.clause.later or intent == single else 0.0,
+        ),
         text=words,
         grounds=grounds,
         conditional=one.clause.conditional,
@@ -956,11 +1162,15 @@ def _route(heard: _Turn, acts: tuple[Act, ...], reason: str = "") -> Route:
     sure = first.probability >= _floor(heard, first, intent)
     otherwise = ""
     abstained = False
-    if len(acts) == 1 and intent.role == "out_of_scope":
+    ours = mentions(tokens(first.text), _verbs(context))
+    if len(acts) == 1 and intent.role == "out_of_scope" and (sure or not ours):
         otherwise = "out_of_scope"
     elif len(acts) == 1 and not sure and intent.role != "incident":
         otherwise = "clarify"
-        abstained = heard.choice.model == NOBODY
+        # What asks nothing finds no answer in the articles.
+        abstained = heard.choice.model == NOBODY or not (
+            intent.lane == "answer" or _questions(first.text)
+        )
     furious = upset >= context.thresholds.furious
     unplaced = not first.grounds.records and (intent.problem or intent.remedy)
     if len(acts) == 1 and furious and unplaced:
@@ -969,7 +1179,7 @@ def _route(heard: _Turn, acts: tuple[Act, ...], reason: str = "") -> Route:
             "",
             False,
         )  # a person is offered sooner than a question
-    served = _served(context, intent, acts, lane, otherwise)
+    served = _served(heard, intent, acts, lane, otherwise)
     return Route(
         intent=intent.name,
         lane=lane,
@@ -989,25 +1199,40 @@ def _route(heard: _Turn, acts: tuple[Act, ...], reason: str = "") -> Route:
     )
 
 
+def _questions(text: str) -> bool:
+    """Whether anything in the message is a question, and not a request put as one."""
+    if dialogue.requests(text):
+        return _WH.search(folded(text)) is not None
+    return "?" in text or any(dialogue.asks(clause.text) for clause in split(text))
+
+
+_WH = re.compile(
+    r"\b(?:who|what|when|where|why|how|which|if|whether|wer|was|wann|wo|warum|wie\w*|welche\w*|ob|qui|quand|comment|"
+    r"combien|cuando|como|cuanto|quando|come|quanto|wanneer|hoe\w*)\b"
+)
+
+
 #: With the record named, or its own word said, less will do: what would be changed is shown before it is.
 _GROUNDED, _SAID = 0.65, 0.6
 
 
 def _floor(heard: _Turn, act: Act, intent: Intent) -> float:
     """From where on the act is believed: the surer the ground, the sooner."""
-    floor = heard.context.thresholds.floor(intent, heard.context.operations)
+    context = heard.context
+    floor = context.thresholds.floor(intent, context.operations)
     if act.grounds.how in ("named", "picked") and act.grounds.record is not None:
         floor *= _GROUNDED
-    if mentions(tokens(act.text), intent.verbs) and not dialogue.asks(act.text):
+    asked = dialogue.asks(act.text) and not dialogue.requests(act.text)
+    if mentions(tokens(act.text), intent.verbs) and not asked:
         floor *= _SAID
-    return floor
+    operation = context.operations.get(intent.operation or "")
+    writes = operation is not None and operation.writes
+    return max(floor, context.thresholds.proposal) if writes else floor
 
 
-def _served(
-    context: Context, intent: Intent, acts: tuple[Act, ...], lane: Lane, otherwise: str
-) -> str:
+def _served(heard: _Turn, intent: Intent, acts: tuple[Act, ...], lane: Lane, otherwise: str) -> str:
     """Which node serves a single wish, where its lane has several."""
-    act = acts[0]
+    context, act = heard.context, acts[0]
     if otherwise:
         return "recall"  # the knowledge is asked before anything is called unclear or not ours
     if len(acts) > 1 or (lane == "escalate" and intent.role != "incident"):
@@ -1023,8 +1248,30 @@ def _served(
         return "recall" if intent.case is not None else "lane"
     if intent.case is not None:
         return "advise"
-    owned = act.grounds.how in ("named", "picked") and act.grounds.record is not None
-    return "advise" if intent.about_record is not None and owned else "lane"
+    return "advise" if _about_own(heard, intent, act) else "lane"
+
+
+_DEFINITE = re.compile(
+    r"\b(?:my|the|these|this|those|our|mine|mein\w*|unser\w*|dies\w*|die|das|den|dem|mes|mon|ma|mis?|mijn|mio|mia)\b"
+)
+
+
+def _about_own(heard: _Turn, intent: Intent, act: Act) -> bool:
+    """Whether a question about the rules is about one thing of the customer's, as it stands now: "can I still return
+    the boots"."""
+    if intent.about_record is None or act.grounds.how not in ("named", "picked"):
+        return False
+    record = next((view for view in heard.views if view.id == act.grounds.record), None)
+    states = _states_for(heard.context, intent.about_record)
+    if record is None or (states and record.state not in states):
+        return False
+    numbered = bool(heard.said(act.text).numbers)
+    return numbered or _DEFINITE.search(folded(act.text)) is not None
+
+
+def _states_for(context: Context, case: str) -> tuple[str, ...]:
+    """The states in which the case is usually meant."""
+    return next((i.first for i in context.intents.intents if i.case == case), ())
 
 
 def _lane_chance(heard: _Turn, lane: Lane, act: Act) -> float:
@@ -1140,4 +1387,4 @@ def _announce(runtime: Runtime[Context], chosen: Route) -> None:
         runtime.stream_writer({"event": "ack", "data": {"text": understood}})
 
 
-__all__ = ["choose", "last_reply", "said_in", "understand", "understood_alone"]
+__all__ = ["choose", "last_reply", "only_names", "said_in", "understand", "understood_alone"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -11,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from graphs.understanding.clauses import Clause, forbids
 from graphs.understanding.grounding import Grounds
+from graphs.understanding.words import folded
 from tools.intents import Intent, Intents
 
 Kind = Literal["operation", "case", "answer", "direct", "person", "waiting", "withdraw"]
@@ -80,8 +82,8 @@ def wishes(
         for one in concrete
         if not (
             told
-            and intents.get(one.best).lane in ("answer", "direct")
-            and one.chance < _OWN_QUESTION
+            and (intents.get(one.best).lane in ("answer", "direct") or _describes(one, intents))
+            and (one.chance < _OWN_QUESTION or _describes(one, intents))
         )
     ]
     chosen = clear or concrete or kept
@@ -92,6 +94,25 @@ def wishes(
 HINTED, _SURELY = 0.4, 0.55
 #: A message that means nothing surely as a whole is read by its clauses too.
 UNSURE = 0.5
+
+
+_NAMES_A_WISH = re.compile(
+    r"\b(?:show|send|tell|give|list|check|look|need|want|like|where|when|what|how|which|status|track|invoice|receipt|"
+    r"zeig\w*|schick\w*|sag\w*|gib|brauch\w*|will|mochte|wo|wann|was|wie|welche\w*|rechnung)\b"
+)
+
+
+def _describes(one: Read, intents: Intents) -> bool:
+    """Whether a short clause beside a problem only says more of it: "bought last year"."""
+    wish = intents.get(one.best)
+    plain = folded(one.clause.text)
+    return (
+        wish.case is None
+        and wish.lane == "operation"
+        and not wish.verbs
+        and "?" not in plain
+        and _NAMES_A_WISH.search(plain) is None
+    )
 
 
 def _distinct(parts: Sequence[Read], intents: Intents) -> bool:

@@ -14,6 +14,11 @@ _SHORTEST = 2
 MOST = 8
 
 _ENUMERATED = re.compile(r"(?:(?<=\s)|^)\(?(?:\d{1,2}|[a-h])[.)]\s+(?=\S)", re.MULTILINE)
+_COUNTED = re.compile(
+    r"(?:^|[,.;:]\s*|\band\s+|\bund\s+)(?:first(?:ly)?|second(?:ly)?|third(?:ly)?|erstens|zweitens|drittens)[,:]?\s+"
+    r"(?!(?:one|time|order|item|and|of|class)\b)(?=\S)",
+    re.IGNORECASE,
+)
 _SENTENCE = re.compile(r"(?<=[.!?…])[\"')\]]*\s+(?=\S)|\n{1,}|;\s+|\s+[-–—]\s+|\s/\s")
 #: Words that join one wish to the next, in the languages that are read; what begins the next one stays with it.
 _JOINED = re.compile(
@@ -51,7 +56,8 @@ class Clause:
 def split(text: str, verbs: Sequence[str] = ()) -> list[Clause]:
     """The clauses in order; a message that is one wish is one clause. ``verbs``: beginnings of the words that name
     a change, so that "cancel it, refund it" is two wishes without a word between them."""
-    parts = [text]
+    counted = _COUNTED.split(text)
+    parts = counted if len(counted) > 2 else [text]
     for pattern in (_ENUMERATED, _SENTENCE, _JOINED, _COMMA):
         parts = [piece for part in parts for piece in pattern.split(part)]
     parts = [piece for part in parts for piece in _commands(part, verbs)]

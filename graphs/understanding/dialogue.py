@@ -61,6 +61,8 @@ def move(pending: Pending, heard: Heard, intents: Intents, operations: frozenset
     if pending.stage == "confirm":
         return _at_confirmation(heard, yes, no, leaves, chance, substantive, names, same)
     if pending.stage == "offer":
+        if says_yes(heard.text) and restricts(heard.text) and heard.grounds.parts:
+            return "correct"  # a yes to a part of what was offered
         if yes >= YES and not asks(heard.text):
             return "confirm" if heard.asked_last else "repeat"
         if max(no, leaves) >= YES or (max(no, leaves) > chance and not substantive):
@@ -68,6 +70,8 @@ def move(pending: Pending, heard: Heard, intents: Intents, operations: frozenset
         return "new"
     if _takes_none(heard.text) and not substantive:
         return "decline"
+    if pending.stage == "field" and asks(heard.text) and not heard.fits and not same:
+        return "new"  # a question is no answer, whatever day or thing it names
     if names or heard.fits:
         return "new" if substantive and chance >= 0.9 and not same and not names else "continue"
     if heard.points and pending.stage == "choice" and len(tokens(heard.text)) <= _POINTS:
@@ -190,13 +194,40 @@ def retracts(text: str) -> bool:
     )
 
 
+def requests(text: str) -> bool:
+    """Whether the words ask for something to be done, be it put as a question: "can you track it"."""
+    return _REQUESTS.search(folded(text)) is not None
+
+
 def takes_back(text: str, words: Sequence[str] = ()) -> bool:
     """Whether the words themselves take something back: what waits is not ended by a message that only might mean
     it, nor by a yes to it or a question about it. ``words``: beginnings of the domain's own words for it."""
     plain, said = folded(text), tokens(text)
-    if asks(text) and not _REQUESTS.search(plain):
+    if asks(text) and not requests(text):
         return False
     return bool(_TAKES_BACK.search(plain)) or mentions(said, words)
+
+
+_PARTIAL = re.compile(
+    r"\b(?:not (?:for )?(?:the )?(?:whole|entire|full|all|everything|complete)|(?:a |only |just )part of|some of (?:it|them|the)|"
+    r"partial(?:ly)?|partly|half of|nicht (?:alle[sn]?|das ganze|die ganze\w*|den ganzen|komplett)|"
+    r"(?:ein(?:en)? |nur )teil|teilweise|anteilig|pas (?:tout|entier)|une partie|no (?:todo|entero)|una parte|non tutto|niet alles)\b"
+)
+
+
+def partial(text: str) -> bool:
+    """Whether only a part is wanted: what is the whole must not be proposed for it."""
+    return _PARTIAL.search(folded(text)) is not None
+
+
+_KEEPS = re.compile(
+    r"\b(?:keep\w*|kept|call(?:ed)? (?:\w+ )?off|behalt\w*|gard\w*|quedo|teng\w*|houd?)\b"
+)
+
+
+def keeps(text: str) -> bool:
+    """Whether something is to stay as it is."""
+    return _KEEPS.search(folded(text)) is not None
 
 
 _AGREES = re.compile(

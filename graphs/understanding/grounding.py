@@ -5,9 +5,10 @@ silently: what several records fit stays open with all of them, and a thing that
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
 from typing import Literal
@@ -114,6 +115,8 @@ def ground(
             foreign=said.foreign,
         )
     able = [view for view in able if view.id not in said.excluded]
+    if "other" in said.which and memory.focus is not None:
+        able = [v for v in able if not _is_focus(v.id, views, memory)] or able
     picked = _by_place(said, able, memory)
     if picked is not None:
         return picked.model_copy(update={"kind": kind, "foreign": said.foreign})
@@ -122,12 +125,17 @@ def ground(
     best = max(evidence.values(), default=0.0)
     if best <= 0:
         found = _from_focus(kind, able, views, memory, said, missing, lexicon)
+        if "other" in said.which and memory.focus is not None and not found.records and able:
+            return Grounds(kind=kind, records=tuple(view.id for view in able), foreign=said.foreign)
         return found if found.records or missing or said.foreign else _only(kind, able, first)
-    if best <= _DATE and first and not said.days_of(lexicon):
+    named = any(_names(said, view, able, lexicon) for view in able)
+    if not named and first and not said.days_of(lexicon):
         # A day alone, said of something else ("since friday"), picks nothing where a state would.
         alone = _only(kind, able, first)
         if alone.records:
             return alone
+    if several := _one_thing_each(said, able, lexicon):
+        return Grounds(kind=kind, records=several, together=True, how="all", foreign=said.foreign)
     near = {
         id: value + (_FOCUS if _is_focus(id, views, memory) else 0.0)
         for id, value in evidence.items()
@@ -147,6 +155,30 @@ def ground(
         missing=missing,
         foreign=said.foreign,
     )
+
+
+_JOINS = frozenset(("and", "und", "plus", "et", "y", "e", "en", "sowie"))
+
+
+def _one_thing_each(said: Said, able: Sequence[RecordView], lexicon: Lexicon) -> tuple[str, ...]:
+    """The records of things that were named one beside the other: "the headlamp and the jacket", each of an order of
+    its own; nothing where a word fits several of them."""
+    common = frozenset(lexicon.common)
+    at: dict[str, list[tuple[int, int]]] = {}
+    for view in able:
+        named = [item for item in view.items if _item(said, item, common) > 0]
+        if any(_is_kept(said, item) for item in named):
+            return ()
+        if named:
+            at[view.id] = sorted({span for item in named for span in _spans(said, item)})
+    if len(at) < 2 or not all(at.values()):
+        return ()
+    places = sorted((spans[0][0], max(end for _, end in spans), id) for id, spans in at.items())
+    for (_, end, _), (start, _, _) in itertools.pairwise(places):
+        between = said.words[end:start]
+        if start < end or len(between) > 4 or not _JOINS & {*between}:
+            return ()
+    return tuple(id for _, _, id in places)
 
 
 def with_item(grounds: Grounds, views: Sequence[RecordView]) -> Grounds:
@@ -229,6 +261,11 @@ def _evidence(said: Said, view: RecordView, able: Sequence[RecordView], lexicon:
     if len(able) > 1 and any_found(state, said.words) and not _negated(state, said):
         value += _STATE
     return value
+
+
+def _names(said: Said, view: RecordView, able: Sequence[RecordView], lexicon: Lexicon) -> bool:
+    """Whether anything but a day tells the record: a thing in it, its own words, an amount, its state."""
+    return _evidence(replace(said, days=()), view, able, lexicon) > 0
 
 
 _NOT = frozenset(

@@ -21,6 +21,8 @@ CANCEL = ("cancel", "stornier")
         ("refund SB-1 and cancel SB-2", ["refund SB-1", "cancel SB-2"]),
         ("wo ist mein Paket und wann kommt die Rechnung", ["wo ist mein Paket", "wann kommt die Rechnung"]),
         ("pause my plan, then cancel the tent order", ["pause my plan", "cancel the tent order"]),
+        ("two things. first my refund, second can i return it", ["two things", "my refund", "can i return it"]),
+        ("the first one is fine, second time it broke", ["the first one is fine, second time it broke"]),
         # Two things of one wish stay together, whatever their names begin with.
         ("send back the tent and the mat", ["send back the tent and the mat"]),
         ("send back the boots and double mats", ["send back the boots and double mats"]),

@@ -10,6 +10,8 @@ from graphs.understanding.dialogue import (
     agrees,
     asks,
     move,
+    partial,
+    requests,
     restricts,
     says_no,
     takes_back,
@@ -169,3 +171,27 @@ def test_what_takes_back_says_so(text: str, takes: bool) -> None:
 def test_an_agreement_anywhere(text: str, agreed: bool) -> None:
     """Who agrees to what waits is told that it waits, and is not asked whether to end it."""
     assert agrees(text) is agreed
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("not the whole 119, just a bit", True),
+        ("only a part of it", True),
+        ("nur ein Teil davon", True),
+        ("nicht alles bitte", True),
+        ("refund the whole order", False),
+        ("all of it", False),
+    ],
+)
+def test_a_part_is_wanted(text: str, part: bool) -> None:
+    assert partial(text) is part
+
+
+@pytest.mark.parametrize(
+    ("text", "request_"),
+    [("can you track it", True), ("könnt ihr das stornieren", True), ("can I return it", False), ("where is it", False)],
+)  # fmt: skip
+def test_a_request_put_as_a_question(text: str, request_: bool) -> None:
+    """Who asks somebody to do it does not ask whether it could be done."""
+    assert requests(text) is request_

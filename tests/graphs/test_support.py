@@ -300,13 +300,15 @@ async def test_an_unsure_router_asks_the_small_model(ana):
 
 
 async def test_nobody_is_sure(ana):
-    """The articles are asked first; then a question made of the likeliest intents; after the second miss a person."""
+    """A question goes to the articles first, what asks nothing does not; then a question made of the likeliest
+    intents; after the second miss a person."""
     ana.small.always["router"] = ("smalltalk", 0.2)
-    first = await ana.say("blub", "order_status", 0.2)
+    first = await ana.say("what about blub?", "order_status", 0.2)
     assert first.data("route")["abstained"]
     assert "not sure I understood" in first.reply
-    assert ana.knowledge.asked == ["blub"]
+    assert ana.knowledge.asked == ["what about blub?"]
     second = await ana.say("blub blub", "order_status", 0.2)
+    assert ana.knowledge.asked == ["what about blub?"]
     assert "colleague" in second.reply
     taken = await ana.say("yes", "affirm")
     assert taken.state["handed_off"]

@@ -226,6 +226,18 @@ async def test_dropping_what_waits_takes_it_back(ana: World) -> None:
     assert await ana.approvals.pending() == []
 
 
+async def test_what_waits_is_not_asked_for_again(ana: World) -> None:
+    """The same wish is told that it waits; one that keeps the thing takes the request back."""
+    await ana.say("refund SB-10482", "request_refund")
+    await ana.say("yes", "affirm")
+
+    again = await ana.say("please refund SB-10482", "request_refund")
+    assert "still waits" in again.reply
+    assert len(await ana.approvals.pending()) == 1
+    kept = await ana.say("then call SB-10482 off, i keep it", "request_refund")
+    assert "withdrawn" in kept.reply
+
+
 # --- nothing without grounds --------------------------------------------------------------------
 
 
@@ -236,6 +248,46 @@ async def test_nothing_is_proposed_for_what_nobody_bought(ana: World) -> None:
     assert "can't find Camp Lantern" in asked.reply
     assert "SB-10482" in asked.reply
     assert [p.stage for p in asked.state["pending"]] == ["choice"]
+
+
+async def test_a_part_that_nobody_named_is_asked_for(ana: World) -> None:
+    """The whole is not proposed for a part, and a sum is one."""
+    asked = await ana.say(
+        "not the whole sum for SB-10482, only a part of it back", "request_refund"
+    )
+    assert "Which items" in asked.reply
+    assert [p.stage for p in asked.state["pending"]] == ["field"]
+
+    summed = await ana.say("20 euros back for SB-10482", "request_refund")
+    assert "20.00 EUR for SB-10482" in summed.reply
+    assert summed.state["pending"][-1].arguments["amount"] == "20"
+
+
+async def test_a_weak_guess_is_a_question(ana: World) -> None:
+    """However clearly the record was named and its word said: nothing is proposed below the line."""
+    ana.small.always["router"] = ("smalltalk", 0.2)
+    asked = await ana.say("SB-10482 do the thing", "cancel_order", 0.28)
+
+    assert asked.state["route"].otherwise == "clarify"
+    assert [p.operation for p in asked.state["pending"]] == ["clarify"]
+
+
+async def test_one_of_a_list_is_shown(ana: World) -> None:
+    """A pick from the list is about that record, and not the list again."""
+    await ana.say("show my orders", "list_orders")
+    shown = await ana.say("the second one", "list_orders")
+
+    assert shown.state["route"].operation == "get_order"
+    assert "SB-10217" in shown.reply
+
+
+async def test_a_yes_takes_what_a_reply_offered(ana: World) -> None:
+    """An invoice that was shown is offered to be sent again; a yes asks for that with its record."""
+    await ana.say("show me the invoice for SB-10217", "get_invoice")
+    asked = await ana.say("yes", "affirm")
+
+    assert "Shall I send INV-20655" in asked.reply
+    assert ana.ledger.calls == []
 
 
 async def test_a_day_to_come_is_not_now(ana: World) -> None:

@@ -11,7 +11,7 @@ from app.domains import load_domain
 from domains.northfell.demo_accounts import stories
 from domains.northfell.memory import MemoryBackend, MemoryBooks
 from domains.northfell.words import LEXICON
-from graphs.nodes.understand import said_in
+from graphs.nodes.understand import only_names, said_in
 from graphs.understanding.grounding import Grounds, Memory, ground
 from tools.values import Clock
 
@@ -127,3 +127,48 @@ async def test_a_state_picks_where_only_one_is_in_it() -> None:
     found = await _ground("carla", "where on earth is it", first=("shipped",))
 
     assert (found.records, found.how) == (("SB-10431",), "only")
+
+
+async def test_a_thing_each_is_a_record_each() -> None:
+    """Two things that were named one beside the other are both meant; one word that fits two orders picks neither."""
+    both = await _ground("ben", "cancel the headlamp and the jacket")
+    assert (set(both.records), both.together) == ({"SB-10496", "SB-10501"}, True)
+    assert not (await _ground("ana", "send the mat back, the tent stays")).together
+    assert not (await _ground("ben", "the one with the pack and the bottles")).together
+
+
+async def test_the_other_one_is_never_the_one_talked_about() -> None:
+    """Of several others none is taken."""
+    found = await _ground("ben", "cancel the other one", memory=Memory(focus="SB-10455"))
+
+    assert len(found.records) > 1
+    assert "SB-10455" not in found.records
+
+
+async def test_a_named_thing_beats_the_likely_state() -> None:
+    """The pack is not sent yet; it is meant all the same, and no delivered thing is taken for it."""
+    found = await _ground(
+        "ben", "no wait, the pack", memory=Memory("SB-10390"), first=("delivered",)
+    )
+
+    assert found.records == ("SB-10479",)
+
+
+@pytest.mark.parametrize(
+    ("text", "only"),
+    [
+        ("no wait, the pack", True),
+        ("ok then the stove after all", True),
+        ("nein, ich meine die Stirnlampe", True),
+        ("where is the pack", False),
+        ("no wait", False),
+        ("the pack is broken", False),
+    ],
+)
+async def test_a_message_that_only_names_a_thing(text: str, only: bool) -> None:
+    """It goes on with what was wanted, whatever the heads make of so few words."""
+    accounts = {one.customer.id: one for one in stories(NOW.date())}
+    backend = MemoryBackend(MemoryBooks(list(accounts.values())), Clock(lambda: NOW))
+    views = await backend.records(accounts["ben"].customer)
+
+    assert only_names(text, views) is only

@@ -83,7 +83,13 @@ COMMON: dict[str, dict[str, Any]] = {
     "not_owned": {"named": "SB-1", "candidates": ["SB-2, tent"]},
     "which_record": {"candidates": ["SB-1, tent"]},
     "person_on_request": {},
-    "still_waiting": {"title": "Cancel an order", "label": "SB-10482"},
+    "still_waiting": {
+        "title": "Cancel an order",
+        "label": "SB-10482",
+        "effects": ["It is cancelled."],
+    },
+    "which_part": {},
+    "nothing_changed": {},
     "taken_back": {"title": "Cancel an order", "label": "SB-10482"},
     "withdrawal_question": {"title": "Cancel an order", "label": "SB-10482"},
     "too_late_to_withdraw": {"title": "Cancel an order", "label": "SB-10482"},
@@ -161,7 +167,7 @@ def test_operations_and_intents_are_called_by_their_names_in_every_language() ->
 def test_dates_and_sums_are_written_as_the_language_writes_them() -> None:
     """By the tables of Unicode's CLDR, not by ours."""
     refund = {"refund": {"number": "RF-1", "order_number": "SB-1", "amount": "1299.5", "currency": "EUR",
-                         "status": "requested", "requested_on": "2026-03-05"}}  # fmt: skip
+                         "method": "card", "status": "requested", "requested_on": "2026-03-05"}}  # fmt: skip
     said = {v.language: v.render("get_refund_status.done", result=refund) for v in LANGUAGES}
 
     assert "1,299.50 EUR" in said["en"]
