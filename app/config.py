@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import AliasChoices, Field, JsonValue, SecretStr, field_validator, model_validator
@@ -54,6 +55,13 @@ def _pairs(value: Any) -> Any:
     return {name.strip(): rest.strip() for name, rest in (pair.split("=", 1) for pair in pairs)}
 
 
+def _words(value: Any) -> Any:
+    """``one, another`` as a tuple."""
+    if not isinstance(value, str):
+        return value
+    return tuple(word for part in value.split(",") if (word := part.strip()))
+
+
 class Settings(BaseSettings):
     """Where everything is and how much of it is allowed; ``.env.example`` documents each one."""
 
@@ -72,6 +80,14 @@ class Settings(BaseSettings):
     port: int = Field(default=8080, ge=0, le=65535)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     shutdown_seconds: int = Field(default=20, ge=1, le=300)
+    #: How it is reached from outside: behind TLS cookies are Secure, and its host is one we answer for.
+    public_url: str = ""
+    hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()
+    internals: Literal["auto", "open", "keyed"] = "auto"
+    header_seconds: float = Field(default=10, gt=0)
+    body_seconds: float = Field(default=60, gt=0)
+    connections: int = Field(default=1000, ge=1)
 
     #: The business: a folder, found from here or from where Signalbox was installed.
     domain: Path = DEMO
@@ -126,6 +142,8 @@ class Settings(BaseSettings):
     session_hours: float = Field(default=12, gt=0, le=24 * 365)
 
     # Limits
+    rates: Annotated[dict[str, str], NoDecode] = {}
+    redis_url: SecretStr | None = None
     message_chars: int = Field(default=4000, ge=1)
     body_bytes: int = Field(default=64 * 1024, ge=1024)
     upload_bytes: int = Field(default=25 * 1024 * 1024, ge=1024)
@@ -177,9 +195,25 @@ class Settings(BaseSettings):
         ),
     )
 
-    _split_pairs = field_validator("ollama_models", "operators", "operator_tenants", mode="before")(
-        _pairs
-    )
+    _split_pairs = field_validator(
+        "ollama_models", "operators", "operator_tenants", "rates", mode="before"
+    )(_pairs)
+    _split_words = field_validator("hosts", "trusted_proxies", mode="before")(_words)
+
+    @field_validator("rates")
+    @classmethod
+    def _rates_can_be_counted(cls, rates: dict[str, str]) -> dict[str, str]:
+        from app.rates import checked
+
+        return dict(checked(rates))
+
+    @field_validator("public_url")
+    @classmethod
+    def _public_url_is_one(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if url and (parts.scheme not in ("http", "https") or not parts.hostname):
+            raise ValueError("write it as https://support.example")
+        return url.rstrip("/")
 
     @field_validator("domain")
     @classmethod
@@ -229,6 +263,26 @@ class Settings(BaseSettings):
     def reachable(self) -> bool:
         """Can others than this machine reach the server?"""
         return self.host not in ("127.0.0.1", "localhost", "::1")
+
+    @property
+    def secure(self) -> bool:
+        """Is it reached over TLS?"""
+        return self.public_url.startswith("https://")
+
+    @property
+    def internals_keyed(self) -> bool:
+        """Do metrics and details need a key? On this machine alone they do not, unless it is said."""
+        if self.internals == "auto":
+            return self.reachable or bool(self.public_url)
+        return self.internals == "keyed"
+
+    @property
+    def answers_for(self) -> frozenset[str]:
+        """Hosts that requests may name; ``*``: any, where nobody said which."""
+        named = {*self.hosts, *filter(None, [urlsplit(self.public_url).hostname])}
+        if self.reachable and not named:
+            return frozenset({"*"})
+        return frozenset({*named, "localhost", "127.0.0.1", "::1", self.host})
 
     @property
     def demo_login_is_meant(self) -> bool:
@@ -386,7 +440,7 @@ def load_keys(settings: Settings) -> Keys:
 
 
 def _kept(path: Path, prefix: str = "", *, entropy: int) -> str:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     # Written elsewhere and linked into place: another process sees the whole value or none.
     draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -426,7 +480,10 @@ def server_at(settings: Settings) -> Path:
 
 def prepare_environment(settings: Settings, env_file: Path = Path(".env")) -> None:
     """Make the folder that everything else is kept in, and let OpenTelemetry see its variables in `.env`."""
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    # What customers wrote is nobody's on this machine but ours; of another's folder nothing is changed.
+    with contextlib.suppress(PermissionError):
+        settings.data_dir.chmod(0o700)
     if env_file.is_file():
         for name, value in dotenv_values(env_file).items():
             if name.startswith("OTEL_") and value:

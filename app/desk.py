@@ -11,6 +11,7 @@ from pydantic import JsonValue
 from app.drift_watch import Drift
 from app.models.metering import Meter
 from app.release_watch import ReleaseState
+from app.stores.access import AccessStore
 from app.stores.actions import LedgerAction
 from app.stores.actions import State as LedgerState
 from app.stores.decisions import LoggedDecision, Wanted
@@ -358,6 +359,11 @@ class Desk(Protocol):
     ) -> None:
         """Give a conversation back to the agent, with a last word. Raises NotHandedOff or
         ClaimedByAnother."""
+        ...
+
+    @property
+    def access(self) -> AccessStore:
+        """Who may act as an operator, and which sessions were ended."""
         ...
 
     @property

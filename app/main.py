@@ -13,13 +13,14 @@ from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 from starlette.staticfiles import StaticFiles
 
-from app.auth import Sessions
+from app.auth import Access, Sessions
 from app.config import Settings, load_keys, prepare_environment
 from app.desk import Desk
 from app.domains import domain_of
-from app.limits import Answered, BodyLimit, SafeHeaders, TraceTold
+from app.limits import Answered, BodyLimit, Hosts, Rated, SafeHeaders, TraceTold
 from app.metrics import Metrics
 from app.problems import install_problem_handlers
+from app.rates import Rates
 from app.routes import chat, completions, health, knowledge, login, operator, pages, threads
 from app.tracing import Tracing
 from app.tracing.targets import tracing_of
@@ -38,6 +39,7 @@ class Running(TypedDict):
 
     desk: Desk
     turns: Turns
+    access: Access
 
 
 def create_app(
@@ -48,16 +50,19 @@ def create_app(
     tracing = traces or tracing_of(settings)
     keys = load_keys(settings)
     metrics = Metrics(_version())
+    redis = settings.redis_url.get_secret_value() if settings.redis_url else None
+    rates = Rates(settings.rates, redis)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[Running]:
         try:
             async with (desk_factory or _wiring(tracing))(settings) as desk:
-                turns = Turns(desk, metrics)
-                yield Running(desk=desk, turns=turns)
+                turns = Turns(desk, metrics, rates)
+                yield Running(desk=desk, turns=turns, access=Access(desk.access))
                 # A turn whose reader is gone still runs; the desk may not close under it.
                 await turns.drain(settings.shutdown_seconds)
         finally:
+            await rates.close()
             await tracing.close()
 
     app = FastAPI(
@@ -74,6 +79,9 @@ def create_app(
     domain = domain_of(settings)
     app.state.profile, app.state.demo = domain.profile, domain.demo
     app.state.metrics = metrics
+    app.state.rates = rates
+    app.state.secure = settings.secure
+    app.state.internals_keyed = settings.internals_keyed
     app.state.require_keys = settings.require_keys
     app.state.sessions = Sessions(keys, hours=settings.session_hours)
     install_problem_handlers(app)
@@ -84,8 +92,11 @@ def create_app(
         BodyLimit,
         limit=settings.body_bytes,
         larger={knowledge.UPLOADS: settings.upload_bytes},
+        seconds=settings.body_seconds,
     )
-    app.add_middleware(SafeHeaders)
+    app.add_middleware(Rated, rates=rates)
+    app.add_middleware(Hosts, hosts=settings.answers_for)
+    app.add_middleware(SafeHeaders, secure=settings.secure)
     app.add_middleware(TraceTold)
     app.add_middleware(Answered, metrics=metrics)
     return app

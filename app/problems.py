@@ -131,7 +131,7 @@ async def _http(_: Request, error: Exception) -> JSONResponse:
         400: "The request body is not valid JSON.",
     }
     given = error.detail if error.detail != _title(error.status_code) else ""
-    detail = given if error.status_code == 413 else details.get(error.status_code, given)
+    detail = given if error.status_code in (408, 413) else details.get(error.status_code, given)
     return problem(error.status_code, detail, headers=error.headers)
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import uvicorn
+from fastapi import FastAPI
 from rich.console import Console
 from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
 from app.config import Keys, Settings, prepare_environment, server_at
+from app.connections import bounded
 from app.desk import Desk
 from app.main import create_app
 from app.tracing.targets import tracing_of
@@ -49,19 +52,12 @@ def run(settings: Settings, console: Console, progress: Progress) -> None:
             yield running
 
     _log(settings)
+    # Databases and logs that are made from here on are nobody else's to read.
+    os.umask(0o077)
     prepare_environment(settings)
     traces = tracing_of(settings)
     app = create_app(settings, desk, traces)
-    config = uvicorn.Config(
-        app,
-        host=settings.host,
-        port=settings.port,
-        log_config=None,
-        access_log=settings.log_level == "debug",
-        timeout_graceful_shutdown=settings.shutdown_seconds,
-        ws="none",
-        server_header=False,
-    )
+    config = server_config(settings, app)
     keys: Keys = app.state.keys
 
     def announce() -> None:
@@ -73,6 +69,24 @@ def run(settings: Settings, console: Console, progress: Progress) -> None:
         AnnouncedServer(config, announce).run()
     finally:
         server_at(settings).unlink(missing_ok=True)
+
+
+def server_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
+    """How it is served: bounded in connections and time, and believing no header it was not told to."""
+    return uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=settings.log_level == "debug",
+        timeout_graceful_shutdown=settings.shutdown_seconds,
+        ws="none",
+        server_header=False,
+        http=bounded(settings.header_seconds, settings.connections),
+        # Whose word on the caller's address and on TLS is taken; nobody's, unless it is said.
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
+    )
 
 
 def _reached(settings: Settings) -> str:

@@ -53,6 +53,7 @@ from app.knowledge.library import Library
 from app.models.metering import Meter
 from app.release_watch import ReleaseState, ReleaseWatch
 from app.shadow import Shadow
+from app.stores.access import SqlAccess
 from app.stores.actions import LedgerAction, SqlActions
 from app.stores.actions import State as LedgerState
 from app.stores.approvals import SqlApprovals
@@ -120,6 +121,7 @@ class Stores:
     waiting: SqlWaiting
     traces: SqlTraces
     ratings: SqlRatings
+    access: SqlAccess
 
 
 @dataclass(frozen=True)
@@ -750,6 +752,10 @@ class SupportDesk:
             books=self.books,
             context_for=self.context_for,
         )
+
+    @property
+    def access(self) -> SqlAccess:
+        return self.stores.access
 
     async def health(self) -> Mapping[str, Any]:
         return await self.check_health()

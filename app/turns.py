@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from app.desk import Desk, Event
 from app.metrics import Metrics
+from app.rates import Rates
 from tools.values import Customer
 
 log = logging.getLogger(__name__)
@@ -60,9 +61,10 @@ class RunningTurn:
 class Turns:
     """Plays each turn in a task of its own, so that a closed connection cannot end it."""
 
-    def __init__(self, desk: Desk, metrics: Metrics) -> None:
+    def __init__(self, desk: Desk, metrics: Metrics, rates: Rates) -> None:
         self._desk = desk
         self._metrics = metrics
+        self._rates = rates
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self, customer: Customer, thread: str, text: str, *, key: str | None) -> RunningTurn:
@@ -82,6 +84,9 @@ class Turns:
                     lane = str(event.data.get("lane", lane))
                     tier = str(event.data.get("tier", tier))
                 self._metrics.seen(event, lane, tier, time.monotonic() - started)
+                asked = event.data.get("llm_calls") if event.event == "final" else None
+                if isinstance(asked, int) and asked > 0:
+                    await self._rates.spend("cost", f"{customer.tenant}:{customer.id}", asked)
                 running.put(event)
         except Exception as error:  # noqa: BLE001 - the edge of the turn's task: the reader raises it
             running.put(error)

@@ -33,6 +33,7 @@ from app.models.release import ReleaseError, Releases
 from app.release_watch import ReleaseState, ReleaseWatch
 from app.serving import Models, Serving, resident
 from app.shadow import Candidate, Shadow
+from app.stores.access import SqlAccess
 from app.stores.actions import SqlActions
 from app.stores.approvals import SqlApprovals
 from app.stores.audit import SqlAudit
@@ -141,6 +142,7 @@ async def wiring(
             waiting=SqlWaiting(engine, clock),
             traces=SqlTraces(engine, mask_pii, settings.retention_days, clock),
             ratings=SqlRatings(engine, clock),
+            access=SqlAccess(engine, clock),
         )
 
         policy = await asyncio.to_thread(FilePolicy, settings.rules, domain.operations)

@@ -36,6 +36,7 @@ from app.desk import (
 )
 from app.domains import replies_of
 from app.payments import HttpPayments
+from app.stores.access import SqlAccess
 from app.stores.actions import SqlActions
 from app.stores.approvals import SqlApprovals
 from app.stores.checkpoints import SqliteCheckpoints, sqlite_checkpoints
@@ -237,6 +238,7 @@ def sound(site: Site, engine: sa.Engine, clock: Clock, reached: Reached) -> Part
             waiting=SqlWaiting(engine, clock),
             traces=SqlTraces(engine, str, 90, clock),
             ratings=SqlRatings(engine, clock),
+            access=SqlAccess(engine, clock),
         ),
         SqlLedger(
             engine,

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Header, Request
 from fastapi.responses import StreamingResponse
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 
-from app.auth import CustomerDep, DeskDep
+from app.auth import CustomerDep, DeskDep, counted_turn
 from app.desk import Event
 from app.problems import Problem
 from app.turns import RunningTurn, Turns
@@ -53,6 +53,7 @@ async def chat(
     message 422; while it is being played its answer is waited for, and after half a minute 409, without one where keys are required 400."""
     if idempotency_key is None and request.app.state.require_keys:
         raise Problem(400, "This needs an Idempotency-Key header: a new one for each message.")
+    await counted_turn(request, customer, body.thread)
     thread = body.thread or await desk.open_thread(customer, key=idempotency_key)
     running = turns.start(customer, thread, body.text, key=idempotency_key)
     first = await running.first()

@@ -20,7 +20,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
 
-from app.auth import CustomerDep, DeskDep
+from app.auth import CustomerDep, DeskDep, counted_turn, spend
 from app.desk import Desk, Event, KeyConflict, KeyInFlight, Message, ThreadNotFound
 from app.models.large import LlmCalls, counting_calls
 from app.problems import Problem
@@ -169,7 +169,9 @@ async def complete(
     if _housekeeping(body):
         nothing = Completion(f"chatcmpl-{time.time_ns():x}", [], None, None, LlmCalls())
         return JSONResponse(await nothing.whole(), headers={"Cache-Control": "no-store"})
+    await counted_turn(request, customer, None)
     thread = await _thread(request, body, customer, desk)
+    await spend(request, "thread", thread)
     heading = [*await _news(desk, customer, thread)]
     if said.attachments:
         heading.append(render("attachments_refused"))

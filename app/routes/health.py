@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from app.auth import DeskDep
+from app.auth import DeskDep, current_operator
 from app.metrics import Metrics
 
 router = APIRouter(tags=["health"])
@@ -27,8 +27,9 @@ async def health() -> dict[str, str]:
 
 
 @router.get("/ready")
-async def ready(desk: DeskDep) -> JSONResponse:
-    """Each dependency's state; 503 only when work cannot be done rightly."""
+async def ready(request: Request, desk: DeskDep) -> JSONResponse:
+    """Each dependency's state; 503 only when work cannot be done rightly. Reasons and details only for
+    operators, where others can reach this."""
     try:
         async with asyncio.timeout(READY_SECONDS):
             checks = dict(await desk.health())
@@ -40,7 +41,18 @@ async def ready(desk: DeskDep) -> JSONResponse:
     down = any(state == "down" for name, state in states.items() if name in REQUIRED)
     degraded = any(state in {"down", "degraded"} for state in states.values())
     status = "down" if down else "degraded" if degraded else "ok"
-    return JSONResponse({"status": status, "checks": checks}, 503 if down else 200)
+    told = checks if await _inside(request) else {n: {"status": s} for n, s in states.items()}
+    return JSONResponse({"status": status, "checks": told}, 503 if down else 200)
+
+
+async def _inside(request: Request) -> bool:
+    """Whether the details may be told: on this machine alone, or to an operator."""
+    if not request.app.state.internals_keyed:
+        return True
+    if "x-api-key" not in request.headers and "authorization" not in request.headers:
+        return False
+    await current_operator(request)
+    return True
 
 
 def _state(check: Any) -> str:
@@ -50,14 +62,18 @@ def _state(check: Any) -> str:
 
 
 @router.get("/info")
-async def info(desk: DeskDep) -> dict[str, Any]:
-    """Roles, models and their digests, and what is embedded or off."""
-    return dict(await desk.info())
+async def info(request: Request, desk: DeskDep) -> dict[str, Any]:
+    """Roles, models and their digests, and what is embedded or off; its name only to strangers, where others
+    can reach this."""
+    about = dict(await desk.info())
+    return about if await _inside(request) else {"signalbox": about.get("signalbox")}
 
 
 @router.get("/metrics")
 async def metrics(request: Request, desk: DeskDep) -> Response:
-    """Numbers for Prometheus."""
+    """Numbers for Prometheus, which sends an operator's key where others can reach this."""
+    if request.app.state.internals_keyed:
+        await current_operator(request)
     numbers: Metrics = request.app.state.metrics
     numbers.drifted(await desk.drift_now(tenant=None))
     numbers.shadowed(desk.counts())

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from fastapi import APIRouter, Request, Response
+from itsdangerous import BadData
 
 from app.auth import (
     COOKIE,
+    AccessDep,
     CustomerDep,
     DeskDep,
     SessionsDep,
-    current_customer,
+    caller,
+    identified_customer,
+    session_token,
+    spend,
     unauthorized,
 )
 from app.problems import Problem
@@ -30,9 +37,10 @@ async def demo_customers(desk: DeskDep) -> list[DemoCustomer]:
 
 @router.post("/login")
 async def log_in(
-    body: LoginRequest, response: Response, desk: DeskDep, sessions: SessionsDep
+    request: Request, body: LoginRequest, response: Response, desk: DeskDep, sessions: SessionsDep
 ) -> Session:
     """A signed, expiring session; also set as a cookie for the page."""
+    await spend(request, "login", caller(request))
     # Whoever is no demo customer comes from the company's own login, and from nowhere else.
     demo = {each.id for each in await desk.demo_customers()}
     customer = await desk.customer(body.customer) if body.customer in demo else None
@@ -40,7 +48,13 @@ async def log_in(
         raise unauthorized("There is no such customer among the demo customers.")
     token = sessions.sign(customer.id)
     response.set_cookie(
-        COOKIE, token, max_age=sessions.seconds, httponly=True, samesite="strict", path="/"
+        COOKIE,
+        token,
+        max_age=sessions.seconds,
+        httponly=True,
+        samesite="strict",
+        secure=request.app.state.secure,
+        path="/",
     )
     return Session(token=token, expires_in=sessions.seconds, customer=customer)
 
@@ -49,15 +63,25 @@ async def log_in(
 async def logged_in(request: Request, desk: DeskDep, sessions: SessionsDep) -> LoggedIn:
     """Who is logged in, if anyone: what a page asks first, without an error to show for a stranger."""
     try:
-        return LoggedIn(customer=await current_customer(request, desk, sessions))
+        return LoggedIn(customer=await identified_customer(request, desk, sessions))
     except Problem:
         return LoggedIn(customer=None)
 
 
 @router.post("/logout", status_code=204)
-async def log_out(response: Response) -> None:
-    """Forget the page's cookie."""
-    response.delete_cookie(COOKIE, httponly=True, samesite="strict", path="/")
+async def log_out(
+    request: Request, response: Response, sessions: SessionsDep, access: AccessDep
+) -> None:
+    """End the session: its token counts no more, wherever it was copied to."""
+    token = session_token(request)
+    if token is not None:
+        with contextlib.suppress(BadData):
+            # What was never a session of ours need not be remembered.
+            sessions.read(token)
+            await access.end(token, sessions.seconds)
+    response.delete_cookie(
+        COOKIE, httponly=True, samesite="strict", secure=request.app.state.secure, path="/"
+    )
 
 
 @router.get("/me")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query
 from pydantic import AfterValidator
 
-from app.auth import DeskDep, OperatorDep
+from app.auth import AccessDep, DeskDep, OperatorDep, SessionsDep
 from app.desk import Case
 from app.drift_watch import Drift
 from app.models.metering import Economics
+from app.problems import Problem
 from app.routes.threads import ThreadId
 from app.stores.actions import State as LedgerState
 from app.stores.decisions import Wanted
@@ -40,6 +42,8 @@ from app.wire import (
 from graphs.state import Answer
 from tools.decisions import Aftermath
 from tools.values import Lane, Outcome, Tier
+
+log = logging.getLogger(__name__)
 
 router = APIRouter(prefix="/v1", tags=["operator"])
 
@@ -141,6 +145,20 @@ async def actions(
 async def tickets(operator: OperatorDep, desk: DeskDep, customer: OfCustomer) -> Tickets:
     """A customer's tickets and hand-offs, newest first."""
     return Tickets(tickets=await desk.tickets(customer, tenant=operator.tenant))
+
+
+@router.delete("/customers/{customer}/sessions", status_code=204)
+async def end_sessions(
+    customer: Annotated[str, Path(min_length=1, max_length=128), AfterValidator(storable)],
+    operator: OperatorDep,
+    access: AccessDep,
+    sessions: SessionsDep,
+) -> None:
+    """End all sessions of a customer that began before now: their tokens count no more."""
+    if operator.tenant is not None:
+        raise Problem(403, "Only operators who work for all tenants may end sessions.")
+    log.info("%s ends the sessions of a customer", operator.name)
+    await access.end_all(customer, sessions.seconds)
 
 
 @router.get("/decisions")

@@ -442,6 +442,30 @@ ratings = Table(
     Index("ratings_at", "at"),
 )
 
+# Whose keys were handed out by `signalbox operators`; of a key there is its digest.
+operators = Table(
+    "operators",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("role", String(16), nullable=False),
+    Column("tenant", String(64)),
+    Column("digest", String(64), nullable=False, unique=True),
+    Column("created_at", Instant, nullable=False),
+    Column("changed_at", Instant, nullable=False),
+    Column("last_used_at", Instant),
+    Column("revoked_at", Instant),
+    _one_of("role", "agent", "admin"),
+)
+
+# Sessions that were ended: by the token's digest, or all of a customer's that began before.
+revocations = Table(
+    "revocations",
+    metadata,
+    Column("subject", String(200), primary_key=True),
+    Column("at", Instant, nullable=False),
+    Column("until", Instant, nullable=False),
+)
+
 ALL = (
     ledger,
     approvals,
@@ -457,6 +481,8 @@ ALL = (
     thread_notes,
     traces,
     ratings,
+    operators,
+    revocations,
     *KNOWLEDGE,
 )
 

@@ -17,6 +17,7 @@ from fastapi import FastAPI
 from app.config import Settings
 from app.desk import Desk
 from app.main import create_app
+from app.server import server_config
 
 from .fake_desk import FakeDesk
 
@@ -62,7 +63,7 @@ async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
             await app({**scope, "state": dict(state)}, receive, send)
 
         transport = httpx.ASGITransport(with_state, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             yield client
 
 
@@ -96,11 +97,15 @@ class Served:
 
 
 @asynccontextmanager
-async def served(app: FastAPI) -> AsyncIterator[Served]:
-    """The app behind a real server on a free port of this machine."""
+async def served(app: FastAPI, settings: Settings | None = None) -> AsyncIterator[Served]:
+    """The app behind a real server on a free port of this machine; with settings, as `serve` sets it up."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
-    config = uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1, ws="none")
+    config = (
+        server_config(settings, app)
+        if settings is not None
+        else uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1, ws="none")
+    )
     server = uvicorn.Server(config)
     # The signal handlers belong to the test run.
     task = asyncio.create_task(server._serve([listener]))

@@ -33,6 +33,7 @@ from app.desk import (
 from app.drift_watch import Drift
 from app.models.metering import Meter
 from app.release_watch import ReleaseState
+from app.stores.access import MemoryAccess
 from app.stores.actions import LedgerAction
 from app.stores.decisions import LoggedDecision, Wanted
 from app.stores.reviews import Item, ReviewNotFound
@@ -114,6 +115,7 @@ class FakeDesk:
         self.sampled: dict[int, Item] = {}
         self.drift = Drift()
         self.library = None
+        self.access = MemoryAccess()
         self.meter = Meter()
 
     async def customer(self, customer_id: str) -> Customer | None:

@@ -93,7 +93,7 @@ async def test_an_expired_session_is_refused(settings, desk):
             await app({**scope, "state": dict(state)}, receive, send)
 
         transport = httpx.ASGITransport(with_state)
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             response = await client.get("/v1/me", headers={"Authorization": f"Bearer {token}"})
 
     assert is_problem(response, 401)

@@ -116,7 +116,7 @@ async def test_what_cannot_be_taken_says_why(
 
 async def test_a_reindex_runs_in_the_background(client: httpx.AsyncClient, desk: FakeDesk) -> None:
     """It is started, watched and taken back over the API."""
-    remote = Remote(client, "http://test")
+    remote = Remote(client, "http://localhost")
     client.headers.update(ADMIN)
     early = await client.post("/v1/knowledge/rollback")
     await client.put(FILES + "kites.txt", content=b"Kites are sold in spring.")
@@ -136,7 +136,7 @@ async def test_a_command_sends_only_what_changed(client: httpx.AsyncClient, tmp_
     (folder / "boats.txt").write_text("Boats are sold in autumn.")
     (folder / "broken.md").write_text("---\ntitle: [open\n---\nText.")
     client.headers.update(ADMIN)
-    remote = Remote(client, "http://test")
+    remote = Remote(client, "http://localhost")
     first = await remote.ingest([folder], Options(), quiet)
     (folder / "boats.txt").unlink()
     second = await remote.ingest([folder], Options(), quiet)

@@ -9,6 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from app.stores.access import SqlAccess
 from app.stores.actions import SqlActions
 from app.stores.approvals import SqlApprovals
 from app.stores.checkpoints import sqlite_checkpoints
@@ -132,6 +133,7 @@ class DeskWorld:
             waiting=SqlWaiting(engine, clock),
             traces=SqlTraces(engine, str, 90, clock),
             ratings=SqlRatings(engine, clock),
+            access=SqlAccess(engine, clock),
         )
         actions = ActionGraph(saver, stores.holds.holding)
         backend = SqlBackend(engine, clock)

@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from langgraph.checkpoint.memory import InMemorySaver
 
+from app.stores.access import SqlAccess
 from app.stores.actions import SqlActions
 from app.stores.approvals import SqlApprovals
 from app.stores.database import create_engine, migrate, reading, writing
@@ -98,6 +99,7 @@ class Gate:
                     waiting=SqlWaiting(self.engine, clock),
                     traces=SqlTraces(self.engine, str, 90, clock),
                     ratings=SqlRatings(self.engine, clock),
+                    access=SqlAccess(self.engine, clock),
                 ),
                 ledger=self.ledger,
                 context_for=lambda customer, thread: self.context,
