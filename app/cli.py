@@ -101,6 +101,7 @@ def serve(
     settings = read_settings(host=host, port=port)
     _port_must_be_free(settings)
     _rules_must_be_valid(settings)
+    _database_must_be_ours(settings)
     _heads_must_fit(settings)
     _demo_login_must_be_meant(settings)
     from app.server import run
@@ -403,6 +404,11 @@ def _demo_login_must_be_meant(settings: Settings) -> None:
             "customer. Take the demo customers out of the domain, or say that you mean it twice: "
             "SIGNALBOX_DEMO_LOGIN=open and SIGNALBOX_DEMO_LOGIN_REALLY=yes."
         )
+
+
+def _database_must_be_ours(settings: Settings) -> None:
+    with opened_database(settings):
+        pass
 
 
 def _rules_must_be_valid(settings: Settings) -> None:

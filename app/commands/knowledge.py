@@ -162,7 +162,9 @@ def report(
     found = done(collection, here, there)
     if json:
         shared.console.print_json(data=found)
-        return
+        raise typer.Exit(0 if found["documents"] else shared.NOTHING)
+    if not found["documents"]:
+        shared.stop("There is no document to report on: `signalbox ingest FOLDER`.", shared.NOTHING)
     for title, columns, rows in shown(found):
         if not rows:
             shared.console.print(f"{title}: none")

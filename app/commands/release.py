@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.commands.shared import Json, console, me, opened_database, read_settings, show, stop
+from app.commands.shared import (
+    NOTHING,
+    Json,
+    console,
+    me,
+    opened_database,
+    read_settings,
+    show,
+    stop,
+)
 
 if TYPE_CHECKING:
     from app.stores.comparisons import Both, Pair, Said
@@ -103,11 +112,14 @@ def report(
         found = [each for each, _, _ in known if digest is None or each.startswith(digest)]
         if not found:
             names = ", ".join(each[:12] for each, _, _ in known) or "none yet"
-            stop(f"No such candidate has read a message. In the log: {names}.")
+            stop(
+                f"No such candidate has read a message. In the log: {names}.",
+                1 if known else NOTHING,
+            )
         pairs = asyncio.run(kept.pairs(found[0]))
         made = asyncio.run(kept.roles(found[0]))
     if not pairs and not made:
-        stop(f"Candidate {found[0][:12]} has not settled a message yet.")
+        stop(f"Candidate {found[0][:12]} has not settled a message yet.", NOTHING)
     if json:
         show({"candidate": found[0], "messages": pairs, "roles": made})
         return

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.commands.shared import Json, console, me, opened_database, read_settings, show, stop
+from app.commands.shared import (
+    NOTHING,
+    Json,
+    console,
+    me,
+    opened_database,
+    read_settings,
+    show,
+    stop,
+)
 
 if TYPE_CHECKING:
     from app.stores.reviews import Item, SqlReviews
@@ -43,7 +52,7 @@ def sample(
         since = kept.now() - timedelta(days=days)
         drawn = asyncio.run(kept.draw(n, since=since, seed=seed))
     if not drawn:
-        stop(f"Nothing was routed in the last {days:g} days.")
+        stop(f"Nothing was routed in the last {days:g} days.", NOTHING)
     if out is not None:
         try:
             out.write_text("".join(_line(item) for item in drawn), "utf-8")
@@ -89,7 +98,10 @@ def report(sample: Sample = None, json: Json = False) -> None:
         items = asyncio.run(SqlReviews(engine).list(sample=sample, waiting=False))
     labelled = [item for item in items if item.label is not None]
     if not labelled:
-        stop("Nothing is labelled yet: `signalbox review sample`, then `signalbox review label`.")
+        stop(
+            "Nothing is labelled yet: `signalbox review sample`, then `signalbox review label`.",
+            NOTHING,
+        )
     if json:
         everything = weighted([i.right for i in labelled], [i.weight for i in labelled])
         show({"labelled": len(labelled), "right": everything, "items": items})

@@ -221,6 +221,8 @@ def duplicates(said: Sequence[tuple[str, str]]) -> list[Duplicate]:
 async def embedded(
     texts: Sequence[str], embedder: Embedder, progress: Progress
 ) -> NDArray[np.float32]:
+    if not texts:
+        return np.zeros((0, 1), dtype=np.float32)
     vectors: list[list[float]] = []
     for start in range(0, len(texts), 8 * BATCH):
         vectors += await embedder.embed(texts[start : start + 8 * BATCH])

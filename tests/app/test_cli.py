@@ -195,10 +195,36 @@ def test_a_foreign_database_is_no_traceback(here, free_port, url):
     database = next(each for each in json.loads(examined.stdout) if each["what"] == "database")
     verified = run("audit", "verify", SIGNALBOX_DATABASE_URL=url)
 
+    served = run("serve", "--port", str(free_port), SIGNALBOX_DATABASE_URL=url)
+
     assert (examined.exit_code, database["state"]) == (1, "bad")
-    assert verified.exit_code == 1
-    assert "SIGNALBOX_DATABASE_URL" in verified.output
-    assert "Traceback" not in examined.output + verified.output
+    for result in (verified, served):
+        assert result.exit_code == 1
+        assert "SIGNALBOX_DATABASE_URL" in result.output
+        assert "Traceback" not in result.output
+    assert "Traceback" not in examined.output
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("review", "sample"),
+        ("review", "report"),
+        ("review", "report", "--json"),
+        ("shadow", "report"),
+        ("knowledge", "report"),
+        ("knowledge", "report", "--json"),
+    ],
+)
+def test_a_report_on_nothing_is_no_success_and_no_traceback(here, words):
+    """Exit code 3 in a data folder that was never served, and of a collection nothing was read into."""
+    if words[0] == "knowledge":
+        (here / "nothing").mkdir()
+        run("ingest", "nothing")
+    result = run(*words)
+
+    assert result.exit_code == 3
+    assert "Traceback" not in result.output
 
 
 def test_the_doctor_checks_what_serve_would_refuse(tmp_path, free_port):

@@ -113,7 +113,7 @@ def test_from_a_sample_to_training_lines(run, data: Path) -> None:
 def test_there_is_nothing_to_do_yet(run) -> None:
     """Each command says what to do first."""
     assert "review sample" in run("review", "label").output
-    assert run("review", "report").exit_code == 1
+    assert run("review", "report").exit_code == 3
     assert run("shadow", "report", "--digest", "beef").exit_code == 1
 
 
