@@ -72,8 +72,6 @@ def kept(
     ] = BASELINE,
 ) -> None:
     """Suites of evals on the embedded models: cases are data, graded on their outcome."""
-    # Whatever ends this process below Python leaves the place in every thread.
-    faulthandler.enable()
     _KEPT.set(Kept(runs, baseline))
 
 
@@ -640,4 +638,5 @@ def _bars() -> Generator[Progress]:
 
 
 if __name__ == "__main__":
+    faulthandler.enable()  # A crash in a library's own code leaves the Python stack of every thread.
     app()

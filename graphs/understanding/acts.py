@@ -97,7 +97,7 @@ UNSURE = 0.5
 
 
 _NAMES_A_WISH = re.compile(
-    r"\b(?:show|send|tell|give|list|check|look|need|want|like|where|when|what|how|which|status|track|invoice|receipt|"
+    r"\b(?:show|send|tell|give|list|check|look|need|want|like|where|when|what|how|which|status|track|receipt|"
     r"zeig\w*|schick\w*|sag\w*|gib|brauch\w*|will|mochte|wo|wann|was|wie|welche\w*|rechnung)\b"
 )
 

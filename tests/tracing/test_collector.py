@@ -395,7 +395,7 @@ async def serving(tmp_path: Path, url: str | None) -> AsyncIterator[httpx.AsyncC
             await app({**scope, "state": dict(state or {})}, receive, send)
 
         transport = httpx.ASGITransport(with_state, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             yield client
             await flushed(traces)
 
