@@ -209,6 +209,7 @@ async def test_an_operator_answers_as_often_as_it_takes_and_gives_back_once(worl
     said = [await post("reply", sven, text=text) for text in ("One moment.", "It is on its way.")]
     noted = await post("notes", sven, text="called the carrier")
     [waiting] = (await client.get("/v1/handoffs", headers=sven)).json()["items"]
+    case = (await client.get(f"/v1/threads/{thread}/case", headers=sven)).json()
     events = await world.say(desk, thread, "thank you", "thanks", who="ben")
     back = [await post("release", sven, message="Bye."), await post("release", quirin)]
     history = await desk.history(world.customers["ben"], thread)
@@ -218,7 +219,7 @@ async def test_an_operator_answers_as_often_as_it_takes_and_gives_back_once(worl
     assert claimed == [204, 204, 409]
     assert (said, noted) == ([204, 204], 204)
     assert (waiting["claimed_by"], waiting["name"]) == ("sven", world.customers["ben"].name)
-    assert [note["text"] for note in waiting["notes"]] == ["called the carrier"]
+    assert [note["text"] for note in case["notes"]] == ["called the carrier"]
     assert waiting["handed_off_at"]
     assert events[-1].data.get("silent"), "the agent keeps out of it until it is given back"
     assert back == [204, 409]
