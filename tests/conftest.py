@@ -121,6 +121,7 @@ PROBES: dict[str, Callable[[], str | None]] = {
     "studio": lambda: _package("langgraph_cli", "langgraph_api", "langgraph_runtime_inmem"),
     "training": lambda: _package("torch", "transformers", "peft", "sklearn"),
     "docker-compose": lambda: _program("docker-compose"),
+    "redis": lambda: _program("redis-server"),
 }
 _answers: dict[str, str | None] = {}
 
