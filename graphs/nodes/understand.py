@@ -311,7 +311,7 @@ async def _next_tier(
             degraded.append(f"understanding: {error}")
     if found is None or not sure:
         return chances, found
-    return {**dict.fromkeys(chances, 0.0), found.option: 1.0}, found  # It is settled.
+    return {**dict.fromkeys(chances, 0.0), found.option: found.probabilities[found.option]}, found
 
 
 #: So many candidates are put before a dearer tier.
@@ -531,7 +531,6 @@ _AROUND = frozenset(
         "about",
         "both",
         "ah",
-        "well",
         "so",
         "fine",
         "yes",
@@ -552,7 +551,6 @@ _AROUND = frozenset(
         "meins",
         "ich",
         "wir",
-        "meine",
         "meinte",
         "doch",
         "nein",
@@ -566,7 +564,6 @@ _AROUND = frozenset(
         "auch",
         "noch",
         "bitte",
-        "also",
         "ach",
         "halt",
         "moment",
@@ -592,7 +589,6 @@ _AROUND = frozenset(
         "las",
         "mi",
         "mis",
-        "no",
         "digo",
         "y",
         "il",
@@ -1159,7 +1155,7 @@ def _route(heard: _Turn, acts: tuple[Act, ...], reason: str = "") -> Route:
     intent = context.intents.get(first.intent)
     upset = heard.upset.probabilities.get("frustrated", 0.0)
     lane: Lane = "agent" if len(acts) > 1 else intent.lane
-    sure = first.probability >= _floor(heard, first, intent)
+    sure = _settled(heard, first) or first.probability >= _floor(heard, first, intent)
     otherwise = ""
     abstained = False
     ours = mentions(tokens(first.text), _verbs(context))
@@ -1210,6 +1206,14 @@ _WH = re.compile(
     r"\b(?:who|what|when|where|why|how|which|if|whether|wer|was|wann|wo|warum|wie\w*|welche\w*|ob|qui|quand|comment|"
     r"combien|cuando|como|cuanto|quando|come|quanto|wanneer|hoe\w*)\b"
 )
+
+
+def _settled(heard: _Turn, act: Act) -> bool:
+    """Whether a dearer tier was asked and was sure of this: the heads' lines are not asked a second time."""
+    asked = heard.asked
+    if asked is None or act.intent != asked.option:
+        return False
+    return asked.probabilities[asked.option] >= heard.context.thresholds.small
 
 
 #: With the record named, or its own word said, less will do: what would be changed is shown before it is.
