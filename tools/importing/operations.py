@@ -95,7 +95,7 @@ class Built:
     # --- what the engine asks -----------------------------------------------------------------
 
     def operation(self) -> Operation:
-        """The operation as the engine takes it."""
+        """The operation as the engine takes it, a write without its way to the other system's records: ``tied_to``."""
         consequence = self.declared.declared
         assert consequence is not None
         writes = consequence is not Consequence.SAFE
@@ -107,7 +107,6 @@ class Built:
                 finish=self.finish,
                 undo=_nothing_reserved,
                 system=self.system.name,
-                look=self.look,
             )
         confirm = self.declared.confirm
         return Operation(
@@ -183,10 +182,6 @@ class Built:
         if reply.status >= 300:
             raise BackendUnavailable(f"{self.calls} answered {reply.status}")
         return self._told(reply.content, names, own.view.label if own is not None else "")
-
-    def look(self, customer: Customer, given: Arguments, *, account: Account | None = None) -> Any:
-        """Everything that a preview needs, read before a transaction of ours begins."""
-        raise NotImplementedError  # Tied to the opened books; see ``Business.operations``.
 
     def begin(self, account: Account, given: Arguments, reference: str) -> CallRequest:
         """What is about to be asked, as it will be sent; may raise OperationFailed."""
