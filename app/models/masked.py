@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import aclosing
+from typing import Any, cast
 
 from tools.masking import Masker
 from tools.ports import Backend, BackendUnavailable, Filled, LargeModel, PortError
@@ -52,11 +53,14 @@ class MaskedLargeModel:
     ) -> AsyncIterator[str]:
         system, user, bare = await self._masked(system, user, bare)
         reply = self._masker.streaming()
-        async for piece in self._large.write(
+        written = self._large.write(
             role, system, user, quotes=quotes, bare=bare, max_tokens=max_tokens
-        ):
-            if text := reply.take(piece):
-                yield text
+        )
+        # Closed also when the reader goes away, so that the server stops writing.
+        async with aclosing(cast("AsyncGenerator[str]", written)) as pieces:
+            async for piece in pieces:
+                if text := reply.take(piece):
+                    yield text
         if text := reply.rest():
             yield text
 

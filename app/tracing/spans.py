@@ -35,6 +35,7 @@ from app.tracing.budget import Budget, bounded
 from app.tracing.conventions import OURS, ROOM, begun, named, translated
 from app.tracing.export import Exporting, disabled, exporting
 from app.tracing.nodes import NodeSpans, failed
+from tools.ports import PortError
 
 log = logging.getLogger(__name__)
 
@@ -242,7 +243,8 @@ class Traces(Tracing):
         try:
             async with asyncio.timeout(LOOK_UP_SECONDS):
                 return await asyncio.to_thread(self.places.find, turn_id)
-        except Exception as error:  # noqa: BLE001 - a trace of its own is better than no decision
+        except (PortError, TimeoutError) as error:
+            # A trace of its own is better than no decision.
             log.info("the trace of turn %s is not found: %s", turn_id, error)
             return None
 
