@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from app.commands.shared import Json, console, progress_bars, read_settings, show, stop
+from app.commands.domain import Folder, folder_of
+from app.commands.shared import Json, console, progress_bars, show, stop
 
 
 def add(_: typer.Typer, domain: typer.Typer) -> None:
@@ -17,17 +18,14 @@ def add(_: typer.Typer, domain: typer.Typer) -> None:
 
 
 def evaluate(
-    folder: Annotated[
-        Path | None,
-        typer.Argument(file_okay=False, help="The folder; by default SIGNALBOX_DOMAIN."),
-    ] = None,
+    folder: Folder = None,
     only: Annotated[
         list[str] | None, typer.Option(help="Only the scenario with this id; several times.")
     ] = None,
     json: Json = False,
 ) -> None:
     """Play the folder's conversations on the real agent and compare what was done with what is written."""
-    at = folder.resolve() if folder is not None else read_settings().domain
+    at = folder_of(folder)
     if not at.is_dir():
         stop(f"{at} is no folder: name a business's folder.")
     # The suites are about one business; the environment says which.

@@ -106,12 +106,18 @@ def outside_of(domain: Path) -> Generator[Outside]:
                 load_domain.cache_clear()
 
 
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 @dataclass
 class _Backend:
     declared: Declared
     domain: Path
     root: Path
-    port: int = field(default_factory=lambda: _free_port())
+    port: int = field(default_factory=_free_port)
     _starts: int = 0
     _process: subprocess.Popen[bytes] | None = None
 
@@ -141,9 +147,7 @@ class _Backend:
         log = self.root / "log"
         try:
             with log.open("ab") as said:
-                self._process = subprocess.Popen(
-                    command, cwd=ROOT, stdout=said, stderr=said, env={**os.environ}
-                )
+                self._process = subprocess.Popen(command, cwd=ROOT, stdout=said, stderr=said)
             self._wait()
         except (OSError, httpx.TransportError) as error:
             self.stop()
@@ -205,9 +209,3 @@ def _clock_from(begins: datetime | None) -> Clock:
         return Clock()
     started = time.monotonic()
     return Clock(lambda: begins + timedelta(seconds=time.monotonic() - started))
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

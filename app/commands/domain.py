@@ -22,7 +22,8 @@ Folder = Annotated[
 ]
 
 
-def _folder(given: Path | None) -> Path:
+def folder_of(given: Path | None) -> Path:
+    """The folder that was named, or the one of the settings."""
     return given.resolve() if given is not None else read_settings().domain
 
 
@@ -94,7 +95,7 @@ def check(folder: Folder = None, json: Json = False) -> None:
     """Say everything that is wrong or weak, each with its file and line."""
     from app.checking import check_folder
 
-    found = check_folder(_folder(folder))
+    found = check_folder(folder_of(folder))
     if json:
         show([vars(each) for each in found])
     else:
@@ -119,7 +120,7 @@ def confirm(folder: Folder = None) -> None:
     from tools.importing.mcp_tools import Confirmed, changed, file_of
     from tools.ports import BackendUnavailable
 
-    at = _folder(folder)
+    at = folder_of(folder)
     try:
         profile: Profile = profile_of(at)
     except DomainInvalid as error:
@@ -161,7 +162,7 @@ def mock(
     from tools.importing.openapi import read_document
     from tools.importing.problems import FilesInvalid
 
-    at = _folder(folder)
+    at = folder_of(folder)
     documents: list[Document] = []
     try:
         for declared in profile_of(at).systems.values():

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from app.commands.shared import console, progress_bars, read_settings, stop
+from app.commands.domain import Folder, folder_of
+from app.commands.shared import console, progress_bars, stop
 
 
 def add(program: typer.Typer, domain: typer.Typer) -> None:
@@ -96,10 +97,7 @@ def _train_router(intents: Path | None, examples: Path | None, out: Path, seed: 
 
 
 def train_domain(
-    folder: Annotated[
-        Path | None,
-        typer.Argument(file_okay=False, help="The folder; by default SIGNALBOX_DOMAIN."),
-    ] = None,
+    folder: Folder = None,
     out: Annotated[
         Path | None,
         typer.Option(file_okay=False, help="Where the heads go; by default the domain's models/."),
@@ -113,7 +111,7 @@ def train_domain(
     from models.train.understanding import train as fit
 
     try:
-        domain = load_domain(folder.resolve() if folder is not None else read_settings().domain)
+        domain = load_domain(folder_of(folder))
         examples, source = examples_of(domain), Source.of(domain.examples)
         kept_out = measured(domain.cases)
         with progress_bars() as progress:
