@@ -95,7 +95,14 @@ def cut(admin, name):
     )
 
 
-ON_FILES = [books_read_only, checkpoints_full, checkpoints_read_only, checkpoints_locked]
+#: Each fault with the database that has it; ``world`` is made on that one.
+FAULTS = [
+    ("sqlite", books_read_only),
+    ("sqlite", checkpoints_full),
+    ("sqlite", checkpoints_read_only),
+    ("sqlite", checkpoints_locked),
+    pytest.param("postgres", server_read_only, marks=pytest.mark.postgres),
+]
 
 
 async def confirmed(world, desk, thread, key):
@@ -106,12 +113,14 @@ async def confirmed(world, desk, thread, key):
         return error
 
 
-@pytest.mark.parametrize("fault", [*ON_FILES, server_read_only], ids=lambda one: one.__name__)
+@pytest.mark.parametrize(
+    ("world", "fault"),
+    FAULTS,
+    indirect=["world"],
+    ids=lambda one: one if isinstance(one, str) else one.__name__,
+)
 async def test_a_store_that_fails_is_said_at_once_and_loses_nothing(world, fault, caplog):
     """The customer is told to try again, within seconds; the same message then does it, once."""
-    on_server = world.url.startswith("postgresql")
-    if (fault is server_read_only) is not on_server:
-        return  # The other database's own fault.
     async with world.process() as desk:
         thread = await desk.open_thread(world.customers["ana"])
         await world.say(desk, thread, "refund SB-10482", "request_refund")
@@ -131,10 +140,11 @@ async def test_a_store_that_fails_is_said_at_once_and_loses_nothing(world, fault
         assert [m.text for m in history if m.role == "customer"] == ["refund SB-10482", "yes"]
 
 
+@pytest.mark.parametrize(
+    "world", [pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True
+)
 async def test_a_database_that_restarts_is_not_noticed(world):
     """Every connection is gone between two messages: the next one opens new ones."""
-    if not world.url.startswith("postgresql"):
-        return
     server, _, name = world.url.rpartition("/")
     async with world.process() as desk:
         thread = await desk.open_thread(world.customers["ana"])
