@@ -139,6 +139,14 @@ class AlreadyVoted(Exception):
         self.approval = approval
 
 
+class TwinApproved(Exception):
+    """This customer's same request was approved already. Reject this one, or edit it if another is meant."""
+
+    def __init__(self, approval: Approval) -> None:
+        super().__init__(self.__doc__)
+        self.approval = approval
+
+
 class RoleNotAccepted(Exception):
     """The rules ask for an admin's approval; yours would not count. You may reject it."""
 
@@ -236,7 +244,8 @@ class Desk(Protocol):
     ) -> Approval:
         """Record a reviewer's answer; once it is decided, run or drop the action and tell the thread.
 
-        Raises ApprovalNotFound, ApprovalDecided, AlreadyVoted, RoleNotAccepted or EditInvalid."""
+        Raises ApprovalNotFound, ApprovalDecided, AlreadyVoted, TwinApproved, RoleNotAccepted or
+        EditInvalid."""
         ...
 
     async def unsettled(self, *, tenant: str | None = None) -> list[Unsettled]:

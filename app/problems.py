@@ -28,6 +28,7 @@ from app.desk import (
     RoleNotAccepted,
     ThreadNotFound,
     TurnNotFound,
+    TwinApproved,
 )
 from app.stores.fences import HoldLost
 from app.stores.reviews import ReviewNotFound
@@ -105,6 +106,7 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(ClaimedByAnother, _claimed)
     app.add_exception_handler(ApprovalDecided, _decided)
     app.add_exception_handler(AlreadyVoted, _decided)
+    app.add_exception_handler(TwinApproved, _twin_approved)
     app.add_exception_handler(RoleNotAccepted, _role_not_accepted)
     app.add_exception_handler(EditInvalid, _edit_invalid)
     app.add_exception_handler(EffectNotFound, _not_found)
@@ -180,6 +182,13 @@ async def _decided(_: Request, error: Exception) -> JSONResponse:
         votes=len(approval.votes),
         votes_needed=approval.verdict.votes_needed,
     )
+
+
+async def _twin_approved(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, TwinApproved)
+    approval, said = error.approval, TwinApproved.__doc__ or ""
+    twins = [twin.model_dump() for twin in approval.twins]
+    return problem(409, said, approval=approval.id, state=approval.status, twins=twins)
 
 
 async def _role_not_accepted(_: Request, error: Exception) -> JSONResponse:

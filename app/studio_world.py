@@ -20,6 +20,7 @@ from app.models.manifest import ManifestError, base_model, load_manifest
 from app.stores.approvals import SqlApprovals
 from app.stores.database import create_engine, migrate
 from app.stores.ledger import SqlLedger
+from app.stores.requests import SqlRequests
 from app.warming import warm_reading
 from graphs.action import ActionGraph
 from graphs.context import Context
@@ -199,6 +200,7 @@ class DemoWorld:
             backend=self._books.backend,
             ledger=SqlLedger(engine, self._books.transaction, clock, approvals, policy=policy),
             approvals=approvals,
+            requests=SqlRequests(engine, clock),
             decisions=MemoryDecisionLog(),
             actions=self._actions,
             policy=policy,

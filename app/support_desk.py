@@ -45,6 +45,7 @@ from app.desk import (
     ThreadNotFound,
     ThreadSummary,
     TurnNotFound,
+    TwinApproved,
 )
 from app.drift_watch import Drift, DriftWatch
 from app.identity.tokens import NotKnown, Reader
@@ -62,6 +63,7 @@ from app.stores.fences import HoldLost, kept
 from app.stores.holds import SqlHolds
 from app.stores.ledger import Settled, SqlLedger
 from app.stores.outbox import Delivery, SqlOutbox
+from app.stores.requests import SqlRequests
 from app.stores.reviews import Item, SqlReviews
 from app.stores.traces import SqlRatings, SqlTraces
 from app.stores.turns import Conflict, Fresh, InFlight, Replay, SqlThreads, SqlTurns, Thread
@@ -115,6 +117,7 @@ class Stores:
     decisions: SqlDecisionLog
     reviews: SqlReviews
     outbox: SqlOutbox
+    requests: SqlRequests
     turns: SqlTurns
     holds: SqlHolds
     threads: SqlThreads
@@ -578,6 +581,7 @@ class SupportDesk:
                     pruned = time.monotonic()
                     await self.stores.turns.prune()
                     await self.stores.holds.prune()
+                    await self.stores.requests.prune()
                     await self.ledger.prune()
                     await self.stores.decisions.prune()
                     await asyncio.to_thread(self.stores.traces.prune)
@@ -786,6 +790,8 @@ def _unchanged(approval: Approval, answer: Answer) -> Exception:
         return ApprovalDecided(approval)
     if not accepts(approval.verdict.reviewer, answer.role):
         return RoleNotAccepted()
+    if approval.approved_twin is not None:
+        return TwinApproved(approval)
     return AlreadyVoted(approval)
 
 

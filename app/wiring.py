@@ -42,6 +42,7 @@ from app.stores.decisions import Sketcher, SqlDecisionLog
 from app.stores.holds import SqlHolds
 from app.stores.ledger import SqlLedger
 from app.stores.outbox import SqlOutbox
+from app.stores.requests import SqlRequests
 from app.stores.reviews import SqlReviews
 from app.stores.traces import SqlRatings, SqlTraces
 from app.stores.turns import SqlThreads, SqlTurns
@@ -136,6 +137,7 @@ async def wiring(
             ),
             reviews=SqlReviews(engine, clock),
             outbox=outbox,
+            requests=SqlRequests(engine, clock),
             turns=SqlTurns(engine, clock, retention=timedelta(hours=settings.turn_key_hours)),
             holds=SqlHolds(engine, clock, admit=saver.admit),
             threads=SqlThreads(engine, clock, audit=audit),
@@ -196,6 +198,7 @@ async def wiring(
                 ledger=ledger,
                 approvals=approvals,
                 decisions=stores.decisions,
+                requests=stores.requests,
                 audit=audit,
                 actions=actions,
                 thread=thread,

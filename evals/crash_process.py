@@ -51,6 +51,7 @@ from app.stores.postgres_checkpoints import (
     make_tables,
     postgres_checkpoints,
 )
+from app.stores.requests import SqlRequests
 from app.stores.reviews import SqlReviews
 from app.stores.traces import SqlRatings, SqlTraces
 from app.stores.turns import Fresh, SqlThreads, SqlTurns
@@ -232,6 +233,7 @@ def sound(site: Site, engine: sa.Engine, clock: Clock, reached: Reached) -> Part
             decisions=SqlDecisionLog(engine, lambda text: text, 90, clock),
             reviews=SqlReviews(engine, clock),
             outbox=outbox,
+            requests=SqlRequests(engine, clock),
             turns=turns,
             holds=SqlHolds(engine, clock, lease=lease, beat=0.5),
             threads=SqlThreads(engine, clock),
@@ -421,6 +423,7 @@ def _desk(
         ledger=parts.ledger,
         approvals=parts.stores.approvals,
         decisions=parts.stores.decisions,
+        requests=parts.stores.requests,
         actions=actions,
         clock=clock,
         policy=parts.policy,

@@ -97,6 +97,10 @@ async def classify(state: ActionState, runtime: Runtime[Context]) -> dict[str, A
     if (begun := _begun_before(action, operation, attempt)) is not None:
         # A process died over it: asking whether it may happen now would get the wrong answer.
         return begun
+    if (known := await _stands(context, action, operation)) is not None:
+        await _log(context, action, by_rule("consequence", "blocked", known))
+        await _record(context, action, operation, known)
+        return _blocked(action, known)
     seen = await _first_look(context, action, operation)
     weighed = await _weigh(context, action, operation, attempt, seen)
     if not isinstance(weighed, Verdict) or weighed.refusal is not None:
@@ -129,6 +133,16 @@ async def classify(state: ActionState, runtime: Runtime[Context]) -> dict[str, A
     if weighed.refusal is not None:
         return {"verdict": weighed, **_blocked(action, weighed.refusal)}
     return {"verdict": weighed, "guess": seen, "outcome": None}
+
+
+async def _stands(context: Context, action: Action, operation: Operation) -> str | None:
+    """Why this is not begun: the customer has asked for the same, and it is not settled."""
+    if context.requests is None or not operation.writes or action.actor != "customer":
+        return None
+    known = await context.requests.standing(action)
+    if known is None:
+        return None
+    return replies.stands(known, replies.title(operation), here=known.thread == action.thread)
 
 
 async def _attempt(context: Context, action: Action, operation: Operation) -> Attempt:
@@ -374,9 +388,7 @@ async def decide(state: ActionState, runtime: Runtime[Context]) -> dict[str, Any
             note=answer.note,
         )
         if not changed and approval.status == "pending":
-            return _asked_again(
-                approval, "your approval was counted before, or is not the one the rules ask for"
-            )
+            return _asked_again(approval, _uncounted(approval))
     match approval.status:
         case "pending":
             return _asked_again(approval)
@@ -396,6 +408,13 @@ async def decide(state: ActionState, runtime: Runtime[Context]) -> dict[str, Any
             return {"approval": approval}
         case _:
             return {"approval": approval, **_blocked(action, replies.not_approved())}
+
+
+def _uncounted(approval: Approval) -> str:
+    """Why a yes changed nothing."""
+    if approval.approved_twin is not None:
+        return "the same request was approved already; reject this one"
+    return "your approval was counted before, or is not the one the rules ask for"
 
 
 async def _replace(context: Context, approval: Approval, answer: Answer) -> dict[str, Any]:

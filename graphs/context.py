@@ -23,6 +23,7 @@ from tools.ports import (
     Knowledge,
     LargeModel,
     Ledger,
+    Requests,
     SmallModel,
 )
 from tools.reading import ValueReader
@@ -141,6 +142,7 @@ class Context:
     actions: Actions
     thread: str = ""
     audit: Audit | None = None
+    requests: Requests | None = None  #: None: the same request twice is two.
     answers: AnswerCache | None = None  #: None: every question is answered anew.
     #: Which model and prompt write answers; an answer of another is not given again.
     writer: str = ""

@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from prompts.replies import names, render, spoken_now
 from tools.intents import Intent
 from tools.policy import Ruling
-from tools.values import Approval, Arguments, Operation, Outcome, Preview
+from tools.values import Approval, Arguments, Operation, Outcome, Preview, Standing
 
 if TYPE_CHECKING:
     from graphs.context import Context
@@ -110,6 +110,14 @@ def still_waiting(one: Approval, title: str) -> str:
     """A request that a colleague has not decided yet."""
     effects = list(one.action.effects)
     return render("still_waiting", title=title, label=one.action.label, effects=effects)
+
+
+def stands(known: Standing, title: str, *, here: bool) -> str:
+    """Where a request stands that is made again before it is settled."""
+    effects = list(known.effects)
+    return render(
+        f"stands_{known.stage}", title=title, label=known.label, effects=effects, here=here
+    )
 
 
 def taken_back(one: Approval, title: str) -> str:

@@ -59,7 +59,9 @@ def after_extract(state: SupportState) -> Literal["resolve", "extract_by_rules"]
     return "extract_by_rules" if extracted is not None and extracted.degraded else "resolve"
 
 
-def after_resolve(state: SupportState) -> Literal["ask", "confirm", "act", "decline"]:
+def after_resolve(
+    state: SupportState,
+) -> Literal["ask", "confirm", "act", "decline", "tell_standing"]:
     following = state.get("next")
     assert following is not None
     match following.step:
@@ -67,6 +69,8 @@ def after_resolve(state: SupportState) -> Literal["ask", "confirm", "act", "decl
             return "ask"
         case "refuse":
             return "decline"
+        case "stands":
+            return "tell_standing"
         case "confirm" | "act" as step:
             return step
 

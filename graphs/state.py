@@ -102,13 +102,14 @@ class Extraction(Record):
 class Next(Record):
     """What the operation needs before it can act."""
 
-    step: Literal["ask", "choose", "confirm", "act", "refuse"]
+    step: Literal["ask", "choose", "confirm", "act", "refuse", "stands"]
     question: str = ""
     field: str | None = None
     label: str = ""
     arguments: dict[str, JsonValue] = {}  #: Completed from the record.
     effects: tuple[str, ...] = ()
     instead: Instead | None = None  #: What the refusal's sentence offers.
+    foreword: str = ""  #: Said before the question: it was asked before.
     labels: tuple[str, ...] = ()  #: The records to choose from, for people.
     candidates: tuple[dict[str, JsonValue], ...] = ()
 

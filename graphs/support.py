@@ -31,6 +31,7 @@ from graphs.nodes.operation import (
     format_outcome,
     resolve,
     tell_outcome,
+    tell_standing,
 )
 from graphs.nodes.turn import (
     clarify,
@@ -70,6 +71,7 @@ def support_graph(
     graph.add_node(ask)
     graph.add_node(confirm)
     graph.add_node(decline)
+    graph.add_node(tell_standing)
     graph.add_node(act)
     graph.add_node(check_result)
     graph.add_node("format", format_outcome)
@@ -118,6 +120,7 @@ def support_graph(
         "ask",
         "confirm",
         "decline",
+        "tell_standing",
         "format",
         "quote",
         "admit",

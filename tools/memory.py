@@ -28,6 +28,7 @@ from tools.values import (
     Preview,
     RecordNotFound,
     ReviewerRole,
+    Standing,
     Verdict,
     Vote,
     replaced_by,
@@ -184,6 +185,56 @@ class MemoryApprovals:
             approval = approval.model_copy(update={"status": "expired"})
             self._approvals[action_id] = approval
         return approval
+
+
+class MemoryRequests:
+    """Requests that nobody has settled; books in memory carry nothing out by halves."""
+
+    def __init__(self, approvals: MemoryApprovals) -> None:
+        self._approvals = approvals
+        self._asked: dict[tuple[str, str, str], tuple[str, Action]] = {}
+
+    async def ask(self, action: Action, request: str) -> Standing | None:
+        place = action.tenant, action.customer.id, action.fingerprint
+        if (proposed := await self._proposed(action, other="")) is not None:
+            return proposed
+        if place in self._asked and self._asked[place][0] != request:
+            first, asked = self._asked[place]
+            return _standing_of(asked, "asked", first)
+        await self.drop(action.customer, request)
+        self._asked[place] = request, action
+        return None
+
+    async def begin(self, action: Action, request: str) -> Standing | None:
+        await self.drop(action.customer, request)
+        return await self.standing(action)
+
+    async def standing(self, action: Action) -> Standing | None:
+        return await self._proposed(action, other=action.key)
+
+    async def _proposed(self, action: Action, *, other: str) -> Standing | None:
+        for one in await self._approvals.waiting(action.customer):
+            same = one.action.fingerprint == action.fingerprint
+            if same and one.action.key != other:
+                return _standing_of(one.action, "waiting", one.action.key)
+        return None
+
+    async def drop(self, customer: Customer, request: str) -> None:
+        self._asked = {
+            place: asked
+            for place, asked in self._asked.items()
+            if (place[0], place[1], asked[0]) != (customer.tenant, customer.id, request)
+        }
+
+
+def _standing_of(action: Action, stage: Literal["asked", "waiting"], request: str) -> Standing:
+    return Standing(
+        stage=stage,
+        request=request,
+        thread=action.thread,
+        label=action.label,
+        effects=action.effects,
+    )
 
 
 @dataclass(frozen=True)

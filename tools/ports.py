@@ -22,6 +22,7 @@ from tools.values import (
     Payment,
     PaymentOrder,
     ReviewerRole,
+    Standing,
     Verdict,
 )
 
@@ -389,6 +390,30 @@ class Approvals(Protocol):
 
     async def get(self, action_id: str) -> Approval | None: ...
     async def pending(self, *, limit: int = 50) -> list[Approval]: ...
+
+
+@runtime_checkable
+class Requests(Protocol):
+    """What customers have asked for and nobody has settled: the same request is known again, whichever
+    conversation it comes from."""
+
+    async def ask(self, action: Action, request: str) -> Standing | None:
+        """Where the same request stands, of another turn, or this one after its yes in another conversation;
+        None where there is none, and then this one is written down: it waits for the customer's yes."""
+        ...
+
+    async def begin(self, action: Action, request: str) -> Standing | None:
+        """The yes is said: from here on ledger and approvals know of it. Where the same one stands that
+        waits for a person or is being carried out already; None where there is none."""
+        ...
+
+    async def standing(self, action: Action) -> Standing | None:
+        """The same as another action that waits for a person or is being carried out."""
+        ...
+
+    async def drop(self, customer: Customer, request: str) -> None:
+        """The customer does not want it any more."""
+        ...
 
 
 # --- records of what happened ------------------------------------------------------------------

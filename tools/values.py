@@ -247,6 +247,14 @@ class Vote(Record):
     at: datetime
 
 
+class Twin(Record):
+    """Another question about the same request of the same customer: only one of them can be approved."""
+
+    id: str
+    thread: str
+    status: str
+
+
 class Approval(Record):
     """A reviewer's question and its answer."""
 
@@ -264,12 +272,19 @@ class Approval(Record):
     note: str | None = None
     decided_at: datetime | None = None
     votes: tuple[Vote, ...] = ()  #: Every answer so far, oldest first.
+    #: Of one that waits: those that ask for the same and wait too, or were approved while it waited.
+    twins: tuple[Twin, ...] = ()
 
     def may_approve(self, reviewer: str, role: ReviewerRole) -> bool:
         """Whether this person's yes would count: of a role that is asked for, and not yet given."""
         return accepts(self.verdict.reviewer, role) and all(
             person_named(v.reviewer) != person_named(reviewer) for v in self.votes
         )
+
+    @property
+    def approved_twin(self) -> Twin | None:
+        """The one that was approved in this one's place."""
+        return next((twin for twin in self.twins if twin.status != "pending"), None)
 
     def approved_by(self, needed: int = 1, least: ReviewerRole = "agent") -> bool:
         """Whether the yeses suffice for the verdict, and for what the rules ask for by now."""
@@ -280,6 +295,17 @@ class Approval(Record):
         }
         refused = any(not v.approve for v in self.votes)
         return not refused and len(given) >= max(needed, self.verdict.votes_needed)
+
+
+class Standing(Record):
+    """Where a request stands that the customer has made before and that is not settled."""
+
+    #: It waits for the customer's yes; for a person's; or it is being carried out.
+    stage: Literal["asked", "waiting", "running"]
+    request: str  #: What names it; the same request has the same key.
+    thread: str  #: The conversation it was made in first.
+    label: str = ""
+    effects: tuple[str, ...] = ()
 
 
 def replaced_by(successor: Action) -> str:

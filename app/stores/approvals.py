@@ -11,7 +11,18 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from pydantic import JsonValue
-from sqlalchemy import ColumnElement, Engine, Row, and_, bindparam, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Engine,
+    FromClause,
+    Row,
+    and_,
+    bindparam,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.engine import Connection
 
 from app.stores.audit import SqlAudit
@@ -27,6 +38,7 @@ from tools.values import (
     Customer,
     Outcome,
     ReviewerRole,
+    Twin,
     Verdict,
     Vote,
     person_named,
@@ -260,10 +272,12 @@ class SqlApprovals:
         with writing(self._engine) as conn:
             if expired := self._expire(conn, at, approvals.c.action_id == action_id):
                 return expired[0], False
-            approval = self._locked(conn, action_id, at)
+            approval = self._locked_with_twins(conn, action_id, at)
             if approval is None:
                 raise KeyError(action_id)
-            counts = not approve or approval.may_approve(reviewer, role)
+            counts = not approve or (
+                approval.may_approve(reviewer, role) and approval.approved_twin is None
+            )
             if approval.status != "pending" or not counts:
                 return approval, False
             vote = Vote(reviewer=reviewer, role=role, approve=approve, note=note, at=at)
@@ -366,12 +380,28 @@ class SqlApprovals:
         ).one_or_none()
         return None if row is None else _with_votes(conn, [row], at)[0]
 
+    def _locked_with_twins(self, conn: Connection, action_id: str, at: datetime) -> Approval | None:
+        """The question and those that ask for the same: two reviewers may be answering one each."""
+        asked = approvals.alias()
+        same = (
+            select(approvals.c.action_id)
+            .join(asked, _same_request(asked))
+            .where(asked.c.action_id == action_id)
+            # In one order, so that nobody waits for somebody who waits for them.
+            .order_by(approvals.c.action_id)
+            .with_for_update(of=approvals)
+        )
+        conn.execute(same).all()
+        approval = self._locked(conn, action_id, at)
+        return None if approval is None else _with_twins(conn, [approval], at)[0]
+
     def _get(self, action_id: str) -> Approval | None:
         with reading(self._engine) as conn:
             row = conn.execute(
                 select(approvals).where(approvals.c.action_id == action_id)
             ).one_or_none()
-            return None if row is None else _with_votes(conn, [row], self._clock.now())[0]
+            at = self._clock.now()
+            return None if row is None else _with_twins(conn, _with_votes(conn, [row], at), at)[0]
 
     def _pending(self, limit: int) -> builtins.list[Approval]:
         at = self._clock.now()
@@ -382,7 +412,7 @@ class SqlApprovals:
             .limit(limit)
         )
         with reading(self._engine) as conn:
-            return _with_votes(conn, conn.execute(waiting).all(), at)
+            return _with_twins(conn, _with_votes(conn, conn.execute(waiting).all(), at), at)
 
     def _list(
         self, status: Status | None, limit: int, before: datetime | None, tenant: str | None
@@ -398,7 +428,9 @@ class SqlApprovals:
         if tenant is not None:
             page = page.where(approvals.c.tenant == tenant)
         with reading(self._engine) as conn:
-            return _with_votes(conn, conn.execute(page.limit(limit)).all(), at)
+            return _with_twins(
+                conn, _with_votes(conn, conn.execute(page.limit(limit)).all(), at), at
+            )
 
     def _expire_due(self) -> builtins.list[Approval]:
         with writing(self._engine) as conn:
@@ -504,6 +536,46 @@ def _with_votes(
                 )
             )
     return [_approval(row, at, given[row.action_id]) for row in rows]
+
+
+def _same_request(asked: FromClause) -> ColumnElement[bool]:
+    """Of one customer, with one set of arguments; another key, as an edit's successor has its own."""
+    return and_(
+        approvals.c.fingerprint == asked.c.fingerprint,
+        approvals.c.tenant == asked.c.tenant,
+        approvals.c.customer_id == asked.c.customer_id,
+    )
+
+
+def _with_twins(
+    conn: Connection, found: Sequence[Approval], at: datetime
+) -> builtins.list[Approval]:
+    """What waits, with those that ask for the same: waiting too, or approved since it was asked."""
+    waiting = {one.id for one in found if one.status == "pending"}
+    if not waiting:
+        return [*found]
+    asked = approvals.alias()
+    same = (
+        select(asked.c.action_id.label("of"), approvals)
+        .join(asked, and_(_same_request(asked), approvals.c.key != asked.c.key))
+        .where(
+            asked.c.action_id.in_(waiting),
+            or_(
+                and_(approvals.c.status.in_(("pending", "approved")), approvals.c.expires_at > at),
+                approvals.c.status == "started",
+                and_(
+                    approvals.c.status == "executed",
+                    approvals.c.decided_at >= asked.c.requested_at,
+                ),
+            ),
+        )
+        .order_by(approvals.c.requested_at)
+    )
+    twins: defaultdict[str, builtins.list[Twin]] = defaultdict(builtins.list)
+    for row in conn.execute(same):
+        thread = str(row.action["thread"])
+        twins[row.of].append(Twin(id=row.action_id, thread=thread, status=row.status))
+    return [one.model_copy(update={"twins": tuple(twins[one.id])}) for one in found]
 
 
 def _approval(row: Row[Any], at: datetime, given: Sequence[Vote]) -> Approval:

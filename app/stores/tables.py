@@ -133,6 +133,7 @@ approvals = Table(
     Index("approvals_status", "status", "expires_at"),
     Index("approvals_customer", "tenant", "customer_id", "status"),
     Index("approvals_requested", "requested_at"),
+    Index("approvals_fingerprint", "fingerprint"),
     Index(
         "approvals_successor",
         "decided_at",
@@ -168,6 +169,22 @@ outbox = Table(
     Column("delivered_at", Instant),
     Column("claim", String(32)),  #: Which relay delivers it.
     Index("outbox_due", "delivered_at", "due_at"),
+)
+
+# What customers were asked to confirm and have not: whoever asks for the same again means this one.
+requests = Table(
+    "requests",
+    metadata,
+    Column("tenant", String(64), primary_key=True),
+    Column("customer_id", String(64), primary_key=True),
+    Column("fingerprint", String(200), primary_key=True),
+    Column("key", String(200), nullable=False),
+    Column("request", String(200), nullable=False),
+    Column("thread", String(200), nullable=False),
+    Column("label", FreeText, nullable=False),
+    Column("effects", JSON, nullable=False),
+    Column("asked_at", Instant, nullable=False),
+    Index("requests_asked", "asked_at"),
 )
 
 decisions = Table(
@@ -471,6 +488,7 @@ ALL = (
     approvals,
     votes,
     outbox,
+    requests,
     decisions,
     reviews,
     turns,

@@ -51,6 +51,7 @@ export function approvalSheet(approval) {
         )
       : "",
     votesLine(approval),
+    twinsLine(approval),
     el(
       "div",
       { class: "acts" },
@@ -84,6 +85,19 @@ function votesLine({ verdict, votes, votes_needed: needed }) {
     ...votes.map((vote) =>
       el("span", { class: "chip" }, `${vote.reviewer} (${vote.role})${vote.note ? `: “${vote.note}”` : ""}, ${clock(vote.at)}`),
     ),
+  );
+}
+
+/** The same request, asked for in other conversations: one of them can be approved. */
+function twinsLine({ twins }) {
+  if (!twins?.length) return "";
+  const approved = twins.some((twin) => twin.status !== "pending");
+  return el(
+    "p",
+    { class: "twins" },
+    el("span", { class: "chip warn" }, "asked for twice"),
+    el("span", {}, approved ? "The same request was approved already: reject this one." : "The same request waits from another conversation: only one can be approved."),
+    ...twins.map((twin) => el("a", { class: "chip", href: `#${twin.thread}` }, `${twin.id} (${twin.status})`)),
   );
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from langchain_core.messages import AIMessage, HumanMessage
@@ -15,7 +16,7 @@ from graphs.casefile import case_file
 from graphs.context import Context
 from graphs.deciding import by_rule, log, ms_since
 from graphs.nodes.turn import offer_hand_off, top
-from graphs.state import Draft, Extraction, Next, SupportState
+from graphs.state import Draft, Extraction, Next, Pending, SupportState
 from tools.decisions import Decision
 from tools.ports import PortError
 
@@ -29,6 +30,9 @@ async def converse(state: SupportState, runtime: Runtime[Context]) -> dict[str, 
     """Small talk and simple facts from templates; a no to what was asked drops it."""
     route, pending = state.get("route"), top(state)
     assert route is not None
+    if route.move in ("leave", "decline") and pending is not None:
+        left = state.get("pending", ()) if route.move == "leave" else (pending,)
+        await _drop(runtime.context, left)
     if route.move == "leave" and pending is not None:
         return {"pending": (), "plan": None, "draft": Draft(text=replies.left())}
     if route.move == "decline" and pending is not None:
@@ -40,6 +44,13 @@ async def converse(state: SupportState, runtime: Runtime[Context]) -> dict[str, 
             update["plan"] = None
         return update
     return {"draft": Draft(text=replies.direct(route.intent, runtime.context))}
+
+
+async def _drop(context: Context, left: Sequence[Pending]) -> None:
+    """What is not wanted any more is a new request when it is asked for again."""
+    if context.requests is not None:
+        for one in left:
+            await context.requests.drop(context.customer, one.request)
 
 
 async def escalate(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:

@@ -20,12 +20,13 @@ from graphs.state import Draft, Extraction, Next, Pending, SupportState
 from graphs.understanding.acts import Act
 from graphs.understanding.dialogue import partial
 from graphs.understanding.grounding import Grounds
+from graphs.understanding.words import tokens
 from prompts.replies import spoken_now
 from tools.decisions import Decision
 from tools.numbers import means_newest
 from tools.policy import facts_about
 from tools.ports import BackendUnavailable
-from tools.values import Action, Operation, OperationFailed, Outcome, Preview
+from tools.values import Action, Operation, OperationFailed, Outcome, Preview, Standing
 
 
 async def extract(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
@@ -353,7 +354,55 @@ async def resolve(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
             among=extracted.among,
             contradiction=extracted.contradiction,
         )
-    return {"extraction": extracted, "next": following}
+    return await _known_again(state, context, operation, extracted, following)
+
+
+async def _known_again(
+    state: SupportState,
+    context: Context,
+    operation: Operation,
+    extracted: Extraction,
+    following: Next,
+) -> dict[str, Any]:
+    """The same, unless the customer has asked for it before and it is not settled: then it is that request."""
+    settled = {"extraction": extracted, "next": following}
+    writes = operation.writes and following.step in ("confirm", "act")
+    if context.requests is None or not writes:
+        return settled
+    action = propose(
+        context,
+        operation,
+        following.arguments,
+        request=extracted.request,
+        turn=state["turn"].id,
+        label=following.label,
+        effects=following.effects,
+    )
+    look = context.requests.ask if following.step == "confirm" else context.requests.begin
+    known = await look(action, extracted.request)
+    if known is None:
+        return settled
+    told = replies.stands(known, replies.title(operation), here=known.thread == context.thread)
+    if known.stage != "asked":
+        return {"extraction": extracted, "next": Next(step="stands", question=told)}
+    # One request has one key, whichever conversation its yes comes from.
+    renamed = tuple(
+        p.model_copy(update={"request": known.request}) if p.request == extracted.request else p
+        for p in state.get("pending", ())
+    )
+    return {
+        "pending": renamed,
+        "extraction": extracted.model_copy(update={"request": known.request}),
+        "next": following.model_copy(update={"foreword": told}),
+    }
+
+
+async def tell_standing(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
+    """The same was asked for before and is not settled: say where it stands, and ask nothing."""
+    following, extracted = state.get("next"), state.get("extraction")
+    assert following is not None
+    assert extracted is not None
+    return {"pending": _without(state, extracted), "draft": Draft(text=following.question)}
 
 
 async def what_next(
@@ -548,10 +597,16 @@ async def confirm(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
     text = following.question
     route, before = state.get("route"), _open_for(state, extracted)
     corrected = route is not None and route.move == "correct" and before is not None
-    if corrected and before is not None and before.arguments == following.arguments:
+    unchanged = before is not None and before.arguments == following.arguments
+    if unchanged and before is not None and _same_words(state, before):
+        again = Standing(stage="asked", request=before.request, thread=runtime.context.thread)
+        text = f"{replies.stands(again, '', here=True)}\n\n{text}"
+    elif corrected and unchanged:
         text = (
             f"{replies.nothing_changed()}\n\n{text}"  # what was to be different was not understood
         )
+    elif following.foreword:
+        text = f"{following.foreword}\n\n{text}"
     return {
         "pending": (*_without(state, extracted), pending),
         "draft": Draft(text=text, asks=True),
@@ -765,6 +820,12 @@ def _open_for(state: SupportState, extracted: Extraction) -> Pending | None:
     return pending if pending is not None and pending.request == extracted.request else None
 
 
+def _same_words(state: SupportState, before: Pending) -> bool:
+    """Whether the message that asked for it is sent once more: its answer was lost, or not seen."""
+    asked = next((m for m in state.get("messages", ()) if m.id == f"{before.request}:in"), None)
+    return asked is not None and tokens(asked.text) == tokens(state["turn"].text)
+
+
 def _without(state: SupportState, extracted: Extraction) -> tuple[Pending, ...]:
     """The open requests except this one; at most two others are kept."""
     return tuple(p for p in state.get("pending", ()) if p.request != extracted.request)[-2:]
@@ -785,5 +846,6 @@ __all__ = [
     "read_arguments",
     "resolve",
     "tell_outcome",
+    "tell_standing",
     "what_next",
 ]

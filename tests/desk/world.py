@@ -19,6 +19,7 @@ from app.stores.holds import SqlHolds
 from app.stores.ledger import SqlLedger
 from app.stores.outbox import SqlOutbox
 from app.stores.postgres_checkpoints import make_tables, postgres_checkpoints
+from app.stores.requests import SqlRequests
 from app.stores.reviews import SqlReviews
 from app.stores.traces import SqlRatings, SqlTraces
 from app.stores.turns import SqlThreads, SqlTurns
@@ -127,6 +128,7 @@ class DeskWorld:
             decisions=SqlDecisionLog(engine, mask_pii, 30, clock),
             reviews=SqlReviews(engine, clock),
             outbox=outbox,
+            requests=SqlRequests(engine, clock),
             turns=SqlTurns(engine, clock),
             holds=SqlHolds(engine, clock, admit=saver.admit),
             threads=SqlThreads(engine, clock),
@@ -152,6 +154,7 @@ class DeskWorld:
                 ledger=ledger,
                 approvals=approvals,
                 decisions=stores.decisions,
+                requests=stores.requests,
                 actions=actions,
                 thread=thread,
                 answers=self.answers,

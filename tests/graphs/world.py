@@ -32,7 +32,7 @@ from graphs.support import support_graph
 from tests.northfell import NORTHFELL, REPLIES
 from tools.cases import CaseBook
 from tools.hours import Hours
-from tools.memory import MemoryApprovals, MemoryDecisionLog, MemoryLedger
+from tools.memory import MemoryApprovals, MemoryDecisionLog, MemoryLedger, MemoryRequests
 from tools.ports import AnswerCache, Choice, Filled, ModelUnavailable, Passage
 from tools.values import Action, Clock, Customer, Operation, Outcome
 
@@ -350,6 +350,7 @@ class World:
     def __post_init__(self) -> None:
         clock = self.hands.clock
         self.approvals = MemoryApprovals(clock)
+        self.requests = MemoryRequests(self.approvals)
         self.backend = Outages(MemoryBackend(self.books, clock))
         self.ledger = Outages(MemoryLedger(self.books, self.approvals, clock))
         self.decisions = MemoryDecisionLog()
@@ -383,6 +384,7 @@ class World:
             ledger=self.ledger,
             approvals=self.approvals,
             decisions=self.decisions,
+            requests=self.requests,
             actions=self.actions,
             thread=self.thread,
             answers=self.answers,

@@ -16,6 +16,7 @@ from app.stores.decisions import SqlDecisionLog
 from app.stores.holds import SqlHolds
 from app.stores.ledger import SqlLedger
 from app.stores.outbox import SqlOutbox
+from app.stores.requests import SqlRequests
 from app.stores.reviews import SqlReviews
 from app.stores.traces import SqlRatings, SqlTraces
 from app.stores.turns import SqlThreads, SqlTurns
@@ -64,6 +65,7 @@ class Gate:
         saver = InMemorySaver()
         self.actions = ActionGraph(saver)
         self.approvals: Any = self.world.approvals
+        self.requests: Any = self.world.requests
         self.ledger: Any = MemoryLedger(self.world.books, self.approvals, clock, policy=self.policy)
         self.backend: Any = self.world.backend
         self.engine: sa.Engine | None = None
@@ -76,6 +78,7 @@ class Gate:
                         connection.execute(sa.insert(table), rows)
             outbox = SqlOutbox(self.engine, clock)
             self.approvals = SqlApprovals(self.engine, clock, outbox=outbox)
+            self.requests = SqlRequests(self.engine, clock)
             self.backend = shop.SqlBackend(self.engine, clock)
 
             def shop_for(connection: sa.Connection, customer: Any) -> shop.SqlShop:
@@ -93,6 +96,7 @@ class Gate:
                     decisions=SqlDecisionLog(self.engine, str, 90, clock),
                     reviews=SqlReviews(self.engine, clock),
                     outbox=outbox,
+                    requests=self.requests,
                     turns=SqlTurns(self.engine, clock),
                     holds=SqlHolds(self.engine, clock),
                     threads=SqlThreads(self.engine, clock),
@@ -121,6 +125,7 @@ class Gate:
         return replace(
             self.world.context,
             approvals=self.approvals,
+            requests=self.requests,
             ledger=self.ledger,
             backend=self.backend,
             actions=self.actions,

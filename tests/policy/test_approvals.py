@@ -198,27 +198,32 @@ async def test_the_interrupt_is_what_the_inbox_shows(gate):
 
 async def test_studio_approves_ignores_and_edits_as_its_reviewer(gate):
     """Answered through the graph: accept runs, ignore rejects, an edit is another question."""
-    one, two, three = [await gate.refund("SB-9874", request=each) for each in ("a", "b", "c")]
-    for action in (one, two, three):
+
+    async def asked(request):
+        action = await gate.refund("SB-9874", request=request)
         await gate.propose(action)
+        return action
+
     graph, studio = gate.actions.compiled, gate.as_studio()
 
     async def answer(action, sent):
         await graph.ainvoke(Command(resume=sent), thread_of(action.id), context=studio)
 
-    await answer(two, [{"type": "ignore", "args": None}])
-    assert await gate.status(two) == "rejected"
+    one = await asked("a")
+    await answer(one, [{"type": "edit", "args": {"action": "cancel_order", "args": {}}}])
+    assert (await gate.status(one), gate.refunds()) == ("pending", 0)
+    await answer(one, [{"type": "ignore", "args": None}])
+    assert await gate.status(one) == "rejected"
     edit = {"action": "request_refund", "args": {"amount": "20.00"}}
-    await answer(three, [{"type": "edit", "args": edit}])
-    state = await gate.snapshot(three)
+    two = await asked("b")
+    await answer(two, [{"type": "edit", "args": edit}])
+    state = await gate.snapshot(two)
     edited = state.values["action"]
-    assert (await gate.status(three), await gate.status(edited)) == ("rejected", "pending")
+    assert (await gate.status(two), await gate.status(edited)) == ("rejected", "pending")
     assert (edited.arguments["amount"], edited.actor, gate.refunds()) == ("20.00", "admin", 0)
     assert state.interrupts[0].value["action_request"]["args"]["amount"] == "20.00"
-    await answer(three, [{"type": "accept", "args": None}])
+    await answer(two, [{"type": "accept", "args": None}])
     assert (await gate.status(edited), gate.refunds()) == ("executed", 1)
-    await answer(one, [{"type": "edit", "args": {"action": "cancel_order", "args": {}}}])
-    assert (await gate.status(one), gate.refunds()) == ("pending", 1)
 
 
 # --- at the desk ----------------------------------------------------------------------------------
