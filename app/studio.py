@@ -25,7 +25,7 @@ from langgraph.graph.message import add_messages
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
 from langgraph.types import Command, interrupt
-from pydantic import BaseModel, Field, JsonValue, TypeAdapter, ValidationError, create_model
+from pydantic import Field, JsonValue, TypeAdapter, ValidationError
 from starlette.applications import Starlette
 from typing_extensions import TypedDict
 
@@ -100,14 +100,20 @@ class ReadAsModels(LastValue[Any]):
     def from_checkpoint(self, checkpoint: Any) -> ReadAsModels:
         restored = super().from_checkpoint(checkpoint)
         if restored.is_available():
-            # The server reads a state that it only shows with dates as lists: that is shown as it is.
+            # What an older version wrote is shown as it is.
             with suppress(ValidationError):
                 restored.value = self._read(restored.value)
         return restored
 
     def _read(self, value: Any) -> Any:
+        if not _holds_plain_json(value):
+            return value
         typed: TypeAdapter[Any] = TypeAdapter(self.typ)
-        return typed.validate_python(value) if _holds_plain_json(value) else value
+        try:
+            return typed.validate_python(value)
+        except ValidationError:
+            # LangGraph shows a date of a state as the list of its numbers, and so it comes back.
+            return typed.validate_python(_with_dates(value))
 
 
 def _holds_plain_json(value: object) -> bool:
@@ -115,6 +121,19 @@ def _holds_plain_json(value: object) -> bool:
         parts: Sequence[object] = cast("tuple[object, ...]", value)
         return any(isinstance(each, dict) for each in parts)
     return isinstance(value, dict | list)
+
+
+def _with_dates(value: Any) -> Any:
+    match value:
+        case dict():
+            held = cast("dict[str, Any]", value)
+            return {name: _with_dates(each) for name, each in held.items()}
+        case [int(year), int(month), int(day)]:
+            return f"{year:04}-{month:02}-{day:02}"
+        case list() | tuple():
+            return [_with_dates(each) for each in cast("Sequence[Any]", value)]
+        case _:
+            return value
 
 
 class StudioGraph(CompiledStateGraph[Any, Any, Any, Any]):
@@ -149,12 +168,6 @@ class StudioGraph(CompiledStateGraph[Any, Any, Any, Any]):
         if values is None and as_node == END and (await self.aget_state(config)).interrupts:
             await self.ainvoke(SET_ASIDE, config, durability="sync")
         return await super().aupdate_state(config, values, as_node, task_id)
-
-    def get_context_jsonschema(self) -> dict[str, Any]:
-        return TypeAdapter(StudioContext).json_schema()
-
-    def config_schema(self, *, include: Sequence[str] | None = None) -> type[BaseModel]:
-        return create_model("Config", configurable=(StudioContext, None))
 
 
 def _ends(input: Any) -> bool:
@@ -338,19 +351,21 @@ def _received(
 
 
 def _opened(graph: StateGraph[Any, Any, Any, Any], name: str) -> StudioGraph:
-    """The compiled graph, its channels and those of the graphs inside it reading plain JSON."""
+    """The compiled graph for clients that send plain JSON."""
     compiled = graph.compile(name=name)
-    _read_as_models(compiled)
+    _read_as_clients_send(compiled)
     return StudioGraph(**vars(compiled))
 
 
-def _read_as_models(compiled: CompiledStateGraph[Any, Any, Any, Any]) -> None:
+def _read_as_clients_send(compiled: CompiledStateGraph[Any, Any, Any, Any]) -> None:
+    """Its channels, and those of the graphs inside it, read plain JSON; all of them show Studio's panel."""
     graph: Any = compiled
+    graph.context_schema = StudioContext
     for key, channel in [*graph.channels.items()]:
         if type(channel) is LastValue:
             graph.channels[key] = ReadAsModels(channel.typ, key)
     for _, inner in graph.get_subgraphs():
-        _read_as_models(inner)
+        _read_as_clients_send(inner)
 
 
 def _support() -> StudioGraph:

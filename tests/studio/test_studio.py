@@ -48,6 +48,8 @@ async def test_a_graph_can_be_opened_and_drawn(
     assert schemas["state_schema"]
     for panel in ("context_schema", "config_schema"):
         assert set(schemas[panel]["properties"]) == {"customer", "reviewer"}
+    inner = await studio.assistants.get_subgraphs(assistant["assistant_id"])
+    assert set(inner) == ({"loop"} if graph == "support" else set())
 
 
 async def test_a_turn_is_answered(studio: LangGraphClient) -> None:
@@ -185,6 +187,25 @@ async def test_a_fork_with_an_edited_state_goes_on(studio: LangGraphClient) -> N
 
     assert state["route"]["lane"] == "direct"
     assert state["messages"][-1]["content"]
+
+
+async def test_a_state_goes_on_as_it_was_shown(studio: LangGraphClient) -> None:
+    """Studio sends a whole state back, dates of articles among it; each step of the turn can be gone on from."""
+    thread = await new_thread(studio)
+    await said(studio, thread, "How do I dry a tent?")
+    history = await studio.threads.get_history(thread, limit=50)
+    [late] = [each for each in history if each["next"] == ["validate"]]
+    whole = {name: value for name, value in late["values"].items() if name != "messages"}
+
+    forked = await studio.threads.update_state(
+        thread, whole, checkpoint_id=late["checkpoint"]["checkpoint_id"]
+    )
+    state = await run(
+        studio, thread, "support", input=None, checkpoint_id=forked["checkpoint"]["checkpoint_id"]
+    )
+
+    assert whole["passages"][0]["updated"]
+    assert "[1]" in state["messages"][-1]["content"]
 
 
 async def test_an_approval_is_asked_for_on_the_customers_own_thread(
