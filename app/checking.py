@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from app.configured import OVERLAY, Business, read_business
-from app.domains import DomainInvalid, profile_of
+from app.configured import Business, read_business
+from app.domains import OVERLAY, DomainInvalid, profile_of
 from tools.domain import Profile
 from tools.importing.overlay import Operation as Declared
 from tools.importing.overlay import Overlay, Text

@@ -29,6 +29,8 @@ from app.commands.shared import (
 )
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
     from app.config import Settings
     from app.stores.audit import SqlAudit
 
@@ -121,6 +123,7 @@ def chat(
     """Talk to the agent in the terminal."""
     settings = read_settings()
     if url is None:
+        _customer_must_be_known(settings, customer)
         _rules_must_be_valid(settings)
         _heads_must_fit(settings)
     from app.terminal import talk
@@ -409,6 +412,37 @@ def _demo_login_must_be_meant(settings: Settings) -> None:
 def _database_must_be_ours(settings: Settings) -> None:
     with opened_database(settings):
         pass
+
+
+def _customer_must_be_known(settings: Settings, customer: str) -> None:
+    """Nobody waits for models and rules to read that there is no such customer."""
+    import asyncio
+
+    from app.domains import DomainInvalid, books_of
+    from tools.domain import Opening
+    from tools.ports import BackendUnavailable
+    from tools.values import Clock
+
+    try:
+        open_books = books_of(settings)
+    except DomainInvalid as error:
+        stop(f"The domain cannot be used: {error}")
+
+    async def known(engine: Engine) -> list[str] | None:
+        """Who could be it instead; None where the customer is there."""
+        async with open_books(Opening(engine, Clock(), progress)) as books:
+            if await books.customers.find(customer) is not None:
+                return None
+            return [each.id for each in await books.customers.demo()]
+
+    with opened_database(settings) as engine, progress_bars() as progress:
+        try:
+            others = asyncio.run(known(engine))
+        except BackendUnavailable as error:
+            stop(f"The business's customers cannot be reached: {error}")
+    if others is not None:
+        demo = f" Demo customers: {', '.join(others)}." if others else ""
+        stop(f"There is no customer {customer}.{demo}")
 
 
 def _rules_must_be_valid(settings: Settings) -> None:

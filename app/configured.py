@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from app.domains import OVERLAY
 from app.outside.http import HttpSystem
 from app.stores.tickets import tickets_of, writing_tickets
 from prompts.replies import language_now
@@ -32,8 +33,6 @@ from tools.importing.yaml_files import Read, read_file, validated
 from tools.ports import BackendUnavailable
 from tools.records import Lexicon, RecordView
 from tools.values import Clock, Customer, Operation, Preview
-
-OVERLAY = "operations.yaml"
 
 
 @dataclass

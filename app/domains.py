@@ -14,16 +14,18 @@ from types import ModuleType
 from typing import Any, cast
 
 from app.config import ROOT, Settings, environment
-from app.configured import OVERLAY, read_business
 from prompts.replies import Replies
 from tools.cases import CaseBook, CasesInvalid, load_cases
-from tools.domain import Domain, Profile
+from tools.domain import Domain, OpenBooks, Profile
 from tools.importing.declared import with_environment
 from tools.importing.problems import FilesInvalid
 from tools.importing.yaml_files import read_file, validated
 from tools.intents import IntentsInvalid, load_intents
 from tools.records import Lexicon
 from tools.values import Operation
+
+#: What a business of files alone can do, in its folder.
+OVERLAY = "operations.yaml"
 
 
 class DomainInvalid(ValueError):
@@ -33,6 +35,15 @@ class DomainInvalid(ValueError):
 def domain_of(settings: Settings) -> Domain:
     """The business that the settings name."""
     return load_domain(settings.domain)
+
+
+def books_of(settings: Settings) -> OpenBooks:
+    """How the business's books are opened. Of a business of code nothing else is read: whoever only looks somebody
+    up does not wait for its cases and intents. Raises DomainInvalid."""
+    folder = settings.domain
+    if (folder / "domain.py").exists():
+        return _offered(_module(folder, "domain"), "open_books")
+    return load_domain(folder).open_books
 
 
 def replies_of(domain: Domain) -> Replies:
@@ -69,6 +80,9 @@ def load_domain(folder: Path) -> Domain:
 
 def _configured(folder: Path, profile: Profile) -> Domain:
     """A business of files alone: what it can do is in ``operations.yaml``."""
+    # What reaches other systems is loaded where a business has some, so that a look-up is quick where none has.
+    from app.configured import read_business
+
     try:
         business = read_business(folder, profile)
     except FilesInvalid as error:

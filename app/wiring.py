@@ -518,22 +518,6 @@ async def _saver(settings: Settings) -> AsyncGenerator[PostgresCheckpoints | Sql
 # --- what others ask about it -------------------------------------------------------------------
 
 
-async def unknown_customer(
-    settings: Settings, customer_id: str, progress: Progress = _quiet
-) -> str | None:
-    """Why nobody can be this customer, known before any model is loaded; None where somebody can."""
-    domain = await asyncio.to_thread(domain_of, settings)
-    engine = await asyncio.to_thread(_database, settings, progress)
-    try:
-        async with domain.open_books(Opening(engine, Clock(), progress)) as books:
-            if await books.customers.find(customer_id) is not None:
-                return None
-            known = ", ".join(each.id for each in await books.customers.demo())
-            return f"There is no customer {customer_id}. Demo customers: {known}."
-    finally:
-        engine.dispose()
-
-
 def _answers(engine: sa.Engine) -> None:
     # Begun as what writes, and nothing is written: a store that only reads is as good as none.
     with writing(engine, fenced=False) as connection:

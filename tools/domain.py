@@ -137,6 +137,10 @@ class Books:
     health: Callable[[], Mapping[str, str]] = dict
 
 
+#: How a business's books are opened, and closed again.
+OpenBooks = Callable[[Opening], AbstractAsyncContextManager[Books]]
+
+
 @dataclass(frozen=True)
 class Domain:
     """One business."""
@@ -145,7 +149,7 @@ class Domain:
     profile: Profile
     operations: Mapping[str, Operation]
     intents: Intents
-    open_books: Callable[[Opening], AbstractAsyncContextManager[Books]]
+    open_books: OpenBooks
     demo: bool = False  #: It has demo customers, as whom any visitor may log in.
     lexicon: Lexicon = field(default_factory=Lexicon)  #: What customers call the records.
     #: Problems, wishes without a button and incidents, and what is said to each; None: none are declared.

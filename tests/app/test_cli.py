@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -88,7 +89,7 @@ def test_business_rules_that_cannot_be_used_are_named(here, free_port, command):
     assert result.exit_code == 1
     assert "rule big: then" in result.output
     assert "Traceback" not in result.output
-    assert not list((here / "data").glob("*.db"))
+    assert not (here / "data" / "knowledge").exists()
 
 
 def test_a_port_in_use_is_said_before_anything_is_loaded(here):
@@ -179,12 +180,21 @@ def test_completion_can_be_installed():
 
 
 def test_nobody_is_told_before_anything_is_loaded(here):
-    """No model, no index: an unknown customer is one sentence."""
-    result = run("chat", "--as", "nobody")
+    """No model, no index, no graph, no rule: an unknown customer is one sentence, and it comes at once."""
+    code = (
+        "import sys, app.cli\ntry:\n    app.cli.app()\nfinally:\n    print('loaded:', [m for m in"
+        " ('langgraph', 'onnxruntime', 'rule_engine', 'app.terminal', 'redis') if m in sys.modules])"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code, "chat", "--as", "nobody"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
 
-    assert result.exit_code == 1
-    assert "There is no customer nobody. Demo customers: ana" in result.output
-    assert "Loading the models" not in result.output
+    assert told.returncode == 1
+    assert "There is no customer nobody. Demo customers: ana" in told.stderr
+    assert told.stdout == "loaded: []\n"
     assert not (here / "data" / "knowledge").exists()
 
 
