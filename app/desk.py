@@ -47,6 +47,8 @@ class Message(Record):
     at: datetime | None = None
     citations: tuple[dict[str, JsonValue], ...] = ()
     meta: dict[str, JsonValue] = {}
+    turn: str | None = None  #: The customer's turn that it answers, by which it can be rated.
+    good: bool | None = None  #: Whether the customer said that it helped.
 
 
 class ThreadSummary(Record):

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 #: So many routed messages of one conversation are shown as what was tried.
 TRIED = 30
+#: Before the id of a customer's turn; the turn that tells what came of an action has another.
+TURN = "t_"
 
 
 @dataclass(frozen=True)
@@ -234,8 +236,10 @@ def shown(message: AnyMessage, *, operators: bool = False) -> Message | None:
     if not isinstance(message, AIMessage):
         return None
     known = ("lane", "intent", "llm_calls", "degraded", *(("operator",) if operators else ()))
+    name, _, part = str(message.id).rpartition(":")
     return Message(
         id=str(message.id),
+        turn=name if part == "out" and name.startswith(TURN) else None,
         role="operator" if message.name == "operator" else "agent",
         text=message.text,
         at=extra.get("at"),

@@ -52,6 +52,9 @@ class Metrics:
             "approvals_requested", "Actions that began to wait for a person."
         )
         self.handed_off = self._counter("handoffs", "Turns that ended with a person taking over.")
+        self.ratings = self._counter(
+            "ratings", "Answers that customers rated, by whether they helped.", "good"
+        )
         self.seconds = Histogram(
             "signalbox_turn_seconds",
             "Wall time of a turn.",
@@ -122,6 +125,10 @@ class Metrics:
     def metered(self, meter: Meter) -> None:
         """Show what the large model's calls used."""
         self._llm.meter = meter
+
+    def rated(self, *, good: bool) -> None:
+        """Count what a customer thinks of an answer; who changes their mind counts twice."""
+        self.ratings.labels(good=str(good).lower()).inc()
 
     def text(self) -> bytes:
         return generate_latest(self.registry)

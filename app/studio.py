@@ -111,9 +111,29 @@ class ReadAsModels(LastValue[Any]):
         typed: TypeAdapter[Any] = TypeAdapter(self.typ)
         try:
             return typed.validate_python(value)
-        except ValidationError:
+        except ValidationError as error:
             # LangGraph shows a date of a state as the list of its numbers, and so it comes back.
-            return typed.validate_python(_with_dates(value))
+            return typed.validate_python(_with_dates(value, error))
+
+
+def _with_dates(value: Any, error: ValidationError) -> Any:
+    """The value with a date wherever one was missed and its year, month and day are there."""
+    missed = {each["loc"] for each in error.errors() if each["type"] == "date_type"}
+
+    def read(part: Any, at: tuple[int | str, ...]) -> Any:
+        match part:
+            case [int(year), int(month), int(day)] if at in missed:
+                return f"{year:04}-{month:02}-{day:02}"
+            case dict():
+                held = cast("dict[str, Any]", part)
+                return {name: read(each, (*at, name)) for name, each in held.items()}
+            case list() | tuple():
+                parts = cast("Sequence[Any]", part)
+                return [read(each, (*at, number)) for number, each in enumerate(parts)]
+            case _:
+                return part
+
+    return read(value, ())
 
 
 def _holds_plain_json(value: object) -> bool:
@@ -121,19 +141,6 @@ def _holds_plain_json(value: object) -> bool:
         parts: Sequence[object] = cast("tuple[object, ...]", value)
         return any(isinstance(each, dict) for each in parts)
     return isinstance(value, dict | list)
-
-
-def _with_dates(value: Any) -> Any:
-    match value:
-        case dict():
-            held = cast("dict[str, Any]", value)
-            return {name: _with_dates(each) for name, each in held.items()}
-        case [int(year), int(month), int(day)]:
-            return f"{year:04}-{month:02}-{day:02}"
-        case list() | tuple():
-            return [_with_dates(each) for each in cast("Sequence[Any]", value)]
-        case _:
-            return value
 
 
 class StudioGraph(CompiledStateGraph[Any, Any, Any, Any]):

@@ -49,7 +49,7 @@ from app.desk import (
 )
 from app.drift_watch import Drift, DriftWatch
 from app.identity.tokens import NotKnown, Reader
-from app.inbox import Inbox, shown
+from app.inbox import TURN, Inbox, shown
 from app.knowledge.library import Library
 from app.models.metering import Meter
 from app.release_watch import ReleaseState, ReleaseWatch
@@ -214,7 +214,9 @@ class SupportDesk:
 
     async def history(self, customer: Customer, thread: str) -> list[Message]:
         await self._owned(customer, thread)
-        return [message for m in await self._messages(thread) if (message := shown(m))]
+        messages = [message for m in await self._messages(thread) if (message := shown(m))]
+        rated = await self.stores.ratings.of(m.turn for m in messages if m.turn is not None)
+        return [m.model_copy(update={"good": rated.get(m.turn or "")}) for m in messages]
 
     async def rate(
         self, customer: Customer, thread: str, turn: str, *, good: bool, comment: str = ""
@@ -225,6 +227,7 @@ class SupportDesk:
         await self.stores.ratings.rate(
             customer.tenant, customer.id, thread, turn, good=good, comment=comment
         )
+        await self.tracing.rated(turn, good=good, comment=comment)
 
     # --- turns ------------------------------------------------------------------------------------
 
@@ -233,7 +236,7 @@ class SupportDesk:
     ) -> AsyncIterator[Event]:
         owned = await self._owned(customer, thread)
         # A retry after a crash is the same turn: same message ids, same action keys.
-        turn = f"t_{uuid.uuid4().hex[:20]}" if key is None else turn_id_of(customer, key)
+        turn = f"{TURN}{uuid.uuid4().hex[:20]}" if key is None else turn_id_of(customer, key)
         asked = Asked(customer, thread, text, key, owned.title, turn)
         claim: Fresh | None = None
         if key is not None:
@@ -816,7 +819,7 @@ async def _each(
 
 def turn_id_of(customer: Customer, key: str) -> str:
     """The turn that a customer's key names."""
-    return f"t_{_digest(customer.tenant, customer.id, key)[:20]}"
+    return f"{TURN}{_digest(customer.tenant, customer.id, key)[:20]}"
 
 
 def _config(thread: str) -> Any:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Request
 
 from app.auth import CustomerDep, DeskDep
+from app.metrics import Metrics
 from app.wire import Rating, Thread, ThreadOpened, Threads, pending_approval
 
 router = APIRouter(prefix="/v1", tags=["threads"])
@@ -49,6 +50,10 @@ async def thread_history(thread: ThreadId, customer: CustomerDep, desk: DeskDep)
 
 
 @router.post("/threads/{thread}/ratings", status_code=204)
-async def rate(thread: ThreadId, body: Rating, customer: CustomerDep, desk: DeskDep) -> None:
+async def rate(
+    thread: ThreadId, body: Rating, customer: CustomerDep, desk: DeskDep, request: Request
+) -> None:
     """Say whether the answer to a turn helped; said again, the last word counts."""
     await desk.rate(customer, thread, body.turn, good=body.good, comment=body.comment)
+    metrics: Metrics = request.app.state.metrics
+    metrics.rated(good=body.good)

@@ -163,6 +163,20 @@ class SqlRatings:
         }
         await asyncio.to_thread(self._rate, row)
 
+    async def of(self, turns: Iterable[str]) -> dict[str, bool]:
+        """Which of these answers were rated, and whether each helped."""
+        return await asyncio.to_thread(self._of, [*turns])
+
+    def _of(self, turns: Sequence[str]) -> dict[str, bool]:
+        found = dict[str, bool]()
+        if not turns:
+            return found
+        with reading(self._engine) as conn:
+            for start in range(0, len(turns), _MANY):
+                some = ratings.c.turn.in_(turns[start : start + _MANY])
+                found |= {r.turn: bool(r.good) for r in conn.execute(select(ratings).where(some))}
+        return found
+
     def _rate(self, row: dict[str, Any]) -> None:
         with writing(self._engine) as conn:
             conn.execute(delete(ratings).where(ratings.c.turn == row["turn"]))

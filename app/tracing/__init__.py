@@ -126,6 +126,9 @@ class Tracing:
         Enter it in the task that runs the graph, and give the graph its ``callbacks``."""
         return self._unseen_turn()
 
+    async def rated(self, turn_id: str, *, good: bool, comment: str) -> None:
+        """What a customer thinks of a turn's answer, into its trace."""
+
     def span(self, name: str, kind: Kind, **attributes: Any) -> AbstractAsyncContextManager[Seen]:
         return self._unseen()
 

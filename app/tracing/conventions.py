@@ -23,6 +23,12 @@ OPERATIONS = {
 
 OURS = "signalbox."
 
+#: What somebody thinks of a turn: the name of the span, and the event that the conventions have for it.
+RATING = "rating"
+EVALUATION = "gen_ai.evaluation.result"
+#: So much of a comment goes with it.
+COMMENT_ROOM = 500
+
 
 #: Before an attribute's name: how many bytes of it may leave. It is clipped after it was masked, so that nothing
 #: personal is cut beyond recognition; the mark itself stays here.

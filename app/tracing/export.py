@@ -27,7 +27,7 @@ from requests.auth import AuthBase
 
 from app.tracing import Targets
 from app.tracing.budget import clipped, told
-from app.tracing.conventions import ROOM
+from app.tracing.conventions import RATING, ROOM
 from tools.privacy import mask_pii
 
 log = logging.getLogger(__name__)
@@ -259,6 +259,8 @@ class LangfuseForm(Form):
         if scope is None or scope.name != "signalbox":
             return None
         said: dict[str, Any] = dict(span.attributes or {})
+        if said.get("signalbox.name") == RATING:
+            return None  # There it is a score.
         operation = said.get("gen_ai.operation.name")
         kind = said.get("signalbox.kind") or _TYPES.get(str(operation), "span")
         name = str(said.get("signalbox.name") or span.name)

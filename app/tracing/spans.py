@@ -32,7 +32,16 @@ from app.tracing import (
 )
 from app.tracing import budget as budgets
 from app.tracing.budget import Budget, bounded
-from app.tracing.conventions import OURS, ROOM, begun, named, translated
+from app.tracing.conventions import (
+    COMMENT_ROOM,
+    EVALUATION,
+    OURS,
+    RATING,
+    ROOM,
+    begun,
+    named,
+    translated,
+)
 from app.tracing.export import Exporting, disabled, exporting
 from app.tracing.nodes import NodeSpans, failed
 from tools.ports import PortError
@@ -165,6 +174,28 @@ class Traces(Tracing):
             context=trace.set_span_in_context(above),
             attributes=attributes,
         )
+
+    async def rated(self, turn_id: str, *, good: bool, comment: str) -> None:
+        place = None if self._closed else await self._place(turn_id)
+        if place is None:
+            return
+        asked_by = trace.get_current_span().get_span_context()
+        span = self._tracer.start_span(
+            RATING,
+            context=trace.set_span_in_context(_span_of(place)),
+            attributes={OURS + "name": RATING, OURS + "turn": turn_id},
+            links=[trace.Link(asked_by)] if asked_by.is_valid else (),
+        )
+        said: dict[str, str | float] = {
+            "gen_ai.evaluation.name": RATING,
+            "gen_ai.evaluation.score.value": float(good),
+            "gen_ai.evaluation.score.label": "helpful" if good else "not helpful",
+        }
+        if comment:
+            why = "gen_ai.evaluation.explanation"
+            said |= {why: comment, ROOM + why: COMMENT_ROOM}
+        span.add_event(EVALUATION, said)
+        span.end()
 
     # --- what is called within them ----------------------------------------------------------------
 

@@ -172,10 +172,12 @@ async function refresh() {
     const drawn = unsettled.findIndex((each) => each.role === message.role && each.text === message.text);
     if (drawn >= 0) {
       seen.set(message.id, unsettled[drawn].node);
+      offerRating(unsettled[drawn].node, message);
       unsettled.splice(drawn, 1);
       continue;
     }
     const node = drawMessage(message);
+    offerRating(node, message);
     // The reply came after all, so there is nothing to try again.
     if (message.role === "agent") for (const notice of log.querySelectorAll(".failed")) notice.parentElement.remove();
     seen.set(message.id, node);
@@ -271,6 +273,36 @@ function under(meta = {}, at = undefined) {
   }
   if (at) chips.append(el("time", { datetime: at }, clock(at)));
   return chips;
+}
+
+/** Under an answer: whether it helped, and what was missing where it did not. Said anew, the last word counts. */
+function offerRating(node, message) {
+  if (!message.turn) return;
+  const at = thread;
+  const told = el("span", { class: "told", role: "status" });
+  const choices = [true, false].map((good) => el("button", { class: "button quiet", type: "button", "aria-pressed": String(message.good === good), onclick: () => say(good) }, good ? "Helpful" : "Not helpful"));
+  const why = el("input", { class: "field", type: "text", maxlength: 2000, autocomplete: "off", placeholder: "What was missing? (if you like)", "aria-label": "What was missing?" });
+  const more = el("form", { class: "why", hidden: true, onsubmit: (event) => { event.preventDefault(); say(false, why.value.trim()); } }, why, el("button", { class: "button", type: "submit" }, "Tell us"));
+
+  async function say(good, comment = "") {
+    for (const button of choices) button.disabled = true;
+    try {
+      await request("POST", `/v1/threads/${encodeURIComponent(at)}/ratings`, { body: { turn: message.turn, good, comment } });
+      choices.forEach((button, number) => button.setAttribute("aria-pressed", String(good === (number === 0))));
+      more.hidden = good || Boolean(comment);
+      told.textContent = "Thank you.";
+    } catch (error) {
+      if (error instanceof Failed && error.status === 401) return await showDoor(inWords(error));
+      told.textContent = [0, 429].includes(error.status) ? inWords(error) : "That could not be kept. Please try again.";
+    } finally {
+      for (const button of choices) button.disabled = false;
+    }
+    if (!more.hidden) why.focus();
+    else if (comment) choices[1].focus();
+  }
+
+  // The log is read out as it grows; three buttons under each answer would be noise.
+  node.append(el("div", { class: "rating", role: "group", "aria-label": "Did this answer help?", "aria-live": "off" }, ...choices, told, more));
 }
 
 function drawCard(approval) {

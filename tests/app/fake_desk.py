@@ -224,7 +224,7 @@ class FakeDesk:
             else ()
         )
         meta: dict[str, Any] = {"lane": lane, "intent": "fake", "llm_calls": 0}
-        self._say(thread, "agent", reply, citations, meta)
+        self._say(thread, "agent", reply, citations, meta, turn)
         yield Event(
             event="final",
             data={"turn": turn, "text": reply, "citations": list(citations), **meta},
@@ -237,6 +237,7 @@ class FakeDesk:
         text: str,
         citations: tuple[dict[str, Any], ...] = (),
         meta: dict[str, Any] | None = None,
+        turn: str | None = None,
     ) -> None:
         messages = self._messages[thread]
         messages.append(
@@ -247,6 +248,7 @@ class FakeDesk:
                 at=datetime.now(UTC),
                 citations=citations,
                 meta=meta or {},
+                turn=turn,
             )
         )
 
@@ -293,7 +295,10 @@ class FakeDesk:
 
     async def history(self, customer: Customer, thread: str) -> list[Message]:
         self._own(customer, thread)
-        return list(self._messages[thread])
+        rated = {turn: good for turn, (good, _) in self.rated.items()}
+        return [
+            m.model_copy(update={"good": rated.get(m.turn or "")}) for m in self._messages[thread]
+        ]
 
     async def rate(
         self, customer: Customer, thread: str, turn: str, *, good: bool, comment: str = ""

@@ -633,3 +633,8 @@ async def test_a_customer_says_whether_an_answer_helped(client, desk, ana):
     statuses = [each.status_code for each in (good, unknown, foreign, nobody)]
     assert statuses == [204, 404, 404, 401]
     assert desk.rated == {"t_1": (True, "")}
+    long = await client.post(
+        at, json={"turn": "t_1", "good": False, "comment": "x" * 2001}, headers=ana
+    )
+    assert long.status_code == 422
+    assert 'signalbox_ratings_total{good="true"} 1.0' in (await client.get("/metrics")).text

@@ -383,6 +383,36 @@ async def test_customers_read_words_for_people(page, desk: FakeDesk):
     await playwright.expect(page.get_by_label("Your message")).to_have_value("half a sen")
 
 
+async def test_a_customer_rates_an_answer(page, desk: FakeDesk):
+    """Helpful or not, and why; it is there again after a reload, the last word counts, a failure says so and
+    keeps what was written."""
+    await enter(page)
+    await say(page, "How long is delivery?")
+    rating = page.get_by_role("group", name="Did this answer help?")
+    helpful = rating.get_by_role("button", name="Helpful", exact=True)
+    await helpful.click()
+    await rating.get_by_text("Thank you.").wait_for()
+    assert desk.rated == {"turn-1": (True, "")}
+
+    await page.reload()
+    await playwright.expect(helpful).to_have_attribute("aria-pressed", "true")
+    await rating.get_by_role("button", name="Not helpful").click()
+    why = rating.get_by_label("What was missing?")
+    await playwright.expect(why).to_be_focused()
+    assert desk.rated == {"turn-1": (False, "")}
+
+    await why.fill("A date")
+    await page.route("**/ratings", lambda route: route.fulfill(status=503, body="{}"))
+    await why.press("Enter")
+    await rating.get_by_text("That could not be kept. Please try again.").wait_for()
+    await page.unroute("**/ratings")
+    await playwright.expect(why).to_have_value("A date")
+    await rating.get_by_role("button", name="Tell us").click()
+    await playwright.expect(why).to_be_hidden()
+    assert desk.rated == {"turn-1": (False, "A date")}
+    await playwright.expect(helpful).to_have_attribute("aria-pressed", "false")
+
+
 async def test_who_says_what_is_said_in_words(page):
     """A screen reader hears the sender, not only a colour and a side."""
     await enter(page)

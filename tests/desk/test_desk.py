@@ -19,6 +19,7 @@ from app.desk import (
     KeyInFlight,
     NotHandedOff,
     ThreadNotFound,
+    TurnNotFound,
 )
 from app.shadow import WAITING, Candidate, Shadow, chosen
 from app.stores.comparisons import SqlComparisons
@@ -98,6 +99,20 @@ async def test_a_message_that_is_worked_on_for_long_is_not_played_beside_it(worl
     with pytest.raises(KeyInFlight):
         await world.say(desk, thread, "hello", "greeting", key="k1")
     assert await texts(world, desk, thread, "customer") == []
+
+
+async def test_a_rating_stays_with_its_answer(world, desk, thread):
+    """The customer's own answers only; the last word counts, and the history shows it."""
+    events = await world.say(desk, thread, "hello", "greeting")
+    turn = events[-1].data["turn"]
+    ana = world.customers["ana"]
+    await desk.rate(ana, thread, turn, good=True)
+    await desk.rate(ana, thread, turn, good=False, comment="no date")
+    with pytest.raises(TurnNotFound):
+        await desk.rate(ana, thread, "t_nowhere", good=True)
+
+    rated = [(m.role, m.turn, m.good) for m in await desk.history(ana, thread)]
+    assert rated == [("customer", None, None), ("agent", turn, False)]
 
 
 async def test_two_customers_may_use_the_same_key(world, desk, thread):

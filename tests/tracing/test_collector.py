@@ -203,6 +203,32 @@ async def test_a_failure_is_one_by_the_conventions(receiver: Receiver) -> None:
     assert "error.type" not in turn.attributes
 
 
+async def test_a_rating_is_an_evaluation_in_the_turns_trace(receiver: Receiver) -> None:
+    """By the conventions' event, masked, and linked to the request that brought it; Langfuse has it as a score."""
+    both = Targets(
+        otlp=receiver.url, langfuse_url=receiver.url, public_key="pk-lf-1", secret_key="sk-lf-1"
+    )
+    async with sending(both) as traces:
+        trace = await traced_turn(traces)
+        await traces.rated("turn-1", good=False, comment="write to ana@customer.example")
+        await traces.rated("nowhere", good=True, comment="")
+
+    [rating] = [span for span in receiver.collected if span.name == "rating"]
+    turn = next(s for s in receiver.collected if s.attributes.get("signalbox.turn") == "turn-1")
+    assert (rating.trace, rating.parent) == (trace, turn.id)
+    assert rating.events == [
+        {
+            "name": "gen_ai.evaluation.result",
+            "gen_ai.evaluation.name": "rating",
+            "gen_ai.evaluation.score.value": 0.0,
+            "gen_ai.evaluation.score.label": "not helpful",
+            "gen_ai.evaluation.explanation": "write to [email]",
+        }
+    ]
+    assert set(rating.events[0]) - {"name"} <= registry()
+    assert "rating" not in {span.name for span in receiver.in_langfuse}
+
+
 # --- the standard variables -----------------------------------------------------------------------
 
 
