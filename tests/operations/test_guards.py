@@ -25,6 +25,20 @@ def test_other_machines_are_out_of_reach(host: str, hosts_tried: list[str]) -> N
     hosts_tried.clear()
 
 
+def run_pytest(folder: Path, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Play a folder's tests with no plugin but xdist; the others take seconds to load."""
+    return subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"),
+            *("-p", "xdist.plugin", *options, folder),
+        ],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", **environment},
+    )
+
+
 def test_a_swallowed_attempt_fails_the_test(tmp_path: Path) -> None:
     """Code that catches the guard's exception does not hide the attempt."""
     (tmp_path / "conftest.py").write_text((ROOT / "tests/conftest.py").read_text())
@@ -34,12 +48,7 @@ def test_a_swallowed_attempt_fails_the_test(tmp_path: Path) -> None:
         "    with contextlib.suppress(RuntimeError):\n"
         "        socket.create_connection(('192.0.2.1', 443))\n"
     )
-    ran = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", tmp_path],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-    )
+    ran = run_pytest(tmp_path)
 
     assert "tried to reach ['192.0.2.1']" in ran.stdout
     assert ran.returncode == 1
@@ -52,27 +61,27 @@ def test_loopback_is_in_reach() -> None:
 
 
 @pytest.mark.parametrize(
-    ("required", "returncode"),
-    [("", 0), ("models", 0), ("postgres", 1), ("all", 1)],
+    ("required", "workers", "returncode"),
+    [
+        ("", 0, 0),
+        ("models", 1, 0),  # What is required reaches the workers, and so does where to look.
+        ("postgres", 0, 1),
+        ("all", 1, 1),
+    ],
 )
 def test_a_missing_service_skips_or_fails(
-    tmp_path: Path, required: str, returncode: int, free_port: int
+    tmp_path: Path, required: str, workers: int, returncode: int, free_port: int
 ) -> None:
     """What is missing is skipped at a desk and fails where it is required."""
     (tmp_path / "conftest.py").write_text((ROOT / "tests/conftest.py").read_text())
     (tmp_path / "test_it.py").write_text(
         "import pytest\n@pytest.mark.postgres\ndef test_it():\n    pass\n"
     )
-    ran = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", tmp_path],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env={
-            **os.environ,
-            "SIGNALBOX_REQUIRE": required,
-            "SIGNALBOX_TEST_POSTGRES": f"postgresql://nobody@127.0.0.1:{free_port}/none",
-        },
+    ran = run_pytest(
+        tmp_path,
+        f"-n{workers}",
+        SIGNALBOX_REQUIRE=required,
+        SIGNALBOX_TEST_POSTGRES=f"postgresql://nobody@127.0.0.1:{free_port}/none",
     )
 
     assert returncode == ran.returncode, ran.stdout
