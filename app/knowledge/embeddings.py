@@ -159,7 +159,9 @@ class EmbeddingCache:
                 raise
 
     def close(self) -> None:
-        self.connection.close()
+        # SQLite crashes the process when another thread is in the middle of a statement.
+        with self.lock:
+            self.connection.close()
 
 
 class CachedEmbedder:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -80,3 +82,19 @@ async def test_a_model_that_is_not_there_is_named(
     assert len(knowledge.manifest.digests()) == 4
     assert await knowledge.retrieve("tents") == []
     knowledge.close()
+
+
+def test_a_cache_in_use_is_not_closed(tmp_path: Path) -> None:
+    """SQLite took the process down when a desk stopped while its articles were still being embedded."""
+    cache = EmbeddingCache(tmp_path / "vectors.db")
+    closing = Thread(target=cache.close)
+
+    with cache.lock:  # As whoever is in the middle of a statement holds it.
+        closing.start()
+        closing.join(0.1)
+        assert closing.is_alive()
+        cache.connection.execute("select 1")
+    closing.join()
+
+    with pytest.raises(sqlite3.ProgrammingError):
+        cache.connection.execute("select 1")
