@@ -6,6 +6,8 @@ Fixtures
                           `postgres`, `models`, `browser`, `studio`, `training` do the same for a test.
     postgres_url          An empty PostgreSQL database of this session, `postgresql://...`, dropped afterwards.
     new_postgres_url      The same, but a new empty database for each test that asks.
+    copied_database       `copied_database("sqlite" or "postgres", fill)`: a database of the test's own, copied from one
+                          that `fill(url)` filled once in this session; without `fill`, a migrated one.
     hosts_tried           Hosts beyond this machine the test tried to reach (automatic; must end empty).
     free_port             A loopback port that nothing listens on.
 
@@ -30,12 +32,16 @@ import os
 import shutil
 import socket
 import sys
-import uuid
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    # Imported where they are used: nothing of ours is loaded before the environment below is set.
+    from tests.databases import Templates
 
 #: What the run was started with. A worker starts in an environment that is cleaned already, and is told.
 GIVEN = {
@@ -184,35 +190,45 @@ def require() -> Callable[[str], None]:
     return _require
 
 
-@contextmanager
-def _database() -> Generator[str]:
-    import psycopg
-    from psycopg import sql
-
-    name = f"signalbox_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(GIVEN["postgres"], autocommit=True) as admin:
-        admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-    try:
-        yield GIVEN["postgres"].rpartition("/")[0] + f"/{name}"
-    finally:
-        with psycopg.connect(GIVEN["postgres"], autocommit=True) as admin:
-            admin.execute(
-                sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
-            )
-
-
 @pytest.fixture(scope="session")
 def postgres_url() -> Generator[str]:
+    from tests.databases import postgres_database
+
     _require("postgres")
-    with _database() as url:
+    with postgres_database(GIVEN["postgres"]) as url:
         yield url
 
 
 @pytest.fixture
 def new_postgres_url() -> Generator[str]:
+    from tests.databases import postgres_database
+
     _require("postgres")
-    with _database() as url:
+    with postgres_database(GIVEN["postgres"]) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def templates(tmp_path_factory: pytest.TempPathFactory) -> Generator[Templates]:
+    from tests.databases import Templates
+
+    templates = Templates(tmp_path_factory.mktemp("templates"), GIVEN["postgres"])
+    yield templates
+    templates.close()
+
+
+@pytest.fixture
+def copied_database(templates: Templates, tmp_path: Path) -> Generator[Callable[..., str]]:
+    from app.stores.database import migrate
+
+    with ExitStack() as stack:
+
+        def copied(kind: str, fill: Callable[[str], object] = migrate) -> str:
+            if kind == "postgres":
+                _require("postgres")
+            return stack.enter_context(templates.copy(kind, fill, tmp_path))
+
+        yield copied
 
 
 @pytest.fixture

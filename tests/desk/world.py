@@ -52,6 +52,17 @@ class Killed(BaseException):
     """The process is gone, in the middle of something."""
 
 
+def with_stories(url: str) -> None:
+    """Fill a database with the demo shop's stories."""
+    migrate(url)
+    engine = create_engine(url)
+    with writing(engine) as connection:
+        for table, rows in rows_of(stories(TODAY)):
+            if rows:
+                connection.execute(sa.insert(table), rows)
+    engine.dispose()
+
+
 class _People:
     """The customers of a test."""
 
@@ -80,15 +91,6 @@ class DeskWorld:
         #: Checkpoint of the ledger -> raise there, once.
         self.kill_at: str | None = None
         self.customers = {a.customer.id: a.customer for a in stories(TODAY)}
-
-    def prepare(self) -> None:
-        migrate(self.url)
-        engine = create_engine(self.url)
-        with writing(engine) as connection:
-            for table, rows in rows_of(stories(TODAY)):
-                if rows:
-                    connection.execute(sa.insert(table), rows)
-        engine.dispose()
 
     def _checkpoint(self, name: str) -> None:
         if self.kill_at == name:

@@ -14,6 +14,7 @@ import asyncio
 import re
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
@@ -321,9 +322,33 @@ class Played:
 
 
 @cache
-def _drawn() -> Any:
-    """The graph is the same for every test; only its memory is not."""
-    return support_graph()
+def _support() -> Any:
+    return support_graph().compile(checkpointer=InMemorySaver(), name="support")
+
+
+@cache
+def _actions() -> ActionGraph:
+    return ActionGraph(InMemorySaver())
+
+
+def _remembering(graph: Any, saver: InMemorySaver) -> Any:
+    """A copy of a compiled graph with a memory of its own."""
+    told = copy(saver)
+    # Compiling told the first memory which types are ours.
+    told.serde = graph.checkpointer.serde
+    return graph.copy(update={"checkpointer": told})
+
+
+def support_on(saver: InMemorySaver) -> Any:
+    """The support graph, compiled once: it is the same for every test, only its memory is not."""
+    return _remembering(_support(), saver)
+
+
+def actions_on(saver: InMemorySaver) -> ActionGraph:
+    """The action graph, likewise."""
+    made = copy(_actions())
+    made.compiled = _remembering(made.compiled, saver)
+    return made
 
 
 @dataclass
@@ -354,9 +379,8 @@ class World:
         self.backend = Outages(MemoryBackend(self.books, clock))
         self.ledger = Outages(MemoryLedger(self.books, self.approvals, clock))
         self.decisions = MemoryDecisionLog()
-        self.actions = ActionGraph(self.saver)
-        # Compiling also tells the saver which types are ours.
-        self.support = _drawn().compile(checkpointer=self.saver, name="support")
+        self.actions = actions_on(self.saver)
+        self.support = support_on(self.saver)
         self._turns = 0
 
     @property

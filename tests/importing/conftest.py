@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import subprocess
 import sys
@@ -11,8 +10,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-
-from app.stores.database import migrate
 
 HERE = Path(__file__).parent
 FJELL = HERE / "fjell"
@@ -49,17 +46,7 @@ def service(bikes):
     return bikes
 
 
-@pytest.fixture(scope="session")
-def migrated(tmp_path_factory):
-    """An empty desk's database, to be copied."""
-    path = tmp_path_factory.mktemp("desk") / "template.db"
-    migrate(f"sqlite:///{path}")
-    return path
-
-
 @pytest.fixture
-def database(migrated, tmp_path):
+def database(copied_database):
     """The address of an empty desk's database."""
-    copy = tmp_path / "desk.db"
-    shutil.copyfile(migrated, copy)
-    return f"sqlite:///{copy}"
+    return copied_database("sqlite")

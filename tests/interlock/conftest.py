@@ -18,10 +18,14 @@ def services(tmp_path_factory):
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def url(request, tmp_path):
-    if request.param == "postgres":
-        return request.getfixturevalue("new_postgres_url")
-    return f"sqlite:///{tmp_path / 'interlock.db'}"
+def kind(request):
+    return request.param
+
+
+@pytest.fixture
+def url(kind, copied_database):
+    """A migrated database."""
+    return copied_database(kind)
 
 
 @pytest.fixture(params=[True, False], ids=["keys", "no-keys"])

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from app.stores.audit import AuditRow, SqlAudit, digest, read_export, walk, write_anchors
-from app.stores.database import migrate, reading, writing
+from app.stores.database import reading, writing
 from app.stores.ledger import SqlLedger
 from app.stores.tables import audit as table
 from app.stores.turns import SqlThreads
@@ -28,7 +28,6 @@ from tools.values import AuditEntry
 
 @pytest.fixture
 def stores(url):
-    migrate(url)
     world = Stores(url)
     effects.create(world.engine)
     yield world

@@ -21,13 +21,18 @@ from tools.values import Action, Clock
 YES = Answer(decision="approve", reviewer="olga", role="admin")
 
 
-@pytest.fixture
-def site(url, tmp_path, services, keys):
+def seeded(url: str) -> None:
+    """Fill a database with the demo shop as it is today."""
     migrate(url)
     engine = create_engine(url)
     seed(engine, Clock().today())
     engine.dispose()
-    place = url if url.startswith("postgres") else str(tmp_path / "checkpoints.db")
+
+
+@pytest.fixture
+def site(kind, copied_database, tmp_path, services, keys):
+    url = copied_database(kind, seeded)
+    place = url if kind == "postgres" else str(tmp_path / "checkpoints.db")
     site = Site(url, place, speed=1.0, origin=time.time(), payments=services[keys], keys=keys)
     prepare(site)
     trouble(site, {})

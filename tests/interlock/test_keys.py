@@ -71,14 +71,18 @@ class Shop:
             return conn.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
 
 
-@pytest.fixture
-def site(url, tmp_path):
+def seeded(url: str) -> None:
+    """Fill a database with the demo shop as it was at noon."""
     migrate(url)
     engine = create_engine(url)
     seed(engine, NOON.date())
     engine.dispose()
-    on_postgres = url.startswith("postgres")
-    site = Site(url, url if on_postgres else str(tmp_path / "checkpoints.db"))
+
+
+@pytest.fixture
+def site(kind, copied_database, tmp_path):
+    url = copied_database(kind, seeded)
+    site = Site(url, url if kind == "postgres" else str(tmp_path / "checkpoints.db"))
     prepare(site)
     return site
 

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from app.payments import HttpPayments
 from app.stores.approvals import SqlApprovals
 from app.stores.audit import SqlAudit
-from app.stores.database import create_engine, migrate, reading, writing
+from app.stores.database import create_engine, reading, writing
 from app.stores.ledger import SqlLedger
 from app.stores.outbox import SqlOutbox
 from domains.northfell import store as shop
@@ -126,8 +126,7 @@ class World:
         )
 
     def fill(self) -> None:
-        """Ada and her stove, on a new database."""
-        migrate(self.url)
+        """Ada and her stove, in a migrated database."""
         with writing(self.engine) as conn:
             conn.execute(sa.insert(shop.customers).values(**ADA.model_dump(exclude={"facts"})))
             row = shop.row_of(STOVE) | {"tenant": ADA.tenant, "customer_id": ADA.id}

@@ -11,7 +11,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from app.stores.access import SqlAccess
 from app.stores.actions import SqlActions
 from app.stores.approvals import SqlApprovals
-from app.stores.database import create_engine, migrate, reading, writing
+from app.stores.database import create_engine, reading
 from app.stores.decisions import SqlDecisionLog
 from app.stores.holds import SqlHolds
 from app.stores.ledger import SqlLedger
@@ -25,13 +25,11 @@ from app.support_desk import Stores, SupportDesk
 from domains.northfell import store as shop
 from domains.northfell.demo_accounts import stories
 from domains.northfell.operations import OPERATIONS
-from domains.northfell.seed import rows_of
-from graphs.action import ActionGraph, thread_of
+from graphs.action import thread_of
 from graphs.context import Context
 from graphs.keys import fingerprint
 from graphs.state import Answer
-from graphs.support import support_graph
-from tests.graphs.world import TODAY, World
+from tests.graphs.world import TODAY, World, actions_on, support_on
 from tests.northfell import NORTHFELL
 from tools.memory import MemoryLedger
 from tools.policy import FilePolicy
@@ -61,21 +59,21 @@ class Gate:
         self.rules.write_text(RULES)
         self.policy = FilePolicy(self.rules, OPERATIONS)
         self.kind = kind
+        self._refunds_before = (
+            len(self.world.account.refunds)
+            if kind == "memory"
+            else sum(len(each.refunds) for each in stories(TODAY))
+        )
         clock = self.hands.clock
         saver = InMemorySaver()
-        self.actions = ActionGraph(saver)
+        self.actions = actions_on(saver)
         self.approvals: Any = self.world.approvals
         self.requests: Any = self.world.requests
         self.ledger: Any = MemoryLedger(self.world.books, self.approvals, clock, policy=self.policy)
         self.backend: Any = self.world.backend
         self.engine: sa.Engine | None = None
         if kind != "memory":
-            migrate(url)
             self.engine = create_engine(url)
-            with writing(self.engine) as connection:
-                for table, rows in rows_of(stories(TODAY)):
-                    if rows:
-                        connection.execute(sa.insert(table), rows)
             outbox = SqlOutbox(self.engine, clock)
             self.approvals = SqlApprovals(self.engine, clock, outbox=outbox)
             self.requests = SqlRequests(self.engine, clock)
@@ -88,7 +86,7 @@ class Gate:
                 self.engine, shop_for, clock, self.approvals, outbox=outbox, policy=self.policy
             )
             self.desk = SupportDesk(
-                support=support_graph().compile(checkpointer=saver, name="support"),
+                support=support_on(saver),
                 actions=self.actions,
                 stores=Stores(
                     actions=SqlActions(self.engine),
@@ -139,11 +137,10 @@ class Gate:
     def refunds(self) -> int:
         """How many refunds the books hold beyond the story's."""
         if self.engine is None:
-            return len(self.world.account.refunds) - len(World("ana").account.refunds)
+            return len(self.world.account.refunds) - self._refunds_before
         with reading(self.engine) as connection:
             counted = sa.select(sa.func.count()).select_from(shop.refunds)
-            before = sum(len(each.refunds) for each in stories(TODAY))
-            return connection.execute(counted).scalar_one() - before
+            return connection.execute(counted).scalar_one() - self._refunds_before
 
     async def refund(
         self, order: str = "SB-10217", reason: str = "damaged", request: str = "r1", **more: Any

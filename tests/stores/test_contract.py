@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from app.stores.approvals import SqlApprovals
-from app.stores.database import create_engine, migrate, reading, writing
+from app.stores.database import create_engine, reading, writing
 from app.stores.ledger import SqlLedger
 from domains.northfell import store as shop
 from domains.northfell.demo_accounts import Account
@@ -54,15 +54,11 @@ def in_sql(engine, hands):
 
 
 @pytest.fixture(params=["memory", "sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def stores(request, tmp_path):
+def stores(request, copied_database):
     if request.param == "memory":
         yield in_memory(Hands())
         return
-    url = f"sqlite:///{tmp_path / 'contract.db'}"
-    if request.param == "postgres":
-        url = request.getfixturevalue("new_postgres_url")
-    migrate(url)
-    engine = create_engine(url)
+    engine = create_engine(copied_database(request.param))
     yield in_sql(engine, Hands())
     engine.dispose()
 

@@ -151,16 +151,15 @@ async def test_tokens_sort_as_text(world):
 
 
 @pytest.mark.postgres
-async def test_checkpoints_on_postgres_are_refused_to_whoever_lost_the_thread(new_postgres_url):
+async def test_checkpoints_on_postgres_are_refused_to_whoever_lost_the_thread(copied_database):
     """Writes of a sleeping process are as if it had never woken up."""
-    from app.stores.database import migrate
     from tests.stores.test_checkpoints import CONFIG, compiled
 
-    migrate(new_postgres_url)
-    await make_tables(new_postgres_url)
-    engine = create_engine(new_postgres_url)
+    url = copied_database("postgres")
+    await make_tables(url)
+    engine = create_engine(url)
     holds = SqlHolds(engine, lease=timedelta(0))
-    async with postgres_checkpoints(new_postgres_url) as saver:
+    async with postgres_checkpoints(url) as saver:
         graph = compiled(saver)
         slept = await holds.take("t")
         with with_hold(slept):
@@ -175,18 +174,15 @@ async def test_checkpoints_on_postgres_are_refused_to_whoever_lost_the_thread(ne
 
 
 @pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-async def test_a_clock_that_was_ahead_hides_nothing(kind, request, tmp_path, monkeypatch):
+async def test_a_clock_that_was_ahead_hides_nothing(kind, copied_database, tmp_path, monkeypatch):
     """One machine's clock is an hour ahead; what another one writes after it is the newest all the same."""
-    from app.stores.database import migrate
     from tests.stores.test_checkpoints import CONFIG, compiled
 
-    url = str(tmp_path / "checkpoints.db")
+    url, books = str(tmp_path / "checkpoints.db"), copied_database(kind)
     opening = sqlite_checkpoints
     if kind == "postgres":
-        url, opening = request.getfixturevalue("new_postgres_url"), postgres_checkpoints
+        url, opening = books, postgres_checkpoints
         await make_tables(url)
-    books = url if kind == "postgres" else f"sqlite:///{tmp_path / 'holds.db'}"
-    migrate(books)
     engine = create_engine(books)
     holds = SqlHolds(engine, lease=timedelta(0))
     for said, ahead in (("first", 3600), ("second", 0), ("third", -3600)):
@@ -205,15 +201,14 @@ async def test_a_clock_that_was_ahead_hides_nothing(kind, request, tmp_path, mon
 
 
 @pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-async def test_what_no_checkpoint_holds_is_not_read(kind, request, tmp_path):
+async def test_what_no_checkpoint_holds_is_not_read(kind, copied_database, tmp_path):
     """A process dies between a step and its checkpoint: nobody is told what the step said, and it runs again."""
-    from app.stores.database import migrate
     from tests.stores.test_checkpoints import CONFIG, compiled
 
-    url = str(tmp_path / "checkpoints.db")
+    url, books = str(tmp_path / "checkpoints.db"), copied_database(kind)
     opening, saver_kind = sqlite_checkpoints, SqliteCheckpoints
     if kind == "postgres":
-        url, opening = request.getfixturevalue("new_postgres_url"), postgres_checkpoints
+        url, opening = books, postgres_checkpoints
         saver_kind = PostgresCheckpoints
         await make_tables(url)
 
@@ -223,8 +218,6 @@ async def test_what_no_checkpoint_holds_is_not_read(kind, request, tmp_path):
                 raise BackendUnavailable
             return await super().aput(config, checkpoint, metadata, new_versions)
 
-    books = url if kind == "postgres" else f"sqlite:///{tmp_path / 'holds.db'}"
-    migrate(books)
     engine = create_engine(books)
     hold = await SqlHolds(engine).take("t")
     async with opening(url, Dies) as saver:
@@ -238,12 +231,10 @@ async def test_what_no_checkpoint_holds_is_not_read(kind, request, tmp_path):
 
 
 @pytest.mark.postgres
-async def test_locks_of_a_sleeping_process_end_by_themselves(new_postgres_url):
+async def test_locks_of_a_sleeping_process_end_by_themselves(copied_database):
     """It stands still in the middle of a transaction; who waits for its row gets it before giving up."""
-    from app.stores.database import migrate
-
-    migrate(new_postgres_url)
-    engine, other = create_engine(new_postgres_url), create_engine(new_postgres_url)
+    url = copied_database("postgres")
+    engine, other = create_engine(url), create_engine(url)
     await SqlThreads(engine).create("northfell", "C-1", id="t")
     rename = sa.update(threads).where(threads.c.id == "t")
     asleep = engine.connect()

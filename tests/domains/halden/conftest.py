@@ -13,7 +13,6 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.stores.database import migrate
 from tests.importing.world import World, business_in
 from tools.values import Customer
 
@@ -77,12 +76,10 @@ def service(tmp_path):
 
 
 @pytest.fixture
-async def world(service, tmp_path):
+async def world(service, copied_database):
     """Halden as its folder has it, over a real ledger; Maja Brandt asks."""
-    database = f"sqlite:///{tmp_path / 'desk.db'}"
-    migrate(database)
     business = business_in(HALDEN, HALDEN_API=service.url, HALDEN_KEY=KEY)
-    made = World(business, service.url, database)
+    made = World(business, service.url, copied_database("sqlite"))
     made.hands.at = datetime.now(UTC)
     made.customer = Customer(id="H-1001", tenant="halden", name="Maja Brandt")
     async with made.opened() as opened:

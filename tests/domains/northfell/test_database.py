@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -35,10 +35,11 @@ def url(request: pytest.FixtureRequest) -> str:
     return str(request.getfixturevalue(name))
 
 
-@pytest.fixture
-def engine(url: str) -> Generator[sa.Engine]:
-    migrate(url)
-    engine = create_engine(url)
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def engine(
+    request: pytest.FixtureRequest, copied_database: Callable[..., str]
+) -> Generator[sa.Engine]:
+    engine = create_engine(copied_database(request.param))
     with writing(engine) as connection:
         for table, rows in rows_of([account(order("delivered"), order("paid", 10490))]):
             if rows:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 
@@ -139,12 +140,19 @@ def _counts(engine: sa.Engine) -> dict[str, int]:
         }
 
 
-@pytest.mark.parametrize("name", [name for name, one in OPERATIONS.items() if not one.writes])
-async def test_the_stories_read_the_same_in_memory_and_in_sql(name: str, sqlite_url: str) -> None:
-    """The named customers live in both worlds with the same records."""
-    migrate(sqlite_url)
-    engine = create_engine(sqlite_url)
+def _seeded(url: str) -> None:
+    migrate(url)
+    engine = create_engine(url)
     seed(engine, TODAY)
+    engine.dispose()
+
+
+@pytest.mark.parametrize("name", [name for name, one in OPERATIONS.items() if not one.writes])
+async def test_the_stories_read_the_same_in_memory_and_in_sql(
+    name: str, copied_database: Callable[..., str]
+) -> None:
+    """The named customers live in both worlds with the same records."""
+    engine = create_engine(copied_database("sqlite", _seeded))
     world = demo_world(TODAY)
     operation = OPERATIONS[name]
     clock = Clock(now=lambda: NOON)

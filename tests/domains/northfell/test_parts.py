@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from decimal import Decimal
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 from pydantic import BaseModel, ValidationError
 
-from app.stores.database import create_engine, migrate, writing
+from app.stores.database import create_engine, writing
 from domains.northfell.data_model import Order, OrderStatus
 from domains.northfell.demo_accounts import invoice_for, line, shipping_for
 from domains.northfell.memory import MemoryBooks
@@ -480,11 +480,11 @@ def test_no_charge_without_knowing_what_happened() -> None:
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def engine(request: pytest.FixtureRequest) -> Generator[sa.Engine]:
+def engine(
+    request: pytest.FixtureRequest, copied_database: Callable[..., str]
+) -> Generator[sa.Engine]:
     """Zoe's books in a database of their own."""
-    url = "sqlite_url" if request.param == "sqlite" else "new_postgres_url"
-    migrate(request.getfixturevalue(url))
-    made = create_engine(request.getfixturevalue(url))
+    made = create_engine(copied_database(request.param))
     with writing(made) as connection:
         for table, rows in rows_of([account(order("paid", 10482))]):
             if rows:
