@@ -29,9 +29,7 @@ from domains.northfell import store as shop
 from domains.northfell.demo_accounts import stories
 from domains.northfell.seed import rows_of
 from domains.northfell.store import SqlBackend, sql_books, writing_shop
-from graphs.action import ActionGraph
 from graphs.context import Context
-from graphs.support import support_graph
 from tests.graphs.world import (
     INTENTS,
     OPERATIONS,
@@ -41,6 +39,8 @@ from tests.graphs.world import (
     ScriptedEncoder,
     ScriptedLargeModel,
     ScriptedSmallModel,
+    actions_on,
+    support_on,
 )
 from tests.northfell import NORTHFELL, REPLIES
 from tools.ports import AnswerCache
@@ -139,7 +139,7 @@ class DeskWorld:
             ratings=SqlRatings(engine, clock),
             access=SqlAccess(engine, clock),
         )
-        actions = ActionGraph(saver, stores.holds.holding)
+        actions = actions_on(saver, stores.holds.holding)
         backend = SqlBackend(engine, clock)
 
         def context_for(customer: Customer, thread: str) -> Context:
@@ -168,7 +168,7 @@ class DeskWorld:
             return {}
 
         return SupportDesk(
-            support=support_graph().compile(checkpointer=saver, name="support"),
+            support=support_on(saver),
             actions=actions,
             stores=stores,
             ledger=ledger,

@@ -14,12 +14,14 @@ import asyncio
 import re
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Sequence
+from contextlib import nullcontext
 from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from typing import Any
 
+from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
 
 from app.models.masked import MaskedLargeModel
@@ -331,7 +333,7 @@ def _actions() -> ActionGraph:
     return ActionGraph(InMemorySaver())
 
 
-def _remembering(graph: Any, saver: InMemorySaver) -> Any:
+def _remembering(graph: Any, saver: BaseCheckpointSaver[Any]) -> Any:
     """A copy of a compiled graph with a memory of its own."""
     told = copy(saver)
     # Compiling told the first memory which types are ours.
@@ -339,14 +341,15 @@ def _remembering(graph: Any, saver: InMemorySaver) -> Any:
     return graph.copy(update={"checkpointer": told})
 
 
-def support_on(saver: InMemorySaver) -> Any:
+def support_on(saver: BaseCheckpointSaver[Any]) -> Any:
     """The support graph, compiled once: it is the same for every test, only its memory is not."""
     return _remembering(_support(), saver)
 
 
-def actions_on(saver: InMemorySaver) -> ActionGraph:
+def actions_on(saver: BaseCheckpointSaver[Any], holding: Any = nullcontext) -> ActionGraph:
     """The action graph, likewise."""
     made = copy(_actions())
+    made._holding = holding
     made.compiled = _remembering(made.compiled, saver)
     return made
 
