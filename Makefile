@@ -11,6 +11,8 @@ DATA ?=
 # How many processes share the tests out between them; 0: this one plays them all, as `-x --pdb` would like.
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+# What `make test` leaves to `make check`: suites that start programs of their own, and what takes over ten seconds.
+ELSEWHERE := process or browser or studio or slow
 # Where `make studio` listens.
 PORT ?= 2024
 
@@ -25,8 +27,9 @@ install: .venv/.installed ## Create .venv with the locked runtime set (no torch)
 run: .venv/.installed ## Prepare the demo shop and serve it on http://127.0.0.1:8080
 	@$(BIN)/signalbox serve
 
-test: .venv/.installed-dev ## Run the tests; what this machine lacks is skipped and said
-	$(PYTEST)
+test: .venv/.installed-dev ## Run the tests that need no program but this one; what this machine lacks is skipped and said
+	@echo 'Without tests marked $(ELSEWHERE): `make check` plays them too, `$(BIN)/python -m pytest -m "$(ELSEWHERE)"` only them.'
+	$(PYTEST) -m "not ($(ELSEWHERE))"
 
 check: .venv/.installed-dev ## What CI runs: format, lint, types, layers, lock, diagrams, every test
 	$(BIN)/ruff format --check .

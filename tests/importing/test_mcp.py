@@ -20,6 +20,8 @@ from tools.importing.mcp_tools import Confirmed, file_of
 from tools.ports import NotSent
 from tools.values import Customer
 
+pytestmark = pytest.mark.process
+
 SERVER = str(HERE / "mcp_service.py")
 
 

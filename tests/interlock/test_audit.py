@@ -262,6 +262,7 @@ async def test_an_expiry_a_hand_off_and_a_release_are_recorded(stores, audit):
     assert kinds == ["hand_off", "release"]
 
 
+@pytest.mark.process
 async def test_the_command_line_exports_verifies_and_names_the_row(stores, audit, tmp_path):
     """As an auditor would: export, verify with the anchor, and again after somebody was at it."""
     await ten(audit)

@@ -21,6 +21,8 @@ from evals.crash_process import Site, prepare
 from tests.interlock.world import ROOT
 from tests.stores.world import NOON
 
+pytestmark = pytest.mark.process
+
 
 @contextmanager
 def app_process(*arguments: str):

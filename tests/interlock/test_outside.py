@@ -76,6 +76,7 @@ async def test_a_charge_is_paid_once_and_booked(world):
     assert world.paid(action) == 1
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("point", OUTSIDE_CHECKPOINTS)
 async def test_killed_at_any_point_it_is_paid_once_or_a_person_is_asked(world, refund, point):
     """kill -9 of a real process around the call: never two payments, never a lost one."""

@@ -14,7 +14,7 @@ from app.models.embedded import EmbeddedServer, EmbeddedSmallModel
 from app.models.manifest import Manifest, base_model
 from tools.ports import ModelUnavailable
 
-pytestmark = pytest.mark.models
+pytestmark = [pytest.mark.models, pytest.mark.process]
 
 
 def alive(pid: int) -> bool:

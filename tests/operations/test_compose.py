@@ -15,6 +15,8 @@ import yaml
 
 from app.config import Settings
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "docker-compose.yml"
 

@@ -65,6 +65,22 @@ def test_every_target_says_what_it_is_for() -> None:
     assert {"install", "run", "test", "check", "fix", "evals", "studio", "train"} <= phony
 
 
+def test_the_check_plays_every_test() -> None:
+    """What `make test` leaves out for the sake of minutes, CI does not."""
+
+    def pytest_lines(target: str) -> list[str]:
+        said = subprocess.run(
+            ["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout
+        return [line for line in said.splitlines() if "pytest -n" in line]
+
+    (quick,), (whole,) = pytest_lines("test"), pytest_lines("check")
+
+    assert ' -m "not (process or browser or studio or slow)"' in quick
+    assert "SIGNALBOX_REQUIRE=all" in whole
+    assert "not (" not in whole
+
+
 def test_an_old_python_is_refused_with_the_way_out(tmp_path: Path) -> None:
     """Nothing is created, and the message names the version and the command."""
     for name in ("Makefile", "requirements.lock", "pyproject.toml"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-pytestmark = pytest.mark.models
+pytestmark = [pytest.mark.models, pytest.mark.process]
 
 
 def test_the_router_reads_messages_and_what_they_answer(role):

@@ -17,6 +17,8 @@ from tools.ports import ModelUnavailable
 
 from .conftest import command, environment
 
+pytestmark = pytest.mark.process
+
 READ = {"name": "get_order", "description": "Status of one order."}
 WRITE = {"name": "delete_order", "description": "Removes the order."}
 

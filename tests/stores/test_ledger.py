@@ -321,6 +321,7 @@ async def test_64_duplicates_at_once_have_one_effect(world):
     assert (world.effects, world.count("outbox")) == (1, 1)
 
 
+@pytest.mark.process
 async def test_two_processes_on_one_database_have_one_effect(world):
     """Replicas share nothing but the database."""
     pair = [child(world.url, count=8) for _ in range(2)]
@@ -330,6 +331,7 @@ async def test_two_processes_on_one_database_have_one_effect(world):
     assert (world.effects, world.count("outbox")) == (1, 1)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", ["take", "seize"])
 @pytest.mark.parametrize("point", CHECKPOINTS)
 async def test_killed_at_any_point_and_restarted_there_is_one_effect(world, point, name):
