@@ -427,6 +427,8 @@ async def test_threads_are_kept_apart(page):
     await enter(page)
     await say(page, "first topic")
     await page.get_by_text("You said: first topic").wait_for()
+    # A conversation is not left in the middle of a turn: the click would be let go.
+    await playwright.expect(page.get_by_role("button", name="Send")).to_be_enabled()
     await page.get_by_role("button", name="New conversation").click()
     await page.get_by_role("heading", name="Hello Ana").wait_for()
     assert await page.get_by_text("You said: first topic").count() == 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -41,6 +40,8 @@ class FakeOpenAI:
     def __init__(self, base_url: str) -> None:
         self.base_url = base_url
         self.requests: list[dict[str, Any]] = []
+        #: What the silent models wait for; set when the server stops.
+        self.goes_on = threading.Event()
         self.pieces = ["Hello", " there."]
         self.sent = 0  #: Pieces of an endless reply.
 
@@ -72,7 +73,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
             return
         if model == "slow":
-            time.sleep(3)
+            self.fake.goes_on.wait()
         finish = {"truncated": "length", "filtered": "content_filter"}.get(model, "stop")
         self.send_response(200)
         stream = asked.get("stream")
@@ -98,7 +99,7 @@ class _Handler(BaseHTTPRequestHandler):
             if model == "dying":
                 return
             if model == "stalling":
-                time.sleep(3)
+                self.fake.goes_on.wait()
             while model == "endless":
                 try:
                     self.wfile.write(b"data: " + json.dumps(chunk).encode() + b"\n\n")
@@ -132,6 +133,7 @@ def fake_openai() -> Generator[FakeOpenAI]:
     try:
         yield fake
     finally:
+        fake.goes_on.set()
         server.shutdown()
         thread.join()
         server.server_close()

@@ -76,24 +76,27 @@ async def test_the_words_of_a_server_stay_out_of_the_error(model, name: str) -> 
 
 
 @pytest.mark.parametrize("name", ["busy", "tired"])
-async def test_a_server_that_asks_for_time_is_not_waited_for(model, name: str) -> None:
+async def test_a_server_that_asks_for_time_is_not_waited_for(
+    hosted: FakeOpenAI, model, name: str
+) -> None:
     """Twenty seconds are asked for; the error carries them, the customer does not wait them."""
-    began = time.perf_counter()
+    asked, began = len(hosted.requests), time.perf_counter()
     with pytest.raises(ModelBusy) as told:
         await written(model(name))
 
     assert told.value.seconds == 20
-    assert time.perf_counter() - began < 1.5
+    assert time.perf_counter() - began < 20
+    assert len(hosted.requests) == asked + 1
 
 
 @pytest.mark.parametrize("name", ["slow", "stalling"])
-async def test_silence_is_given_up(hosted: FakeOpenAI, model, name: str) -> None:
-    """Before the first word, and after it."""
+async def test_silence_is_given_up(model, name: str) -> None:
+    """Before the first word, and after it; long before the ten seconds that the whole reply has."""
     began = time.perf_counter()
     with pytest.raises(ModelUnavailable, match="in time"):
         await written(model(name))
 
-    assert time.perf_counter() - began < 2.8
+    assert time.perf_counter() - began < 10
 
 
 async def test_an_endless_reply_is_broken_off_on_our_side(hosted: FakeOpenAI, model) -> None:
@@ -201,11 +204,11 @@ async def test_a_model_that_fails_is_left_alone(hosted: FakeOpenAI, model) -> No
     for _ in range(3):
         with pytest.raises(ModelUnavailable, match="in time"):
             await written(chain)
-    began = time.perf_counter()
+    asked = len(hosted.requests)
     with pytest.raises(ModelUnavailable, match="left alone"):
         await written(chain)
 
-    assert time.perf_counter() - began < 0.2
+    assert len(hosted.requests) == asked
     assert chain.health() == {"0 slow": "left alone: does not answer in time"}
 
 

@@ -78,9 +78,9 @@ def test_spans_say_where_and_what():
 def test_twenty_thousand_hostile_characters_take_no_time(piece):
     """No pattern backtracks on what a stranger sends."""
     text = (piece * 20_000)[:20_000]
-    started = time.perf_counter()
+    started = time.thread_time()
     find_pii(text)
-    assert time.perf_counter() - started < 1
+    assert time.thread_time() - started < 1
 
 
 @pytest.mark.parametrize(

@@ -129,7 +129,7 @@ def receiving() -> Generator[Receiver]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
             if receiver.hang is not None:
-                receiver.hang.wait(30)
+                receiver.hang.wait()
             if self.path not in (LANGFUSE, COLLECTOR):
                 return self._answer(json.loads(body or b"null"))
             receiver.headers.append({name.lower(): value for name, value in self.headers.items()})
