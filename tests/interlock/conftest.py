@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.interlock.world import World, payment_service
+from tests.interlock.world import World, payment_service, stocked
 
 
 @pytest.fixture(scope="session")
@@ -28,15 +28,20 @@ def url(kind, copied_database):
     return copied_database(kind)
 
 
+@pytest.fixture
+def stocked_url(kind, copied_database):
+    """A database with Ada and her stove."""
+    return copied_database(kind, stocked)
+
+
 @pytest.fixture(params=[True, False], ids=["keys", "no-keys"])
 def keys(request):
     return request.param
 
 
 @pytest.fixture
-def world(url, services, keys):
-    world = World(url, services[keys], keys=keys)
-    world.fill()
+def world(stocked_url, services, keys):
+    world = World(stocked_url, services[keys], keys=keys)
     world.trouble()
     yield world
     world.trouble()

@@ -190,9 +190,8 @@ class LostAtTheLastMoment(HttpPayments):
 
 
 @pytest.fixture
-async def refund_offline(url, free_port):
-    world = World(url, f"http://127.0.0.1:{free_port}", keys=True)
-    world.fill()
+async def refund_offline(stocked_url, free_port):
+    world = World(stocked_url, f"http://127.0.0.1:{free_port}", keys=True)
     action = a_refund(uuid.uuid4().hex)
     await world.approve(action)
     yield world, action
@@ -278,10 +277,9 @@ async def test_a_process_that_slept_sends_nothing(world, refund):
     sleepy.close()
 
 
-async def test_what_is_not_listed_in_time_was_not_made(url, services):
+async def test_what_is_not_listed_in_time_was_not_made(stocked_url, services):
     """Where the service promises a time, absence afterwards settles it."""
-    world = World(url, services[False], keys=False, settles_within=timedelta(minutes=10))
-    world.fill()
+    world = World(stocked_url, services[False], keys=False, settles_within=timedelta(minutes=10))
     action = a_refund(uuid.uuid4().hex)
     await world.approve(action)
     world.trouble(drop_before=1, times=1)
@@ -293,10 +291,9 @@ async def test_what_is_not_listed_in_time_was_not_made(url, services):
     world.close()
 
 
-async def test_a_key_older_than_the_service_remembers_is_not_sent_again(url, services):
+async def test_a_key_older_than_the_service_remembers_is_not_sent_again(stocked_url, services):
     """After the service's own retention a resend could be a second payment."""
-    world = World(url, services[True], keys=True)
-    world.fill()
+    world = World(stocked_url, services[True], keys=True)
     action = a_refund(uuid.uuid4().hex)
     await world.approve(action)
     world.trouble(drop_before=1, times=1)

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from app.payments import HttpPayments
 from app.stores.approvals import SqlApprovals
 from app.stores.audit import SqlAudit
-from app.stores.database import create_engine, reading, writing
+from app.stores.database import create_engine, migrate, reading, writing
 from app.stores.ledger import SqlLedger
 from app.stores.outbox import SqlOutbox
 from domains.northfell import store as shop
@@ -85,6 +85,19 @@ def payment_service(store: Path, *, keys: bool) -> Generator[str]:
         process.communicate()
 
 
+def stocked(url: str) -> None:
+    """Fill a database with Ada and her stove."""
+    migrate(url)
+    engine = create_engine(url)
+    with writing(engine) as conn:
+        conn.execute(sa.insert(shop.customers).values(**ADA.model_dump(exclude={"facts"})))
+        row = shop.row_of(STOVE) | {"tenant": ADA.tenant, "customer_id": ADA.id}
+        conn.execute(sa.insert(shop.orders).values(**row))
+        row = shop.row_of(PAID) | {"tenant": ADA.tenant, "customer_id": ADA.id}
+        conn.execute(sa.insert(shop.invoices).values(**row))
+    engine.dispose()
+
+
 class World:
     """One process's stores and its line to the payment service."""
 
@@ -124,15 +137,6 @@ class World:
             payments=self.payments,
             checkpoint=checkpoint,
         )
-
-    def fill(self) -> None:
-        """Ada and her stove, in a migrated database."""
-        with writing(self.engine) as conn:
-            conn.execute(sa.insert(shop.customers).values(**ADA.model_dump(exclude={"facts"})))
-            row = shop.row_of(STOVE) | {"tenant": ADA.tenant, "customer_id": ADA.id}
-            conn.execute(sa.insert(shop.orders).values(**row))
-            row = shop.row_of(PAID) | {"tenant": ADA.tenant, "customer_id": ADA.id}
-            conn.execute(sa.insert(shop.invoices).values(**row))
 
     async def approve(self, action: Action) -> None:
         await self.approvals.request(action, GRAVE)
