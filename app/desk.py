@@ -153,6 +153,10 @@ class RoleNotAccepted(Exception):
     """The rules ask for an admin's approval; yours would not count. You may reject it."""
 
 
+class OwnEdit(Exception):
+    """You wrote these arguments yourself; where several persons are asked for, others have to approve them."""
+
+
 class EditInvalid(ValueError):
     """The edited arguments are not valid for this operation."""
 
@@ -246,8 +250,8 @@ class Desk(Protocol):
     ) -> Approval:
         """Record a reviewer's answer; once it is decided, run or drop the action and tell the thread.
 
-        Raises ApprovalNotFound, ApprovalDecided, AlreadyVoted, TwinApproved, RoleNotAccepted or
-        EditInvalid."""
+        Raises ApprovalNotFound, ApprovalDecided, AlreadyVoted, TwinApproved, RoleNotAccepted,
+        OwnEdit or EditInvalid."""
         ...
 
     async def unsettled(self, *, tenant: str | None = None) -> list[Unsettled]:

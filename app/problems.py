@@ -25,6 +25,7 @@ from app.desk import (
     KeyConflict,
     KeyInFlight,
     NotHandedOff,
+    OwnEdit,
     RoleNotAccepted,
     ThreadNotFound,
     TurnNotFound,
@@ -108,6 +109,7 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(AlreadyVoted, _decided)
     app.add_exception_handler(TwinApproved, _twin_approved)
     app.add_exception_handler(RoleNotAccepted, _role_not_accepted)
+    app.add_exception_handler(OwnEdit, _role_not_accepted)
     app.add_exception_handler(EditInvalid, _edit_invalid)
     app.add_exception_handler(EffectNotFound, _not_found)
     app.add_exception_handler(ReviewNotFound, _not_found)

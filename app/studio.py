@@ -325,7 +325,7 @@ async def _wrong(approval: Approval, answer: Answer, context: Context) -> str:
         return f"this is {action.operation}, an edit cannot make another operation of it"
     if answer.decision == "edit":
         operation = context.operations[action.operation]
-        changed = await edited(action, operation, answer, context, actor=reviewer.role)
+        changed = await edited(action, operation, answer, context, by=reviewer)
         return changed if isinstance(changed, str) else ""
     if answer.decision == "approve" and not approval.may_approve(reviewer.name, reviewer.role):
         return "your approval was counted before, or is not the one the rules ask for"

@@ -41,6 +41,7 @@ from app.desk import (
     KeyConflict,
     KeyInFlight,
     Message,
+    OwnEdit,
     RoleNotAccepted,
     ThreadNotFound,
     ThreadSummary,
@@ -85,6 +86,7 @@ from tools.values import (
     OperationFailed,
     Outcome,
     Preview,
+    Reviewer,
     Ticket,
     Unsettled,
     accepts,
@@ -273,7 +275,9 @@ class SupportDesk:
     ) -> None:
         """Play the turn under its holds; where they are lost, tell what whoever took over answers."""
         context = self.tracing.wrap(self.context_for(asked.customer, asked.thread))
-        turn = Turn(id=asked.turn, text=asked.text, at=context.clock.now())
+        # What is longer is refused; no more of it than shows that comes into any checkpoint.
+        text = asked.text[: context.limits.message_chars + 1]
+        turn = Turn(id=asked.turn, text=text, at=context.clock.now())
         answered = False
         try:
             for _ in range(TAKEN_OVER):
@@ -482,7 +486,8 @@ class SupportDesk:
         )
         operation = context.operations[waiting.action.operation]
         with speaking(context.replies.voice(waiting.action.language or context.language)):
-            action = await edited(waiting.action, operation, answer, context, actor=answer.role)
+            reviewer = Reviewer(name=answer.reviewer, role=answer.role)
+            action = await edited(waiting.action, operation, answer, context, by=reviewer)
         if isinstance(action, str):
             raise EditInvalid(action)
         action = await self._described(action, context)
@@ -795,6 +800,8 @@ def _unchanged(approval: Approval, answer: Answer) -> Exception:
         return RoleNotAccepted()
     if approval.approved_twin is not None:
         return TwinApproved(approval)
+    if approval.is_own_edit(answer.reviewer):
+        return OwnEdit()
     return AlreadyVoted(approval)
 
 

@@ -71,11 +71,14 @@ async def play(
     boundaries: Sequence[str] = (),
     slots_of: type[Slots] = Slots,
     trouble: Callable[[Any], AbstractAsyncContextManager[None]] = nullcontext,
+    crowd: int = CLIENTS,
+    only: Sequence[str] = (),
     progress: Progress = quiet,
 ) -> Run:
     """Kill ``kills`` processes (or for ``seconds``), let everything settle, and compare.
 
-    ``slots_of`` says what else befalls them, ``trouble`` what befalls what they stand on."""
+    ``slots_of`` says what else befalls them, ``trouble`` what befalls what they stand on; ``crowd`` customers
+    ask at once, for ``only`` these operations."""
     from app.stores.database import create_engine
     from domains.northfell.seed import accounts
     from evals.crash_process import boundaries_of, desk_on, sound
@@ -86,7 +89,7 @@ async def play(
     engine = create_engine(site.database)
     today = site.clock().today()
     before = books(engine)
-    source = jobs(accounts(today), today, seed, pays=backend != "books")
+    source = jobs(accounts(today), today, seed, pays=backend != "books", only=only)
     asked: list[Job] = []
     of_thread: dict[str, Job] = {}
     reviewed = Reviewed()
@@ -121,7 +124,7 @@ async def play(
         for n in range(PROCESSES)
     ]
     deciding = asyncio.create_task(reviewers.work())
-    talking = [asyncio.create_task(client()) for _ in range(CLIENTS)]
+    talking = [asyncio.create_task(client()) for _ in range(crowd)]
     try:
         everybody = asyncio.gather(*talking, watch())
         async with trouble(site):
@@ -341,6 +344,8 @@ def run(
     boundaries: Sequence[str] = (),
     slots_of: type[Slots] = Slots,
     trouble: Callable[[Any], AbstractAsyncContextManager[None]] = nullcontext,
+    crowd: int = CLIENTS,
+    only: Sequence[str] = (),
     progress: Progress = quiet,
 ) -> list[Run]:
     """Play a run on each database and backend that was asked for, sharing the kills."""
@@ -366,6 +371,8 @@ def run(
                 boundaries=boundaries,
                 slots_of=slots_of,
                 trouble=trouble,
+                crowd=crowd,
+                only=only,
                 progress=progress,
             )
             runs.append(asyncio.run(played))

@@ -30,6 +30,7 @@ MIX = {
     "request_refund": 5,
     "charge_replacement": 5,
 }
+_WISHES: tuple[Wish, ...] = ("approve", "reject", "edit", "ignore")
 GRAVE = ("request_refund", "charge_replacement")
 
 #: How a reply says that it was done; its group is the number the books must know.
@@ -79,15 +80,21 @@ class Job:
 
 
 def jobs(
-    accounts: Sequence[Account], today: date, seed: int, *, pays: bool = False
+    accounts: Sequence[Account],
+    today: date,
+    seed: int,
+    *,
+    pays: bool = False,
+    only: Sequence[str] = (),
 ) -> Iterator[Job]:
     """Requests without end; where every record serves once, its effects can be counted.
 
-    ``pays``: money moves in another system, and is asked for more often."""
+    ``pays``: money moves in another system, and is asked for more often. ``only``: these operations, by
+    customers who say yes and click once and reviewers who agree, for what has to come about every time."""
     rng = random.Random(seed)
     pools = _pools(accounts, today, rng)
     everybody = [account.customer.id for account in accounts]
-    operations = list(MIX)
+    operations = list(only or MIX)
     parts = [MIX[name] * (4 if pays and name in GRAVE else 1) for name in operations]
     number = 0
     while True:
@@ -110,10 +117,10 @@ def jobs(
             customer=customer,
             record=record,
             text=text,
-            wish=rng.choices(("approve", "reject", "edit", "ignore"), (60, 20, 15, 5))[0],
-            says_yes=rng.random() < 0.93,
-            double_click=rng.random() < 0.3,
-            asks_again=rng.random() < 0.3,
+            wish="approve" if only else rng.choices(_WISHES, (60, 20, 15, 5))[0],
+            says_yes=bool(only) or rng.random() < 0.93,
+            double_click=rng.random() < 0.3 and not only,
+            asks_again=rng.random() < 0.3 and not only,
         )
 
 

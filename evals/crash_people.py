@@ -151,7 +151,7 @@ class Reviewers:
             decision = "approve"
         self.reviewed.arguments[action] = question["arguments"]
         said: dict[str, Any] = {}
-        for reviewer in ("olga", "pia"):
+        for reviewer in ("olga", "pia", "rosa"):
             self.reviewed.sent[action] = decision
             answer: dict[str, Any] = {
                 "decision": decision,
@@ -173,7 +173,7 @@ class Reviewers:
                 action,
                 "pending",
             )
-            if not waits and said.get("error") != "AlreadyVoted":
+            if not waits and said.get("error") not in ("AlreadyVoted", "OwnEdit"):
                 break
         if decision == "reject" and action not in self.reviewed.forced:
             self.reviewed.forced.add(action)

@@ -32,6 +32,7 @@ from app.desk import (
     EditInvalid,
     KeyConflict,
     KeyInFlight,
+    OwnEdit,
     RoleNotAccepted,
 )
 from app.domains import replies_of
@@ -541,7 +542,7 @@ async def _do(desk: SupportDesk, asked: dict[str, Any]) -> dict[str, Any]:
                 return {"approval": _shown(await desk.decide(asked["id"], answer))}
             except ApprovalDecided as error:
                 return {"error": "decided", "approval": _shown(error.approval)}
-            except (ApprovalNotFound, AlreadyVoted, RoleNotAccepted, EditInvalid) as error:
+            except (ApprovalNotFound, AlreadyVoted, RoleNotAccepted, OwnEdit, EditInvalid) as error:
                 return {"error": type(error).__name__}
         case "force":
             # The graph resumed behind the desk's back, as Studio can: only the store's word counts.

@@ -143,6 +143,25 @@ class Slots:
         return json.loads(line)
 
 
+class AtBoundary(Slots):
+    """Every process dies the first time it comes to the one boundary, and never by chance."""
+
+    boundary = ""
+
+    async def run(self, slot: int, boundaries: Sequence[str]) -> None:
+        (self.boundary,) = boundaries
+        await super().run(slot, boundaries)
+
+    async def _lives(
+        self, process: Any, site: Any, died: asyncio.Event, over: asyncio.Timeout
+    ) -> None:
+        over.reschedule(None)
+        await died.wait()
+
+    def _fate(self, site: Any, deadly: bool) -> Any:
+        return replace(site, dies_at=self.boundary if deadly else "", dies_after=1)
+
+
 async def _answer(socket: str, asked: dict[str, Any]) -> bytes:
     reader, writer = await asyncio.open_unix_connection(socket, limit=2**24)
     try:

@@ -18,7 +18,7 @@ from typing import Any
 
 from evals.crash import Run, report
 from evals.crash import run as run_crash
-from evals.crash_slots import AT_RANDOM, Slots
+from evals.crash_slots import AT_RANDOM, AtBoundary, Slots
 from evals.figures import Figure, Report
 from evals.world import Folders, Progress, quiet
 
@@ -85,6 +85,51 @@ class LongSleepers(Sleepers):
     """Up to as long as anybody waits."""
 
     sleeps = (1.0, 40.0)
+
+
+class OneSleeper(AtBoundary):
+    """One process stops in the middle of a customer's first turn, and is woken when they have been answered by
+    the other and have gone on there: nothing is left to chance."""
+
+    answers_in = 2.0
+
+    def __init__(self, site: Any, folder: Path, assemble: Any, seed: int) -> None:
+        super().__init__(site, folder, assemble, seed)
+        self._up, self._gone_on = asyncio.Event(), asyncio.Event()
+        self._asleep = False
+
+    def _fate(self, site: Any, deadly: bool) -> Any:
+        if not deadly or not site.socket.endswith("0-1"):
+            return replace(site, dies_at="")
+        # Should nobody wake it, it wakes by itself.
+        return replace(site, dies_at="", dies_after=2, stalls_at=self.boundary, stalls_for=90)
+
+    async def _serving(self, slot: int, process: Any, site: Any, died: asyncio.Event) -> None:
+        await super()._serving(slot, process, site, died)
+        if slot == 0:
+            self._up.set()
+
+    async def ask(self, asked: dict[str, Any], slot: int | None = None) -> dict[str, Any]:
+        await self._up.wait()
+        said = await super().ask(asked, 0 if asked["do"] == "turn" else slot)
+        if self._asleep and asked.get("text") == "yes" and "error" not in said:
+            self._gone_on.set()
+        return said
+
+    async def _lives(
+        self, process: Any, site: Any, died: asyncio.Event, over: asyncio.Timeout
+    ) -> None:
+        over.reschedule(None)
+        if not site.stalls_at:
+            await died.wait()
+        while not await asyncio.to_thread(Path(f"{site.socket}.stalled").exists):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(died.wait(), 0.05)
+        self._asleep, self.sockets[0] = True, ""
+        await self._gone_on.wait()
+        os.kill(process.pid, signal.SIGCONT)
+        # Then it has a moment to do what it still believes in.
+        await asyncio.sleep(max(AWAKE))
 
 
 @asynccontextmanager

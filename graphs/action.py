@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
+from decimal import Decimal
 from functools import cache, wraps
 from typing import Any, Literal
 
@@ -28,12 +29,12 @@ from graphs.keys import fingerprint
 from graphs.speaking import SpeakingGraph
 from graphs.state import ActionState, Answer
 from tools.decisions import Decision
+from tools.invisible import visible
 from tools.policy import Ruling, facts_about
 from tools.ports import BackendUnavailable, PortError
 from tools.values import (
     IN_FLIGHT,
     Action,
-    Actor,
     Approval,
     Arguments,
     Attempt,
@@ -43,6 +44,7 @@ from tools.values import (
     OperationFailed,
     Outcome,
     Preview,
+    Reviewer,
     Verdict,
 )
 
@@ -346,10 +348,10 @@ def question(state: ActionState) -> dict[str, Any]:
         },
         "description": told,
         "action_id": action.id,
-        "record": action.label,
+        "record": visible(action.label),
         "customer": {"id": action.customer.id, "name": action.customer.name},
         "problem": problem,
-        "effects": list(action.effects),
+        "effects": [visible(effect) for effect in action.effects],
         "reason": decided.reason if decided is not None else "",
         "rules": list(decided.rules) if decided is not None else [],
         "policy": decided.policy if decided is not None else "",
@@ -362,7 +364,8 @@ def described(action: Action, problem: str = "") -> str:
     """The action in words for an inbox that shows one text: why it is asked again, record, customer, effects."""
     what = [part for part in (action.label or action.operation, action.customer.name) if part]
     lines = [f"Your last answer changed nothing: {problem}."] if problem else []
-    return "\n\n".join([*lines, f"{', '.join(what)}. {' '.join(action.effects)}".strip()])
+    told = f"{', '.join(what)}. {' '.join(action.effects)}".strip()
+    return "\n\n".join([*lines, visible(told)])
 
 
 async def decide(state: ActionState, runtime: Runtime[Context]) -> dict[str, Any]:
@@ -388,7 +391,7 @@ async def decide(state: ActionState, runtime: Runtime[Context]) -> dict[str, Any
             note=answer.note,
         )
         if not changed and approval.status == "pending":
-            return _asked_again(approval, _uncounted(approval))
+            return _asked_again(approval, _uncounted(approval, reviewer))
     match approval.status:
         case "pending":
             return _asked_again(approval)
@@ -410,10 +413,12 @@ async def decide(state: ActionState, runtime: Runtime[Context]) -> dict[str, Any
             return {"approval": approval, **_blocked(action, replies.not_approved())}
 
 
-def _uncounted(approval: Approval) -> str:
+def _uncounted(approval: Approval, reviewer: Reviewer) -> str:
     """Why a yes changed nothing."""
     if approval.approved_twin is not None:
         return "the same request was approved already; reject this one"
+    if approval.is_own_edit(reviewer.name):
+        return "you wrote these arguments yourself, and other persons have to approve them"
     return "your approval was counted before, or is not the one the rules ask for"
 
 
@@ -422,7 +427,7 @@ async def _replace(context: Context, approval: Approval, answer: Answer) -> dict
     reviewer = context.reviewer
     assert reviewer is not None
     operation = context.operations[approval.action.operation]
-    action = await edited(approval.action, operation, answer, context, actor=reviewer.role)
+    action = await edited(approval.action, operation, answer, context, by=reviewer)
     if isinstance(action, str):
         return _asked_again(approval, action)
     closed, changed = await context.approvals.replace(
@@ -618,7 +623,7 @@ class ActionGraph:
 
 
 async def edited(
-    action: Action, operation: Operation, answer: Answer, context: Context, *, actor: Actor
+    action: Action, operation: Operation, answer: Answer, context: Context, *, by: Reviewer
 ) -> Action | str:
     """The action with a reviewer's arguments: a new fingerprint and id, to be gated again; or the problem."""
     arguments = {**action.arguments, **(answer.arguments or {})}
@@ -631,6 +636,8 @@ async def edited(
     for name in record_fields(operation):
         if getattr(parsed, name) != getattr(before, name):
             return f"{name}: the customer confirmed another record; that needs a request of its own"
+    if nothing := _comes_to_nothing(before, parsed):
+        return f"{nothing}: nothing would be left of it; reject the request instead"
     if other := _other_items(before, parsed):
         return f"items: the customer did not confirm {other}; that needs a request of its own"
     try:
@@ -652,9 +659,20 @@ async def edited(
             "fingerprint": digest,
             "label": preview.record or action.label,
             "effects": preview.effects,
-            "actor": actor,
+            "actor": by.role,
+            "editor": by.name,
         }
     )
+
+
+def _comes_to_nothing(before: Arguments, after: Arguments) -> str:
+    """The amount or number of an edit that is none any more; empty where all are left."""
+    for name in type(before).model_fields:
+        was, now = getattr(before, name), getattr(after, name)
+        numbers = isinstance(was, int | float | Decimal) and isinstance(now, int | float | Decimal)
+        if numbers and not isinstance(now, bool) and was > 0 >= now:
+            return name
+    return ""
 
 
 def _other_items(before: Arguments, after: Arguments) -> str:

@@ -201,6 +201,7 @@ class Action(Record):
     label: str = ""  #: The record it touches, for people.
     effects: tuple[str, ...] = ()
     actor: Actor = "customer"  #: Who set the arguments.
+    editor: str = ""  #: The reviewer by name, where one edited them.
     #: Of the conversation: what is said of the action, to the customer and to reviewers, is said in it.
     language: str = ""
 
@@ -276,10 +277,19 @@ class Approval(Record):
     twins: tuple[Twin, ...] = ()
 
     def may_approve(self, reviewer: str, role: ReviewerRole) -> bool:
-        """Whether this person's yes would count: of a role that is asked for, and not yet given."""
-        return accepts(self.verdict.reviewer, role) and all(
-            person_named(v.reviewer) != person_named(reviewer) for v in self.votes
+        """Whether this person's yes would count: of a role that is asked for, not yet given, and not to their
+        own edit where several persons are asked for."""
+        return (
+            accepts(self.verdict.reviewer, role)
+            and not self.is_own_edit(reviewer)
+            and all(person_named(v.reviewer) != person_named(reviewer) for v in self.votes)
         )
+
+    def is_own_edit(self, reviewer: str, needed: int = 1) -> bool:
+        """Whether several persons have to approve what this one wrote: then they are others."""
+        several = max(needed, self.verdict.votes_needed) > 1
+        editor = person_named(self.action.editor)
+        return several and bool(editor) and editor == person_named(reviewer)
 
     @property
     def approved_twin(self) -> Twin | None:
@@ -291,7 +301,10 @@ class Approval(Record):
         given = {
             person_named(v.reviewer)
             for v in self.votes
-            if v.approve and accepts(self.verdict.reviewer, v.role) and accepts(least, v.role)
+            if v.approve
+            and accepts(self.verdict.reviewer, v.role)
+            and accepts(least, v.role)
+            and not self.is_own_edit(v.reviewer, needed)
         }
         refused = any(not v.approve for v in self.votes)
         return not refused and len(given) >= max(needed, self.verdict.votes_needed)

@@ -1,7 +1,7 @@
 // Actions that wait for a reviewer, those that were answered, and payments that nobody can vouch for.
 
 import { ask, el, title, toast } from "./operator.js";
-import { clock } from "./web.js";
+import { clock, visible } from "./web.js";
 
 const ENDINGS = {
   executed: "good", approved: "good", started: "warn", failed: "bad", rejected: "bad", expired: "warn",
@@ -13,7 +13,7 @@ export const afterAnswers = (refresh) => (changed = refresh);
 
 function shown(value) {
   if (value === null || value === undefined) return "—";
-  return typeof value === "string" ? value : JSON.stringify(value);
+  return visible(typeof value === "string" ? value : JSON.stringify(value));
 }
 
 export function approvalSheet(approval) {
@@ -27,13 +27,13 @@ export function approvalSheet(approval) {
     el(
       "div",
       { class: "sheet-head" },
-      el("h3", {}, title(action), action.label ? ` · ${action.label}` : ""),
+      el("h3", {}, title(action), action.label ? ` · ${visible(action.label)}` : ""),
       el("time", { datetime: approval.requested_at }, `asked ${clock(approval.requested_at)}, expires ${clock(approval.expires_at)}`),
     ),
     el("p", { class: "by" }, `For ${action.customer.name} (${action.customer.id}), ${action.customer.segment}`),
     el("div", {}, el("h4", {}, "Exact arguments"), argumentTable(action.arguments)),
     action.effects.length
-      ? el("div", {}, el("h4", {}, "What it will do"), el("ul", { class: "effects" }, ...action.effects.map((line) => el("li", {}, line))))
+      ? el("div", {}, el("h4", {}, "What it will do"), el("ul", { class: "effects" }, ...action.effects.map((line) => el("li", {}, visible(line)))))
       : "",
     el(
       "p",

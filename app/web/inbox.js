@@ -2,7 +2,7 @@
 
 import { afterAnswers, approvalSheet, decidedSheet, doubtSheet } from "./approvals.js";
 import { ask, byId, count, el, keyed, me, open, say, title, toast } from "./operator.js";
-import { clock, rich } from "./web.js";
+import { clock, rich, visible } from "./web.js";
 
 const TABS = ["conversations", "approvals", "doubts"];
 const TIERS = { rule: "rules", encoder: "small encoder", small: "small model", large: "large model" };
@@ -136,7 +136,7 @@ function messageOf(message, name) {
     "article",
     { class: `line ${message.role}`, "aria-label": who },
     el("p", { class: "who" }, el("b", {}, who), " ", message.at ? el("time", { datetime: message.at }, clock(message.at)) : null),
-    el("p", { class: "text" }, ...(message.role === "agent" ? rich(message.text) : [message.text])),
+    el("p", { class: "text" }, ...(message.role === "agent" ? rich(message.text) : [visible(message.text)])),
   );
 }
 

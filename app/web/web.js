@@ -14,6 +14,14 @@ export function el(tag, options = {}, ...children) {
   return node;
 }
 
+/** The text as a reviewer has to see it: direction marks, zero width and blank letters are named where they stand. */
+export function visible(words) {
+  return words.replace(
+    /[\p{Cf}\u115f\u1160\u2800\u3164\uffa0]/gu,
+    (char) => `⟨U+${char.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}⟩`,
+  );
+}
+
 /** Light Markdown of the agent's as nodes: bold words and list marks; everything else stays text. */
 export function rich(words) {
   return words

@@ -26,6 +26,8 @@ _CITATION = re.compile(r"\[(\d+)\]")
 NOBODY = "none"
 #: Stands in a pending question for the message that was not understood.
 CLARIFY = "clarify"
+#: Of a message that is refused no more is kept, in the thread or in the log.
+REFUSED_CHARS = 200
 #: What each turn starts with; everything else in the state outlives it.
 _FRESH: dict[str, Any] = {
     "screening": None,
@@ -51,6 +53,8 @@ async def screen(state: SupportState, runtime: Runtime[Context]) -> dict[str, An
     )
     if screening.verdict not in ("ok", "outcome"):
         stopped = by_rule("screening", screening.verdict, screening.reason, ms=ms_since(started))
+        if screening.verdict != "handed_off":
+            turn = turn.model_copy(update={"text": _cut(turn.text)})
         await log(runtime, state, stopped, input=turn.text[: limits.message_chars])
     screening = screening.model_copy(
         update={
@@ -59,12 +63,17 @@ async def screen(state: SupportState, runtime: Runtime[Context]) -> dict[str, An
             )
         }
     )
-    update: dict[str, Any] = {**_FRESH, "screening": screening}
+    update: dict[str, Any] = {**_FRESH, "screening": screening, "turn": turn}
     if turn.outcome is None:
         # The turn's id makes a replayed turn overwrite its message instead of adding one.
         at = {"at": turn.at.isoformat()}
         update["messages"] = [HumanMessage(turn.text, id=f"{turn.id}:in", additional_kwargs=at)]
     return update
+
+
+def _cut(text: str) -> str:
+    """What is kept of a refused message: enough to know it by."""
+    return text if len(text) <= REFUSED_CHARS else f"{text[:REFUSED_CHARS]}…"
 
 
 async def refuse(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:

@@ -136,12 +136,14 @@ async def test_the_desk_shows_the_rule_and_the_votes(page, live: Served, desk: F
     desk._ask(ana, await desk.open_thread(ana), "turn", RULES["big refund"])
     for id, asked in desk._approvals.items():
         twin = Twin(id="act_twin", thread="th_other", status="pending")
-        desk._approvals[id] = asked.model_copy(update={"twins": (twin,)})
+        moved = asked.action.model_copy(update={"effects": ("Sent to Lindenweg 4\u202e nilreB",)})
+        desk._approvals[id] = asked.model_copy(update={"twins": (twin,), "action": moved})
     await open_desk(page)
 
     sheet = page.locator("#approvals article")
     await sheet.get_by_text("only one can be approved").wait_for()
     await sheet.get_by_role("link", name="act_twin (pending)").wait_for()
+    await sheet.get_by_text("Lindenweg 4⟨U+202E⟩ nilreB").wait_for()
     await sheet.get_by_text("refund above 500").wait_for()
     await sheet.get_by_text("rule of version 0a1b2c3d4e5f").wait_for()
     await sheet.get_by_text("0 of 2").wait_for()

@@ -16,7 +16,7 @@ from app.stores.ledger import SqlLedger
 from app.stores.outbox import SqlOutbox
 from app.stores.tables import holds
 from domains.northfell.store import writing_shop
-from evals.crash_process import Parts, sound
+from evals.crash_process import MarkedTurns, Parts, sound
 
 
 class Keyless(SqlLedger):
@@ -66,6 +66,12 @@ class Unfenced(SqlHolds):
             connection.execute(sa.update(holds).where(holds.c.name == name).values(token=1))
         return dataclasses.replace(hold, token=1)
 
+    def _release(self, hold):
+        # The row stays, or its absence would tell the sleeper.
+        over = self._clock.now() - timedelta(days=1)
+        with writing(self._engine, fenced=False) as connection:
+            connection.execute(sa.update(holds).where(holds.c.name == hold.name).values(until=over))
+
     @property
     def admit(self):
         return self._asked
@@ -79,10 +85,21 @@ class Unfenced(SqlHolds):
         self._asked = asked
 
 
+class Unbroken(MarkedTurns):
+    """Whoever has a turn's key believes to have it for ever."""
+
+    async def renew(self, turn):
+        return True
+
+
 def unfenced(site, engine, clock, reached) -> Parts:
     parts = sound(site, engine, clock, reached)
     lease = timedelta(seconds=30)
-    stores = dataclasses.replace(parts.stores, holds=Unfenced(engine, clock, lease=lease, beat=0.5))
+    stores = dataclasses.replace(
+        parts.stores,
+        holds=Unfenced(engine, clock, lease=lease, beat=0.5),
+        turns=Unbroken(engine, clock, lease=lease),
+    )
     return dataclasses.replace(parts, stores=stores)
 
 

@@ -1,28 +1,61 @@
-"""The crash eval finds what broken stores do, and nothing on sound ones."""
+"""The crash and stall evals find what broken stores do, and nothing on sound ones."""
 
 from __future__ import annotations
 
 import pytest
 
 from evals.crash import report, run
-from tests.evals.mutants import effect_first, keyless, nameless
+from evals.crash_slots import AtBoundary
+from evals.stall import OneSleeper
+from tests.evals.mutants import effect_first, keyless, nameless, unfenced
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("broken", "boundary", "kind"),
+    ("broken", "boundary", "asked", "kind"),
     [
-        (keyless, "committed", "duplicates"),
-        (effect_first, "effect_done", "duplicates"),
-        (nameless, "committed", "wrongly_told"),
+        (keyless, "committed", "create_ticket", "duplicates"),
+        (effect_first, "effect_done", "create_ticket", "duplicates"),
+        (nameless, "committed", "request_refund", "wrongly_told"),
     ],
 )
-def test_a_broken_promise_is_found(broken, boundary, kind):
-    """A ledger without its key, an effect before its row, and deliveries without an id do not pass."""
-    runs = run(8, database="sqlite", backend="books", assemble=broken, boundaries=(boundary,))
+def test_a_broken_promise_is_found(broken, boundary, asked, kind):
+    """A ledger without its key, an effect before its row, and deliveries without an id do not pass.
+
+    Both processes die where it shows, over a request where it shows: nothing is left to chance."""
+    runs = run(
+        2,
+        database="sqlite",
+        backend="books",
+        assemble=broken,
+        boundaries=(boundary,),
+        slots_of=AtBoundary,
+        crowd=4,
+        only=(asked,),
+    )
 
     assert getattr(runs[0].compared, kind) > 0
     assert not report(runs).ok
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("assemble", [None, unfenced])
+def test_a_process_that_slept_is_found_out_without_fencing(assemble):
+    """It stops in the middle of a turn; its customer is answered elsewhere and goes on; then it is woken. What
+    it still believes in is written over what was said meanwhile, unless every write asks for the hold's token."""
+    runs = run(
+        1,
+        database="sqlite",
+        backend="books",
+        assemble=assemble,
+        boundaries=("state_saved",),
+        slots_of=OneSleeper,
+        crowd=1,
+        only=("cancel_order",),
+    )
+
+    assert bool(runs[0].compared.lost) is (assemble is not None)
+    assert report(runs).ok is (assemble is None)
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from graphs.action import edited, question, thread_of
 from graphs.state import Answer
 from tests.graphs.world import OPERATIONS, Slow, World
 from tools.ports import BackendUnavailable, ModelOutputInvalid, ModelUnavailable
-from tools.values import Consequence
+from tools.values import Consequence, Reviewer
 
 APPROVE = Answer(decision="approve", reviewer="olga")
 
@@ -381,9 +381,9 @@ async def test_an_edit_is_another_action(world):
     action = await waiting_refund(world)
     operation = OPERATIONS["request_refund"]
     late = Answer(decision="edit", reviewer="o", arguments={"reason": "late"})
-    one = await edited(action, operation, late, world.context, actor="agent")
+    one = await edited(action, operation, late, world.context, by=Reviewer(name="olga"))
     damaged = Answer(decision="edit", reviewer="o", arguments={"reason": "damaged"})
-    two = await edited(one, operation, damaged, world.context, actor="agent")
+    two = await edited(one, operation, damaged, world.context, by=Reviewer(name="olga"))
     assert len({action.id, one.id, two.id}) == len({a.fingerprint for a in (action, one, two)}) == 3
     assert {action.key} == {one.key, two.key}
     assert one.id.split(".")[0] == two.id.split(".")[0] == action.id
@@ -398,7 +398,7 @@ async def test_an_edit_that_is_not_valid_says_why(world, arguments):
         OPERATIONS["request_refund"],
         Answer(decision="edit", reviewer="o", arguments=arguments),
         world.context,
-        actor="agent",
+        by=Reviewer(name="olga"),
     )
     assert isinstance(problem, str)
     assert next(iter(arguments)) in problem
@@ -415,3 +415,15 @@ async def test_what_a_reviewer_sees(world):
     }
     assert shown["action_id"] == action.id
     assert "cannot be undone" in shown["reason"]
+
+
+async def test_what_nobody_sees_is_shown_to_a_reviewer(world):
+    """A direction mark in an effect: named where it stands, in every text an inbox shows."""
+    action = await waiting_refund(world)
+    hidden = action.model_copy(
+        update={"effects": ("To Lindenweg 4\u202e nilreB",), "label": "A\u200bB"}
+    )
+    shown = question({"action": hidden})
+    assert shown["effects"] == ["To Lindenweg 4⟨U+202E⟩ nilreB"]
+    assert shown["record"] == "A⟨U+200B⟩B"
+    assert "⟨U+202E⟩" in shown["description"]

@@ -11,6 +11,7 @@ from app.desk import (
     ApprovalDecided,
     ApprovalNotFound,
     EditInvalid,
+    OwnEdit,
     RoleNotAccepted,
 )
 from app.wire import shown_approval
@@ -18,6 +19,7 @@ from domains.northfell.operations import OPERATIONS
 from graphs.action import thread_of
 from graphs.nodes.operation import what_next
 from graphs.state import Answer
+from tools.values import Vote
 
 # --- several persons ------------------------------------------------------------------------------
 
@@ -289,6 +291,32 @@ async def test_an_edit_is_another_action_gated_again(office):
     assert office.refunds() == 1
 
 
+async def test_an_edit_is_not_approved_by_its_editor_where_two_are_asked_for(office):
+    """They may reject it; two others approve it. Where one is enough, whoever wrote it may be that one."""
+    action = await office.refund()
+    await office.propose(action)
+    higher = await office.desk.decide(action.id, edit("150.00"))
+    assert (higher.verdict.votes_needed, higher.action.editor) == (2, "olga")
+    with pytest.raises(OwnEdit):
+        await office.desk.decide(higher.id, yes("Olga "))
+    assert (await office.desk.decide(higher.id, yes("piet"))).status == "pending"
+    assert (await office.desk.decide(higher.id, yes("quirin"))).status == "executed"
+
+
+async def test_an_editors_vote_does_not_count_for_rules_that_came_later(office):
+    """Approved while one person was enough; by now two are asked for, and one of them wrote it."""
+    action = await office.refund()
+    await office.propose(action)
+    lower = await office.desk.stores.approvals.get(
+        (await office.desk.decide(action.id, edit("90.00"))).id
+    )
+    votes = tuple(
+        Vote(reviewer=name, approve=True, at=lower.requested_at) for name in ("olga", "piet")
+    )
+    both = lower.model_copy(update={"votes": votes})
+    assert (both.approved_by(), both.approved_by(2)) == (True, False)
+
+
 async def test_an_edit_after_the_decision_is_refused(office):
     """Approved is approved as it was read."""
     action = await office.refund("SB-9874")
@@ -304,7 +332,8 @@ async def test_an_edit_after_the_decision_is_refused(office):
     [
         ({"amount": "a lot"}, "amount"),
         ({"amount": "5000"}, "At most 189.00 EUR"),
-        ({"amount": "-5"}, "At most 189.00 EUR"),
+        ({"amount": "-5"}, "nothing would be left"),
+        ({"amount": "0.00"}, "nothing would be left"),
         ({"amount": "189.00"}, "nothing is changed"),
         ({"amount": "50", "colour": "red"}, "colour"),
         ({"amount": "50", "order_number": "SB-9874"}, "confirmed another record"),

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import tempfile
 import time
 from contextvars import Context
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from langgraph.checkpoint.base import id as ids
 
 from app.stores.checkpoints import SqliteCheckpoints, sqlite_checkpoints
@@ -252,78 +247,3 @@ async def test_locks_of_a_sleeping_process_end_by_themselves(copied_database):
 def _rename(engine, rename) -> None:
     with writing(engine) as conn:
         conn.execute(rename.values(title="awake"))
-
-
-# --- a model of the protocol: two processes, stalls at any moment ------------------------------------
-
-
-class Protocol(RuleBasedStateMachine):
-    """Each process takes the thread, begins the action, does it, and writes its checkpoint, a step at a
-    time; between any two steps it may sleep for longer than every lease. The stores are the real ones."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.folder = tempfile.TemporaryDirectory()
-        self.world = World(f"sqlite:///{Path(self.folder.name) / 'protocol.db'}")
-        self.world.empty()
-        self.holds = SqlHolds(self.world.engine, self.world.hands.clock)
-        self.held = {0: None, 1: None}  # Process -> its hold, as it believes.
-        self.latest = 0  # The greatest token that was given.
-        self.wrote: list[int] = []  # Tokens of what was written on the thread, in order.
-
-    def teardown(self) -> None:
-        self.world.engine.dispose()
-        self.folder.cleanup()
-
-    @rule(who=st.sampled_from([0, 1]))
-    def take(self, who):
-        if (hold := self.holds._take("th-1")) is not None:
-            assert hold.token > self.latest
-            self.held[who], self.latest = hold, hold.token
-
-    @rule(who=st.sampled_from([0, 1]))
-    def renew(self, who):
-        if (hold := self.held[who]) is not None:
-            assert self.holds._keep(hold) is (hold.token == self.latest)
-
-    @rule(seconds=st.sampled_from([1, 20, 60, -3600, 3600]))
-    def sleep(self, seconds):
-        """Of everybody; or a clock jumps, which is the same to those who read it."""
-        self.world.hands.pass_(seconds=seconds)
-
-    @precondition(lambda self: any(self.held.values()))
-    @rule(who=st.sampled_from([0, 1]))
-    def act(self, who):
-        """The effect under its key: at most once, and only by whoever has the thread."""
-        if (hold := self.held[who]) is None:
-            return
-        before = self.world.effects
-        with with_hold(hold), contextlib.suppress(HoldLost):
-            self.world.ledger._execute(an_action(), TAKE, ROUTINE)
-        assert self.world.effects - before in (0, int(hold.token == self.latest))
-
-    @precondition(lambda self: any(self.held.values()))
-    @rule(who=st.sampled_from([0, 1]))
-    def write(self, who):
-        if (hold := self.held[who]) is None:
-            return
-        try:
-            with with_hold(hold), writing(self.world.engine):
-                self.wrote.append(hold.token)
-        except HoldLost:
-            assert hold.token < self.latest
-
-    @invariant()
-    def once_and_in_order(self):
-        """Nothing of an earlier holder comes after something of a later one."""
-        assert self.world.effects <= 1
-        assert self.wrote == sorted(self.wrote)
-
-
-TestProtocol = Protocol.TestCase
-TestProtocol.settings = settings(
-    max_examples=25,
-    stateful_step_count=25,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
