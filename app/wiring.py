@@ -55,13 +55,14 @@ from graphs.support import support_graph
 from tools.domain import Opening, Progress
 from tools.intents import SPOKEN, Intents, IntentsInvalid, check_intents
 from tools.policy import FilePolicy
-from tools.ports import BackendUnavailable
+from tools.ports import BackendUnavailable, PortError
 from tools.privacy import mask_pii
 from tools.values import Clock, Customer, Lane
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import BaseCheckpointSaver
 
+    from app.knowledge.index import Indexes
     from app.knowledge.knowledge import HybridKnowledge
     from app.knowledge.pruner import Pruner
     from app.models.router import Router
@@ -73,6 +74,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 #: Seconds after the index is open until the cross-encoder is loaded behind it.
+#: How long the index is waited for when somebody asks whether it can be reached.
+REACH_SECONDS = 2.0
 PRUNER_WAITS = 2.0
 #: The same for the sentences that are read one by one, behind the pruner.
 SENTENCES_WAIT = 6.0
@@ -579,8 +582,7 @@ async def _health(
         checks["large model"] = {"status": "ok" if well else "degraded", "models": dict(each)}
         if not meter.affords():
             checks["large model"]["reason"] = "the day's budget is spent"
-    checks["knowledge"] = {
-        "status": "ok",
+    checks["knowledge"] = await index_health(knowledge.indexes) | {
         "version": knowledge.version,
         "pruned_by": knowledge.pruned_by,
     }
@@ -597,10 +599,24 @@ async def _health(
     return checks
 
 
+async def index_health(indexes: Indexes) -> dict[str, Any]:
+    """Whether articles can be looked up; without them answers are worse, and never wrong."""
+    try:
+        async with asyncio.timeout(REACH_SECONDS):
+            await asyncio.to_thread(indexes.reach)
+    except TimeoutError:
+        return {"status": "degraded", "reason": f"no answer within {REACH_SECONDS:g} s"}
+    except PortError as error:
+        return {"status": "degraded", "reason": str(error)}
+    return {"status": "ok"}
+
+
 async def _saver_health(saver: BaseCheckpointSaver[Any]) -> dict[str, Any]:
     kind = type(saver).__name__
     try:
         await saver.aget_tuple({"configurable": {"thread_id": "health", "checkpoint_ns": ""}})
+        # Begun as what writes, and nothing is written.
+        await saver.adelete_thread("health")
     except (BackendUnavailable, *_database_errors(), OSError) as error:
         reason = str(error.__cause__ or error)
         return {"status": "down", "kind": kind, "reason": reason}

@@ -132,6 +132,10 @@ class Indexes(Protocol):
         """Tell readers other than Signalbox which generation answers now."""
         ...
 
+    def reach(self) -> None:
+        """Raises IndexUnavailable where it cannot be asked at the moment."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -170,6 +174,9 @@ class EdgeIndexes:
             self.lock.acquire()
         except Timeout as error:
             raise IndexInUse(folder) from error
+
+    def reach(self) -> None:
+        """It is in this process."""
 
     def open(self, generation: int, size: int) -> EdgeIndex:
         return EdgeIndex(self.shard(generation), size)
@@ -349,13 +356,17 @@ class QdrantIndexes:
 
     @classmethod
     def at(
-        cls, url: str, *, key: str | None = None, collection: str = "knowledge"
+        cls, url: str, *, key: str | None = None, collection: str = "knowledge", seconds: int = 10
     ) -> QdrantIndexes:
-        """Connect to a server."""
+        """Connect to a server, and wait ``seconds`` for each answer of it."""
         from qdrant_client import QdrantClient
 
-        client = QdrantClient(url=url, api_key=key, timeout=10, check_compatibility=False)
+        client = QdrantClient(url=url, api_key=key, timeout=seconds, check_compatibility=False)
         return cls(client, collection)
+
+    def reach(self) -> None:
+        with reached():
+            self.client.get_collections()
 
     def open(self, generation: int, size: int) -> QdrantIndex:
         return QdrantIndex(self.client, f"{self.collection}-{generation}", size)

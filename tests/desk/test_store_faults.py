@@ -14,6 +14,7 @@ import pytest
 from psycopg import sql
 from sqlalchemy import event
 
+from app.wiring import _answers, _saver_health
 from tools.ports import BackendUnavailable
 
 
@@ -152,3 +153,33 @@ async def test_a_database_that_restarts_is_not_noticed(world):
         with psycopg.connect(f"{server}/postgres", autocommit=True) as admin:
             cut(admin, name)
         assert (await confirmed(world, desk, thread, "k1")).event == "final"
+        assert await states(desk.stores.holds._engine, desk) == {
+            "checkpoints": "ok",
+            "database": "ok",
+        }
+
+
+@pytest.mark.parametrize("world", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    ("fault", "down"), [(checkpoints_locked, "checkpoints"), (books_read_only, "database")]
+)
+async def test_a_store_that_cannot_be_written_makes_it_unready(world, fault, down):
+    """So that nothing is sent to this process meanwhile: either of them down, and `/ready` answers 503."""
+    async with world.process() as desk:
+        engine = desk.stores.holds._engine
+        with fault(world, desk):
+            assert await states(engine, desk) == {
+                "checkpoints": "ok",
+                "database": "ok",
+                down: "down",
+            }
+        assert await states(engine, desk) == {"checkpoints": "ok", "database": "ok"}
+
+
+async def states(engine, desk):
+    found = {"checkpoints": (await _saver_health(desk.support.checkpointer))["status"]}
+    try:
+        _answers(engine)
+    except BackendUnavailable:
+        return found | {"database": "down"}
+    return found | {"database": "ok"}
