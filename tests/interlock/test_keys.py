@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import uuid
 from collections import Counter
 from contextlib import contextmanager
 
@@ -81,17 +82,22 @@ def seeded(url: str) -> None:
     engine.dispose()
 
 
-@pytest.fixture
-def site(kind, copied_database, tmp_path):
-    url = copied_database(kind, seeded)
-    site = Site(url, url if kind == "postgres" else str(tmp_path / "checkpoints.db"))
-    prepare(site)
-    return site
+@pytest.fixture(
+    scope="module", params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
+)
+def site(request, templates, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("replicas")
+    with templates.copy(request.param, seeded, folder) as url:
+        on_postgres = request.param == "postgres"
+        site = Site(url, url if on_postgres else str(folder / "checkpoints.db"))
+        prepare(site)
+        yield site
 
 
-@pytest.fixture
-async def replicas(site, tmp_path):
-    arguments = (site.database, site.checkpoints, str(tmp_path))
+@pytest.fixture(scope="module")
+async def replicas(site, tmp_path_factory):
+    """Two processes for all tests of a database; a test has keys of its own."""
+    arguments = (site.database, site.checkpoints, str(tmp_path_factory.mktemp("apps")))
     with app_process(*arguments) as one, app_process(*arguments) as two:
         shop_ = Shop(site.database, [one, two])
         await shop_.log_in()
@@ -100,9 +106,15 @@ async def replicas(site, tmp_path):
         shop_.engine.dispose()
 
 
-async def test_two_processes_play_a_key_once(replicas):
+@pytest.fixture
+def own() -> str:
+    """What the keys of a test begin with."""
+    return uuid.uuid4().hex[:8]
+
+
+async def test_two_processes_play_a_key_once(replicas, own):
     """Double clicks, client and proxy retries at two app processes: one turn, one thread, one effect."""
-    tickets = replicas.count(shop.tickets)
+    tickets, effects = replicas.count(shop.tickets), replicas.count(ledger)
 
     async def sixty_four_times(text: str, key: str, thread: str | None = None) -> httpx.Response:
         first = await asyncio.gather(*(replicas.say(each, text, key, thread) for each in range(64)))
@@ -115,11 +127,11 @@ async def test_two_processes_play_a_key_once(replicas):
         assert len({(each.json()["turn"], each.json()["reply"]) for each in replies}) == 1
         return replies[0]
 
-    asked = (await sixty_four_times("please open a ticket: broken buckle", "k-1")).json()
+    asked = (await sixty_four_times("please open a ticket: broken buckle", f"{own}-1")).json()
     if replicas.count(shop.tickets) == tickets:
-        await sixty_four_times("yes", "k-2", asked["thread"])
+        await sixty_four_times("yes", f"{own}-2", asked["thread"])
     assert replicas.count(shop.tickets) == tickets + 1
-    assert replicas.count(ledger) == 1
+    assert replicas.count(ledger) == effects + 1
     thread = await replicas.client.get(
         f"{replicas.addresses[1]}/v1/threads/{asked['thread']}", headers=replicas.headers
     )
@@ -127,17 +139,18 @@ async def test_two_processes_play_a_key_once(replicas):
     assert len(said) == len(set(said))
 
 
-async def test_sixty_four_yeses_under_different_keys_are_one_effect(replicas):
+async def test_sixty_four_yeses_under_different_keys_are_one_effect(replicas, own):
     """Whoever sends a confirmation anew, under 16 keys four times each, finds it confirmed or nothing to confirm."""
+    effects = replicas.count(ledger)
     with reading(replicas.engine) as conn:
         sent = shop.invoices.c.times_sent
         mine = sa.select(shop.invoices.c.number, sent).where(shop.invoices.c.customer_id == "ana")
         number, before = conn.execute(mine.limit(1)).one()
-    asked = (await replicas.say(0, f"please send invoice {number} again", "ask")).json()
+    asked = (await replicas.say(0, f"please send invoice {number} again", f"{own}-ask")).json()
     assert "Shall I" in asked["reply"]
 
     answers = await asyncio.gather(
-        *(replicas.say(each, "yes", f"yes-{each // 4}", asked["thread"]) for each in range(64))
+        *(replicas.say(each, "yes", f"{own}-{each // 4}", asked["thread"]) for each in range(64))
     )
 
     assert {each.status_code for each in answers} <= {200, 409}
@@ -145,24 +158,24 @@ async def test_sixty_four_yeses_under_different_keys_are_one_effect(replicas):
     assert len(done) == 1
     with reading(replicas.engine) as conn:
         assert conn.execute(mine.where(shop.invoices.c.number == number)).one()[1] == before + 1
-    assert replicas.count(ledger) == 1
+    assert replicas.count(ledger) == effects + 1
 
 
-async def test_a_key_with_another_message_is_refused_by_either_process(replicas):
+async def test_a_key_with_another_message_is_refused_by_either_process(replicas, own):
     """422 for another payload, whichever process had the first one."""
-    first = await replicas.say(0, "thank you", "k-1")
+    first = await replicas.say(0, "thank you", f"{own}-1")
     assert first.status_code == 200
-    other = await replicas.say(1, "please open a ticket: x", "k-1", first.json()["thread"])
+    other = await replicas.say(1, "please open a ticket: x", f"{own}-1", first.json()["thread"])
     assert (other.status_code, other.headers["content-type"]) == (422, "application/problem+json")
 
 
-async def test_where_keys_are_required_a_message_without_one_is_refused(site, tmp_path):
+async def test_where_keys_are_required_a_message_without_one_is_refused(site, tmp_path, own):
     """400, before anything is played."""
     with app_process(site.database, site.checkpoints, str(tmp_path), "require") as address:
         strict = Shop(site.database, [address, address])
         await strict.log_in()
         without = await strict.say(0, "hello", "")
         assert (without.status_code, "Idempotency-Key" in without.text) == (400, True)
-        assert (await strict.say(0, "thank you", "k-1")).status_code == 200
+        assert (await strict.say(0, "thank you", f"{own}-1")).status_code == 200
         await strict.client.aclose()
         strict.engine.dispose()
