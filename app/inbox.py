@@ -148,7 +148,7 @@ class Inbox:
     async def release(
         self, thread: str, operator: str, text: str | None, *, tenant: str | None
     ) -> None:
-        """Give the conversation back to the agent, with a last word."""
+        """Give the conversation back to the agent, with a last word if there is one."""
         await self.claim(thread, operator, tenant=tenant)
         await self._say(thread, operator, text, tenant, give_back=True)
 
@@ -163,10 +163,12 @@ class Inbox:
             at = self.context_for(customer, thread).clock.now()
             extra = {"at": at.isoformat(), "operator": operator}
             name = f"op_{uuid.uuid4().hex[:16]}"
-            said = [AIMessage(text, id=name, name="operator", additional_kwargs=extra)]
+            said = (
+                [AIMessage(text, id=name, name="operator", additional_kwargs=extra)] if text else []
+            )
             await self.support.aupdate_state(
                 _config(thread),
-                {"handed_off": not give_back, "messages": said if text else []},
+                {"handed_off": not give_back, "messages": said},
                 as_node="deliver",
             )
             if give_back:

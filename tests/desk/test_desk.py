@@ -412,6 +412,14 @@ async def test_a_hand_off_and_back(world, desk, thread):
     assert events[-1].data["text"]
 
 
+async def test_given_back_without_a_word(world, desk, thread):
+    """The agent answers again, and nothing was said in between."""
+    await world.say(desk, thread, "a human please", "human_request")
+    await desk.release(thread, "olga")
+    assert await texts(world, desk, thread, "operator") == []
+    assert (await world.say(desk, thread, "thanks", "thanks"))[-1].data["text"]
+
+
 async def test_the_whole_case_lies_before_whoever_takes_over(world, desk, thread):
     """Customer, records, every message, what was understood and tried, what waits, notes and tickets."""
     await world.say(desk, thread, "where is SB-10482", "order_status")
