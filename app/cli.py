@@ -105,6 +105,7 @@ def serve(
     _rules_must_be_valid(settings)
     _database_must_be_ours(settings)
     _heads_must_fit(settings)
+    _articles_must_be_there(settings)
     _demo_login_must_be_meant(settings)
     from app.server import run
 
@@ -126,6 +127,7 @@ def chat(
         _customer_must_be_known(settings, customer)
         _rules_must_be_valid(settings)
         _heads_must_fit(settings)
+        _articles_must_be_there(settings)
     from app.terminal import talk
 
     with progress_bars() as progress, _knowledge_in_use_is_said(settings):
@@ -407,6 +409,11 @@ def _demo_login_must_be_meant(settings: Settings) -> None:
             "customer. Take the demo customers out of the domain, or say that you mean it twice: "
             "SIGNALBOX_DEMO_LOGIN=open and SIGNALBOX_DEMO_LOGIN_REALLY=yes."
         )
+
+
+def _articles_must_be_there(settings: Settings) -> None:
+    if not settings.knowledge_dir.exists():
+        stop(f"There is no folder {settings.knowledge_dir} to read. See SIGNALBOX_KNOWLEDGE_DIR.")
 
 
 def _database_must_be_ours(settings: Settings) -> None:

@@ -36,8 +36,8 @@ class Finding:
 def examine(settings: Settings) -> list[Finding]:
     """Look at everything the settings name; nothing is changed."""
     looks: list[Callable[[Settings], Iterator[Finding]]] = [
-        _python, _packages, _unknown, _rules, _router, _models, _data, _database, _port, _ollama,
-        _qdrant, _llm, _collector, _langfuse,
+        _python, _packages, _unknown, _rules, _door, _router, _models, _articles, _data, _database, _port, _ollama,
+        _qdrant, _llm, _redis, _payments, _collector, _langfuse,
     ]  # fmt: skip
     return [finding for look in looks for finding in look(settings)]
 
@@ -90,6 +90,15 @@ def _rules(settings: Settings) -> Iterator[Finding]:
     yield Finding("ok", "rules", f"{settings.rules.name}, version {policy.version}")
 
 
+def _door(settings: Settings) -> Iterator[Finding]:
+    from app.domains import domain_of
+
+    if domain_of(settings).demo and not settings.demo_login_is_meant:
+        found = f"{settings.host} can be reached by others, who may log in as demo customers"
+        advice = "serve will not start: take them out of the domain, or see SIGNALBOX_DEMO_LOGIN."
+        yield Finding("bad", "log-in", found, advice)
+
+
 def _router(settings: Settings) -> Iterator[Finding]:
     if settings.router is None:
         yield Finding("off", "own router", "the shipped router answers")
@@ -117,13 +126,20 @@ def _models(settings: Settings) -> Iterator[Finding]:
     from app.domains import domain_of
     from app.models.manifest import ManifestError, base_model
     from app.models.release import Releases
+    from tools.intents import IntentsInvalid
 
+    domain = domain_of(settings)
     try:
         base = base_model()
-        manifest = Releases(settings.data_dir, domain_of(settings)).manifest(base=base)
+        manifest = Releases(settings.data_dir, domain).manifest(base=base)
     except (ManifestError, OSError) as error:
         yield Finding("bad", "models", str(error), "Restore models/ as it was released.")
         return
+    if settings.router is None:
+        try:
+            manifest.catalogue(domain)
+        except (ManifestError, IntentsInvalid) as error:
+            yield Finding("bad", "heads", str(error), "Run `signalbox domain train`.")
     for (kind, role), why in manifest.refused.items():
         advice = "Its fallback is used. Restore the file; or `signalbox rollback`."
         yield Finding("bad", f"{kind} {role}".strip(), why, advice)
@@ -136,6 +152,15 @@ def _models(settings: Settings) -> Iterator[Finding]:
     digests = ", ".join(f"{name} {entry.sha256[:8]}" for name, entry in artefacts.items())
     yield Finding("ok", "base model", base.name)
     yield Finding("ok", "artefacts", f"digests match: {digests}")
+
+
+def _articles(settings: Settings) -> Iterator[Finding]:
+    folder = settings.knowledge_dir
+    if folder.exists():
+        yield Finding("ok", "articles", str(folder))
+    else:
+        advice = "Check SIGNALBOX_KNOWLEDGE_DIR; serve will not start."
+        yield Finding("bad", "articles", f"there is no {folder}", advice)
 
 
 def _data(settings: Settings) -> Iterator[Finding]:
@@ -241,6 +266,36 @@ def _listed(answer: httpx.Response) -> set[str]:
         return {str(each["id"]) for each in answer.json()["data"]}
     except (ValueError, TypeError, LookupError):
         return set()
+
+
+def _redis(settings: Settings) -> Iterator[Finding]:
+    if settings.redis_url is None:
+        yield Finding("off", "redis", "each process counts for itself")
+        return
+    from redis import Redis, RedisError
+
+    url = settings.redis_url.get_secret_value()
+    try:
+        with Redis.from_url(url, socket_connect_timeout=4, socket_timeout=4) as client:
+            client.ping()
+    except (RedisError, ValueError) as error:
+        advice = "Check SIGNALBOX_REDIS_URL. Meanwhile each process counts for itself."
+        yield Finding("warn", "redis", str(error).replace(url, "the server"), advice)
+        return
+    yield Finding("ok", "redis", "answers")
+
+
+def _payments(settings: Settings) -> Iterator[Finding]:
+    if not settings.payments_url:
+        yield Finding("off", "payments", "booked in the same database")
+        return
+    answer = _get(settings.payments_url)
+    if isinstance(answer, httpx.Response):
+        # What it says to nothing in particular is its own affair; that somebody answers is what can be told.
+        yield Finding("ok", "payments", f"{settings.payments_url} answers")
+        return
+    advice = "Check SIGNALBOX_PAYMENTS_URL: no refund goes out without it."
+    yield Finding("bad", "payments", f"{settings.payments_url}: {_said(answer)}", advice)
 
 
 def _collector(settings: Settings) -> Iterator[Finding]:

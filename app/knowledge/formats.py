@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import gzip
 import io
 import json
@@ -110,7 +111,7 @@ def find(path: Path) -> Iterator[tuple[str, Path]]:
         yield f"{path.resolve().parent.name}/{path.name}", path
         return
     if not path.is_dir():
-        raise FileNotFoundError(f"No such file or folder: {path}")
+        raise FileNotFoundError(errno.ENOENT, "neither a file nor a folder", str(path))
     root = path.resolve()
     for folder, folders, files in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))

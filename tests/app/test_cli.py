@@ -92,6 +92,16 @@ def test_business_rules_that_cannot_be_used_are_named(here, free_port, command):
     assert not (here / "data" / "knowledge").exists()
 
 
+@pytest.mark.parametrize("command", ["serve", "chat"])
+def test_articles_that_are_not_there_are_named(here, free_port, command):
+    """One sentence, before any model is loaded."""
+    result = run(command, SIGNALBOX_KNOWLEDGE_DIR="/nowhere", SIGNALBOX_PORT=str(free_port))
+
+    assert result.exit_code == 1
+    assert "SIGNALBOX_KNOWLEDGE_DIR" in result.output
+    assert "Loading the models" not in result.output
+
+
 def test_a_port_in_use_is_said_before_anything_is_loaded(here):
     """The start stops at once and says what to do."""
     with socket.socket() as taken:
@@ -238,17 +248,21 @@ def test_a_report_on_nothing_is_no_success_and_no_traceback(here, words):
 
 
 def test_the_doctor_checks_what_serve_would_refuse(tmp_path, free_port):
-    """A rules file and a router that are not there are bad."""
+    """Rules, a router and articles that are not there, and demo customers for everybody, are bad."""
     settings = Settings(
         _env_file=None,
         data_dir=tmp_path,
         port=free_port,
         rules=tmp_path / "none.yaml",
         router=tmp_path / "none",
+        host="0.0.0.0",
+        knowledge_dir=tmp_path / "none",
     )
     findings = {finding.what: finding for finding in examine(settings)}
 
-    assert findings["rules"].state == findings["own router"].state == "bad"
+    assert {findings[what].state for what in ("rules", "own router", "log-in", "articles")} == {
+        "bad"
+    }
     assert "SIGNALBOX_RULES" in findings["rules"].advice
 
 
@@ -297,6 +311,8 @@ def test_the_doctor_says_what_is_wrong(tmp_path, free_port):
         llm_model="m",
         llm_base_url=dead,
         llm_api_key="sk-hush",
+        redis_url=f"redis://:hush@127.0.0.1:{free_port}/0",
+        payments_url=dead,
         langfuse_public_key="p",
         langfuse_secret_key="s",
         langfuse_base_url=dead,
@@ -304,10 +320,10 @@ def test_the_doctor_says_what_is_wrong(tmp_path, free_port):
 
     findings = {finding.what: finding for finding in examine(settings)}
 
-    for what in ("database", "qdrant", "ollama", "large model"):
+    for what in ("database", "qdrant", "ollama", "large model", "payments"):
         assert findings[what].state == "bad", what
         assert findings[what].advice
-    assert findings["langfuse"].state == "warn"
+    assert findings["langfuse"].state == findings["redis"].state == "warn"
     assert findings["port"].state == "ok"
     assert "hush" not in str(findings)
 
@@ -320,7 +336,9 @@ def test_the_doctor_on_the_defaults(tmp_path, free_port):
     }
 
     assert findings["database"] == "ok"
-    assert {findings[what] for what in ("qdrant", "ollama", "large model", "langfuse")} == {"off"}
+    assert "log-in" not in findings
+    off = ("qdrant", "ollama", "large model", "redis", "payments", "langfuse")
+    assert {findings[what] for what in off} == {"off"}
 
 
 # --- the conversation ---------------------------------------------------------------------------
