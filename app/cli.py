@@ -107,8 +107,11 @@ def serve(
     _heads_must_fit(settings)
     _articles_must_be_there(settings)
     _demo_login_must_be_meant(settings)
+    from app.production import in_one_line, open_points
     from app.server import run
 
+    if line := in_one_line(open_points(settings)):
+        console.print(line, style="dim", highlight=False)
     with progress_bars() as progress:
         run(settings, console, progress)
 
@@ -239,14 +242,23 @@ def ollama_create(
 
 
 @app.command()
-def doctor(json: Json = False) -> None:
+def doctor(
+    json: Json = False,
+    production: Annotated[
+        bool,
+        typer.Option(help="Also list what is still open before strangers may use it."),
+    ] = False,
+) -> None:
     """Check what Signalbox needs and uses, and say what to do about what is wrong."""
     settings = read_settings()
     from app.doctor import examine
+    from app.production import open_points
 
     with console.status("Looking at everything..."):
         findings = examine(settings)
-    bad = any(finding.state == "bad" for finding in findings)
+        points = open_points(settings) if production else []
+        findings += points
+    bad = bool(points) or any(finding.state == "bad" for finding in findings)
     if json:
         show(findings)
         raise typer.Exit(int(bad))
