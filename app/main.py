@@ -18,6 +18,7 @@ from app.config import Settings, load_keys, prepare_environment
 from app.desk import Desk
 from app.domains import domain_of
 from app.limits import Answered, BodyLimit, Hosts, Rated, SafeHeaders, TraceTold
+from app.loop_lag import LoopLag
 from app.metrics import Metrics
 from app.problems import install_problem_handlers
 from app.rates import Rates
@@ -49,14 +50,14 @@ def create_app(
     prepare_environment(settings)
     tracing = traces or tracing_of(settings)
     keys = load_keys(settings)
-    metrics = Metrics(_version())
+    metrics, loop_lag = Metrics(_version()), LoopLag()
     redis = settings.redis_url.get_secret_value() if settings.redis_url else None
     rates = Rates(settings.rates, redis)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[Running]:
         try:
-            async with (desk_factory or _wiring(tracing))(settings) as desk:
+            async with loop_lag.watched(), (desk_factory or _wiring(tracing))(settings) as desk:
                 turns = Turns(desk, metrics, rates)
                 yield Running(desk=desk, turns=turns, access=Access(desk.access))
                 # A turn whose reader is gone still runs; the desk may not close under it.
@@ -79,6 +80,7 @@ def create_app(
     domain = domain_of(settings)
     app.state.profile, app.state.demo = domain.profile, domain.demo
     app.state.metrics = metrics
+    app.state.loop_lag = loop_lag
     app.state.rates = rates
     app.state.secure = settings.secure
     app.state.internals_keyed = settings.internals_keyed

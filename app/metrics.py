@@ -48,6 +48,9 @@ class Metrics:
             "turns_without_llm", "Turns that asked the large model nothing."
         )
         self.llm_calls = self._counter("llm_calls", "Calls of the large model within turns.")
+        self.loop_lag = self._gauge(
+            "loop_lag_seconds", "The longest a task waited for the event loop since the last look."
+        )
         self.requested = self._counter(
             "approvals_requested", "Actions that began to wait for a person."
         )
@@ -97,6 +100,10 @@ class Metrics:
     def released(self, state: ReleaseState) -> None:
         """Show whether what is live is what decides."""
         self.release_refused.set(state.problem is not None)
+
+    def lagged(self, seconds: float) -> None:
+        """How long the event loop kept somebody waiting at most."""
+        self.loop_lag.set(seconds)
 
     def drifted(self, drift: Drift) -> None:
         """Show the last look at the traffic."""

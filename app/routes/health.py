@@ -75,6 +75,7 @@ async def metrics(request: Request, desk: DeskDep) -> Response:
     if request.app.state.internals_keyed:
         await current_operator(request)
     numbers: Metrics = request.app.state.metrics
+    numbers.lagged(request.app.state.loop_lag.worst())
     numbers.drifted(await desk.drift_now(tenant=None))
     numbers.shadowed(desk.counts())
     numbers.released(desk.release_state())
