@@ -214,10 +214,10 @@ async def test_a_connection_refused_gives_everything_back(refund_offline):
 
 
 async def test_a_second_refund_of_the_order_waits_for_the_first(world, refund):
-    """While one is unknown, the books refuse another for the same order."""
+    """While one is unknown, the books refuse another for the same order, asked for with another reason."""
     world.trouble(drop_before=1, times=1)
     await carried_out(world, refund)
-    other = a_refund(uuid.uuid4().hex)
+    other = a_refund(uuid.uuid4().hex, reason="unwanted")
     await world.approve(other)
     refused = await carried_out(world, other)
     assert (refused.status, world.paid(other)) == ("failed", 0)

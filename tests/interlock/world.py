@@ -175,8 +175,8 @@ class World:
         self.payments.close()
 
 
-def a_refund(request: str) -> Action:
-    return _action(REFUND.name, request, {"order_number": "SB-10482", "reason": "damaged"})
+def a_refund(request: str, reason: str = "damaged") -> Action:
+    return _action(REFUND.name, request, {"order_number": "SB-10482", "reason": reason})
 
 
 def a_charge(request: str) -> Action:
