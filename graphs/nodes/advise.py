@@ -12,7 +12,14 @@ from pydantic import JsonValue
 from graphs import replies
 from graphs.context import Context
 from graphs.deciding import by_rule, log
-from graphs.nodes.operation import carry_out, grounded, propose, reason_of
+from graphs.nodes.operation import (
+    carry_out,
+    grounded,
+    implausible,
+    propose,
+    reason_of,
+    record_of,
+)
 from graphs.nodes.turn import CLARIFY, offer_hand_off
 from graphs.state import Draft, Extraction, Next, Pending, SupportState
 from graphs.understanding import dialogue
@@ -315,6 +322,8 @@ async def _nothing_waits(
     focus = act.grounds.record or state.get("focus")
     near = [view for view in open_ if focus in (view.id, view.parent)] or open_
     if not withdraw:
+        if len(near) == 1 and (told := await _looked_up(state, runtime, near[0])):
+            return told
         if near:
             return replies.in_the_books([view.label for view in near])
         return replies.nothing_waits()
@@ -328,6 +337,30 @@ async def _nothing_waits(
         ticket=True,
     )
     return "\n\n".join([advice.text, await _keep(state, runtime, "withdraw", advice, act, target)])
+
+
+async def _looked_up(state: SupportState, runtime: Runtime[Context], view: RecordView) -> str:
+    """What the operation that reads a record of this kind says of it; nothing where there is none."""
+    context = runtime.context
+    for intent in context.intents.intents:
+        operation = context.operations.get(intent.operation or "")
+        if operation is None or operation.writes or set(intent.records) != {view.kind}:
+            continue
+        field = record_of(operation, view.kind)
+        if field is None:
+            continue
+        action = propose(
+            context,
+            operation,
+            {field: view.id},
+            request=state["turn"].id,
+            turn=state["turn"].id,
+            label=view.label,
+        )
+        outcome = await carry_out(runtime, operation, action)
+        if outcome.status == "executed" and implausible(operation, outcome) is None:
+            return replies.outcome(operation, outcome)
+    return ""
 
 
 # --- incidents ----------------------------------------------------------------------------------

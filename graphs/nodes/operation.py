@@ -654,10 +654,29 @@ async def act(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
         effects=following.effects,
     )
     outcome = await carry_out(runtime, operation, action)
-    update: dict[str, Any] = {"pending": _without(state, extracted), "outcome": outcome}
+    left = _without(state, extracted)
+    if operation.writes and outcome.status in ("executed", "pending"):
+        left = tuple(one for one in left if not _overtaken(one, operation, arguments, context))
+    update: dict[str, Any] = {"pending": left, "outcome": outcome}
     if operation.name == "hand_off":
         update["hand_off_note"] = str(arguments["reason"])
     return update
+
+
+def _overtaken(
+    open_: Pending, done: Operation, arguments: Mapping[str, JsonValue], context: Context
+) -> bool:
+    """Whether a change makes an older question idle: it is about the same record, or about none yet of its kind."""
+    other = context.operations.get(open_.operation)
+    if other is None or not other.writes:
+        return False
+    changed = {f.record: arguments.get(f.name) for f in extraction.fields(done) if f.record}
+    return any(
+        changed.get(field.record) is not None
+        and open_.arguments.get(field.name) in (None, changed[field.record])
+        for field in extraction.fields(other)
+        if field.record
+    )
 
 
 async def carry_out(runtime: Runtime[Context], operation: Operation, action: Action) -> Outcome:

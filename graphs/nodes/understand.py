@@ -17,7 +17,7 @@ from graphs.context import Context
 from graphs.deciding import by_rule, decided, decision, log, ms_since
 from graphs.extraction import fields, fits
 from graphs.nodes.operation import choices_of
-from graphs.nodes.turn import CLARIFY, NOBODY, top
+from graphs.nodes.turn import CLARIFY, NOBODY, last_words, top
 from graphs.state import Pending, Route, SupportState, Turn
 from graphs.understanding import dialogue
 from graphs.understanding.acts import (
@@ -132,7 +132,7 @@ async def _understood(
     if known.unreachable:
         heard = replace(heard, degraded=(*heard.degraded, known.unreachable))
     if pending is None:
-        heard = _of_waiting(heard, known.waiting)
+        heard = _of_waiting(heard, known.waiting, state.get("last_turn", ""))
     agreed: str | None = None
     if pending is not None and pending.operation == CLARIFY:
         stack = stack[:-1]
@@ -151,6 +151,11 @@ async def _understood(
     chosen = await choose(state, heard, pending)
     if agreed is not None:
         acts = tuple(a.model_copy(update={"agreed": a.intent == agreed}) for a in chosen.acts)
+        chosen = chosen.model_copy(update={"acts": acts})
+    elif dialogue.again_for(heard.text) and chosen.intent == state.get("wanted"):
+        # The values are those that were said for the first one.
+        said = "\n".join([*last_words(state)[-2:], heard.text])
+        acts = tuple(a.model_copy(update={"text": said}) for a in chosen.acts)
         chosen = chosen.model_copy(update={"acts": acts})
     if chosen.replaces:
         stack = stack[:-1]
@@ -441,7 +446,11 @@ def _lent(
     points = len(tokens(text)) <= _SHORT and any(which != "none" for which in references)
     if (unclear or wanted) in chances and only_names(text, views):
         return _mixed(chances, unclear or wanted, _CORRECTED)
-    if wanted in chances and chances[best] < _SURELY and (points or _corrects(text)):
+    if wanted in chances and (dialogue.again_for(text) or (chances[best] < _SURELY and points)):
+        return _mixed(chances, wanted, _CORRECTED)
+    if wanted in chances and chances[best] < _SURELY and _corrects(text):
+        if _names_another_change(text, wanted, context):
+            return chances
         return _mixed(chances, wanted, _CORRECTED)
     if (
         chances.get(wanted, 0.0) < _POSSIBLE
@@ -471,6 +480,14 @@ _CORRECTION = re.compile(
 def _corrects(text: str) -> bool:
     """Whether a short message only puts one thing in the place of another."""
     return len(tokens(text)) <= _SHORT and _CORRECTION.match(folded(text).strip()) is not None
+
+
+def _names_another_change(text: str, wanted: str, context: Context) -> bool:
+    """Whether a change is named that is not the one wanted before: "no wait, undo that"."""
+    said = tokens(text)
+    return not mentions(said, context.intents.get(wanted).verbs) and any(
+        mentions(said, one.verbs) for one in context.intents.intents
+    )
 
 
 #: Words that stand around a thing and say nothing of what is wanted with it.
@@ -704,9 +721,13 @@ def _of_kind(
     return dealt_out(weighed, chances)
 
 
-def _of_waiting(heard: _Turn, waiting: Sequence[Approval]) -> _Turn:
-    """Who drops what waits for a colleague ("forget the refund") takes it back, where the words name it."""
+def _of_waiting(heard: _Turn, waiting: Sequence[Approval], last_turn: str) -> _Turn:
+    """Who drops what waits for a colleague ("forget the refund") takes it back, where the words name it; who asks
+    "when?" right after asking for something asks about that."""
     intents = heard.context.intents
+    just_asked = any(one.action.turn == last_turn for one in waiting)
+    if just_asked and dialogue.asks_when(heard.text) and (told := intents.of_role("waiting")):
+        return _meaning(heard, told[0])
     names = intents.of_role("withdraw")
     if names and waiting and dialogue.retracts(heard.text):
         return replace(heard, whole=Read(heard.whole.clause, {names[0]: 1.0}), parts=())

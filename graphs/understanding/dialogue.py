@@ -220,6 +220,33 @@ def partial(text: str) -> bool:
     return _PARTIAL.search(folded(text)) is not None
 
 
+_WHEN = re.compile(
+    r"(?:(?:ok(?:ay)?|and|so|great|thanks|thx|cool|gut|und|danke|also|et|merci|y|gracias|e|grazie|en)[,.! ]+)*"
+    r"(?:when|how (?:long|soon|fast)|wann|wie (?:lange|schnell)|quand|combien de temps|cuando|cuanto|quando|quanto|wanneer|"
+    r"hoe (?:lang|snel))(?: (?:do|does|will|would|can|is|it|that|this|i|we|get|have|take|takes|be|so|still|now|then|roughly|"
+    r"about|usually|until|till|done|ready|decided|approved|know|hear|expect|back|my|the|money|bekomm\w*|krieg\w*|ich|wir|es|das|"
+    r"dauer\w*|denn|noch|wird|kommt|mein|geld|ist|soweit|bis|da|je|le|ca|prend|mon|argent|lo|tarda\w*|mi|dinero|ci|vuole|"
+    r"soldi|miei|i|het|duurt|mijn|geld))+[?!. ]*"
+)
+
+
+def asks_when(text: str) -> bool:
+    """Whether the message asks when, or how long, and names nothing that it could be about: "when do i get it"."""
+    return _WHEN.fullmatch(folded(text).strip()) is not None
+
+
+_AGAIN_FOR = re.compile(
+    r"\b(?:(?:do|make|change|try|repeat) (?:it|that|this|the same)(?: thing)? (?:for|to|with|on)|(?:the )?same(?: thing)? "
+    r"(?:for|with|to|goes for)|(?:das|es|dasselbe|das gleiche|genauso|ebenso)(?: bitte)?(?: auch)? (?:fur|bei|mit) (?:die|der|"
+    r"das|den|dem)|la meme chose pour|pareil pour|lo mismo (?:para|con)|lo stesso (?:per|con)|hetzelfde (?:voor|met))\b"
+)
+
+
+def again_for(text: str) -> bool:
+    """Whether what was wanted before is to be done for something else too: "do it for the other one"."""
+    return _AGAIN_FOR.search(folded(text)) is not None
+
+
 _KEEPS = re.compile(
     r"\b(?:keep\w*|kept|call(?:ed)? (?:\w+ )?off|behalt\w*|gard\w*|quedo|teng\w*|houd?)\b"
 )

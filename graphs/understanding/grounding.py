@@ -114,6 +114,9 @@ def ground(
             parts=_parts(said, able, ids, lexicon),
             foreign=said.foreign,
         )
+    if said.foreign and not said.numbers:
+        # A number that is nobody's here is said to be so; a thing that fits by chance is not taken for it.
+        return Grounds(kind=kind, foreign=said.foreign)
     able = [view for view in able if view.id not in said.excluded]
     if "other" in said.which and memory.focus is not None:
         able = [v for v in able if not _is_focus(v.id, views, memory)] or able

@@ -290,6 +290,65 @@ async def test_a_yes_takes_what_a_reply_offered(ana: World) -> None:
     assert ana.ledger.calls == []
 
 
+async def test_a_number_that_is_nobodys_is_said(ben: World) -> None:
+    """An own thing that fits the words by chance is not shown for another person's order."""
+    told = await ben.say("my wife ordered a jacket, SB-10431, when does it come?", "order_status")
+
+    assert "SB-10431" in told.reply
+    assert "SB-10501" not in told.reply
+
+
+async def test_the_same_for_another_record(ben: World) -> None:
+    """What was said for the first one counts for the second, too, and is shown before it is done."""
+    await ben.say("send SB-10455 to Elbchaussee 90, 22763 Hamburg", "change_address")
+    asked = await ben.say("ok, then do it for the headlamp order instead", "leave")
+
+    assert "Shall I change the delivery address of SB-10496" in asked.reply
+    assert "Elbchaussee 90, 22763 Hamburg" in asked.reply
+
+
+async def test_an_undo_is_no_correction(ana: World) -> None:
+    """Who names another change does not ask for the one of before once more."""
+    await ana.say("cancel SB-10482", "cancel_order")
+    await ana.say("yes", "affirm")
+    told = await unsure(ana).say("oh no wait, undo that", "cancel_order", 0.4)
+
+    assert "already cancelled" not in told.reply
+
+
+async def test_a_question_that_was_overtaken_is_not_asked_again(ana: World) -> None:
+    """The plan was ended: nobody asks any more for how long it shall pause."""
+    await ana.say("pause my plan for 6 months please", "pause_subscription")
+    await ana.say("then end it altogether", "cancel_subscription")
+    done = await ana.say("yes", "affirm")
+
+    assert not done.state["pending"]
+    assert "Shall we go on" not in done.reply
+
+
+@pytest.mark.parametrize(
+    ("text", "of_it"),
+    [("when do i get it", True), ("and how long does that take?", True), ("how long is delivery?", False)],
+)  # fmt: skip
+async def test_when_is_asked_of_what_was_just_requested(
+    ana: World, text: str, *, of_it: bool
+) -> None:
+    """A question that names nothing is about the request that the reply before spoke of."""
+    await ana.say("refund SB-10482", "request_refund")
+    await ana.say("yes", "affirm")
+    told = await ana.say(text, "track_parcel")
+
+    assert ("5-7 working days" in told.reply) is of_it
+
+
+async def test_what_stands_in_the_books_is_looked_up() -> None:
+    """A refund that was not asked for here is told with what comes next."""
+    told = await World("carla").say("how long does that still take", "waiting_status")
+
+    assert "RF-30112" in told.reply
+    assert "within 5-7 working days" in told.reply
+
+
 async def test_a_day_to_come_is_not_now(ana: World) -> None:
     """Nothing is asked that a yes would carry out today."""
     played = await ana.say("if it isn't here by tomorrow cancel SB-10482", "cancel_order")
