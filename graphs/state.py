@@ -66,6 +66,10 @@ class Route(Record):
         return self.acts[0] if self.acts else None
 
 
+#: Stands in a pending question for the message that was not understood.
+CLARIFY = "clarify"
+
+
 class Pending(Record):
     """An operation (or a plan) that waits for the customer's word."""
 

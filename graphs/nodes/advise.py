@@ -20,8 +20,8 @@ from graphs.nodes.operation import (
     reason_of,
     record_of,
 )
-from graphs.nodes.turn import CLARIFY, offer_hand_off
-from graphs.state import Draft, Extraction, Next, Pending, SupportState
+from graphs.nodes.turn import offer_hand_off
+from graphs.state import CLARIFY, Draft, Extraction, Next, Pending, SupportState
 from graphs.understanding import dialogue
 from graphs.understanding.acts import Act
 from graphs.understanding.grounding import Grounds

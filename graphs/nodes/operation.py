@@ -10,6 +10,7 @@ from langgraph.runtime import Runtime
 from pydantic import JsonValue, ValidationError
 
 from graphs import extraction, replies
+from graphs.choices import choices_of
 from graphs.context import Context
 from graphs.deciding import by_rule, decided, log, ms_since
 from graphs.handing_over import hand_off_note
@@ -502,45 +503,6 @@ async def _narrowed(
     )
 
 
-async def choices_of(
-    context: Context, operation: Operation, arguments: dict[str, JsonValue]
-) -> dict[str, tuple[str, dict[str, JsonValue]]]:
-    """The records that the operation could be about: id to label and arguments."""
-    names = [f.name for f in extraction.fields(operation) if f.record]
-    open_ = {name: value for name, value in arguments.items() if name not in names}
-    found: dict[str, tuple[str, dict[str, JsonValue]]] = {}
-    try:
-        preview: Preview = await context.backend.preview(
-            context.customer, operation, operation.arguments.model_validate(open_)
-        )
-    except (
-        ValidationError
-    ):  # Something else is still to be asked for: every record of the kind could be meant.
-        return await _records_of(context, operation, arguments)
-    except (OperationFailed, BackendUnavailable):
-        return found
-    for label, candidate in zip(preview.candidates, preview.candidate_arguments, strict=False):
-        chosen = {name: candidate[name] for name in names if candidate.get(name)}
-        if chosen:
-            found[str(next(iter(chosen.values())))] = (label, {**arguments, **chosen})
-    return found
-
-
-async def _records_of(
-    context: Context, operation: Operation, arguments: dict[str, JsonValue]
-) -> dict[str, tuple[str, dict[str, JsonValue]]]:
-    kinds = {f.record: f.name for f in extraction.fields(operation) if f.record}
-    try:
-        views = await context.backend.records(context.customer)
-    except BackendUnavailable:
-        return {}
-    return {
-        view.id: (view.label, {**arguments, kinds[view.kind]: view.id})
-        for view in views
-        if view.kind in kinds
-    }
-
-
 def _field_for(operation: Operation, ids: tuple[str, ...]) -> str | None:
     return next((f.name for f in extraction.fields(operation) if f.record), None) if ids else None
 
@@ -855,7 +817,6 @@ __all__ = [
     "ask",
     "carry_out",
     "check_result",
-    "choices_of",
     "confirm",
     "decline",
     "extract",

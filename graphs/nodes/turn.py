@@ -15,17 +15,13 @@ from graphs.context import Context
 from graphs.deciding import by_rule, decision, log, ms_since
 from graphs.sameness import refers_back
 from graphs.screening import screen_text
-from graphs.state import Draft, Pending, Route, SupportState
+from graphs.state import CLARIFY, Draft, Pending, Route, SupportState
 from graphs.validation import validate_draft
 from tools.intents import Intents
 from tools.ports import PortError
 from tools.privacy import find_pii
 
 _CITATION = re.compile(r"\[(\d+)\]")
-#: What a tier that did not answer goes by; its guess is none.
-NOBODY = "none"
-#: Stands in a pending question for the message that was not understood.
-CLARIFY = "clarify"
 #: Of a message that is refused no more is kept, in the thread or in the log.
 REFUSED_CHARS = 200
 #: What each turn starts with; everything else in the state outlives it.

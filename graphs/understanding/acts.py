@@ -191,3 +191,12 @@ def dealt_out(weighed: Mapping[str, float], chances: Mapping[str, float]) -> dic
         return dict(chances)
     share = math.fsum(chances.values()) / total
     return {name: chance * share for name, chance in weighed.items()}
+
+
+def one_each(act: Act, grounds: Grounds) -> tuple[Act, ...]:
+    return tuple(
+        act.model_copy(
+            update={"grounds": grounds.model_copy(update={"records": (record,), "together": False})}
+        )
+        for record in grounds.records
+    )

@@ -11,8 +11,9 @@ from app.domains import load_domain
 from domains.northfell.demo_accounts import stories
 from domains.northfell.memory import MemoryBackend, MemoryBooks
 from domains.northfell.words import LEXICON
-from graphs.nodes.understand import only_names, said_in
 from graphs.understanding.grounding import Grounds, Memory, ground
+from graphs.understanding.heard import said_in
+from graphs.understanding.weighing import only_names
 from tools.values import Clock
 
 NOW = datetime(2026, 11, 30, 9, tzinfo=UTC)

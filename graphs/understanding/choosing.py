@@ -1,0 +1,217 @@
+"""What a turn means: incidents first, then the open question, then what is new, each wish with its record."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from graphs.choices import choices_of
+from graphs.context import Context
+from graphs.state import Pending, Route, SupportState
+from graphs.understanding import dialogue
+from graphs.understanding.acts import MOST_ACTS, Act, Read, one_each, problem_in, wishes
+from graphs.understanding.grounding import Grounds, ground, means_all, with_item
+from graphs.understanding.heard import NOBODY, HeardTurn
+from graphs.understanding.open_question import answer_to, case_asked
+from graphs.understanding.routes import route_of
+from graphs.understanding.weighing import only_names
+
+
+async def choose(state: SupportState, heard: HeardTurn, pending: Pending | None) -> Route:
+    """Incidents first, then the open question, then what is new."""
+    if (incident := _incident_act(heard)) is not None:
+        return route_of(heard, (incident,), reason="an incident comes before everything else")
+    if pending is not None:
+        case = case_asked(heard, pending)
+        answered = case if case is not None else answer_to(state, heard, pending)
+        if answered is not None:
+            return answered
+        if pending.arguments.get("intent") is not None or (
+            pending.stage == "confirm" and dialogue.says_no(heard.text)
+        ):
+            # Which record a problem is about is not asked again once the customer speaks of something else.
+            return (await _new(heard, state.get("wanted", ""))).model_copy(
+                update={"replaces": True}
+            )
+    return await _new(heard, state.get("wanted", ""))
+
+
+#: So sure must the head for incidents be to carry an intent that only half says so.
+_SURE_INCIDENT = 0.95
+
+
+def _incident_act(heard: HeardTurn) -> Act | None:
+    """The incident that is told, where the heads or the domain's own words for it say so."""
+    context = heard.context
+    names = context.intents.of_role("incident")
+    if not names:
+        return None
+    chances = {name: heard.whole.chances.get(name, 0.0) for name in names}
+    for part in heard.parts:
+        chances = {
+            name: max(chance, part.chances.get(name, 0.0)) for name, chance in chances.items()
+        }
+    named = context.cases.incident_in(heard.text) if context.cases is not None else None
+    best = max(chances, key=chances.__getitem__)
+    # As the head said it: what a record named or a word said does to the wishes makes nothing an incident.
+    sure = sum(heard.choice.probabilities.get(name, 0.0) for name in names)
+    thresholds = context.thresholds
+    if named is not None:
+        # The domain's own words for it and either head: an incident is rather heard once too often.
+        if max(sure, heard.incident / 2) < thresholds.incident_named:
+            return None
+    elif sure < thresholds.incident and not (
+        sure >= thresholds.incident / 2 and heard.incident >= _SURE_INCIDENT
+    ):
+        return None
+    kind = named if named in chances and chances[best] < 0.5 else best
+    assert kind is not None
+    return Act(
+        intent=kind,
+        probability=min(max(sure, chances[kind]), 1.0),
+        text=heard.text,
+        grounds=_any_record(heard),
+    )
+
+
+def _any_record(heard: HeardTurn) -> Grounds:
+    """The one record that a message names, whatever it wants of it."""
+    kinds = {view.kind for view in heard.views if view.items and view.parent is None}
+    found = ground(
+        heard.said(heard.text),
+        heard.views,
+        kinds,
+        lexicon=heard.context.lexicon,
+        memory=heard.memory,
+    )
+    return found if found.record is not None else Grounds()
+
+
+async def _new(heard: HeardTurn, wanted: str = "") -> Route:
+    """The wishes of a message that answers nothing, each with what it is about."""
+    context = heard.context
+    if (again := _agreed_to(heard, wanted)) is not None:
+        return route_of(heard, (again,), reason="a yes to what a case was said to")
+    several = heard.several.probabilities.get("several", 0.0)
+    found = wishes(heard.whole, heard.parts, several, context.intents, context.thresholds.several)
+    acts = [act for one in found for act in _acts(heard, one, wanted)]
+    spread = [one for act in acts for one in await _spread(heard, act)]
+    route = route_of(heard, tuple(spread[:MOST_ACTS]))
+    return _within_case(heard, route, wanted)
+
+
+def _agreed_to(heard: HeardTurn, wanted: str) -> Act | None:
+    """A yes that answers no question: it is about the case that was told, or takes what the reply offered."""
+    intents = heard.context.intents
+    if wanted not in intents.names or intents.get(heard.whole.best).role != "affirm":
+        return None
+    meant = wanted if intents.get(wanted).case is not None else intents.get(wanted).then
+    if meant is None:
+        return None
+    grounds = heard.grounds(meant, heard.text)
+    return Act(intent=meant, probability=heard.whole.chance, text=heard.text, grounds=grounds)
+
+
+def _within_case(heard: HeardTurn, route: Route, wanted: str) -> Route:
+    """What stays unclear right after a case was told is still about it: the articles are asked, then the case."""
+    intents = heard.context.intents
+    if route.otherwise != "clarify" or wanted not in intents.names:
+        return route
+    if intents.get(wanted).case is None or intents.get(route.intent).role is not None:
+        return route
+    act = Act(
+        intent=wanted,
+        probability=route.probability,
+        text=heard.text,
+        grounds=heard.grounds(wanted, heard.text),
+    )
+    if heard.choice.model == NOBODY:
+        return route
+    if route.abstained:  # It asks nothing, so the articles hold nothing for it.
+        told = {"acts": (act,), "intent": wanted, "otherwise": "", "abstained": False}
+        return route.model_copy(update={**told, "lane": "operation", "served": "advise"})
+    return route.model_copy(update={"acts": (act,), "otherwise": "advise"})
+
+
+async def _spread(heard: HeardTurn, act: Act) -> list[Act]:
+    """A change of "everything that ..." is one act a record that the rules allow it for."""
+    context = heard.context
+    operation = context.operations.get(context.intents.get(act.intent).operation or "")
+    if act.grounds.records or operation is None or not operation.writes:
+        return [act]
+    if not means_all(heard.said(act.text)):
+        return [act]
+    able = await choices_of(context, operation, {})
+    if len(able) < 2:
+        return [act]
+    grounds = Grounds(
+        kind=next(iter(context.intents.get(act.intent).records), ""),
+        records=tuple(able),
+        together=True,
+        how="all",
+    )
+    return list(one_each(act, grounds))
+
+
+def _told_before(wanted: str, intent: str, context: Context) -> str:
+    """The problem that was talked about when its remedy is asked for now."""
+    intents = context.intents
+    told = wanted in intents.names and intents.get(wanted).problem
+    return wanted if told and intents.get(intent).remedy else ""
+
+
+def _acts(heard: HeardTurn, one: Read, wanted: str) -> list[Act]:
+    """The act of one wish; one each where it is about several records."""
+    context = heard.context
+    intent = _fitting(heard, one)
+    words = one.clause.text
+    grounds = heard.grounds(intent, words)
+    if not grounds.records and words != heard.text and not grounds.foreign:
+        # "Cancel the tent order and send me the invoice for it": the rest of the message says of what.
+        grounds = heard.grounds(intent, heard.text)
+    single = context.intents.get(intent).one
+    shown = grounds.how == "picked" or only_names(words, heard.views)
+    if single is not None and grounds.record is not None and shown:
+        intent = single  # one of the list that was shown
+    if one.clause.later and (problem := problem_in(heard.whole.chances, context.intents, intent)):
+        intent = problem  # "if it isn't here by tomorrow I want my money back": today it is late
+    grounds = with_item(grounds, heard.views)
+    act = Act(
+        intent=intent,
+        probability=max(
+            one.chances.get(intent, 0.0),
+            one.chance if one.clause.later or intent == single else 0.0,
+        ),
+        text=words,
+        grounds=grounds,
+        conditional=one.clause.conditional,
+        later=one.clause.later,
+        reason=problem_in(heard.whole.chances, context.intents, intent)
+        or _told_before(wanted, intent, context),
+    )
+    return list(one_each(act, grounds)) if grounds.together else [act]
+
+
+def _fitting(heard: HeardTurn, one: Read) -> str:
+    """The likeliest intent that the named record allows: a refund's number is not an order's status."""
+    kinds = {view.id: view.kind for view in heard.views}
+    numbers = [n for n in heard.said(one.clause.text).numbers if n in kinds]
+    best = one.best
+    if not numbers:
+        return best
+    wanted = {kinds[number] for number in numbers}
+    parents = {view.id: view.parent for view in heard.views}
+    related = wanted | {kinds[p] for n in numbers if (p := parents.get(n)) in kinds and p}
+    records = set(heard.context.intents.get(best).records)
+    if not records or records & related or records & _children(heard, numbers):
+        return best
+    able = {
+        name: chance
+        for name, chance in one.chances.items()
+        if set(heard.context.intents.get(name).records) & wanted
+    }
+    close = max(able, key=able.__getitem__, default=best)
+    return close if able.get(close, 0.0) >= 0.02 else best
+
+
+def _children(heard: HeardTurn, numbers: Sequence[str]) -> set[str]:
+    return {view.kind for view in heard.views if view.parent in numbers}

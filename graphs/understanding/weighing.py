@@ -1,0 +1,200 @@
+"""What the words themselves, the records they name and the turn before do to the chances that the heads give."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from graphs.context import Context
+from graphs.state import SupportState
+from graphs.understanding import dialogue
+from graphs.understanding.acts import dealt_out
+from graphs.understanding.clauses import mentions
+from graphs.understanding.grounding import Said
+from graphs.understanding.words import alike, folded, tokens
+from tools.reading import Spans
+from tools.records import RecordView
+
+#: What was wanted before lends a short message its meaning from here on, and by so much.
+_UNSURE, _LENT, _SHORT = 0.5, 0.6, 9
+
+
+_POSSIBLE = 0.03
+
+
+def lent(
+    chances: dict[str, float],
+    text: str,
+    state: SupportState,
+    context: Context,
+    references: Sequence[object] = (),
+    views: Sequence[RecordView] = (),
+) -> dict[str, float]:
+    """A short message that says little for itself goes on with what was wanted before it; so does one that puts
+    another thing in the place of what was talked about."""
+    wanted, unclear = state.get("wanted", ""), state.get("unclear", "")
+    best = max(chances, key=chances.__getitem__)
+    points = len(tokens(text)) <= _SHORT and any(which != "none" for which in references)
+    if (unclear or wanted) in chances and only_names(text, views):
+        return _mixed(chances, unclear or wanted, _CORRECTED)
+    if wanted in chances and (dialogue.again_for(text) or (chances[best] < _SURELY and points)):
+        return _mixed(chances, wanted, _CORRECTED)
+    if wanted in chances and chances[best] < _SURELY and _corrects(text):
+        if _names_another_change(text, wanted, context):
+            return chances
+        return _mixed(chances, wanted, _CORRECTED)
+    if (
+        chances.get(wanted, 0.0) < _POSSIBLE
+        or chances[best] >= _UNSURE
+        or len(tokens(text)) > _SHORT
+        or context.intents.get(best).role in ("affirm", "deny", "leave", "courtesy")
+    ):
+        return chances
+    return _mixed(chances, wanted, _LENT)
+
+
+def _mixed(chances: Mapping[str, float], wanted: str, share: float) -> dict[str, float]:
+    lent = {name: chance * (1 - share) for name, chance in chances.items()}
+    lent[wanted] += share
+    return lent
+
+
+#: A correction goes on with what was wanted, unless it surely wants something else.
+_CORRECTED, _SURELY = 0.8, 0.7
+
+
+_CORRECTION = re.compile(
+    r"^(?:(?:no|nope|hm+|wait|sorry|oh|actually|ok|nein|ne|moment|doch|non|pas|attends|espera|aspetta|nee|wacht)[, .!]+)*"
+    r"(?:(?:no|not|wait|i mean|i meant|sorry|actually|rather|the other|instead|nein|nicht|ich meine|ich meinte|doch|non|pas|"
+    r"je veux dire|digo|quiero decir|intendo|nee|ik bedoel)\b|the other one|die andere)"
+)
+
+
+def _corrects(text: str) -> bool:
+    """Whether a short message only puts one thing in the place of another."""
+    return len(tokens(text)) <= _SHORT and _CORRECTION.match(folded(text).strip()) is not None
+
+
+def _names_another_change(text: str, wanted: str, context: Context) -> bool:
+    """Whether a change is named that is not the one wanted before: "no wait, undo that"."""
+    said = tokens(text)
+    return not mentions(said, context.intents.get(wanted).verbs) and any(
+        mentions(said, one.verbs) for one in context.intents.intents
+    )
+
+
+#: Words that stand around a thing and say nothing of what is wanted with it.
+_AROUND = frozenset({
+    "a", "an", "the", "this", "that", "these", "those", "my", "our", "i", "we", "it", "one", "ones", "mean",
+    "meant", "ok", "okay", "then", "and", "also", "too", "as", "well", "but", "no", "not", "nope", "wait", "hmm",
+    "hm", "oh", "sorry", "please", "pls", "actually", "rather", "instead", "after", "all", "other", "for", "with",
+    "of", "is", "was", "it's", "its", "i'm", "just", "only", "talking", "about", "both", "ah", "so", "fine", "yes",
+    "order", "orders", "der", "die", "das", "den", "dem", "des", "ein", "eine", "einen", "mein", "meine", "meinen",
+    "meins", "ich", "wir", "meinte", "doch", "nein", "ne", "nee", "nicht", "sondern", "lieber", "dann", "und",
+    "auch", "noch", "bitte", "ach", "halt", "moment", "aber", "mit", "von", "fur", "le", "la", "les", "un", "une",
+    "mon", "ma", "mes", "non", "pas", "plutot", "et", "aussi", "el", "los", "las", "mi", "mis", "digo", "y", "il",
+    "lo", "gli", "mio", "mia", "het", "de", "een", "mijn", "niet",
+})  # fmt: skip
+
+
+def only_names(text: str, views: Sequence[RecordView]) -> bool:
+    """Whether a message names a thing of the customer's and says nothing else: "no wait, the pack"."""
+    said = tokens(text)
+    names = [
+        word
+        for view in views
+        for item in view.items
+        for n in (item.name, *item.words)
+        for word in tokens(n)
+    ]
+    named = [word for word in said if word not in _AROUND and any(alike(word, n) for n in names)]
+    return bool(named) and all(word in _AROUND or word in named for word in said)
+
+
+#: What a write gains whose own word is said, and not forbidden or asked about.
+_VERB = 2.5
+
+
+def by_verb(chances: dict[str, float], text: str, context: Context) -> dict[str, float]:
+    """The chances where the customer says the word itself: "refund 10455 pls"."""
+    if dialogue.asks(text) and not dialogue.requests(text):
+        return chances
+    said = tokens(text)
+    weighed = {
+        name: chance * (_VERB if mentions(said, context.intents.get(name).verbs) else 1.0)
+        for name, chance in chances.items()
+    }
+    return dealt_out(weighed, chances)
+
+
+def asking(chances: dict[str, float], text: str, context: Context) -> dict[str, float]:
+    """The chances of a question: nobody agrees by asking."""
+    if not dialogue.asks(text):
+        return chances
+    left = {n: 0.0 if context.intents.get(n).role == "affirm" else p for n, p in chances.items()}
+    return dealt_out(left, chances)
+
+
+def _bare(contact: str) -> str:
+    """A mail address or telephone number without what people write differently."""
+    return re.sub(r"[^\w@.]", "", contact.casefold()).removeprefix("00")
+
+
+#: What an intent gains that takes a value of a kind the message holds.
+_VALUE = 4.0
+
+
+def by_value(chances: dict[str, float], spans: Spans, context: Context) -> dict[str, float]:
+    """The chances where the message holds an address, a mail address or a telephone number to take."""
+    known = {_bare(context.customer.email), _bare(context.customer.phone or "")}
+    held = {
+        kind
+        for kind, found in (
+            ("address", spans.addresses),
+            ("email", [s for s in spans.emails if _bare(s.text) not in known]),
+            ("phone", [s for s in spans.phones if _bare(s.text) not in known]),
+        )
+        if found
+    }
+    if not held:
+        return chances
+    weighed = {
+        name: chance * (_VALUE if held & set(context.intents.get(name).values) else 1.0)
+        for name, chance in chances.items()
+    }
+    return dealt_out(weighed, chances)
+
+
+#: What an intent loses that is about records of another kind than the one that was named, or that is not owned.
+_OTHER_KIND, _NOT_OWNED = 0.1, 0.5
+
+
+def by_kind(
+    chances: dict[str, float], said: Said, views: Sequence[RecordView], context: Context
+) -> dict[str, float]:
+    """The chances where a record was named: what is about records of other kinds is hardly meant."""
+    if not views:
+        return chances
+    kinds, parents = {v.id: v.kind for v in views}, {v.id: v.parent for v in views}
+    numbers = [number for number in said.numbers if number in kinds]
+    near = {kinds[n] for n in numbers} | {
+        kind
+        for id, kind in kinds.items()
+        if parents[id] in numbers or id in _above(numbers, parents)
+    }
+    owned = set(kinds.values())
+
+    def weight(name: str) -> float:
+        records = set(context.intents.get(name).records)
+        if not records:
+            return 1.0
+        if numbers and not records & near:
+            return _OTHER_KIND
+        return 1.0 if records & owned else _NOT_OWNED
+
+    weighed = {name: chance * weight(name) for name, chance in chances.items()}
+    return dealt_out(weighed, chances)
+
+
+def _above(numbers: Sequence[str], parents: Mapping[str, str | None]) -> set[str | None]:
+    return {parents[number] for number in numbers} - {None}
