@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from graphs.understanding.clauses import Clause, forbids
 from graphs.understanding.grounding import Grounds
-from graphs.understanding.words import folded
+from graphs.understanding.words import any_found, folded, tokens
 from tools.intents import Intent, Intents
 
 Kind = Literal["operation", "case", "answer", "direct", "person", "waiting", "withdraw"]
@@ -58,9 +58,16 @@ MOST_ACTS = 4
 
 
 def wishes(
-    whole: Read, parts: Sequence[Read], several: float, intents: Intents, floor: float
+    whole: Read,
+    parts: Sequence[Read],
+    several: float,
+    intents: Intents,
+    floor: float,
+    *,
+    called: Sequence[str] = (),
 ) -> list[Read]:
-    """The wishes of a message: the message as one, or its clauses where it holds several."""
+    """The wishes of a message: the message as one, or its clauses where it holds several. ``called``: what the
+    business's records are called, for a clause that wants one by its name alone."""
     if len(parts) < 2 or (
         several < floor and not (several >= HINTED and _distinct(parts, intents))
     ):
@@ -82,8 +89,11 @@ def wishes(
         for one in concrete
         if not (
             told
-            and (intents.get(one.best).lane in ("answer", "direct") or _describes(one, intents))
-            and (one.chance < _OWN_QUESTION or _describes(one, intents))
+            and (
+                intents.get(one.best).lane in ("answer", "direct")
+                or _describes(one, intents, called)
+            )
+            and (one.chance < _OWN_QUESTION or _describes(one, intents, called))
         )
     ]
     chosen = clear or concrete or kept
@@ -97,12 +107,12 @@ UNSURE = 0.5
 
 
 _NAMES_A_WISH = re.compile(
-    r"\b(?:show|send|tell|give|list|check|look|need|want|like|where|when|what|how|which|status|track|receipt|"
-    r"zeig\w*|schick\w*|sag\w*|gib|brauch\w*|will|mochte|wo|wann|was|wie|welche\w*|rechnung)\b"
+    r"\b(?:show|send|tell|give|list|check|look|need|want|like|where|when|what|how|which|status|track|"
+    r"zeig\w*|schick\w*|sag\w*|gib|brauch\w*|will|mochte|wo|wann|was|wie|welche\w*)\b"
 )
 
 
-def _describes(one: Read, intents: Intents) -> bool:
+def _describes(one: Read, intents: Intents, called: Sequence[str]) -> bool:
     """Whether a short clause beside a problem only says more of it: "bought last year"."""
     wish = intents.get(one.best)
     plain = folded(one.clause.text)
@@ -112,6 +122,7 @@ def _describes(one: Read, intents: Intents) -> bool:
         and not wish.verbs
         and "?" not in plain
         and _NAMES_A_WISH.search(plain) is None
+        and not any_found(called, tokens(one.clause.text), slips=False)
     )
 
 

@@ -92,7 +92,15 @@ async def _new(heard: HeardTurn, wanted: str = "") -> Route:
     if (again := _agreed_to(heard, wanted)) is not None:
         return route_of(heard, (again,), reason="a yes to what a case was said to")
     several = heard.several.probabilities.get("several", 0.0)
-    found = wishes(heard.whole, heard.parts, several, context.intents, context.thresholds.several)
+    called = [word for words in context.lexicon.kinds.values() for word in words]
+    found = wishes(
+        heard.whole,
+        heard.parts,
+        several,
+        context.intents,
+        context.thresholds.several,
+        called=called,
+    )
     acts = [act for one in found for act in _acts(heard, one, wanted)]
     spread = [one for act in acts for one in await _spread(heard, act)]
     route = route_of(heard, tuple(spread[:MOST_ACTS]))

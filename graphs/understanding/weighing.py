@@ -89,7 +89,7 @@ _AROUND = frozenset({
     "meant", "ok", "okay", "then", "and", "also", "too", "as", "well", "but", "no", "not", "nope", "wait", "hmm",
     "hm", "oh", "sorry", "please", "pls", "actually", "rather", "instead", "after", "all", "other", "for", "with",
     "of", "is", "was", "it's", "its", "i'm", "just", "only", "talking", "about", "both", "ah", "so", "fine", "yes",
-    "order", "orders", "der", "die", "das", "den", "dem", "des", "ein", "eine", "einen", "mein", "meine", "meinen",
+    "der", "die", "das", "den", "dem", "des", "ein", "eine", "einen", "mein", "meine", "meinen",
     "meins", "ich", "wir", "meinte", "doch", "nein", "ne", "nee", "nicht", "sondern", "lieber", "dann", "und",
     "auch", "noch", "bitte", "ach", "halt", "moment", "aber", "mit", "von", "fur", "le", "la", "les", "un", "une",
     "mon", "ma", "mes", "non", "pas", "plutot", "et", "aussi", "el", "los", "las", "mi", "mis", "digo", "y", "il",
@@ -107,8 +107,9 @@ def only_names(text: str, views: Sequence[RecordView]) -> bool:
         for n in (item.name, *item.words)
         for word in tokens(n)
     ]
-    named = [word for word in said if word not in _AROUND and any(alike(word, n) for n in names)]
-    return bool(named) and all(word in _AROUND or word in named for word in said)
+    kinds = {view.kind for view in views}
+    left = [word for word in said if word not in _AROUND and not any(alike(word, k) for k in kinds)]
+    return bool(left) and all(any(alike(word, name) for name in names) for word in left)
 
 
 #: What a write gains whose own word is said, and not forbidden or asked about.
