@@ -320,7 +320,8 @@ async def _nothing_waits(
     context = runtime.context
     open_ = [view for view in await _views(context) if view.open and view.parent is not None]
     focus = act.grounds.record or state.get("focus")
-    near = [view for view in open_ if focus in (view.id, view.parent)] or open_
+    near = [view for view in open_ if focus in (view.id, view.parent)]
+    near = near or (open_ if len(open_) == 1 or withdraw else [])
     if not withdraw:
         if len(near) == 1 and (told := await _looked_up(state, runtime, near[0])):
             return told

@@ -77,7 +77,9 @@ async def _understood(
     if known.unreachable:
         heard = replace(heard, degraded=(*heard.degraded, known.unreachable))
     if pending is None:
-        heard = of_waiting(heard, known.waiting, state.get("last_turn", ""))
+        heard = of_waiting(
+            heard, known.waiting, state.get("last_turn", ""), state.get("wanted", "")
+        )
     agreed: str | None = None
     if pending is not None and pending.operation == CLARIFY:
         stack = stack[:-1]

@@ -124,7 +124,9 @@ def _within_case(heard: HeardTurn, route: Route, wanted: str) -> Route:
     intents = heard.context.intents
     if route.otherwise != "clarify" or wanted not in intents.names:
         return route
-    if intents.get(wanted).case is None or intents.get(route.intent).role is not None:
+    if intents.get(wanted).case is None:
+        return route
+    if intents.get(route.intent).role not in (None, "courtesy"):
         return route
     act = Act(
         intent=wanted,

@@ -19,7 +19,10 @@ _COUNTED = re.compile(
     r"(?!(?:one|time|order|item|and|of|class)\b)(?=\S)",
     re.IGNORECASE,
 )
-_SENTENCE = re.compile(r"(?<=[.!?…])[\"')\]]*\s+(?=\S)|\n{1,}|;\s+|\s+[-–—]\s+|\s/\s")
+#: "Gartenstr. 5" is no end of a sentence.
+_SENTENCE = re.compile(
+    r"(?<=[.!?…])(?<![sS]tr\.)(?<!\b[nN]r\.)[\"')\]]*\s+(?=\S)|\n{1,}|;\s+|\s+[-–—]\s+|\s/\s"
+)
 #: Words that join one wish to the next, in the languages that are read; what begins the next one stays with it.
 _JOINED = re.compile(
     r",?\s+(?:(?:oh\s+)?and\s+(?=(?:also|then|can|could|please|pls|would|do|does|is|are|what|when|where|how|send|tell|"

@@ -13,7 +13,9 @@ from graphs.understanding.words import tokens
 from tools.values import Approval
 
 
-def of_waiting(heard: HeardTurn, waiting: Sequence[Approval], last_turn: str) -> HeardTurn:
+def of_waiting(
+    heard: HeardTurn, waiting: Sequence[Approval], last_turn: str, wanted: str
+) -> HeardTurn:
     """Who drops what waits for a colleague ("forget the refund") takes it back, where the words name it; who asks
     "when?" right after asking for something asks about that."""
     intents = heard.context.intents
@@ -21,6 +23,9 @@ def of_waiting(heard: HeardTurn, waiting: Sequence[Approval], last_turn: str) ->
     if just_asked and dialogue.asks_when(heard.text) and (told := intents.of_role("waiting")):
         return _meaning(heard, told[0])
     names = intents.of_role("withdraw")
+    told_of = wanted in intents.names and intents.get(wanted).case is not None
+    if told_of and not waiting and intents.get(heard.whole.best).role == "waiting":
+        return _meaning(heard, wanted)  # how far the case is that was just told
     if names and waiting and dialogue.retracts(heard.text):
         return replace(heard, whole=Read(heard.whole.clause, {names[0]: 1.0}), parts=())
     again = _asked_again(heard, waiting)

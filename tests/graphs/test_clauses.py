@@ -23,6 +23,7 @@ CANCEL = ("cancel", "stornier")
         ("pause my plan, then cancel the tent order", ["pause my plan", "cancel the tent order"]),
         ("two things. first my refund, second can i return it", ["two things", "my refund", "can i return it"]),
         ("the first one is fine, second time it broke", ["the first one is fine, second time it broke"]),
+        ("send it to Gartenstr. 5, 50733 Köln", ["send it to Gartenstr. 5, 50733 Köln"]),
         # Two things of one wish stay together, whatever their names begin with.
         ("send back the tent and the mat", ["send back the tent and the mat"]),
         ("send back the boots and double mats", ["send back the boots and double mats"]),

@@ -341,6 +341,16 @@ async def test_when_is_asked_of_what_was_just_requested(
     assert ("5-7 working days" in told.reply) is of_it
 
 
+async def test_how_far_a_case_is_is_asked_of_the_case(ana: World) -> None:
+    """Nothing waits for approval, but a ticket was opened a moment ago: what it says is said again, no invoice."""
+    first = await ana.say("SB-10217 says delivered, nothing came", "not_received")
+    again = await ana.say("what happens with it now", "waiting_status")
+
+    assert "proof of delivery" in first.reply
+    assert "proof of delivery" in again.reply
+    assert len(ana.account.tickets) == 1
+
+
 async def test_what_stands_in_the_books_is_looked_up() -> None:
     """A refund that was not asked for here is told with what comes next."""
     told = await World("carla").say("how long does that still take", "waiting_status")
