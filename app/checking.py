@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from app.configured import Business, read_business
-from app.domains import OVERLAY, DomainInvalid, profile_of
+from app.domains import OVERLAY, DomainInvalid, load_domain, profile_of, replies_of
 from tools.domain import Profile
 from tools.importing.overlay import Operation as Declared
 from tools.importing.overlay import Overlay, Text
@@ -28,9 +29,11 @@ def check_folder(folder: Path) -> list[Problem]:
         profile = profile_of(folder)
     except DomainInvalid as error:
         return [Problem("domain.yaml", str(error))]
-    problems: list[Problem] = []
+    if (folder / "domain.py").exists():
+        return _in_python(folder)
     if not (folder / OVERLAY).exists():
-        return [*problems, Problem(OVERLAY, "is missing: it says what the agent can do")]
+        return [Problem(OVERLAY, "is missing: it says what the agent can do")]
+    problems: list[Problem] = []
     business: Business | None = None
     try:
         business = read_business(folder, profile)
@@ -46,6 +49,31 @@ def check_folder(folder: Path) -> list[Problem]:
         problems += _refused(business)
     problems += _about_intents(folder, overlay, business)
     return sorted(problems, key=lambda each: (not each.grave, each.file, each.line or 0))
+
+
+def _in_python(folder: Path) -> list[Problem]:
+    """What is wrong or weak about a folder whose operations are written in Python."""
+    try:
+        domain = load_domain(folder)
+    except DomainInvalid as error:
+        return [Problem("domain.py", str(error))]
+    served = {one.operation for one in domain.intents.intents}
+    unserved = [name for name in domain.operations if name not in served]
+    missing = [
+        Problem("replies", f"{name} is missing in {language}")
+        for language in domain.profile.languages
+        for name in replies_of(domain).missing(language)
+    ]
+    return [
+        *missing,
+        *(_unserved(name) for name in unserved),
+        *_about_examples(domain.intents, folder),
+    ]
+
+
+def _unserved(operation: str) -> Problem:
+    text = f"no intent starts {operation}: customers can only reach it in a plan"
+    return Problem("intents.yaml", text, grave=False)
 
 
 def _about_operations(overlay: Overlay, read: Read, profile: Profile) -> Iterator[Problem]:
@@ -135,15 +163,31 @@ def _about_intents(folder: Path, overlay: Overlay, business: Business | None) ->
     served = {one.operation for one in intents.intents}
     for name in overlay.operations:
         if name not in served:
-            text = f"no intent starts {name}: customers can only reach it in a plan"
-            yield Problem(file, text, grave=False)
-    yield from _about_examples(intents, file)
+            yield _unserved(name)
+    yield from _about_examples(intents, folder)
 
 
-def _about_examples(intents: Intents, file: str) -> Iterator[Problem]:
+def _labelled(folder: Path) -> Counter[str]:
+    """How many messages of ``examples/`` teach each intent."""
+    return Counter(
+        str(json.loads(line).get("intent"))
+        for file in (folder / "examples").rglob("*.jsonl")
+        for line in file.read_text("utf-8").splitlines()
+        if line.strip()
+    )
+
+
+def _about_examples(intents: Intents, folder: Path) -> Iterator[Problem]:
+    file = "intents.yaml"
+    try:
+        labelled = _labelled(folder)
+    except (ValueError, AttributeError) as error:
+        yield Problem("examples", f"a line of a .jsonl file is no labelled message: {error}")
+        return
     for one in intents.intents:
-        if len(one.examples) < FEWEST_EXAMPLES:
-            text = f"{one.name} has {len(one.examples)} examples; {FEWEST_EXAMPLES} or more are worth it"
+        count = len(one.examples) + labelled[one.name]
+        if count < FEWEST_EXAMPLES:
+            text = f"{one.name} has {count} examples; {FEWEST_EXAMPLES} or more are worth it"
             yield Problem(file, text, grave=False)
         words = [Counter(w.casefold() for w in _WORD.findall(e)) for e in one.examples]
         alike = [

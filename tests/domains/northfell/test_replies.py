@@ -83,14 +83,6 @@ COMMON: dict[str, dict[str, Any]] = {
     "not_owned": {"named": "SB-1", "candidates": ["SB-2, tent"]},
     "which_record": {"candidates": ["SB-1, tent"]},
     "person_on_request": {},
-    "stands_asked": {"here": False},
-    "stands_waiting": {
-        "title": "Refund an order",
-        "label": "SB-10482",
-        "effects": ["323.90 EUR go back"],
-        "here": True,
-    },
-    "stands_running": {"title": "Refund an order", "label": "SB-10482", "here": False},
     "still_waiting": {
         "title": "Cancel an order",
         "label": "SB-10482",
