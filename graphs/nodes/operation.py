@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Collection, Mapping
 from typing import Any, Literal
@@ -60,6 +61,8 @@ async def extract(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
     )
     words = act.text if act is not None and act.text else turn.text
     found, refused, degraded = await read_arguments(state, runtime, operation, words, asked=asked)
+    if route.move == "correct":
+        found = {**swapped(before, words), **found}
     if act is not None:
         found = grounded(operation, found, grounds)
         if grounds.record is not None and not grounds.parts:
@@ -111,6 +114,25 @@ def carried_over(
         for name, value in pending.arguments.items()
         if name in own and (not asked or name in pending.said or name in records)
     }
+
+
+_SWAPPED = re.compile(
+    r"\b(?P<new>\w+)\b[ ,]+(?:not|and not|instead of|statt|nicht|pas|no|non|niet)\s+(?:the\s+|die\s+)?(?P<old>\w+)\b"
+    r"|\b(?:not|nicht|pas|no|non|niet)\s+(?P<old2>\w+)[ ,]+(?:but|sondern|mais|sino|ma|maar)\s+(?P<new2>\w+)\b",
+    re.IGNORECASE,
+)
+
+
+def swapped(before: Mapping[str, JsonValue], words: str) -> dict[str, JsonValue]:
+    """The values of before in which one word is corrected: "number 14, not 41". Nothing is put in that was not said."""
+    found: dict[str, JsonValue] = {}
+    for match in _SWAPPED.finditer(words):
+        old, new = match["old"] or match["old2"], match["new"] or match["new2"]
+        for name, value in before.items():
+            pattern = rf"(?<!\w){re.escape(old)}(?!\w)"
+            if isinstance(value, str) and len(re.findall(pattern, value, re.IGNORECASE)) == 1:
+                found[name] = re.sub(pattern, lambda _, new=new: new, value, flags=re.IGNORECASE)
+    return found
 
 
 def record_of(operation: Operation, kind: str) -> str | None:

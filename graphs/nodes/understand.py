@@ -34,6 +34,7 @@ from graphs.understanding.weighing import only_names
 from prompts.replies import speaking
 from tools.decisions import Alternative, Decision
 from tools.ports import Choice
+from tools.reading.negation import without_replaced
 from tools.records import RecordView
 from tools.values import Approval
 
@@ -72,7 +73,7 @@ async def _understood(
         own_ids=[view.id for view in views],
         offered=shown_count(pending, memory),
     )
-    text = spans.new_text.strip() or turn.text
+    text = without_replaced(spans.record_numbers, spans.new_text).strip() or turn.text
     heard = await hear(state, context, text, spans, views, memory)
     if known.unreachable:
         heard = replace(heard, degraded=(*heard.degraded, known.unreachable))
@@ -139,7 +140,7 @@ async def understood_alone(
     spans = context.reader.read(
         text, today=context.clock.today(), own_ids=[view.id for view in views]
     )
-    said = spans.new_text.strip() or text
+    said = without_replaced(spans.record_numbers, spans.new_text).strip() or text
     heard = await hear(state, context, said, spans, views, memory)
     return await choose(state, heard, pending)
 

@@ -307,6 +307,24 @@ async def test_the_same_for_another_record(ben: World) -> None:
     assert "Elbchaussee 90, 22763 Hamburg" in asked.reply
 
 
+async def test_a_correction_in_the_same_breath(ben: World) -> None:
+    """What was taken back a word later is not proposed."""
+    ben.encoder.several["pls cancel SB-10496 i mean. the jacket i want to keep!!"] = 0.9
+    asked = await ben.say(
+        "pls cancel SB-10501. no wait sorry, SB-10496 i mean. the jacket i want to keep!!"
+    )
+
+    assert "SB-10501" not in asked.reply
+
+
+async def test_one_word_of_a_value_is_corrected(ana: World) -> None:
+    """The rest of the address stays as it was said."""
+    await ana.say("send SB-10482 to Aachener Str 41, 50674 Köln", "change_address")
+    asked = await ana.say("its number 14 not 41", "change_address")
+
+    assert "will be delivered to: Aachener Str 14, 50674 Köln" in asked.reply
+
+
 async def test_an_undo_is_no_correction(ana: World) -> None:
     """Who names another change does not ask for the one of before once more."""
     await ana.say("cancel SB-10482", "cancel_order")

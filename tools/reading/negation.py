@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
-from tools.reading.spans import S, folded
+from tools.reading.spans import S, Span, folded
 
 _NOT = (
     r"not|isn'?t|wasn'?t|never|nor|without|except(?: for)?|but not|instead of|rather than|other than|nicht|kein[e]?[nrsm]?|"
@@ -19,10 +22,37 @@ _NEGATED = re.compile(
     r"(?:(?:(?:the|my|an?|der|die|das|den|dem|meine?[nrm]?|le|la|les|ma|mon|el|los|las|mi|il|lo|i|gli|het|de|mijn|o|os|as)\s+|l')"
     r"(?:[^\W\d_]+\s+)?)?(?:(?:number|no\.?|nummer|nr\.?|num[eé]ro|#)\s*)?$"
 )
+#: All that stands between a value and the one that takes its place in the same breath: "10501. no wait sorry, 10496".
+_CORRECTED = re.compile(
+    r"[\s.,;:!?()–—-]*(?:(?:oh|ah|ach|aeh|eh|no|nope|wait|sorry|hang on|hold on|scratch that|make that|actually|rather|i mean(?:t)?|"
+    r"nein|ne|nee|halt|stopp?|moment|quatsch|pardon|ich mein(?:e|te)?|vielmehr|besser gesagt|non|je veux dire|perdon|digo|"
+    r"quiero decir|scusa|anzi|ik bedoel)[\s.,;:!?–—-]+)+(?:it'?s\s+|(?:the|die|la|de)\s+)?(?:(?:order|number|nr\.?|bestellung)\s+)?#?"
+)
 #: How far back a negation is looked for.
 _REACH = 80
 #: "no, 10741": with a comma the no is an answer, and what follows is meant. Spanish and Italian say "no" for not.
 _NO = re.compile(r"(?<![\w])(?:no|non)\s+(?:(?:el|la|los|las|il|lo|i|gli|le|l')\s*)?$")
+
+
+def replaced(spans: list[S], text: str) -> list[S]:
+    """The same spans, marked where the next one of their kind takes their place in the same breath."""
+    following = [*spans[1:], None]
+    return [
+        replace(one, negated=True)
+        if after is not None
+        and not after.negated
+        and _CORRECTED.fullmatch(folded(text[one.end : after.start]))
+        else one
+        for one, after in zip(spans, following, strict=False)
+    ]
+
+
+def without_replaced(spans: Sequence[Span[Any]], text: str) -> str:
+    """The text without the values that were corrected in the same breath, and without the words that say so."""
+    for one, after in reversed([*itertools.pairwise(spans)]):
+        if one.negated and _CORRECTED.fullmatch(folded(text[one.end : after.start])):
+            text = text[: one.start] + text[after.start :]
+    return text
 
 
 def negated(

@@ -12,7 +12,7 @@ from tools.reading.addresses import Address, addresses
 from tools.reading.contacts import Phone, emails, phones
 from tools.reading.dates import Period, Toward, dates
 from tools.reading.money import Amount, amounts
-from tools.reading.negation import negated
+from tools.reading.negation import negated, replaced
 from tools.reading.numbers import Quantity, quantities
 from tools.reading.references import Reference, references
 from tools.reading.spans import AnySpan, Span, outside
@@ -100,7 +100,9 @@ class ValueReader:
             dates=tuple(negated(days, new, tongues)),
             amounts=tuple(negated(sums, new, tongues)),
             quantities=tuple(negated(counts, new, tongues)),
-            record_numbers=tuple(negated(list(found.own), new, tongues, words=self.record_words)),
+            record_numbers=tuple(
+                replaced(negated(list(found.own), new, tongues, words=self.record_words), new)
+            ),
             foreign_numbers=tuple(
                 negated(list(found.foreign), new, tongues, words=self.record_words)
             ),

@@ -87,6 +87,25 @@ def test_a_number_of_the_same_form_that_is_not_theirs_is_reported_as_such() -> N
     assert [str(one.value) for one in said("SB-104822").foreign_numbers] == ["SB-104822"]
 
 
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("pls cancel SB-10501. no wait sorry, SB-10496 i mean", ["SB-10496"]),
+        ("stornier SB-10501, ach nein, SB-10496", ["SB-10496"]),
+        ("cancel SB-10501 - i mean the order SB-10496", ["SB-10496"]),
+        # Two that are both meant, and a regret that corrects nothing.
+        ("cancel SB-10501 and SB-10496", ["SB-10501", "SB-10496"]),
+        ("cancel SB-10501, sorry for the trouble, and refund SB-10496", ["SB-10501", "SB-10496"]),
+        ("cancela SB-10501, no SB-10496", ["SB-10501"]),
+    ],
+)
+def test_a_number_is_corrected_in_the_same_breath(text: str, meant: list[str]) -> None:
+    """The second takes the place of the first where only words of a correction stand between them."""
+    found = read(text, today=TODAY, languages=("en", "de", "es"), own_ids=["SB-10501", "SB-10496"])
+
+    assert [one.value for one in found.record_numbers if not one.negated] == meant
+
+
 def test_a_corrected_number_is_the_first_and_the_second_is_negated() -> None:
     """ "10 714 not 10 741": one is meant, and the other is said not to be."""
     found = said("10 714 not 10 741")
