@@ -148,6 +148,7 @@ def test_an_offered_refund_is_one_the_rules_allow() -> None:
         ("incident_threat", "I will burn your shop down"),
         ("incident_fraud", "ho ricevuto una truffa col vostro nome, un sito falso"),
         ("incident_takeover", "iemand heeft met mijn account besteld"),
+        ("incident_takeover", "a mail says the e-mail on my account was changed. wasnt me!!"),
         ("incident_distress", "ich will nicht mehr leben"),
         ("incident_vulnerable", "I am 84 years old and cannot do this"),
     ],
