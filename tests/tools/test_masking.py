@@ -112,7 +112,8 @@ def test_masking_what_is_masked_changes_nothing() -> None:
     "unit", ["Aweg 1 ", "4111 ", "a@b.co ", "1.1.1.1 ", "born 1 May ", ":", "Mr X "]
 )
 def test_time_grows_with_length_and_no_faster(unit: str) -> None:
-    """Eight times as long is no more than some twenty times as slow, whatever stands in it."""
+    """Eight times as long is eight times as slow, and not sixty-four times, whatever stands in it: the line is
+    between the two, and the best of three runs counts, for a neighbour on the machine slows down any of them."""
 
     def took(length: int) -> float:
         text = (unit * length)[:length]
@@ -120,5 +121,5 @@ def test_time_grows_with_length_and_no_faster(unit: str) -> None:
         find_pii(text)
         return time.process_time() - began
 
-    short, long = min(took(8_000) for _ in range(2)), took(64_000)
-    assert long < max(20 * short, 0.3)
+    short, long = (min(took(length) for _ in range(3)) for length in (8_000, 64_000))
+    assert long < max(30 * short, 0.3)
