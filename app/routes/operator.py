@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BeforeValidator
 
 from app.auth import AccessDep, DeskDep, OperatorDep, SessionsDep
 from app.contract import also
@@ -71,7 +71,16 @@ def _utc(moment: datetime | None) -> datetime | None:
 
 
 Word = Annotated[str, AfterValidator(storable)] | None
-Moment = Annotated[datetime | None, AfterValidator(_utc)]
+
+
+def _written(moment: object) -> object:
+    """A number would be read as seconds since 1970, which nobody is told of."""
+    if isinstance(moment, str) and moment.replace(".", "", 1).lstrip("+-").isdigit():
+        raise ValueError("is written as ISO 8601, not as a number")
+    return moment
+
+
+Moment = Annotated[datetime | None, BeforeValidator(_written), AfterValidator(_utc)]
 
 
 @router.get("/economics")
