@@ -16,6 +16,7 @@ from fastapi import Depends, Request
 from itsdangerous import BadData, BadSignature, SignatureExpired, URLSafeTimedSerializer
 
 from app.config import Keys
+from app.contract import CUSTOMER_COOKIE, CUSTOMER_TOKEN, OPERATOR_KEY, OPERATOR_TOKEN
 from app.desk import Desk
 from app.identity.tokens import NotKnown
 from app.problems import Problem
@@ -26,7 +27,7 @@ from tools.values import Customer, ReviewerRole
 
 log = logging.getLogger(__name__)
 
-COOKIE = "signalbox_session"
+COOKIE = CUSTOMER_COOKIE.model.name
 #: How long it takes at most until every replica knows of a changed key or an ended session.
 KNOWN_SECONDS = 2.0
 #: The last use of a key is written down no oftener.
@@ -211,6 +212,8 @@ async def current_customer(
     request: Request,
     desk: Annotated[Desk, Depends(desk_of)],
     sessions: Annotated[Sessions, Depends(sessions_of)],
+    _token: Annotated[object, Depends(CUSTOMER_TOKEN)] = None,
+    _cookie: Annotated[object, Depends(CUSTOMER_COOKIE)] = None,
 ) -> Customer:
     """The customer whose signed token came with the request."""
     customer = await identified_customer(request, desk, sessions)
@@ -247,7 +250,11 @@ async def identified_customer(request: Request, desk: Desk, sessions: Sessions) 
     return customer
 
 
-async def current_operator(request: Request) -> Operator:
+async def current_operator(
+    request: Request,
+    _key: Annotated[object, Depends(OPERATOR_KEY)] = None,
+    _token: Annotated[object, Depends(OPERATOR_TOKEN)] = None,
+) -> Operator:
     """The operator whose key came with the request."""
     operator = await found_operator(request)
     await spend(request, "operator", operator.name)

@@ -15,6 +15,7 @@ from starlette.staticfiles import StaticFiles
 
 from app.auth import Access, Sessions
 from app.config import Settings, load_keys, prepare_environment
+from app.contract import Documented
 from app.desk import Desk
 from app.domains import domain_of
 from app.limits import Answered, BodyLimit, Hosts, Rated, SafeHeaders, TraceTold
@@ -66,7 +67,7 @@ def create_app(
             await rates.close()
             await tracing.close()
 
-    app = FastAPI(
+    app = Documented(
         title="Signalbox",
         version=_version(),
         summary="A customer-support agent in which small models decide.",

@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from opentelemetry import trace
 from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Match
 
 from app.desk import (
     AlreadyVoted,
@@ -127,7 +128,7 @@ async def _problem(_: Request, error: Exception) -> JSONResponse:
     return error.response()
 
 
-async def _http(_: Request, error: Exception) -> JSONResponse:
+async def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     details = {
         404: "There is nothing at this address.",
@@ -136,7 +137,22 @@ async def _http(_: Request, error: Exception) -> JSONResponse:
     }
     given = error.detail if error.detail != _title(error.status_code) else ""
     detail = given if error.status_code in (408, 413) else details.get(error.status_code, given)
-    return problem(error.status_code, detail, headers=error.headers)
+    headers = dict(error.headers or {})
+    if "Allow" in headers:
+        headers["Allow"] = ", ".join(_taken(request))
+    return problem(error.status_code, detail, headers=headers)
+
+
+def _taken(request: Request) -> list[str]:
+    """The methods an address takes. The first route of its path, which the framework asks, knows its own only."""
+    routes: list[BaseRoute] = request.app.routes
+
+    def takes(method: str) -> bool:
+        # HEAD is answered as GET is, before any route is asked.
+        asked = dict(request.scope, method="GET" if method == "HEAD" else method)
+        return any(route.matches(asked)[0] is Match.FULL for route in routes)
+
+    return [each for each in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE") if takes(each)]
 
 
 async def _invalid(request: Request, error: Exception) -> JSONResponse:

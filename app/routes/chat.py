@@ -12,6 +12,7 @@ from fastapi.responses import StreamingResponse
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 
 from app.auth import CustomerDep, DeskDep, counted_turn
+from app.contract import also
 from app.desk import Event
 from app.problems import Problem
 from app.turns import RunningTurn, Turns
@@ -24,9 +25,9 @@ router = APIRouter(prefix="/v1", tags=["chat"])
 #: Proxies close connections on which nothing happens for a minute or less.
 KEEPALIVE_SECONDS = 15.0
 
-_STREAM: dict[int | str, dict[str, Any]] = {
+STREAMED: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "The turn: JSON, or with `Accept: text/event-stream` its events as they happen.",
+        "description": "The turn: JSON, or as a stream its events as they happen.",
         "content": {"text/event-stream": {"schema": {"type": "string"}}},
     }
 }
@@ -37,7 +38,7 @@ def turns_of(request: Request) -> Turns:
     return turns
 
 
-@router.post("/chat", response_model=ChatReply, responses=_STREAM)
+@router.post("/chat", response_model=ChatReply, responses=STREAMED | also(404, 409))
 async def chat(
     request: Request,
     body: ChatRequest,

@@ -24,7 +24,7 @@ from app.auth import CustomerDep, DeskDep, counted_turn, spend
 from app.desk import Desk, Event, KeyConflict, KeyInFlight, Message, ThreadNotFound
 from app.models.large import LlmCalls, counting_calls
 from app.problems import Problem
-from app.routes.chat import KEEPALIVE_SECONDS, turns_of
+from app.routes.chat import KEEPALIVE_SECONDS, STREAMED, turns_of
 from app.turns import RunningTurn, Turns
 from app.wire import storable
 from prompts.replies import render
@@ -152,7 +152,7 @@ def _must_be_ours(name: str) -> None:
         raise Problem(404, f"The model {name!r} does not exist; there is {MODEL!r}.")
 
 
-@router.post("/chat/completions", response_model=None)
+@router.post("/chat/completions", response_model=None, responses=STREAMED)
 async def complete(
     request: Request,
     body: CompletionRequest,

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from app.auth import DeskDep, current_operator
+from app.contract import MORE_FOR_OPERATORS, PUBLIC, Responses
 from app.metrics import Metrics
 
 router = APIRouter(tags=["health"])
@@ -19,14 +20,21 @@ router = APIRouter(tags=["health"])
 REQUIRED = frozenset({"database", "checkpoints"})
 READY_SECONDS = 5.0
 
+_NOT_READY: Responses = {
+    503: {
+        "description": "Work cannot be done rightly; the checks say why.",
+        "content": {"application/json": {"schema": {"type": "object"}}},
+    }
+}
 
-@router.get("/health")
+
+@router.get("/health", openapi_extra=PUBLIC)
 async def health() -> dict[str, str]:
     """The process is alive."""
     return {"status": "ok"}
 
 
-@router.get("/ready")
+@router.get("/ready", responses=_NOT_READY, openapi_extra=MORE_FOR_OPERATORS)
 async def ready(request: Request, desk: DeskDep) -> JSONResponse:
     """Each dependency's state; 503 only when work cannot be done rightly. Reasons and details only for
     operators, where others can reach this."""
@@ -61,7 +69,7 @@ def _state(check: Any) -> str:
     return str(check)
 
 
-@router.get("/info")
+@router.get("/info", openapi_extra=MORE_FOR_OPERATORS)
 async def info(request: Request, desk: DeskDep) -> dict[str, Any]:
     """Roles, models and their digests, and what is embedded or off; its name only to strangers, where others
     can reach this."""
@@ -69,7 +77,7 @@ async def info(request: Request, desk: DeskDep) -> dict[str, Any]:
     return about if await _inside(request) else {"signalbox": about.get("signalbox")}
 
 
-@router.get("/metrics")
+@router.get("/metrics", response_class=PlainTextResponse, openapi_extra=MORE_FOR_OPERATORS)
 async def metrics(request: Request, desk: DeskDep) -> Response:
     """Numbers for Prometheus, which sends an operator's key where others can reach this."""
     if request.app.state.internals_keyed:

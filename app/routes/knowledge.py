@@ -10,16 +10,25 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Query, Request
 
 from app.auth import DeskDep, Operator, OperatorDep
+from app.contract import Document, also
 from app.knowledge.formats import Options
 from app.knowledge.knowledge import KnowledgeBusy, NothingBefore
 from app.knowledge.library import Library, NameRefused
 from app.knowledge.report import as_json
 from app.problems import Problem
 
-router = APIRouter(prefix="/v1/knowledge", tags=["knowledge"])
+router = APIRouter(prefix="/v1/knowledge", tags=["knowledge"], responses=also(404))
 
 #: Bodies that may be larger than any other request's are sent to addresses below this one.
 UPLOADS = "/v1/knowledge/files/"
+
+_FILE: Document = {
+    "requestBody": {
+        "description": "The file, as it is.",
+        "required": True,
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
 
 
 async def current_admin(operator: OperatorDep) -> Operator:
@@ -53,7 +62,7 @@ async def files(library: LibraryDep) -> dict[str, Any]:
     return {"files": await library.files()}
 
 
-@router.put("/files/{name:path}")
+@router.put("/files/{name:path}", responses=also(409, 507), openapi_extra=_FILE)
 async def put(
     name: str,
     request: Request,
@@ -75,21 +84,21 @@ async def put(
     return asdict(report)
 
 
-@router.delete("/files/{name:path}")
+@router.delete("/files/{name:path}", responses=also(409, 507))
 async def delete(name: str, library: LibraryDep) -> dict[str, Any]:
     """Remove a file and every document that came of it. Twice is as good as once."""
     async with told():
         return {"removed": await library.delete(name)}
 
 
-@router.post("/reindex", status_code=202)
+@router.post("/reindex", status_code=202, responses=also(409, 507))
 async def reindex(library: LibraryDep) -> dict[str, Any]:
     """Build the index anew beside the one that answers; GET /v1/knowledge tells how far it is."""
     async with told():
         return library.reindex().model_dump(mode="json")
 
 
-@router.post("/rollback")
+@router.post("/rollback", responses=also(409, 507))
 async def rollback(library: LibraryDep) -> dict[str, Any]:
     """Let the index before this one answer again."""
     async with told():

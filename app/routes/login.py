@@ -19,6 +19,7 @@ from app.auth import (
     spend,
     unauthorized,
 )
+from app.contract import MORE_FOR_CUSTOMERS, PUBLIC, also
 from app.problems import Problem
 from app.wire import DemoCustomer, LoggedIn, LoginRequest, Session
 from tools.values import Customer
@@ -26,7 +27,7 @@ from tools.values import Customer
 router = APIRouter(prefix="/v1", tags=["login"])
 
 
-@router.get("/login/customers")
+@router.get("/login/customers", openapi_extra=PUBLIC)
 async def demo_customers(desk: DeskDep) -> list[DemoCustomer]:
     """The demo customers one can log in as."""
     return [
@@ -35,7 +36,7 @@ async def demo_customers(desk: DeskDep) -> list[DemoCustomer]:
     ]
 
 
-@router.post("/login")
+@router.post("/login", responses=also(401), openapi_extra=PUBLIC)
 async def log_in(
     request: Request, body: LoginRequest, response: Response, desk: DeskDep, sessions: SessionsDep
 ) -> Session:
@@ -59,7 +60,7 @@ async def log_in(
     return Session(token=token, expires_in=sessions.seconds, customer=customer)
 
 
-@router.get("/login")
+@router.get("/login", openapi_extra=MORE_FOR_CUSTOMERS)
 async def logged_in(request: Request, desk: DeskDep, sessions: SessionsDep) -> LoggedIn:
     """Who is logged in, if anyone: what a page asks first, without an error to show for a stranger."""
     try:
@@ -68,7 +69,7 @@ async def logged_in(request: Request, desk: DeskDep, sessions: SessionsDep) -> L
         return LoggedIn(customer=None)
 
 
-@router.post("/logout", status_code=204)
+@router.post("/logout", status_code=204, openapi_extra=MORE_FOR_CUSTOMERS)
 async def log_out(
     request: Request, response: Response, sessions: SessionsDep, access: AccessDep
 ) -> None:

@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BeforeValidator
 
 from app.auth import AccessDep, DeskDep, OperatorDep, SessionsDep
+from app.contract import also
 from app.desk import Case
 from app.drift_watch import Drift
 from app.models.metering import Economics
@@ -58,6 +59,8 @@ Status = Literal[
     "failed",
     "all",
 ]
+#: Of a conversation that is not there, waits for nobody, or is somebody else's.
+_CLAIMED = also(404, 409)
 Limit = Annotated[int, Query(ge=1, le=500)]
 #: The largest id either database counts to.
 MOST_ID = 2**63 - 1
@@ -68,7 +71,16 @@ def _utc(moment: datetime | None) -> datetime | None:
 
 
 Word = Annotated[str, AfterValidator(storable)] | None
-Moment = Annotated[datetime | None, AfterValidator(_utc)]
+
+
+def _written(moment: object) -> object:
+    """A number would be read as seconds since 1970, which nobody is told of."""
+    if isinstance(moment, str) and moment.replace(".", "", 1).lstrip("+-").isdigit():
+        raise ValueError("is written as ISO 8601, not as a number")
+    return moment
+
+
+Moment = Annotated[datetime | None, BeforeValidator(_written), AfterValidator(_utc)]
 
 
 @router.get("/economics")
@@ -87,7 +99,7 @@ async def approvals(
     return Approvals(approvals=[shown_approval(each) for each in found])
 
 
-@router.post("/approvals/{approval}")
+@router.post("/approvals/{approval}", responses=also(404, 409))
 async def decide(
     approval: ThreadId, body: DecisionRequest, operator: OperatorDep, desk: DeskDep
 ) -> ShownApproval:
@@ -110,7 +122,7 @@ async def unsettled(operator: OperatorDep, desk: DeskDep) -> UnsettledEffects:
     return UnsettledEffects(unsettled=await desk.unsettled(tenant=operator.tenant))
 
 
-@router.post("/unsettled/{action}")
+@router.post("/unsettled/{action}", responses=also(404, 409))
 async def vouch(
     action: ThreadId, body: VouchRequest, operator: OperatorDep, desk: DeskDep
 ) -> Outcome:
@@ -229,7 +241,7 @@ async def draw_reviews(body: SampleRequest, operator: OperatorDep, desk: DeskDep
     return Reviews(items=drawn, intents=desk.intents())
 
 
-@router.post("/reviews/{sample}/{decision}")
+@router.post("/reviews/{sample}/{decision}", responses=also(404))
 async def label(
     sample: ThreadId,
     decision: Annotated[int, Path(ge=1, le=MOST_ID)],
@@ -255,13 +267,13 @@ async def hand_offs(operator: OperatorDep, desk: DeskDep) -> HandOffs:
     return HandOffs(items=await desk.hand_offs(tenant=operator.tenant))
 
 
-@router.get("/threads/{thread}/case")
+@router.get("/threads/{thread}/case", responses=also(404))
 async def case(thread: ThreadId, operator: OperatorDep, desk: DeskDep) -> Case:
     """Everything about one conversation: customer, records, transcript, notes, what was tried and done."""
     return await desk.case(thread, tenant=operator.tenant)
 
 
-@router.post("/threads/{thread}/claim", status_code=204)
+@router.post("/threads/{thread}/claim", status_code=204, responses=_CLAIMED)
 async def claim(
     thread: ThreadId, operator: OperatorDep, desk: DeskDep, body: ClaimRequest | None = None
 ) -> None:
@@ -270,13 +282,13 @@ async def claim(
     await desk.claim(thread, operator.name, over=over, tenant=operator.tenant)
 
 
-@router.delete("/threads/{thread}/claim", status_code=204)
+@router.delete("/threads/{thread}/claim", status_code=204, responses=_CLAIMED)
 async def leave(thread: ThreadId, operator: OperatorDep, desk: DeskDep) -> None:
     """Leave a conversation to the others; it goes on waiting for a person."""
     await desk.leave(thread, operator.name, tenant=operator.tenant)
 
 
-@router.post("/threads/{thread}/reply", status_code=204)
+@router.post("/threads/{thread}/reply", status_code=204, responses=_CLAIMED)
 async def reply(
     thread: ThreadId, body: OperatorWords, operator: OperatorDep, desk: DeskDep
 ) -> None:
@@ -285,13 +297,13 @@ async def reply(
     await desk.reply(thread, operator.name, body.text, tenant=operator.tenant)
 
 
-@router.post("/threads/{thread}/notes", status_code=204)
+@router.post("/threads/{thread}/notes", status_code=204, responses=_CLAIMED)
 async def note(thread: ThreadId, body: OperatorWords, operator: OperatorDep, desk: DeskDep) -> None:
     """Write something down for the other operators; the customer never sees it."""
     await desk.note(thread, operator.name, body.text, tenant=operator.tenant)
 
 
-@router.post("/threads/{thread}/release", status_code=204)
+@router.post("/threads/{thread}/release", status_code=204, responses=_CLAIMED)
 async def release(
     thread: ThreadId, operator: OperatorDep, desk: DeskDep, body: ReleaseRequest | None = None
 ) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request
 
 from app.auth import CustomerDep, DeskDep
+from app.contract import also
 from app.metrics import Metrics
 from app.wire import Rating, Thread, ThreadOpened, Threads, pending_approval
 
@@ -27,7 +28,7 @@ async def open_thread(customer: CustomerDep, desk: DeskDep) -> ThreadOpened:
     return ThreadOpened(id=await desk.open_thread(customer))
 
 
-@router.get("/threads/{thread}")
+@router.get("/threads/{thread}", responses=also(404))
 async def thread_history(thread: ThreadId, customer: CustomerDep, desk: DeskDep) -> Thread:
     """A thread's messages, and which of its actions wait for a person."""
     messages = await desk.history(customer, thread)
@@ -49,7 +50,7 @@ async def thread_history(thread: ThreadId, customer: CustomerDep, desk: DeskDep)
     )
 
 
-@router.post("/threads/{thread}/ratings", status_code=204)
+@router.post("/threads/{thread}/ratings", status_code=204, responses=also(404))
 async def rate(
     thread: ThreadId, body: Rating, customer: CustomerDep, desk: DeskDep, request: Request
 ) -> None:
