@@ -429,7 +429,7 @@ _WHOLE = re.compile(
     r"toda la|tutto|hele)\b"
 )
 _KEPT = re.compile(
-    r"\b(?:keep|keeping|stays?|stay|not the|but not|except|without|behalt\w*|bleib\w*|ausser|nicht d(?:ie|as|en|er)|"
+    r"\b(?:keep|keeping|stays?|stay|not the|but not|except|without|behalt\w*|bleib\w*|soll\w* (?:trotzdem |noch |weiter )?kommen|ausser|nicht d(?:ie|as|en|er)|"
     r"garde|sauf|pas l[ea]|quedo|menos|tengo|tranne|behou\w*)\b"
 )
 
@@ -450,6 +450,7 @@ def _parts(
     ]
     kept = [item for item in named if _is_kept(said, item)]
     chosen = [item for item in named if item not in kept]
+    chosen = [item for item in chosen if _is_only(said, item)] or chosen
     if kept and not chosen and len(view.items) > len(kept):
         chosen = [item for item in view.items if item not in kept]
     parts = tuple(Part(id=i.id, name=i.name, quantity=_pieces(said, i)) for i in chosen)
@@ -484,6 +485,27 @@ def _names_record(said: Said, item: Item, lexicon: Lexicon) -> bool:
         ):
             return True
     return False
+
+
+_ONLY = frozenset(
+    (
+        "only",
+        "just",
+        "nur",
+        "bloss",
+        "lediglich",
+        "seulement",
+        "solo",
+        "solamente",
+        "soltanto",
+        "alleen",
+    )
+)
+
+
+def _is_only(said: Said, item: Item) -> bool:
+    """Whether the words say that nothing but the item is meant: "nur die Matte, das Zelt soll kommen"."""
+    return any(_ONLY & {*said.words[max(start - 3, 0) : start]} for start, _ in _spans(said, item))
 
 
 def _is_kept(said: Said, item: Item) -> bool:

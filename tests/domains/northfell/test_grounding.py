@@ -91,6 +91,22 @@ async def test_a_part_stays_a_part() -> None:
     assert [part.name for part in found.parts] == ["Foam Mat"]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ich will nur die Matte aus der Bestellung, das Zelt soll kommen",
+        "take only the mat out, I need the tent",
+        "refund just the foam mat of the tent order",
+    ],
+)
+async def test_only_one_of_two_things_is_meant(text: str) -> None:
+    """Another one that is named beside it does not make it the whole order."""
+    found = await _ground("ana", text)
+
+    assert found.record == "SB-10482"
+    assert [part.name for part in found.parts] == ["Foam Mat"]
+
+
 async def test_pieces_are_counted() -> None:
     found = await _ground("dev", "cancel 2 of the 6 tents")
 
