@@ -59,7 +59,7 @@ def move(pending: Pending, heard: Heard, intents: Intents, operations: frozenset
     names = heard.grounds.how in ("named", "picked", "all") and bool(heard.grounds.records)
     same = intent.operation in operations
     if pending.stage == "confirm":
-        return _at_confirmation(heard, yes, no, leaves, chance, substantive, names, same)
+        return _at_confirmation(pending, heard, yes, no, leaves, chance, substantive, names, same)
     if pending.stage == "offer":
         if says_yes(heard.text) and restricts(heard.text) and heard.grounds.parts:
             return "correct"  # a yes to a part of what was offered
@@ -97,6 +97,7 @@ _SUBSTANTIVE = frozenset(
 
 
 def _at_confirmation(
+    pending: Pending,
     heard: Heard,
     yes: float,
     no: float,
@@ -111,7 +112,7 @@ def _at_confirmation(
         return "correct"  # "no, keep it; cancel the jacket one instead"
     if refuses and not heard.fits and not (substantive and chance >= 0.8 and not same):
         return "leave" if leaves > no else "decline"
-    more = restricts(heard.text) or asks(heard.text)
+    more = restricts(heard.text) or asks(heard.text) or qualified(heard.text, pending)
     if (yes >= YES or (says_yes(heard.text) and (same or not substantive))) and not more:
         return "confirm" if heard.asked_last else "repeat"
     if same or (heard.fits and not substantive):
@@ -145,6 +146,24 @@ _NO = re.compile(
 def says_no(text: str) -> bool:
     """Whether the message begins with a no."""
     return _NO.match(folded(text).strip()) is not None
+
+
+_ORDINAL = re.compile(
+    r"\b(?:first|second|third|fourth|last|former|latter|number|erste\w*|zweite\w*|dritte\w*|letzte\w*|premier\w*|deuxieme|"
+    r"primer\w*|segund\w*|second[oa]|eerste|tweede)\b"
+)
+_ANOTHER_DOOR = re.compile(r"\bc/o\b|\b(?:postcode|zip code|plz|postleitzahl)\b")
+
+
+def qualified(text: str, asked: Pending) -> bool:
+    """Whether a yes holds another value than was shown, or picks one of several things. It agrees to what was shown
+    and to nothing else: "yes, Ring 71", "yes to the second one"."""
+    plain, shown = folded(text), {*tokens(asked.question)}
+    numbers = [word for word in tokens(text) if any(char.isdigit() for char in word)]
+    if any(number not in shown for number in numbers) or _ANOTHER_DOOR.search(plain):
+        return True
+    picks = _ORDINAL.search(plain) is not None or any(len(number) <= 2 for number in numbers)
+    return asked.operation == "plan" and picks
 
 
 _ASKS = re.compile(

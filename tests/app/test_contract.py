@@ -141,11 +141,13 @@ async def test_a_wrong_method_is_told_every_right_one(client: httpx.AsyncClient)
     assert answer.headers["allow"] == "GET, HEAD, POST"
 
 
-async def test_a_moment_is_no_number(client: httpx.AsyncClient, operator: dict[str, str]) -> None:
-    """The document promises a date and time; 0.5 was half a second after 1970."""
+async def test_a_moment_is_no_number_and_in_our_calendar(
+    client: httpx.AsyncClient, operator: dict[str, str]
+) -> None:
+    """The document promises a date and time: 0.5 was half a second after 1970, and the year 0 was a 500."""
     answers = [
         await client.get("/v1/decisions", params={"until": until}, headers=operator)
-        for until in ("0.5", "2026-11-20T09:00:00")
+        for until in ("0.5", "0001-01-01T00:00:00+14:00", "2026-11-20T09:00:00")
     ]
 
-    assert [each.status_code for each in answers] == [422, 200]
+    assert [each.status_code for each in answers] == [422, 422, 200]

@@ -325,6 +325,29 @@ async def test_one_word_of_a_value_is_corrected(ana: World) -> None:
     assert "will be delivered to: Aachener Str 14, 50674 Köln" in asked.reply
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["yes, Ring 71", "yes 73", "Yes please, to Hauptstraße 75, 80331 München", "ja, Ring 79", "yes, c/o Meier"],
+)  # fmt: skip
+async def test_a_yes_with_another_value_agrees_to_nothing(ana: World, text: str) -> None:
+    """What was shown is all that a yes can mean."""
+    await ana.say("send SB-10482 to Ring 12, 10115 Berlin", "change_address")
+    await ana.say(text, "affirm")
+
+    assert ana.ledger.calls == []
+
+
+async def test_a_yes_to_one_of_two_agrees_to_nothing(ben: World) -> None:
+    """Which one is asked again, and both are done after a yes to both."""
+    ben.encoder.several["cancel SB-10501 and cancel SB-10496"] = 0.95
+    await ben.say("cancel SB-10501 and cancel SB-10496", "cancel_order")
+    await ben.say("yes to the second one", "affirm")
+    assert ben.ledger.calls == []
+    await ben.say("yes, both", "affirm")
+
+    assert len(ben.ledger.calls) == 2
+
+
 async def test_an_undo_is_no_correction(ana: World) -> None:
     """Who names another change does not ask for the one of before once more."""
     await ana.say("cancel SB-10482", "cancel_order")
