@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import uuid
-from datetime import timedelta
-
-import sqlalchemy as sa
 
 from app.stores.database import writing
-from app.stores.fences import HoldLost
-from app.stores.holds import SqlHolds
 from app.stores.ledger import SqlLedger
 from app.stores.outbox import SqlOutbox
-from app.stores.tables import holds
 from domains.northfell.store import writing_shop
-from evals.crash_process import MarkedTurns, Parts, sound
+from evals.crash_process import Parts, sound
 
 
 class Keyless(SqlLedger):
@@ -53,54 +46,6 @@ class Nameless(SqlOutbox):
             )
             for delivery in await super().due(limit)
         ]
-
-
-class Unfenced(SqlHolds):
-    """Every hold carries the same token, so nobody can tell who slept from who took over."""
-
-    def _take(self, name):
-        hold = super()._take(name)
-        if hold is None:
-            return None
-        with writing(self._engine, fenced=False) as connection:
-            connection.execute(sa.update(holds).where(holds.c.name == name).values(token=1))
-        return dataclasses.replace(hold, token=1)
-
-    def _release(self, hold):
-        # The row stays, or its absence would tell the sleeper.
-        over = self._clock.now() - timedelta(days=1)
-        with writing(self._engine, fenced=False) as connection:
-            connection.execute(sa.update(holds).where(holds.c.name == hold.name).values(until=over))
-
-    @property
-    def admit(self):
-        return self._asked
-
-    @admit.setter
-    def admit(self, admit):
-        async def asked(hold):
-            with contextlib.suppress(HoldLost):  # The token was admitted before.
-                await admit(hold)
-
-        self._asked = asked
-
-
-class Unbroken(MarkedTurns):
-    """Whoever has a turn's key believes to have it for ever."""
-
-    async def renew(self, turn):
-        return True
-
-
-def unfenced(site, engine, clock, reached) -> Parts:
-    parts = sound(site, engine, clock, reached)
-    lease = timedelta(seconds=30)
-    stores = dataclasses.replace(
-        parts.stores,
-        holds=Unfenced(engine, clock, lease=lease, beat=0.5),
-        turns=Unbroken(engine, clock, lease=lease),
-    )
-    return dataclasses.replace(parts, stores=stores)
 
 
 def _with_ledger(kind, site, engine, clock, reached) -> Parts:
