@@ -117,7 +117,7 @@ def carried_over(
 
 
 _SWAPPED = re.compile(
-    r"\b(?P<new>\w+)\b[ ,]+(?:not|and not|instead of|statt|nicht|pas|no|non|niet)\s+(?:the\s+|die\s+)?(?P<old>\w+)\b"
+    r"\b(?P<new>\w+)\b[ ,]+(?:not|and not|instead of|statt|nicht|pas|niet)\s+(?:the\s+|die\s+)?(?P<old>\w+)\b"
     r"|\b(?:not|nicht|pas|no|non|niet)\s+(?P<old2>\w+)[ ,]+(?:but|sondern|mais|sino|ma|maar)\s+(?P<new2>\w+)\b",
     re.IGNORECASE,
 )
@@ -128,6 +128,8 @@ def swapped(before: Mapping[str, JsonValue], words: str) -> dict[str, JsonValue]
     found: dict[str, JsonValue] = {}
     for match in _SWAPPED.finditer(words):
         old, new = match["old"] or match["old2"], match["new"] or match["new2"]
+        if any(map(str.isdigit, old)) is not any(map(str.isdigit, new)):
+            continue  # a number takes a number's place: "Köln, not 50667" names no other postcode
         for name, value in before.items():
             pattern = rf"(?<!\w){re.escape(old)}(?!\w)"
             if isinstance(value, str) and len(re.findall(pattern, value, re.IGNORECASE)) == 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from domains.northfell.data_model import OrderStatus
+from graphs.nodes.operation import swapped
 from tests.graphs.world import Played, World
 from tests.northfell import NORTHFELL
 
@@ -305,6 +306,12 @@ async def test_the_same_for_another_record(ben: World) -> None:
 
     assert "Shall I change the delivery address of SB-10496" in asked.reply
     assert "Elbchaussee 90, 22763 Hamburg" in asked.reply
+
+
+@pytest.mark.parametrize("text", ["Köln not 50667", "Ring 9, no Ring 41"])
+def test_a_word_takes_no_numbers_place(text: str) -> None:
+    """What could be read in two ways leaves the value as it was shown."""
+    assert swapped({"address": "Aachener Str 41, 50667 Köln"}, text) == {}
 
 
 async def test_a_correction_in_the_same_breath(ben: World) -> None:
