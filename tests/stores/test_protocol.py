@@ -7,9 +7,11 @@ it likes; then it wakes up believing that nothing happened. A courier and a pers
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import tempfile
 from collections import Counter
 from contextvars import Context
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -27,8 +29,7 @@ from app.stores.database import writing
 from app.stores.fences import HoldLost, with_hold
 from app.stores.holds import SqlHolds
 from app.stores.ledger import OUTSIDE_CHECKPOINTS, Settled, SqlLedger
-from app.stores.tables import ALL
-from tests.evals.mutants import Unfenced
+from app.stores.tables import ALL, holds
 from tests.stores.world import ROUTINE, Till, World, an_action, effects, operation
 from tools.effects import Answer, Found
 from tools.ports import PaymentUncertain
@@ -208,6 +209,24 @@ class Protocol(RuleBasedStateMachine):
             self.hands.pass_(hours=2)
             self.ledger._settle_due({PAY.name: PAY}, 5)
         assert self.world.effects == self.bank.paid[WANTED.id]
+
+
+class Unfenced(SqlHolds):
+    """Every hold carries the same token, so nobody can tell who slept from who took over."""
+
+    def _take(self, name):
+        hold = super()._take(name)
+        if hold is None:
+            return None
+        with writing(self._engine, fenced=False) as connection:
+            connection.execute(sa.update(holds).where(holds.c.name == name).values(token=1))
+        return dataclasses.replace(hold, token=1)
+
+    def _release(self, hold):
+        # The row stays, or its absence would tell the sleeper.
+        over = self._clock.now() - timedelta(days=1)
+        with writing(self._engine, fenced=False) as connection:
+            connection.execute(sa.update(holds).where(holds.c.name == hold.name).values(until=over))
 
 
 class WithoutFencing(Protocol):
