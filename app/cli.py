@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app import roles
-from app.commands import domain, drift, knowledge, operators, release, review, traces
+from app.commands import domain, drift, knowledge, operators, privacy, release, review, traces
 from app.commands.shared import (
     NOTHING,
     Json,
@@ -57,6 +57,7 @@ app.add_typer(knowledge.app, name="knowledge")
 app.add_typer(domain.app, name="domain")
 app.add_typer(traces.app, name="traces")
 app.add_typer(operators.app, name="operators")
+app.add_typer(privacy.app, name="privacy")
 app.add_typer(operators.sessions, name="sessions")
 
 #: Commands of the parts above this one (the training, the evals), as pyproject.toml names them.

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from app.domains import OVERLAY
 from app.outside.http import HttpSystem
-from app.stores.tickets import tickets_of, writing_tickets
+from app.stores.tickets import forget_tickets, tickets_of, writing_tickets
 from prompts.replies import language_now
 from tools.desk_operations import DESK_OPERATIONS
 from tools.domain import Books, Opening, Profile
@@ -102,6 +102,7 @@ class Business:
                 ),
                 transaction=writing_tickets(opening.clock),
                 tickets=partial(tickets_of, opening.engine),
+                forget=forget_tickets,
                 systems=effects,
                 health=self.health,
             )

@@ -10,6 +10,7 @@ from pydantic import JsonValue
 
 from app.drift_watch import Drift
 from app.models.metering import Meter
+from app.privacy import Erased
 from app.release_watch import ReleaseState
 from app.stores.access import AccessStore
 from app.stores.actions import LedgerAction
@@ -330,6 +331,16 @@ class Desk(Protocol):
 
     def counts(self) -> Mapping[str, int]:
         """What this process counted of its shadow: offered, compared, dropped, failed."""
+        ...
+
+    async def export_words(self, customer_id: str, *, tenant: str | None = None) -> dict[str, Any]:
+        """Everything that is kept of a customer's words, by kind. Raises NothingKept."""
+        ...
+
+    async def erase_words(
+        self, customer_id: str, operator: str, *, tenant: str | None = None
+    ) -> Erased:
+        """Erase a customer's words everywhere. Raises StillOpen, and then nothing was erased."""
         ...
 
     async def hand_offs(self, *, tenant: str | None = None) -> list[HandOff]:

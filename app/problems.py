@@ -32,7 +32,9 @@ from app.desk import (
     TurnNotFound,
     TwinApproved,
 )
+from app.privacy import NothingKept
 from app.stores.fences import HoldLost
+from app.stores.privacy import StillOpen
 from app.stores.reviews import ReviewNotFound
 from tools.ports import PortError
 
@@ -114,6 +116,8 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(EditInvalid, _edit_invalid)
     app.add_exception_handler(EffectNotFound, _not_found)
     app.add_exception_handler(ReviewNotFound, _not_found)
+    app.add_exception_handler(NothingKept, _not_found)
+    app.add_exception_handler(StillOpen, _still_open)
     app.add_exception_handler(IntentUnknown, _intent_unknown)
     app.add_exception_handler(EffectSettled, _settled)
     app.add_exception_handler(KeyConflict, _key_conflict)
@@ -220,6 +224,11 @@ async def _edit_invalid(_: Request, error: Exception) -> JSONResponse:
 async def _settled(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, EffectSettled)
     return problem(409, type(error).__doc__ or "", outcome=error.outcome.status)
+
+
+async def _still_open(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, StillOpen)
+    return problem(409, str(error), open=[item.model_dump() for item in error.items])
 
 
 async def _key_conflict(_: Request, error: Exception) -> JSONResponse:

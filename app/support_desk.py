@@ -53,6 +53,7 @@ from app.identity.tokens import NotKnown, Reader
 from app.inbox import TURN, Inbox, shown
 from app.knowledge.library import Library
 from app.models.metering import Meter
+from app.privacy import Erased, Privacy
 from app.release_watch import ReleaseState, ReleaseWatch
 from app.shadow import Shadow
 from app.stores.access import SqlAccess
@@ -162,6 +163,7 @@ class SupportDesk:
     shadow: Shadow | None = None
     releases: ReleaseWatch | None = None
     library: Library | None = None
+    privacy: Privacy | None = None
     #: How long a message that is being answered already is waited for.
     wait_seconds: float = 25.0
 
@@ -347,6 +349,8 @@ class SupportDesk:
                 left = _left_in(snapshot)
             # What was begun goes on where it stopped, also when finishing it just failed once more.
             given: Any = None if left is not None and left.id == turn.id else {"turn": turn}
+            if not snapshot.values and await self.stores.threads.find(context.thread) is None:
+                raise ThreadNotFound  # It was erased while this turn waited for it.
             if snapshot.values.get("handed_off"):
                 # A process that died after the hand-off may not have put it on the operators' list.
                 await self.stores.threads.set_handed_off(context.thread, True)
@@ -585,6 +589,8 @@ class SupportDesk:
         while True:
             try:
                 await self.deliver_due()
+                if self.privacy is not None:
+                    await self.privacy.go_on()
                 if time.monotonic() - pruned > PRUNE_SECONDS:
                     pruned = time.monotonic()
                     await self.stores.turns.prune()
@@ -750,6 +756,19 @@ class SupportDesk:
         tenant: str | None = None,
     ) -> None:
         await self.inbox.release(thread, operator, message, tenant=tenant)
+
+    async def export_words(self, customer_id: str, *, tenant: str | None = None) -> dict[str, Any]:
+        return await self._kept.export(tenant or self.domain.tenant, customer_id)
+
+    async def erase_words(
+        self, customer_id: str, operator: str, *, tenant: str | None = None
+    ) -> Erased:
+        return await self._kept.erase(tenant or self.domain.tenant, customer_id, operator)
+
+    @property
+    def _kept(self) -> Privacy:
+        assert self.privacy is not None
+        return self.privacy
 
     @property
     def inbox(self) -> Inbox:

@@ -30,6 +30,7 @@ from app.models.manifest import Manifest, ManifestError
 from app.models.masked import MaskedLargeModel
 from app.models.metering import Meter
 from app.models.release import ReleaseError, Releases
+from app.privacy import Privacy
 from app.release_watch import ReleaseState, ReleaseWatch
 from app.serving import Models, Serving, resident
 from app.shadow import Candidate, Shadow
@@ -37,11 +38,13 @@ from app.stores.access import SqlAccess
 from app.stores.actions import SqlActions
 from app.stores.approvals import SqlApprovals
 from app.stores.audit import SqlAudit
+from app.stores.checkpoints import checkpoints_at
 from app.stores.database import create_engine, migrate, writing
 from app.stores.decisions import Sketcher, SqlDecisionLog
 from app.stores.holds import SqlHolds
 from app.stores.ledger import SqlLedger
 from app.stores.outbox import SqlOutbox
+from app.stores.privacy import SqlPrivacy
 from app.stores.requests import SqlRequests
 from app.stores.reviews import SqlReviews
 from app.stores.traces import SqlRatings, SqlTraces
@@ -67,8 +70,6 @@ if TYPE_CHECKING:
     from app.knowledge.pruner import Pruner
     from app.models.router import Router
     from app.payments import HttpPayments
-    from app.stores.checkpoints import SqliteCheckpoints
-    from app.stores.postgres_checkpoints import PostgresCheckpoints
     from app.support_desk import Support
 
 log = logging.getLogger(__name__)
@@ -114,7 +115,7 @@ async def wiring(
         knowledge = await stack.enter_async_context(
             _knowledge(settings, models.encoder, models.manifest, clock, progress)
         )
-        saver = await stack.enter_async_context(_saver(settings))
+        saver = await stack.enter_async_context(checkpoints_at(settings.checkpoints))
         if traces is None:
             traces = tracing_of(settings)
             stack.push_async_callback(traces.close)
@@ -276,6 +277,9 @@ async def wiring(
             drift=drift,
             shadow=shadow,
             releases=releases,
+            privacy=Privacy(
+                SqlPrivacy(engine, clock, audit=audit), saver, stores.holds, books, clock, answers
+            ),
         )
         await stack.enter_async_context(desk.courier())
         if traces.provider is not None:
@@ -500,22 +504,6 @@ def _opened_pruner(settings: Settings, folder: Path) -> Pruner:
 
 def _pruner_of(models: Models) -> Path:
     return models.manifest.folder_of("cross-encoder-lora", "pruner")
-
-
-@asynccontextmanager
-async def _saver(settings: Settings) -> AsyncGenerator[PostgresCheckpoints | SqliteCheckpoints]:
-    """LangGraph's memory: SQLite beside the data, or the PostgreSQL of the stores."""
-    if settings.checkpoints.startswith("postgresql://"):
-        from app.stores.postgres_checkpoints import make_tables, postgres_checkpoints
-
-        await make_tables(settings.checkpoints)
-        async with postgres_checkpoints(settings.checkpoints) as postgres:
-            yield postgres
-    else:
-        from app.stores.checkpoints import sqlite_checkpoints
-
-        async with sqlite_checkpoints(settings.checkpoints) as sqlite:
-            yield sqlite
 
 
 # --- what others ask about it -------------------------------------------------------------------

@@ -554,7 +554,7 @@ class ActionGraph:
             return await self._propose(action, context)
 
     async def _propose(self, action: Action, context: Context) -> Outcome:
-        config = thread_of(action.id)
+        config = _config(action)
         known = await self.compiled.aget_state(config)
         if known.values:
             outcome = known.values.get("outcome")
@@ -593,7 +593,7 @@ class ActionGraph:
 
     async def _resume(self, approval: Approval, answer: Answer, context: Context) -> Outcome:
         action = approval.action
-        config = thread_of(action.id)
+        config = _config(action)
         known = await self.compiled.aget_state(config)
         if not known.interrupts and (known.next or not known.values):
             # A process died between asking and waiting: go on to its question.
@@ -696,6 +696,11 @@ def outcome_of(state: Any, action: Action) -> Outcome:
 def thread_of(action_id: str) -> Any:
     # The empty namespace makes it a graph of its own even when called inside a node of another.
     return {"configurable": {"thread_id": action_id, "checkpoint_ns": ""}, "recursion_limit": 20}
+
+
+def _config(action: Action) -> Any:
+    """Its checkpoints say on which conversation it was proposed, so that they go with it."""
+    return {**thread_of(action.id), "metadata": {"of_thread": action.thread}}
 
 
 async def _read(context: Context, action: Action, operation: Operation) -> Outcome:

@@ -121,6 +121,10 @@ async def _no_tickets(_: str, __: str | None) -> list[Ticket]:
     return []
 
 
+def _nothing_to_forget(connection: Any, tenant: str, customer: str) -> int:
+    return 0
+
+
 @dataclass(frozen=True)
 class Books:
     """A business's opened books."""
@@ -131,6 +135,9 @@ class Books:
     transaction: Callable[[Any, Customer], Any]
     #: What was written down for a customer, of one tenant where one is given; newest first.
     tickets: Callable[[str, str | None], Awaitable[list[Ticket]]] = _no_tickets
+    #: Take what a customer wrote out of the books (tickets, reasons), on the connection of a transaction of ours, of one
+    #: tenant; how many records it was. What the business has to keep of a sale stays.
+    forget: Callable[[Any, str, str], int] = _nothing_to_forget
     #: Outside systems that writes are sent to, by the name that operations give.
     systems: Mapping[str, Effects] = field(default_factory=dict[str, Effects])
     #: What of the outside is not as it should be: which part, and why.

@@ -408,6 +408,7 @@ class AuditEntry(Record):
         "delivery",
         "hand_off",
         "release",
+        "erasure",
     ]
     actor: str  #: ``customer:ID``, ``operator:NAME``, ``model:NAME`` or ``signalbox``.
     action: str = ""

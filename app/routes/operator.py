@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query
 from pydantic import AfterValidator, BeforeValidator
 
-from app.auth import AccessDep, DeskDep, OperatorDep, SessionsDep
+from app.auth import AccessDep, DeskDep, Operator, OperatorDep, SessionsDep
 from app.contract import also
 from app.desk import Case
 from app.drift_watch import Drift
 from app.models.metering import Economics
+from app.privacy import Erased
 from app.problems import Problem
 from app.routes.threads import ThreadId
 from app.stores.actions import State as LedgerState
@@ -145,6 +146,9 @@ OfCustomer = Annotated[
 ]
 
 
+OfOne = Annotated[str, Path(min_length=1, max_length=128), AfterValidator(storable)]
+
+
 @router.get("/actions")
 async def actions(
     operator: OperatorDep,
@@ -167,7 +171,7 @@ async def tickets(operator: OperatorDep, desk: DeskDep, customer: OfCustomer) ->
 
 @router.delete("/customers/{customer}/sessions", status_code=204)
 async def end_sessions(
-    customer: Annotated[str, Path(min_length=1, max_length=128), AfterValidator(storable)],
+    customer: OfOne,
     operator: OperatorDep,
     access: AccessDep,
     sessions: SessionsDep,
@@ -177,6 +181,29 @@ async def end_sessions(
         raise Problem(403, "Only operators who work for all tenants may end sessions.")
     log.info("%s ends the sessions of a customer", operator.name)
     await access.end_all(customer, sessions.seconds)
+
+
+def _admin(operator: Operator) -> None:
+    if operator.role != "admin":
+        raise Problem(403, "Only an admin may read or erase all of a customer's words.")
+
+
+@router.get("/customers/{customer}/words", responses=also(404))
+async def export_words(customer: OfOne, operator: OperatorDep, desk: DeskDep) -> dict[str, Any]:
+    """Everything that is kept of a customer's words, by kind: conversations, notes, decisions, actions, approvals,
+    tickets, audit. For an admin."""
+    _admin(operator)
+    log.info("%s exports the words of a customer", operator.name)
+    return await desk.export_words(customer, tenant=operator.tenant)
+
+
+@router.delete("/customers/{customer}/words", responses=also(404, 409))
+async def erase_words(customer: OfOne, operator: OperatorDep, desk: DeskDep) -> Erased:
+    """Erase a customer's words everywhere; keys, digests and what was sold stay. A second time erases what came since.
+    While a write is unsettled, an approval waits or an outcome is not told it is 409, and `open` says what to do. For
+    an admin."""
+    _admin(operator)
+    return await desk.erase_words(customer, operator.name, tenant=operator.tenant)
 
 
 @router.get("/decisions")

@@ -1,18 +1,22 @@
-"""Who or what decided, and what happened: a chain of rows in which nothing can be changed unseen."""
+"""Who or what decided, and what happened: a chain of rows in which nothing can be changed unseen.
+
+What people wrote is kept beside the chain, which has its salted digest: the words of a customer can be erased, and
+the rows still prove that nothing else was."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
 import json
+import secrets
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Literal, TypeVar, cast
 
 from pydantic import JsonValue
-from sqlalchemy import Engine, bindparam, func, insert, select
+from sqlalchemy import ColumnElement, Engine, bindparam, case, func, insert, select, update
 from sqlalchemy.engine import Connection
 
 from app.stores.database import reading, writing
@@ -26,6 +30,13 @@ GENESIS = "0" * 64
 CHAIN_LOCK = 4_021_049
 #: Rows read at a time when a chain is walked.
 PAGE = 2000
+#: Facts that are nobody's words. Of any other that is more than a number, the chain has the digest.
+PLAIN = frozenset(
+    {
+        "operation", "key", "fingerprint", "status", "by", "operator", "customer", "role", "approve", "expires_at",
+        "votes_needed", "policy", "replaced_by", "model", "adapter", "prompt", "rows", "why",
+    }
+)  # fmt: skip
 
 # Built once: every write of the ledger passes here.
 _LAST = (
@@ -37,12 +48,15 @@ _LAST = (
 _LOCK = select(
     func.pg_advisory_xact_lock(CHAIN_LOCK, func.hashtext(bindparam("of_tenant", type_=None)))
 )
-_OF_ACTION = select(audit.c.facts).where(
+_OF_ACTION = select(audit.c.facts, audit.c.words).where(
     audit.c.action == bindparam("of_action"),
     audit.c.kind == bindparam("of_kind"),
     audit.c.tenant == bindparam("of_tenant"),
 )
 _ADD = insert(audit)
+
+#: A database takes so many values in one question at least.
+_MANY = 400
 
 Masked = TypeVar("Masked", bound=JsonValue)
 
@@ -61,10 +75,23 @@ class AuditRow(Record):
     facts: str  #: Canonical JSON, as text: what was hashed is what is kept.
     previous: str
     hash: str
+    words: str | None = (
+        None  #: What people wrote, with its salt; None: there was nothing, or it was erased.
+    )
 
     def digest(self) -> str:
         """What the hash of this row has to be."""
-        return digest(self.model_dump(exclude={"hash"}))
+        return digest(self.model_dump())
+
+    @property
+    def told(self) -> dict[str, JsonValue]:
+        """The facts with the words in them, where they are still kept."""
+        return _told(self.facts, self.words)
+
+    @property
+    def erased(self) -> bool:
+        """Were words taken out of it?"""
+        return not self.facts or (self.words is None and bool(_digests(self.facts)))
 
 
 class Anchor(Record):
@@ -80,7 +107,7 @@ class Fault(Record):
 
     tenant: str
     seq: int
-    kind: Literal["changed", "missing", "inserted", "broken", "cut off"]
+    kind: Literal["changed", "missing", "inserted", "broken", "cut off", "erased"]
     detail: str
 
 
@@ -93,8 +120,9 @@ class Walk(Record):
 
 
 def digest(row: Mapping[str, Any]) -> str:
-    """SHA-256 over the row's canonical JSON, which names the row before it."""
-    values = {**row, "at": row["at"].astimezone(UTC).isoformat(timespec="microseconds")}
+    """SHA-256 over the row's canonical JSON, which names the row before it; of its words it has the digests."""
+    values = {name: value for name, value in row.items() if name not in ("hash", "words")}
+    values["at"] = row["at"].astimezone(UTC).isoformat(timespec="microseconds")
     return hashlib.sha256(canonical(values).encode()).hexdigest()
 
 
@@ -137,6 +165,29 @@ class SqlAudit:
                 previous = str(row["hash"])
                 rows.append(row)
             conn.execute(_ADD, rows)
+
+    def erase(
+        self, conn: Connection, tenant: str, which: ColumnElement[bool], *, actor: str, why: str
+    ) -> int:
+        """Take the words out of some rows of a tenant's chain, and say so in the chain; how many rows it was.
+
+        Their digests stay, without the salts: nobody can try out what was written."""
+        theirs = (audit.c.tenant == tenant, which)
+        found = conn.execute(
+            select(audit.c.seq, audit.c.facts, audit.c.words).where(*theirs).order_by(audit.c.seq)
+        ).all()
+        # Rows of earlier versions have words in the facts themselves.
+        rows = [row.seq for row in found if row.words is not None or _has_words(row.facts)]
+        for start in range(0, len(rows), _MANY):
+            blank = case((audit.c.words.is_(None), ""), else_=audit.c.facts)
+            some = audit.c.seq.in_(rows[start : start + _MANY])
+            conn.execute(
+                update(audit).where(audit.c.tenant == tenant, some).values(words=None, facts=blank)
+            )
+        if rows:
+            said: dict[str, JsonValue] = {"rows": _ranges(rows), "why": why}
+            self.append(conn, AuditEntry(tenant=tenant, kind="erasure", actor=actor, facts=said))
+        return len(rows)
 
     def rows(self, conn: Connection, tenant: str | None = None) -> Generator[AuditRow]:
         """Every row, chain by chain, without holding them all in memory."""
@@ -204,10 +255,11 @@ class SqlAudit:
         if entry.kind not in ("proposal", "verdict"):
             return False
         same = {"of_action": entry.action, "of_kind": entry.kind, "of_tenant": entry.tenant}
-        facts = conn.execute(_OF_ACTION, same).scalars()
-        return canonical(self._masked(dict(entry.facts))) in set(facts)
+        known = {canonical(_told(row.facts, row.words)) for row in conn.execute(_OF_ACTION, same)}
+        return canonical(self._masked(dict(entry.facts))) in known
 
     def _row(self, entry: AuditEntry, seq: int, previous: str) -> dict[str, Any]:
+        facts, words = _apart(self._masked(dict(entry.facts)))
         row: dict[str, Any] = {
             "tenant": entry.tenant,
             "seq": seq,
@@ -217,10 +269,10 @@ class SqlAudit:
             "action": _storable(entry.action),
             "thread": _storable(entry.thread),
             "turn": _storable(entry.turn),
-            "facts": canonical(self._masked(dict(entry.facts))),
+            "facts": canonical(facts),
             "previous": previous,
         }
-        return row | {"hash": digest(row)}
+        return row | {"hash": digest(row), "words": words}
 
     def _masked(self, value: Masked) -> Masked:
         masked: JsonValue = value
@@ -233,6 +285,67 @@ class SqlAudit:
         return cast("Masked", masked)
 
 
+def _apart(facts: Mapping[str, JsonValue]) -> tuple[dict[str, JsonValue], str | None]:
+    """The facts with digests in place of words, and the words with the salt of their digests."""
+    words = {
+        name: value
+        for name, value in facts.items()
+        if name not in PLAIN and not isinstance(value, bool | int | float | None)
+    }
+    if not words:
+        return dict(facts), None
+    salt = secrets.token_hex(16)
+    digests: dict[str, JsonValue] = {
+        name: {"sha256": _salted(salt, value)} for name, value in words.items()
+    }
+    return {**facts, **digests}, canonical({"salt": salt, "words": words})
+
+
+def _salted(salt: str, value: JsonValue) -> str:
+    return hashlib.sha256((salt + canonical(value)).encode()).hexdigest()
+
+
+def _digests(facts: str) -> dict[str, str]:
+    """Which facts stand there as digests."""
+    found: dict[str, Any] = json.loads(facts) if facts else {}
+    return {
+        name: value["sha256"]
+        for name, value in found.items()
+        if isinstance(value, dict) and value.keys() == {"sha256"}
+    }
+
+
+def _has_words(facts: str) -> bool:
+    """Does a row of an earlier version hold words among its facts?"""
+    if not facts:
+        return False
+    plain, digests = _apart(json.loads(facts))[0], _digests(facts)
+    return any(name not in digests for name in _digests(canonical(plain)))
+
+
+def _told(facts: str, words: str | None) -> dict[str, JsonValue]:
+    found: dict[str, JsonValue] = json.loads(facts) if facts else {}
+    kept: dict[str, JsonValue] = json.loads(words)["words"] if words is not None else {}
+    return found | kept
+
+
+def _ranges(rows: Sequence[int]) -> str:
+    """Numbers in order as ``3-7,9``."""
+    found: list[list[int]] = []
+    for row in rows:
+        if found and found[-1][1] == row - 1:
+            found[-1][1] = row
+        else:
+            found.append([row, row])
+    return ",".join(f"{first}-{last}" if first != last else f"{first}" for first, last in found)
+
+
+def _numbers(ranges: str) -> Generator[int]:
+    for part in filter(None, ranges.split(",")):
+        first, _, last = part.partition("-")
+        yield from range(int(first), int(last or first) + 1)
+
+
 def walk(
     rows: Iterable[AuditRow],
     anchors: Iterable[Anchor] = (),
@@ -243,10 +356,15 @@ def walk(
     due = {(anchor.tenant, anchor.seq): anchor for anchor in anchors}
     faults: list[Fault] = []
     heads: dict[str, Anchor] = {}
+    bare: set[tuple[str, int]] = set()
     count = 0
     for row in rows:
         count += 1
         faults += _faults(row, heads.get(row.tenant))
+        if row.erased:
+            bare.add((row.tenant, row.seq))
+        if row.kind == "erasure":
+            bare -= {(row.tenant, seq) for seq in _numbers(str(row.told.get("rows", "")))}
         anchor = due.pop((row.tenant, row.seq), None)
         if anchor is not None and anchor.hash != row.hash:
             detail = f"row {row.seq} is not the one that was exported"
@@ -254,6 +372,9 @@ def walk(
         heads[row.tenant] = Anchor(tenant=row.tenant, seq=row.seq, hash=row.hash)
         if count % PAGE == 0:
             progress(count)
+    for tenant, seq in sorted(bare):
+        detail = f"the words of row {seq} are gone, and no erasure says so"
+        faults.append(Fault(tenant=tenant, seq=seq, kind="erased", detail=detail))
     for anchor in due.values():
         end = heads.get(anchor.tenant)
         if end is None or end.seq < anchor.seq:
@@ -272,8 +393,11 @@ def _faults(row: AuditRow, before: Anchor | None) -> Generator[Fault]:
 
     expected = 1 if before is None else before.seq + 1
     previous = GENESIS if before is None else before.hash
-    if row.digest() != row.hash:
+    # Of a row of an earlier version whose words were erased, the next row has the hash.
+    if row.facts and row.digest() != row.hash:
         yield fault("changed", f"row {row.seq} does not match its hash")
+    elif row.words is not None and not _as_hashed(row):
+        yield fault("changed", f"the words of row {row.seq} do not match their digests")
     if row.seq > expected:
         last = row.seq - 1
         which = f"row {expected}" if last == expected else f"rows {expected} to {last}"
@@ -283,6 +407,16 @@ def _faults(row: AuditRow, before: Anchor | None) -> Generator[Fault]:
     elif row.previous != previous:
         where = "the beginning" if before is None else f"row {before.seq}"
         yield fault("broken", f"row {row.seq} does not follow {where}: one of them was replaced")
+
+
+def _as_hashed(row: AuditRow) -> bool:
+    """Do the words kept beside a row match what the chain has of them?"""
+    try:
+        kept = json.loads(row.words or "{}")
+        found = {name: _salted(kept["salt"], value) for name, value in kept["words"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return False
+    return found == _digests(row.facts)
 
 
 def read_export(file: Iterable[str]) -> Generator[AuditRow]:

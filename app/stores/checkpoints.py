@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import copy_context
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
 from langchain_core.runnables import RunnableConfig
@@ -27,9 +27,14 @@ from app.stores.database import SQLITE_BUSY_MS
 from app.stores.fences import Hold, HoldLost, held, holds
 from tools.ports import BackendUnavailable
 
+if TYPE_CHECKING:
+    from app.stores.postgres_checkpoints import PostgresCheckpoints
+
 Found = TypeVar("Found")
 
 _FENCES = "CREATE TABLE IF NOT EXISTS fences (name TEXT PRIMARY KEY, token INTEGER NOT NULL)"
+_ACTS_OF = """SELECT DISTINCT thread_id FROM checkpoints
+WHERE json_extract(CAST(metadata AS TEXT), '$.of_thread') = ?"""
 _ADMIT = """INSERT INTO fences (name, token) VALUES (?, ?)
 ON CONFLICT (name) DO UPDATE SET token = excluded.token WHERE excluded.token > token"""
 
@@ -122,6 +127,18 @@ class SqliteCheckpoints(SqliteSaver):
     async def adelete_thread(self, thread_id: str) -> None:
         await self._there(lambda: self.delete_thread(thread_id))
 
+    async def acts_of(self, thread: str) -> list[str]:
+        """The threads of actions that were proposed on this one."""
+        return await self._there(lambda: self._acts_of(thread))
+
+    def _acts_of(self, thread: str) -> list[str]:
+        with self.cursor(transaction=False) as cursor:
+            return [row[0] for row in cursor.execute(_ACTS_OF, (thread,))]
+
+    async def scrub(self) -> None:
+        """Move everything from the log into the file, and empty the log: what was deleted is in neither."""
+        await self._there(lambda: self.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall())
+
 
 def seen(found: CheckpointTuple | None) -> CheckpointTuple | None:
     """From here on this process's checkpoints count as later than this one.
@@ -186,6 +203,21 @@ async def sqlite_checkpoints(
             await loop.run_in_executor(worker, saver.conn.close)
 
 
+@asynccontextmanager
+async def checkpoints_at(where: str) -> AsyncGenerator[SqliteCheckpoints | PostgresCheckpoints]:
+    """LangGraph's memory where the settings say: a SQLite file, or the PostgreSQL of the stores."""
+    if where.startswith("postgresql://"):
+        # A driver that nobody loads who keeps everything in files.
+        from app.stores.postgres_checkpoints import make_tables, postgres_checkpoints
+
+        await make_tables(where)
+        async with postgres_checkpoints(where) as postgres:
+            yield postgres
+    else:
+        async with sqlite_checkpoints(where) as sqlite:
+            yield sqlite
+
+
 def _opened(
     path: str, worker: ThreadPoolExecutor, kind: type[SqliteCheckpoints]
 ) -> SqliteCheckpoints:
@@ -195,6 +227,8 @@ def _opened(
     saver = kind(connection, worker)
     saver.setup()
     connection.execute(_FENCES)
+    # What is deleted is overwritten, as in the stores.
+    connection.execute("PRAGMA secure_delete=ON")
     # As the stores do: a killed process loses nothing, and no commit waits for the disk.
     connection.execute("PRAGMA synchronous=NORMAL")
     return saver

@@ -28,6 +28,7 @@ _CONFIRM = """SELECT 1 / (count(*) = %s)::int FROM (
     SELECT 1 FROM holds JOIN unnest(%s::text[], %s::bigint[]) AS mine (name, token) USING (name, token)
     ORDER BY name FOR SHARE OF holds
 ) AS still"""
+_ACTS_OF = "SELECT DISTINCT thread_id FROM checkpoints WHERE metadata ->> 'of_thread' = %s"
 #: The third is what a process finds that slept in a transaction, which PostgreSQL has ended; the last is a
 #: server that only reads.
 _AWAY = (
@@ -99,6 +100,15 @@ class PostgresCheckpoints(AsyncPostgresSaver):
     ) -> RunnableConfig:
         must_hold(config)
         return await super().aput(config, checkpoint, metadata, new_versions)
+
+    async def acts_of(self, thread: str) -> list[str]:
+        """The threads of actions that were proposed on this one."""
+        async with self._cursor() as cursor:
+            await cursor.execute(_ACTS_OF, (thread,))
+            return [row["thread_id"] for row in await cursor.fetchall()]
+
+    async def scrub(self) -> None:
+        """Nothing: PostgreSQL removes deleted rows from its files at the next (auto)vacuum."""
 
     async def aput_writes(
         self,

@@ -119,10 +119,10 @@ class SqlReviews:
                 for row in rng.sample(strata[key], share)
             ]
             rng.shuffle(items)
+            threads = {row.id: {"thread": row.thread} for row in settled}
             if items:
-                conn.execute(
-                    insert(reviews), [i.model_dump(mode="json") | _moments(i, now) for i in items]
-                )
+                rows = [i.model_dump(mode="json") | _moments(i, now) for i in items]
+                conn.execute(insert(reviews), [row | threads[row["decision"]] for row in rows])
         return items
 
     def _list(

@@ -236,6 +236,9 @@ reviews = Table(
     Column("decision", BigInteger, primary_key=True, autoincrement=False),
     Column("tenant", String(64), nullable=False),
     Column("turn", String(200), nullable=False),
+    Column(
+        "thread", String(200)
+    ),  #: Of samples drawn by an earlier version, whose decision is gone, there is none.
     Column("at", Instant, nullable=False),
     Column("input", FreeText, nullable=False),
     Column("chosen", FreeText, nullable=False),
@@ -251,6 +254,7 @@ reviews = Table(
     Column("reviewer", FreeText),
     Column("labelled_at", Instant),
     Index("reviews_turn", "turn"),
+    Index("reviews_thread", "thread"),
     Index("reviews_labelled", "labelled_at"),
 )
 
@@ -319,7 +323,7 @@ thread_notes = Table(
     Index("thread_notes_thread", "thread", "at"),
 )
 
-# One chain a tenant; triggers (in the migration) refuse to change or delete a row.
+# One chain a tenant; triggers (in the migrations) refuse to change or delete a row, but for taking its words out.
 audit = Table(
     "audit",
     metadata,
@@ -334,6 +338,8 @@ audit = Table(
     Column("facts", Text, nullable=False),
     Column("previous", String(64), nullable=False),
     Column("hash", String(64), nullable=False),
+    # What people wrote, whose salted digests are in the facts; null once it was erased.
+    Column("words", Text),
     Index("audit_action", "action"),
 )
 
@@ -483,6 +489,19 @@ revocations = Table(
     Column("until", Instant, nullable=False),
 )
 
+# Whose words were asked to be erased. One that is not finished is gone on with, by whoever finds it due.
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("tenant", String(64), primary_key=True),
+    Column("customer_id", String(128), primary_key=True),
+    Column("begun_at", Instant, nullable=False),
+    Column("begun_by", FreeText, nullable=False),
+    Column("due_at", Instant, nullable=False),
+    Column("finished_at", Instant),
+    Index("erasures_due", "finished_at", "due_at"),
+)
+
 ALL = (
     ledger,
     approvals,
@@ -501,6 +520,7 @@ ALL = (
     ratings,
     operators,
     revocations,
+    erasures,
     *KNOWLEDGE,
 )
 

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Literal
 
-from sqlalchemy import Engine, func, insert, select
+from sqlalchemy import Engine, func, insert, select, update
 from sqlalchemy.engine import Connection
 
 from app.stores.database import reading
 from app.stores.tables import desk_tickets
 from tools.values import Clock, Customer, Ticket
+
+#: Stands where a customer's words were.
+ERASED = "[erased]"
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,17 @@ def writing_tickets(clock: Clock) -> Callable[[Connection, Customer], SqlTickets
 async def tickets_of(engine: Engine, customer: str, tenant: str | None) -> list[Ticket]:
     """A customer's tickets, newest first; of one tenant, where one is given."""
     return await asyncio.to_thread(_tickets_of, engine, customer, tenant)
+
+
+def forget_tickets(connection: Connection, tenant: str, customer: str) -> int:
+    """Take a customer's words out of their tickets, whose numbers stay taken; how many it was."""
+    worded = (
+        desk_tickets.c.tenant == tenant,
+        desk_tickets.c.customer_id == customer,
+        desk_tickets.c.body != ERASED,
+    )
+    blank = {"subject": ERASED, "body": ERASED, "record": None, "case_name": None}
+    return connection.execute(update(desk_tickets).where(*worded).values(blank)).rowcount
 
 
 def _tickets_of(engine: Engine, customer: str, tenant: str | None) -> list[Ticket]:

@@ -365,6 +365,24 @@ def tickets_of(engine: sa.Engine, customer_id: str, tenant: str | None = None) -
         return [Ticket.model_validate(dict(row)) for row in connection.execute(wanted).mappings()]
 
 
+#: Stands where a customer's words were.
+ERASED = "[erased]"
+
+
+def forget_words(connection: sa.Connection, tenant: str, customer_id: str) -> int:
+    """Take a customer's words out of tickets, refunds and subscriptions; what was sold, paid and sent stays."""
+    found = 0
+    for table, blank in (
+        (tickets, {"subject": ERASED, "body": ERASED, "record": None, "case": None}),
+        (refunds, {"reason": None}),
+        (subscriptions, {"cancel_reason": None}),
+    ):
+        worded = sa.or_(*(table.c[name].is_distinct_from(value) for name, value in blank.items()))
+        theirs = (table.c.tenant == tenant, table.c.customer_id == customer_id)
+        found += connection.execute(sa.update(table).where(*theirs, worded).values(blank)).rowcount
+    return found
+
+
 def sql_books(engine: sa.Engine, clock: Clock) -> Books:
     """The shop's books as the engine is handed them."""
 
@@ -376,4 +394,5 @@ def sql_books(engine: sa.Engine, clock: Clock) -> Books:
         customers=SqlCustomers(engine, clock),
         transaction=writing_shop(clock),
         tickets=found,
+        forget=forget_words,
     )

@@ -32,10 +32,12 @@ from app.desk import (
 )
 from app.drift_watch import Drift
 from app.models.metering import Meter
+from app.privacy import Erased, NothingKept
 from app.release_watch import ReleaseState
 from app.stores.access import MemoryAccess
 from app.stores.actions import LedgerAction
 from app.stores.decisions import LoggedDecision, Wanted
+from app.stores.privacy import Open, StillOpen
 from app.stores.reviews import Item, ReviewNotFound
 from app.stores.turns import Note
 from app.stores.waiting import Waiting
@@ -113,6 +115,8 @@ class FakeDesk:
         self.asked: list[Wanted] = []
         self.rated: dict[str, tuple[bool, str]] = {}
         self.sampled: dict[int, Item] = {}
+        self.still_open: list[Open] = []
+        self.erased: list[tuple[str, str]] = []
         self.drift = Drift()
         self.library = None
         self.access = MemoryAccess()
@@ -601,6 +605,22 @@ class FakeDesk:
         self._retitle(thread, handed_off=False, claimed=False)
         if message:
             self._say(thread, "operator", message, meta={"operator": operator})
+
+    async def export_words(self, customer_id: str, *, tenant: str | None = None) -> dict[str, Any]:
+        if await self.customer(customer_id) is None:
+            raise NothingKept
+        return {"customer": customer_id, "conversations": []}
+
+    async def erase_words(
+        self, customer_id: str, operator: str, *, tenant: str | None = None
+    ) -> Erased:
+        if self.still_open:
+            raise StillOpen(self.still_open)
+        if await self.customer(customer_id) is None:
+            raise NothingKept
+        at = datetime.now(UTC)
+        self.erased.append((customer_id, operator))
+        return Erased(customer=customer_id, begun_at=at, finished_at=at, gone={})
 
     async def health(self) -> Mapping[str, Any]:
         return self.checks

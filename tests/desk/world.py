@@ -9,9 +9,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from app.privacy import Privacy
 from app.stores.access import SqlAccess
 from app.stores.actions import SqlActions
 from app.stores.approvals import SqlApprovals
+from app.stores.audit import SqlAudit
 from app.stores.checkpoints import sqlite_checkpoints
 from app.stores.database import create_engine, migrate, reading, writing
 from app.stores.decisions import SqlDecisionLog
@@ -19,6 +21,7 @@ from app.stores.holds import SqlHolds
 from app.stores.ledger import SqlLedger
 from app.stores.outbox import SqlOutbox
 from app.stores.postgres_checkpoints import make_tables, postgres_checkpoints
+from app.stores.privacy import SqlPrivacy
 from app.stores.requests import SqlRequests
 from app.stores.reviews import SqlReviews
 from app.stores.traces import SqlRatings, SqlTraces
@@ -88,7 +91,7 @@ class DeskWorld:
         self.knowledge = MemoryKnowledge()
         self.operations = dict(OPERATIONS)
         self.answers: AnswerCache | None = None
-        #: Checkpoint of the ledger -> raise there, once.
+        #: Checkpoint of the ledger or of an erasure -> raise there, once.
         self.kill_at: str | None = None
         self.customers = {a.customer.id: a.customer for a in stories(TODAY)}
 
@@ -141,6 +144,8 @@ class DeskWorld:
         )
         actions = actions_on(saver, stores.holds.holding)
         backend = SqlBackend(engine, clock)
+        audit = SqlAudit(engine, clock)
+        books = replace(sql_books(engine, clock), customers=_People(self.customers))
 
         def context_for(customer: Customer, thread: str) -> Context:
             return Context(
@@ -157,6 +162,7 @@ class DeskWorld:
                 approvals=approvals,
                 decisions=stores.decisions,
                 requests=stores.requests,
+                audit=audit,
                 actions=actions,
                 thread=thread,
                 answers=self.answers,
@@ -174,9 +180,17 @@ class DeskWorld:
             ledger=ledger,
             context_for=context_for,
             domain=NORTHFELL,
-            books=replace(sql_books(engine, clock), customers=_People(self.customers)),
+            books=books,
             check_health=health,
             describe=dict,
+            privacy=Privacy(
+                SqlPrivacy(engine, clock, audit=audit),
+                saver,
+                stores.holds,
+                books,
+                clock,
+                passed=self._checkpoint,
+            ),
         )
 
     def rows(self, table: str, **where: Any) -> list[dict[str, Any]]:

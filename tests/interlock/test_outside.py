@@ -237,7 +237,7 @@ async def test_a_person_vouches_once(world, refund):
         await world.ledger.vouch("act_nothing", OPERATIONS, happened=False, operator="op")
     last = world.audit.of_action(refund.id)[-1]
     assert (last.kind, last.actor) == ("reconciliation", "operator:op")
-    assert "seen on the statement" in last.facts
+    assert last.told["note"] == "seen on the statement"
 
 
 async def test_while_the_call_is_in_flight_nobody_else_settles_it(world, refund):
