@@ -91,10 +91,8 @@ def erase(
     if waiting:
         _stop_for(waiting)
     if not yes:
-        counts = {
-            kind: len(rows) for kind, rows in found.items() if isinstance(rows, list) and rows
-        }
-        kept = ", ".join(f"{number} {kind}" for kind, number in counts.items()) or "nothing"
+        counts = [(len(rows), kind) for kind, rows in found.items() if _are_rows(rows)]
+        kept = ", ".join(f"{number} {kind}" for number, kind in counts) or "nothing"
         errors.print(f"Kept of {customer}: {kept}.", markup=False)
         typer.confirm("Erase it? It cannot be undone.", abort=True, err=True)
 
