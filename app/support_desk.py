@@ -349,7 +349,8 @@ class SupportDesk:
                 left = _left_in(snapshot)
             # What was begun goes on where it stopped, also when finishing it just failed once more.
             given: Any = None if left is not None and left.id == turn.id else {"turn": turn}
-            if not snapshot.values and await self.stores.threads.find(context.thread) is None:
+            new = turn.outcome is None and not snapshot.values
+            if new and await self.stores.threads.find(context.thread) is None:
                 raise ThreadNotFound  # It was erased while this turn waited for it.
             if snapshot.values.get("handed_off"):
                 # A process that died after the hand-off may not have put it on the operators' list.
