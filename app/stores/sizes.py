@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy.exc import OperationalError
 
 from app.stores import tables
 from app.stores.database import create_engine, database_url, reading
@@ -102,7 +103,7 @@ def _taken(connection: sa.Connection, names: Sequence[str]) -> dict[str, int]:
         }
     try:
         pages = connection.execute(sa.text(_PAGES)).all()
-    except sa.exc.OperationalError:
+    except OperationalError:
         return {}
     return {name: int(taken) for name, taken in pages}
 
