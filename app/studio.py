@@ -34,7 +34,7 @@ from app.config import Settings
 from app.studio_world import CUSTOMER, REVIEWER, world_of
 from graphs.action import ActionGraph, action_graph, edited, question
 from graphs.context import Context
-from graphs.keys import action_id, action_key, fingerprint
+from graphs.keys import action_id, action_key, fingerprint, fingerprint_of
 from graphs.loop import loop_graph
 from graphs.state import ActionState, Answer, SupportState, Turn
 from graphs.support import support_graph
@@ -221,6 +221,7 @@ async def receive_action(state: Typed, runtime: Runtime[Context]) -> dict[str, A
     arguments: dict[str, JsonValue] = state.get("arguments") or {}
     key = action_key(customer.tenant, customer.id, operation, uuid4().hex)
     preview = await _preview(context, operation, arguments)
+    known = context.operations.get(operation)
     action = Action(
         id=action_id(key),
         tenant=customer.tenant,
@@ -230,7 +231,9 @@ async def receive_action(state: Typed, runtime: Runtime[Context]) -> dict[str, A
         operation=operation,
         arguments=arguments,
         key=key,
-        fingerprint=fingerprint(operation, arguments),
+        fingerprint=fingerprint(operation, arguments)
+        if known is None
+        else fingerprint_of(known, arguments),
         proposed_at=now(),
         label=(preview.record or "") if preview is not None else "",
         effects=preview.effects if preview is not None else (),

@@ -25,7 +25,7 @@ from graphs.consequences import Judged
 from graphs.context import Context
 from graphs.deciding import by_rule, decided, decision, ms_since, record
 from graphs.extraction import invalid, missing
-from graphs.keys import fingerprint
+from graphs.keys import fingerprint, fingerprint_of, normalised
 from graphs.speaking import SpeakingGraph
 from graphs.state import ActionState, Answer
 from tools.decisions import Decision
@@ -395,7 +395,7 @@ async def decide(state: ActionState, runtime: Runtime[Context]) -> dict[str, Any
     match approval.status:
         case "pending":
             return _asked_again(approval)
-        case "approved" if approval.action.fingerprint == action.fingerprint:
+        case "approved" if _is_of(approval, action):
             return {"approval": approval}
         case "rejected":
             return {
@@ -406,11 +406,19 @@ async def decide(state: ActionState, runtime: Runtime[Context]) -> dict[str, Any
             return {"approval": approval, "outcome": _outcome(action, "expired")}
         case "withdrawn":
             return {"approval": approval, **_blocked(action, replies.withdrawn())}
-        case "started" | "executed" | "failed" if approval.action.fingerprint == action.fingerprint:
+        case "started" | "executed" | "failed" if _is_of(approval, action):
             # It was begun already; the ledger has what came of it and will say so again.
             return {"approval": approval}
         case _:
             return {"approval": approval, **_blocked(action, replies.not_approved())}
+
+
+def _is_of(approval: Approval, action: Action) -> bool:
+    """Whether the approval is for exactly these arguments."""
+    asked = approval.action
+    return asked.fingerprint == action.fingerprint and normalised(asked.arguments) == normalised(
+        action.arguments
+    )
 
 
 def _uncounted(approval: Approval, reviewer: Reviewer) -> str:
@@ -648,15 +656,15 @@ async def edited(
         return preview.refusal
     # Fields the books fill in are shown to the reviewer as they will be carried out.
     arguments = {**arguments, **preview.arguments}
-    digest = fingerprint(operation.name, arguments)
-    if digest == action.fingerprint:
+    if normalised(arguments) == normalised(action.arguments):
         return "nothing is changed by this edit"
-    again = hashlib.sha256(f"{action.id} {digest}".encode()).hexdigest()
+    written = fingerprint(operation.name, arguments)
+    again = hashlib.sha256(f"{action.id} {written}".encode()).hexdigest()
     return action.model_copy(
         update={
             "id": f"{action.id.split('.')[0]}.{again[:12]}",
             "arguments": arguments,
-            "fingerprint": digest,
+            "fingerprint": fingerprint_of(operation, arguments),
             "label": preview.record or action.label,
             "effects": preview.effects,
             "actor": by.role,

@@ -5,13 +5,31 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import cache
 
 from pydantic import JsonValue
+
+from tools.values import Arguments, Operation
 
 
 def fingerprint(operation: str, arguments: Mapping[str, JsonValue]) -> str:
     """Digest of an operation and its arguments; spelling differences that change nothing are folded."""
     return _digest({"operation": operation, "arguments": normalised(arguments)})
+
+
+def fingerprint_of(operation: Operation, arguments: Mapping[str, JsonValue]) -> str:
+    """Digest of what an action does: two that differ only in why it is wanted, or in what the books fill in,
+    do the same thing twice."""
+    aside = _aside(operation.arguments)
+    return fingerprint(operation.name, {k: v for k, v in arguments.items() if k not in aside})
+
+
+@cache
+def _aside(arguments: type[Arguments]) -> frozenset[str]:
+    shapes = arguments.model_json_schema().get("properties", {})
+    return frozenset(
+        name for name, shape in shapes.items() if shape.get("x-why") or shape.get("x-from-record")
+    )
 
 
 def action_key(tenant: str, customer: str, operation: str, request: str) -> str:

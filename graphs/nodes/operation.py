@@ -15,7 +15,7 @@ from graphs.choices import choices_of
 from graphs.context import Context
 from graphs.deciding import by_rule, decided, log, ms_since
 from graphs.handing_over import hand_off_note
-from graphs.keys import action_id, action_key, fingerprint
+from graphs.keys import action_id, action_key, fingerprint_of
 from graphs.nodes.turn import offer_hand_off, top
 from graphs.reading.dates import When
 from graphs.state import Draft, Extraction, Next, Pending, SupportState
@@ -730,7 +730,7 @@ def propose(
         operation=operation.name,
         arguments=arguments,
         key=key,
-        fingerprint=fingerprint(operation.name, arguments),
+        fingerprint=fingerprint_of(operation, arguments),
         proposed_at=context.clock.now(),
         label=label,
         effects=effects,

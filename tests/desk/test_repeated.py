@@ -68,6 +68,16 @@ async def test_it_waits_for_a_person(world, desk):
     assert len(await waiting(desk)) == 1
 
 
+async def test_another_reason_is_no_other_request(world, desk):
+    """The money would be paid twice; why it is wanted is no part of what is done."""
+    one, other = await two_threads(world, desk)
+    for thread, why in ((one, "damaged"), (other, "not as described")):
+        await reply(world, desk, thread, f"refund SB-10217, it is {why}", "request_refund")
+    for thread in (one, other):
+        await reply(world, desk, thread, "yes", "affirm")
+    assert len(await waiting(desk)) == 1
+
+
 async def test_it_is_being_carried_out(world, desk):
     """Approved, and not done yet: told so, and not asked for a second time."""
     one, other = await two_threads(world, desk)

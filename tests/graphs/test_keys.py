@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graphs.keys import action_id, action_key, fingerprint, normalised
+from domains.northfell.operations import OPERATIONS
+from graphs.keys import action_id, action_key, fingerprint, fingerprint_of, normalised
 
 ARGUMENTS = st.dictionaries(
     st.text(min_size=1, max_size=8),
@@ -52,6 +53,15 @@ def test_any_other_value_is_another_fingerprint(arguments, name):
     edited = arguments | {name: "another value"}
     if normalised(arguments) != normalised(edited):
         assert fingerprint("x", arguments) != fingerprint("x", edited)
+
+
+def test_why_it_is_wanted_and_what_the_books_fill_in_are_aside():
+    """Two cancellations of one order are one, whatever their reasons; of two orders they are two."""
+    cancel = OPERATIONS["cancel_order"]
+    one = {"order_number": "SB-1", "reason": "too late", "seen_status": "paid"}
+    assert fingerprint_of(cancel, one) == fingerprint_of(cancel, {"order_number": "SB-1"})
+    assert fingerprint_of(cancel, one) != fingerprint_of(cancel, one | {"order_number": "SB-2"})
+    assert fingerprint_of(cancel, one) != fingerprint_of(cancel, one | {"items": ["tent"]})
 
 
 def test_one_is_not_true_and_not_text():

@@ -50,6 +50,7 @@ class Shape:
     record: str | None = None  #: The kind of record whose id it is.
     from_record: bool = False
     copied: bool = False
+    why: bool = False  #: It says why it is wanted, and changes nothing of what is done.
     synonyms: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
 
     @property
@@ -66,6 +67,8 @@ class Shape:
             made["x-from-record"] = True
         if self.copied:
             made["x-copy"] = True
+        if self.why:
+            made["x-why"] = True
         if self.synonyms:
             made["x-synonyms"] = {k: list(v) for k, v in self.synonyms.items()}
         return made

@@ -533,6 +533,7 @@ class Tying:
             record=kind,
             from_record=said.from_record is not None,
             copied=said.copied or _is_words(schema, said),
+            why=said.why,
             synonyms=said.synonyms,
         )
 

@@ -102,6 +102,7 @@ class Argument(Part):
     synonyms: dict[str, tuple[str, ...]] = {}  #: Option -> what customers say for it.
     required: bool | None = None
     copied: bool = False  #: Taken over word for word.
+    why: bool = False  #: It says why it is wanted: two requests that differ in it only are one.
     drop: bool = False  #: Never sent.
     schema_: dict[str, JsonValue] | None = Field(default=None, alias="schema")
     #: ``schema`` declares an argument that the API does not have: asked for, used in expressions, never sent.

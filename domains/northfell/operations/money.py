@@ -107,7 +107,7 @@ class RequestRefund(Arguments):
     reason: RefundReason | None = Field(
         default=None,
         description="What is the reason: damaged, late, wrong item, not as described, or unwanted?",
-        json_schema_extra={"x-synonyms": REASONS_SAID},
+        json_schema_extra={"x-synonyms": REASONS_SAID, "x-why": True},
     )
     items: Parts = items_field("Which items of the order is it about, and how many of each?")
     #: What the customer named; without it the preview works it out.

@@ -102,6 +102,12 @@ def copied_field(question: str, *, default: Any = None, **limits: Any) -> Any:
     )
 
 
+def why_field(question: str, **limits: Any) -> Any:
+    """Why something is wanted, in the customer's words; two requests that differ in it only are one."""
+    extra = {"x-copy": True, "x-why": True}
+    return Field(default=None, description=question, json_schema_extra=extra, **limits)
+
+
 def from_record_field(meaning: str) -> Any:
     """A field the preview fills from the books; neither a model nor the customer sets it."""
     return Field(default=None, description=meaning, json_schema_extra={"x-from-record": True})

@@ -82,7 +82,7 @@ class ChargeReplacement(Arguments):
         str, StringConstraints(strip_whitespace=True, min_length=2, max_length=200)
     ] = copied_field("Which product do you need a replacement for?", default=...)
     reason: ReplacementReason = Field(
-        description=WHAT_HAPPENED, json_schema_extra={"x-synonyms": REASONS_SAID}
+        description=WHAT_HAPPENED, json_schema_extra={"x-synonyms": REASONS_SAID, "x-why": True}
     )
     quantity: Annotated[int, Field(ge=1, le=MOST_PIECES)] | None = part_field(
         "quantity", "How many do you need?"

@@ -55,6 +55,7 @@ from domains.northfell.operations.picking import (
     is_open,
     named,
     number_field,
+    why_field,
     writing_operation,
 )
 from domains.northfell.operations.read import (
@@ -391,7 +392,7 @@ resend_invoice = writing_operation(
 
 class CancelOrder(Arguments):
     order_number: OrderNumber = number_field("order", WHICH_ORDER)
-    reason: str | None = copied_field("Why would you like to cancel it?", max_length=400)
+    reason: str | None = why_field("Why would you like to cancel it?", max_length=400)
     items: Parts = items_field(
         "Which items of the order should be cancelled, and how many of each?"
     )
@@ -558,7 +559,7 @@ cancel_order = writing_operation(
 
 class CancelSubscription(Arguments):
     subscription_number: SubscriptionNumber = number_field("subscription", WHICH_PLAN)
-    reason: str | None = copied_field("Why would you like to cancel the plan?", max_length=400)
+    reason: str | None = why_field("Why would you like to cancel the plan?", max_length=400)
 
 
 class SubscriptionCancelled(Record):
