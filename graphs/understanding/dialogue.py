@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -155,15 +155,50 @@ _ORDINAL = re.compile(
 _ANOTHER_DOOR = re.compile(r"\bc/o\b|\b(?:postcode|zip code|plz|postleitzahl)\b")
 
 
+_FOR_SOMEBODY = re.compile(
+    r"\b(?:for|to|at|fur|an|bei|pour|chez|para|per|voor) (?:the|my|our|a|an|den|die|das|meine?[mnr]?|unsere?[mnr]?|le|la|mon|"
+    r"ma|el|mi|il|mio|mia|de|mijn) ([a-z]{4,})"
+)
+#: What a yes may thank for, or be glad of.
+_POLITE = frozenset({
+    "help", "info", "information", "reply", "answer", "quick", "patience", "moment", "time", "best", "service",
+    "support", "hilfe", "auskunft", "antwort", "schnelle", "danke", "bitte", "gerne", "genau", "klar", "sicher",
+    "super", "prima", "thanks", "thank", "please", "okay", "great", "perfect", "sure", "right", "correct",
+    "yes", "ja", "merci", "gracias", "grazie", "bedankt", "exactly", "absolutely", "definitely",
+})  # fmt: skip
+_WHOLE = re.compile(
+    r"\b(?:all of (?:it|them)|everything|(?:the|die|das|den) (?:whole|entire|ganze\w*|komplette\w*)|alles|alle|both|beide\w*)\b"
+)
+#: Arguments that say that a part is meant, and not the whole.
+_PARTS = ("items", "quantity")
+
+
 def qualified(text: str, asked: Pending) -> bool:
     """Whether a yes holds another value than was shown, or picks one of several things. It agrees to what was shown
-    and to nothing else: "yes, Ring 71", "yes to the second one"."""
+    and to nothing else: "yes, Ring 71", "yes, for the neighbour", "yes, Munich", "yes to the second one"."""
     plain, shown = folded(text), {*tokens(asked.question)}
+    named = {noun for noun in _FOR_SOMEBODY.findall(plain) if noun not in _POLITE | shown}
+    if named or _names_a_place(text, shown):
+        return True
+    if any(asked.arguments.get(part) for part in _PARTS) and _WHOLE.search(plain):
+        return True
     numbers = [word for word in tokens(text) if any(char.isdigit() for char in word)]
     if any(number not in shown for number in numbers) or _ANOTHER_DOOR.search(plain):
         return True
     picks = _ORDINAL.search(plain) is not None or any(len(number) <= 2 for number in numbers)
     return asked.operation == "plan" and picks
+
+
+def _names_a_place(text: str, shown: Collection[str]) -> bool:
+    """Whether nothing but a name follows the yes that was not in what was shown: "yes, Munich"."""
+    first, _, rest = text.strip().rstrip(".! ").partition(",")
+    words = rest.split()
+    if not 0 < len(words) <= 2 or not says_yes(first):
+        return False
+    return all(
+        word[:1].isupper() and not {*tokens(word)} & _POLITE and not {*tokens(word)} <= {*shown}
+        for word in words
+    )
 
 
 _ASKS = re.compile(

@@ -23,7 +23,7 @@ from graphs.understanding.heard import (
     said_in,
     verbs_of,
 )
-from graphs.understanding.weighing import asking, by_kind, by_value, by_verb, lent
+from graphs.understanding.weighing import asking, by_kind, by_owner, by_value, by_verb, lent
 from graphs.understanding.words import tokens
 from tools.ports import Choice, ModelOutputInvalid, PortError
 from tools.reading import Spans
@@ -66,6 +66,7 @@ async def hear(
     chances = by_verb(chances, text, context)
     chances = by_value(chances, spans, context)
     chances = by_kind(chances, said_in(text, spans), views, context)
+    chances = by_owner(chances, text, views, context)
     chances = asking(chances, text, context)
     chances, asked = await _next_tier(state, context, text, chances, degraded)
     return HeardTurn(

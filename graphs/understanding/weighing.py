@@ -166,6 +166,53 @@ def by_value(chances: dict[str, float], spans: Spans, context: Context) -> dict[
     return dealt_out(weighed, chances)
 
 
+#: Not somebody's name, although an 's follows: times, pronouns, groups of people.
+_NOBODYS = frozenset({
+    "today", "yesterday", "tomorrow", "tonight", "week", "month", "year", "night", "morning", "monday",
+    "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday", "january", "february", "march", "april",
+    "may", "june", "july", "august", "september", "october", "november", "december", "spring", "summer",
+    "autumn", "winter", "christmas", "easter", "it", "that", "there", "this", "what", "who", "where", "when",
+    "here", "let", "he", "she", "how", "one", "everyone", "someone", "company", "customer", "shop", "store",
+    "men", "women", "kid", "kids", "child", "children", "man", "woman", "mother", "father", "day", "you", "we",
+    "they", "i", "not", "do",
+})  # fmt: skip
+_SOMEBODYS = re.compile(r"\b([^\W\d_]{2,})['’]s\s+(?:[^\W\d_]+\s+)?([^\W\d_]+)")
+_SOMEBODY_HAS = re.compile(
+    r"\b(?:does|did|has) ([^\W\d_]{2,}) (?:have|order|ordered|buy|bought|own|pay|paid|spend|spent)\b"
+)
+#: So much of its chances a message about somebody else's records takes from what it would be of one's own.
+_ANOTHERS = 0.8
+
+
+def by_owner(
+    chances: dict[str, float], text: str, views: Sequence[RecordView], context: Context
+) -> dict[str, float]:
+    """The chances where the records of somebody who is named are asked for: "which orders does Ben have"."""
+    others = context.intents.of_role("other_person")
+    if not others or not _of_somebody(text, views, context):
+        return chances
+    best = max(others, key=lambda name: chances.get(name, 0.0))
+    return _mixed({best: 0.0, **chances}, best, _ANOTHERS)
+
+
+def _of_somebody(text: str, views: Sequence[RecordView], context: Context) -> bool:
+    plain = folded(text)
+    kinds = [word for words in context.lexicon.kinds.values() for word in words]
+    own = {*tokens(context.customer.name)} | {
+        word for view in views for item in view.items for word in tokens(item.name)
+    }
+
+    def somebody(word: str) -> bool:
+        return word not in _NOBODYS | own and not mentions([word], kinds)
+
+    names = [
+        name for name, thing in _SOMEBODYS.findall(plain) if mentions([thing], [*kinds, "account"])
+    ]
+    if mentions(tokens(text), kinds):
+        names += _SOMEBODY_HAS.findall(plain)
+    return any(somebody(name) for name in names)
+
+
 #: What an intent loses that is about records of another kind than the one that was named, or that is not owned.
 _OTHER_KIND, _NOT_OWNED = 0.1, 0.5
 

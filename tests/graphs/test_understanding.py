@@ -334,7 +334,8 @@ async def test_one_word_of_a_value_is_corrected(ana: World) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["yes, Ring 71", "yes 73", "Yes please, to Hauptstraße 75, 80331 München", "ja, Ring 79", "yes, c/o Meier"],
+    ["yes, Ring 71", "yes 73", "Yes please, to Hauptstraße 75, 80331 München", "ja, Ring 79", "yes, c/o Meier",
+     "yes, München", "yes, for the neighbour", "ja, an meine Nachbarin", "yes please to my office"],
 )  # fmt: skip
 async def test_a_yes_with_another_value_agrees_to_nothing(ana: World, text: str) -> None:
     """What was shown is all that a yes can mean."""
@@ -342,6 +343,52 @@ async def test_a_yes_with_another_value_agrees_to_nothing(ana: World, text: str)
     await ana.say(text, "affirm")
 
     assert ana.ledger.calls == []
+
+
+@pytest.mark.parametrize(
+    "text", ["yes, Thanks", "Ja, Danke", "yes please", "yes, thanks for the help", "Yes, Berlin"]
+)
+async def test_a_yes_with_manners_agrees(ana: World, text: str) -> None:
+    """Thanks, and what was shown already, are no other value."""
+    await ana.say("send SB-10482 to Ring 12, 10115 Berlin", "change_address")
+    await ana.say(text, "affirm")
+
+    assert len(ana.ledger.calls) == 1
+
+
+async def test_a_yes_to_the_whole_is_no_yes_to_a_part(ana: World) -> None:
+    """One of two things was shown; nothing is cancelled for "all of it"."""
+    await ana.say("cancel the mat of SB-10482", "cancel_order")
+    await ana.say("yes, all of it", "affirm")
+
+    assert ana.ledger.calls == []
+
+
+@pytest.mark.parametrize(
+    "text", ["which orders does ben have", "where is Ben's order", "what is in Eva's last invoice?"]
+)
+async def test_somebody_elses_records_are_nobodys_here(ana: World, text: str) -> None:
+    """The customer's own are not shown in their place."""
+    told = await ana.say(text, "list_orders", 0.9)
+
+    assert "SB-" not in told.reply
+    assert told.state["route"].intent == "other_person"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "where is today's order",
+        "what's in Ana's order",
+        "the tent's order please",
+        "which orders does it have",
+    ],
+)
+async def test_ones_own_records_are_ones_own(ana: World, text: str) -> None:
+    """Days, one's own name and one's own things are nobody else."""
+    told = await ana.say(text, "list_orders", 0.9)
+
+    assert told.state["route"].intent != "other_person"
 
 
 async def test_a_yes_to_one_of_two_agrees_to_nothing(ben: World) -> None:
