@@ -28,6 +28,8 @@ from tools.decisions import Decision
 from tools.numbers import means_newest
 from tools.policy import facts_about
 from tools.ports import BackendUnavailable
+from tools.reading.language import detected
+from tools.reading.negation import CORRECTED
 from tools.values import Action, Operation, OperationFailed, Outcome, Preview, Standing
 
 
@@ -63,6 +65,7 @@ async def extract(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
     found, refused, degraded = await read_arguments(state, runtime, operation, words, asked=asked)
     if route.move == "correct":
         found = {**swapped(before, words), **found}
+    found |= restated(found, words)
     if act is not None:
         found = grounded(operation, found, grounds)
         if grounds.record is not None and not grounds.parts:
@@ -137,6 +140,32 @@ def swapped(before: Mapping[str, JsonValue], words: str) -> dict[str, JsonValue]
     return found
 
 
+_OTHER_NUMBER = re.compile(
+    r"(?:(?:house )?(?:number|no\.?|nr\.?|nummer|hausnummer)\s+|(?P<word>[^\W\d_][\w.-]*)\s+)?(?P<number>\d{1,4}\s?[a-z]?)(?![\w-])",
+    re.IGNORECASE,
+)
+
+
+def restated(found: Mapping[str, JsonValue], words: str) -> dict[str, JsonValue]:
+    """The values whose number is corrected right behind them: "Ring 8, 50674 Köln, no wait, Ring 9"."""
+    better: dict[str, JsonValue] = {}
+    for name, value in found.items():
+        at = words.find(value) if isinstance(value, str) and " " in value else -1
+        if at < 0 or not isinstance(value, str):
+            continue
+        rest = words[at + len(value) :]
+        begun = CORRECTED.match(rest)
+        said = _OTHER_NUMBER.match(rest, begun.end()) if begun is not None and begun.end() else None
+        if said is None:
+            continue
+        before = rf"(?<!\w)({re.escape(said['word'])}\w*\.?\s+)" if said["word"] else r"(?<!\d)()"
+        places = [*re.finditer(rf"{before}\d{{1,4}}\s?[a-z]?(?![\w-])", value, re.IGNORECASE)]
+        if len(places) == 1:
+            start, end = places[0].end(1), places[0].end()
+            better[name] = value[:start] + said["number"] + value[end:]
+    return better
+
+
 def record_of(operation: Operation, kind: str) -> str | None:
     """The argument that names a record of this kind."""
     return next((f.name for f in extraction.fields(operation) if f.record == kind), None)
@@ -165,6 +194,9 @@ def grounded(
     elif grounds.record is not None:
         kept[field] = grounds.record
     product = next((f.name for f in extraction.fields(operation) if f.name == "product"), None)
+    counted = [part.quantity for part in grounds.parts if part.quantity is not None]
+    if "quantity" in parts_of(operation) and len(grounds.parts) == len(counted) == 1:
+        kept["quantity"] = counted[0]
     if product is not None and (len(grounds.parts) == 1 or grounds.item):
         kept[product] = grounds.parts[0].name if grounds.parts else grounds.item
     if grounds.parts and "items" in parts_of(operation):
@@ -207,7 +239,8 @@ async def extract_by_rules(state: SupportState, runtime: Runtime[Context]) -> di
     operation = runtime.context.operations[extracted.operation]
     answers = route.move == "continue" and pending is not None and pending.stage == "field"
     asked = pending.field if answers and pending is not None else None
-    when, text, started = When(runtime.context.clock.now()), state["turn"].text, time.perf_counter()
+    text, started = state["turn"].text, time.perf_counter()
+    when = _when(runtime.context, text)
     found, refused = arguments_by_rules(operation, text, when, asked=asked)
     said = by_rule("extractor", _written(found), _why_not(refused), ms=ms_since(started))
     await log(runtime, state, said, input=_extractor_input(operation, text, asked))
@@ -244,6 +277,13 @@ def arguments_by_rules(
     return taken, refused
 
 
+def _when(context: Context, text: str) -> When:
+    """Where the customer stands, with the language they write in beside the usual ones."""
+    spoken = detected(text)
+    languages = When.languages if spoken in (None, *When.languages) else (*When.languages, spoken)
+    return When(context.clock.now(), languages=languages)
+
+
 async def read_arguments(
     state: SupportState,
     runtime: Runtime[Context],
@@ -276,7 +316,7 @@ async def _read_arguments(
         operation.name,
         wanted,
         text,
-        When(context.clock.now()),
+        _when(context, text),
         asked=frozenset({asked}) if asked else frozenset(),
     )
     taken, refused = extraction.valid(operation, read.taken, read.refused)

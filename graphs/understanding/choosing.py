@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from graphs.choices import choices_of
@@ -14,6 +15,7 @@ from graphs.understanding.heard import NOBODY, HeardTurn
 from graphs.understanding.open_question import answer_to, case_asked
 from graphs.understanding.routes import route_of
 from graphs.understanding.weighing import only_names
+from graphs.understanding.words import folded
 
 
 async def choose(state: SupportState, heard: HeardTurn, pending: Pending | None) -> Route:
@@ -146,20 +148,36 @@ async def _spread(heard: HeardTurn, act: Act) -> list[Act]:
     """A change of "everything that ..." is one act a record that the rules allow it for."""
     context = heard.context
     operation = context.operations.get(context.intents.get(act.intent).operation or "")
-    if act.grounds.records or operation is None or not operation.writes:
+    if operation is None or not operation.writes or not means_all(heard.said(act.text)):
         return [act]
-    if not means_all(heard.said(act.text)):
+    kept = _left_out(heard, act)
+    if {*act.grounds.records} - kept:
         return [act]
-    able = await choices_of(context, operation, {})
-    if len(able) < 2:
+    able = [id for id in await choices_of(context, operation, {}) if id not in kept]
+    if not able or (len(able) < 2 and not kept):
         return [act]
     grounds = Grounds(
         kind=next(iter(context.intents.get(act.intent).records), ""),
         records=tuple(able),
-        together=True,
+        together=len(able) > 1,
         how="all",
     )
+    if len(able) == 1:
+        return [act.model_copy(update={"grounds": grounds})]
     return list(one_each(act, grounds))
+
+
+_EXCEPT = re.compile(
+    r"\b(?:except(?: for)?|but not|apart from|other than|besides|ausser|bis auf|ohne|sauf|excepto|salvo|tranne|behalve)\b(.+)"
+)
+
+
+def _left_out(heard: HeardTurn, act: Act) -> set[str]:
+    """The records that "everything except ..." leaves as they are."""
+    left = {*heard.said(act.text).excluded, *heard.said(heard.text).excluded}
+    if (named := _EXCEPT.search(folded(act.text))) is not None:
+        left.update(heard.grounds(act.intent, named[1]).records)
+    return left
 
 
 def _told_before(wanted: str, intent: str, context: Context) -> str:

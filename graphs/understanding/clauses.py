@@ -75,6 +75,33 @@ def split(text: str, verbs: Sequence[str] = ()) -> list[Clause]:
     return [_clause(part) for part in kept[:MOST]] or [_clause(text)]
 
 
+_TAKEN_BACK = re.compile(
+    r"^.+?[\s,.;:!–—-]+(?:(?:oh|no|wait|actually|sorry|nein|ach|halt)[\s,.!]+)*(?:(?:scratch|strike|forget|ignore|scrap) (?:that|"
+    r"it|this)|vergiss (?:das|es)|vergessen sie (?:das|es)|streich(?:en sie)? das)[\s,.;:!–—-]+(?:und |and |just |please |"
+    r"bitte |rather |lieber )*(?P<left>\S.*)$",
+    re.IGNORECASE | re.DOTALL,
+)
+_ALL_TAKEN_BACK = re.compile(
+    r"(?:[\s,.;:!–—-]+(?:oh|no|wait|sorry|actually|i mean|or|ach|nein|halt|quatsch|ich meine)\b)+[\s,.;:!–—-]+"
+    r"(?:(?:please |bitte )?(?:don'?t|do not|doch nicht|lieber nicht)(?: do (?:it|that))?)[\s.!]*$"
+    r"|[,.;:!–—-]+\s*(?:(?:oh|no|wait|sorry|actually|ach|nein)[\s,.]+)*(?:never ?mind|forget (?:it|that)|scratch that|doch nicht|"
+    r"vergiss es|vergessen sie es|lass(?:en sie)? es)[\s.!]*$",
+    re.IGNORECASE,
+)
+
+
+def standing(text: str) -> str:
+    """What is left of a message whose beginning is taken back in the same breath: "cancel it. scratch that, ..."."""
+    taken = _TAKEN_BACK.match(text)
+    return taken["left"] if taken is not None and len(tokens(taken["left"])) > _SHORTEST else text
+
+
+def all_taken_back(text: str) -> bool:
+    """Whether a message ends with taking back all that it asked for: "cancel it, I mean don't"."""
+    found = _ALL_TAKEN_BACK.search(text)
+    return found is not None and bool(tokens(text[: found.start()]))
+
+
 _POLITE = frozenset({"please", "pls", "plz", "then", "and", "bitte", "dann", "und"})
 
 

@@ -12,7 +12,14 @@ from graphs.context import Context
 from graphs.deciding import ms_since
 from graphs.state import SupportState
 from graphs.understanding.acts import HINTED, UNSURE, Read, allowed
-from graphs.understanding.clauses import conditional, forbids, mentions, split
+from graphs.understanding.clauses import (
+    all_taken_back,
+    conditional,
+    forbids,
+    mentions,
+    split,
+    standing,
+)
 from graphs.understanding.grounding import Memory
 from graphs.understanding.heard import (
     NOBODY,
@@ -23,7 +30,15 @@ from graphs.understanding.heard import (
     said_in,
     verbs_of,
 )
-from graphs.understanding.weighing import asking, by_kind, by_owner, by_value, by_verb, lent
+from graphs.understanding.weighing import (
+    asking,
+    by_kind,
+    by_owner,
+    by_value,
+    by_verb,
+    dropped,
+    lent,
+)
 from graphs.understanding.words import tokens
 from tools.ports import Choice, ModelOutputInvalid, PortError
 from tools.reading import Spans
@@ -40,6 +55,7 @@ async def hear(
 ) -> HeardTurn:
     degraded: list[str] = []
     before = last_reply(state)
+    whole, text = text, standing(text)
     choice = await _intent(context, text, before, degraded)
     several = await _head(context, "complexity", text, before, degraded)
     clauses = split(text, verbs_of(context))
@@ -68,10 +84,12 @@ async def hear(
     chances = by_kind(chances, said_in(text, spans), views, context)
     chances = by_owner(chances, text, views, context)
     chances = asking(chances, text, context)
+    if all_taken_back(text):
+        chances = dropped(chances, context)
     chances, asked = await _next_tier(state, context, text, chances, degraded)
     return HeardTurn(
         context=context,
-        text=text,
+        text=whole,
         spans=spans,
         views=views,
         memory=memory,
@@ -80,8 +98,8 @@ async def hear(
         choice=choice,
         asked=asked,
         several=several,
-        upset=await _head(context, "frustration", text, "", degraded),
-        incident=await _incident(context, text, degraded),
+        upset=await _head(context, "frustration", whole, "", degraded),
+        incident=await _incident(context, whole, degraded),
         degraded=tuple(degraded),
     )
 

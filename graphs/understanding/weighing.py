@@ -136,6 +136,16 @@ def asking(chances: dict[str, float], text: str, context: Context) -> dict[str, 
     return dealt_out(left, chances)
 
 
+#: So much of its chances a message that takes everything back gives to leaving it.
+_DROPPED = 0.9
+
+
+def dropped(chances: dict[str, float], context: Context) -> dict[str, float]:
+    """The chances of a message that ends with taking back what it asked for."""
+    leaves = context.intents.of_role("leave")
+    return _mixed({leaves[0]: 0.0, **chances}, leaves[0], _DROPPED) if leaves else chances
+
+
 def _bare(contact: str) -> str:
     """A mail address or telephone number without what people write differently."""
     return re.sub(r"[^\w@.]", "", contact.casefold()).removeprefix("00")

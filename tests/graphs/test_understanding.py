@@ -324,6 +324,71 @@ async def test_a_correction_in_the_same_breath(ben: World) -> None:
     assert "SB-10501" not in asked.reply
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cancel SB-10482, i mean don't",
+        "cancel SB-10482 ... no wait, don't",
+        "storniere SB-10482, ach nein, doch nicht",
+    ],
+)
+async def test_what_is_taken_back_in_the_same_breath_is_not_asked(ana: World, text: str) -> None:
+    """Nothing is proposed, whatever was said before."""
+    told = await ana.say(text, "cancel_order", 0.9)
+
+    assert not told.state["pending"]
+    assert "Shall I cancel" not in told.reply
+
+
+async def test_what_is_scratched_is_no_wish(ana: World) -> None:
+    """Only what comes after is proposed."""
+    text = "cancel SB-10482. scratch that, refund SB-10217, it came apart"
+    ana.encoder.intents["refund SB-10217, it came apart"] = ("request_refund", 0.9)
+    asked = await ana.say(text, "cancel_order", 0.9)
+
+    assert "SB-10217" in asked.reply
+    assert "SB-10482" not in asked.reply
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("cancel everything except SB-10501", "SB-10501"),
+        ("cancel all my orders except the jacket", "SB-10501"),
+    ],
+)
+async def test_what_is_left_out_is_left_alone(ben: World, text: str, left: str) -> None:
+    """ "Everything except ..." is everything else."""
+    asked = await ben.say(text, "cancel_order", 0.95)
+
+    assert "SB-10496" in asked.reply
+    assert left not in asked.reply
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("send SB-10482 to Ring 8, 50674 Köln no wait Ring 9", "Ring 9, 50674 Köln"),
+        ("send SB-10482 to Ring 8, 50674 Köln, no, number 19", "Ring 19, 50674 Köln"),
+        ("send SB-10482 to Ring 8, 50674 Köln, I mean 9a", "Ring 9a, 50674 Köln"),
+        ("send SB-10482 to Ring 8, 50674 Köln, I mean by 18 December", "Ring 8, 50674 Köln"),
+    ],
+)
+async def test_a_house_number_is_corrected_at_once(ana: World, text: str, address: str) -> None:
+    """The rest of the address stays as it was said, and what another number is of is not guessed."""
+    asked = await ana.say(text, "change_address", 0.95)
+
+    assert f"will be delivered to: {address}" in asked.reply
+
+
+async def test_an_address_that_is_set_already_is_no_question(ana: World) -> None:
+    """Nobody is asked for a yes to nothing."""
+    told = await ana.say("send SB-10482 to Lindenweg 14, 50674 Köln", "change_address", 0.95)
+
+    assert "already goes to this address" in told.reply
+    assert not told.state["pending"]
+
+
 async def test_one_word_of_a_value_is_corrected(ana: World) -> None:
     """The rest of the address stays as it was said."""
     await ana.say("send SB-10482 to Aachener Str 41, 50674 Köln", "change_address")

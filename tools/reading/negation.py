@@ -23,10 +23,11 @@ _NEGATED = re.compile(
     r"(?:[^\W\d_]+\s+)?)?(?:(?:number|no\.?|nummer|nr\.?|num[eé]ro|#)\s*)?$"
 )
 #: All that stands between a value and the one that takes its place in the same breath: "10501. no wait sorry, 10496".
-_CORRECTED = re.compile(
+CORRECTED = re.compile(
     r"[\s.,;:!?()–—-]*(?:(?:oh|ah|ach|aeh|eh|no|nope|wait|sorry|hang on|hold on|scratch that|make that|actually|rather|i mean(?:t)?|"
     r"nein|ne|nee|halt|stopp?|moment|quatsch|pardon|ich mein(?:e|te)?|vielmehr|besser gesagt|non|je veux dire|perdon|digo|"
-    r"quiero decir|scusa|anzi|ik bedoel)[\s.,;:!?–—-]+)+(?:it'?s\s+|(?:the|die|la|de)\s+)?(?:(?:order|number|nr\.?|bestellung)\s+)?#?"
+    r"quiero decir|scusa|anzi|ik bedoel)[\s.,;:!?–—-]+)+(?:it'?s\s+|(?:the|die|la|de)\s+)?(?:(?:order|number|nr\.?|bestellung)\s+)?#?",
+    re.IGNORECASE,
 )
 #: How far back a negation is looked for.
 _REACH = 80
@@ -41,7 +42,7 @@ def replaced(spans: list[S], text: str) -> list[S]:
         replace(one, negated=True)
         if after is not None
         and not after.negated
-        and _CORRECTED.fullmatch(folded(text[one.end : after.start]))
+        and CORRECTED.fullmatch(folded(text[one.end : after.start]))
         else one
         for one, after in zip(spans, following, strict=False)
     ]
@@ -50,7 +51,7 @@ def replaced(spans: list[S], text: str) -> list[S]:
 def without_replaced(spans: Sequence[Span[Any]], text: str) -> str:
     """The text without the values that were corrected in the same breath, and without the words that say so."""
     for one, after in reversed([*itertools.pairwise(spans)]):
-        if one.negated and _CORRECTED.fullmatch(folded(text[one.end : after.start])):
+        if one.negated and CORRECTED.fullmatch(folded(text[one.end : after.start])):
             text = text[: one.start] + text[after.start :]
     return text
 

@@ -104,8 +104,12 @@ def copied_field(question: str, *, default: Any = None, **limits: Any) -> Any:
 
 def why_field(question: str, **limits: Any) -> Any:
     """Why something is wanted, in the customer's words; two requests that differ in it only are one."""
-    extra = {"x-copy": True, "x-why": True}
-    return Field(default=None, description=question, json_schema_extra=extra, **limits)
+    return Field(
+        default=None,
+        description=question,
+        json_schema_extra={"x-copy": True, "x-why": True},
+        **limits,
+    )
 
 
 def from_record_field(meaning: str) -> Any:

@@ -68,6 +68,8 @@ from domains.northfell.operations.read import (
     match_invoice,
 )
 from domains.northfell.shop import Shop
+from tools.reading.language import LANGUAGES
+from tools.reading.numbers import numbers
 from tools.values import (
     Arguments,
     Consequence,
@@ -133,7 +135,7 @@ def _plan_address(shop: Shop, given: ChangeDeliveryAddress, order: Order) -> Pla
     if order.status in NOT_SENT:
         same = order.delivery_address == given.address
         if same:
-            return Plan(effects=(say("effects.address_same", number=number),))
+            return Plan(refusal=say("refusals.address_same", number=number))
         change = say("effects.address_new", number=number, address=given.address)
         return Plan(effects=(change, say("effects.address_old", address=order.delivery_address)))
     if order.status is OrderStatus.SHIPPED:
@@ -247,8 +249,6 @@ update_contact = Operation(
 
 # --- pause_subscription ------------------------------------------------------------------------
 
-_MONTH_WORDS = {"one": 1, "two": 2, "three": 3, "couple": 2}
-
 
 def months_in(value: Any) -> Any:
     """The number in "2", "two months" or "a month"; anything else is left for the model to refuse."""
@@ -260,7 +260,8 @@ def months_in(value: Any) -> Any:
     digits = re.findall(r"\d+", text)
     if len(digits) == 1:
         return int(digits[0])
-    words = [_MONTH_WORDS[word] for word in re.findall(r"[a-z]+", text) if word in _MONTH_WORDS]
+    words = [int(one.value) for one in numbers(text, LANGUAGES) if one.value is not None]
+    words += [2] * text.count("couple")
     if re.search(r"\ban? month", text):
         words.append(1)
     return words[0] if len(words) == 1 and not digits else value
