@@ -485,12 +485,12 @@ def _heads_must_fit(settings: Settings) -> None:
         return
     from app.domains import domain_of
     from app.models.manifest import ManifestError
-    from app.models.release import Releases
+    from app.releases import live_manifest
     from tools.intents import IntentsInvalid
 
     domain = domain_of(settings)
     try:
-        Releases(settings.data_dir, domain).manifest().catalogue(domain)
+        live_manifest(settings).catalogue(domain)
     except (ManifestError, IntentsInvalid) as error:
         stop(str(error))
 

@@ -80,6 +80,7 @@ class Settings(BaseSettings):
     port: int = Field(default=8080, ge=0, le=65535)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     shutdown_seconds: int = Field(default=20, ge=1, le=300)
+    drain_seconds: float = Field(default=0, ge=0, le=300)
     #: How it is reached from outside: behind TLS cookies are Secure, and its host is one we answer for.
     public_url: str = ""
     hosts: Annotated[tuple[str, ...], NoDecode] = ()
@@ -292,6 +293,11 @@ class Settings(BaseSettings):
     def database(self) -> str:
         """The SQL store's URL: what was set, or a SQLite file in the data folder."""
         return self.database_url or f"sqlite:///{self.data_dir.absolute() / 'signalbox.db'}"
+
+    @property
+    def replicable(self) -> bool:
+        """Is the database one that several processes can share?"""
+        return self.checkpoints.startswith("postgresql://")
 
     @property
     def checkpoints(self) -> str:

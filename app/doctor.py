@@ -125,13 +125,13 @@ def _installed(name: str) -> bool:
 def _models(settings: Settings) -> Iterator[Finding]:
     from app.domains import domain_of
     from app.models.manifest import ManifestError, base_model
-    from app.models.release import Releases
+    from app.releases import live_manifest
     from tools.intents import IntentsInvalid
 
     domain = domain_of(settings)
     try:
         base = base_model()
-        manifest = Releases(settings.data_dir, domain).manifest(base=base)
+        manifest = live_manifest(settings, base=base)
     except (ManifestError, OSError) as error:
         yield Finding("bad", "models", str(error), "Restore models/ as it was released.")
         return

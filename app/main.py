@@ -83,6 +83,7 @@ def create_app(
     app.state.metrics = metrics
     app.state.loop_lag = loop_lag
     app.state.rates = rates
+    app.state.draining = False
     app.state.secure = settings.secure
     app.state.internals_keyed = settings.internals_keyed
     app.state.require_keys = settings.require_keys

@@ -61,6 +61,8 @@ class ReleaseWatch:
         again, or roll back."""
         try:
             changes = await asyncio.to_thread(self.releases.history)
+        except PortError:
+            return  # /ready says that the database is away; nothing was changed meanwhile.
         except ReleaseError as error:
             self._seen = -1
             self._keep(str(error))

@@ -17,7 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from app.domains import domain_of
 from app.models.encoder import OnnxEncoder
-from app.models.release import Releases
+from app.releases import live_manifest
 from app.roles import Answer
 from tools.decisions import Decision
 from tools.ports import (
@@ -91,7 +91,7 @@ class ConsequenceInput(_Input):
 async def consequence(settings: Settings) -> AsyncGenerator[Answer]:
     from graphs.consequences import described, settle
 
-    manifest = await asyncio.to_thread(Releases(settings.data_dir, domain_of(settings)).manifest)
+    manifest = await asyncio.to_thread(live_manifest, settings)
     encoder = OnnxEncoder(manifest)
     line, believed = manifest.write_line, manifest.class_line
 
@@ -142,7 +142,7 @@ def _small_knows(settings: Settings, own: Router | None) -> bool:
     from app.wiring import router_knows
 
     domain = domain_of(settings)
-    manifest = Releases(settings.data_dir, domain).manifest()
+    manifest = live_manifest(settings)
     intents = own.intents if own is not None else manifest.catalogue(domain)
     return router_knows(manifest, settings, intents)
 
@@ -463,7 +463,7 @@ async def pruner(settings: Settings) -> AsyncGenerator[Answer]:
     from graphs.context import Limits
     from tools.injection import instructs
 
-    manifest = await asyncio.to_thread(Releases(settings.data_dir, domain_of(settings)).manifest)
+    manifest = await asyncio.to_thread(live_manifest, settings)
     cross = await asyncio.to_thread(
         open_pruner,
         settings.pruner,
@@ -629,9 +629,7 @@ async def _context(
         )
 
     if not small:
-        manifest = await asyncio.to_thread(
-            Releases(settings.data_dir, domain_of(settings)).manifest
-        )
+        manifest = await asyncio.to_thread(live_manifest, settings)
         yield made(OnnxEncoder(manifest), _NoSmallModel(), cast("LargeModel", _NoLargeModel()))
         return
     async with open_models(settings) as models:

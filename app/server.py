@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -24,17 +27,44 @@ from app.tracing.targets import tracing_of
 Progress = Callable[[str, int, int], None]
 
 
-class AnnouncedServer(uvicorn.Server):
-    """A server that says when it accepts connections."""
+log = logging.getLogger(__name__)
 
-    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
+
+class AnnouncedServer(uvicorn.Server):
+    """A server that says when it accepts connections, and for a while that it soon will not any more.
+
+    ``drains`` is called when it is asked to end; so many seconds later it closes its door."""
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        announce: Callable[[], None],
+        drains: Callable[[], None],
+        drain_seconds: float,
+    ) -> None:
         super().__init__(config)
         self._announce = announce
+        self._drains = drains
+        self._drain_seconds = drain_seconds
+        self._ends_at: float | None = None
 
     async def startup(self, *args: Any, **options: Any) -> None:
         await super().startup(*args, **options)
         if self.started:
             self._announce()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        # Who asks twice, or sits at the terminal, does not want to wait.
+        if sig != signal.SIGTERM or not self._drain_seconds or self._ends_at is not None:
+            super().handle_exit(sig, frame)
+            return
+        self._ends_at = time.monotonic() + self._drain_seconds
+        self._drains()
+
+    async def on_tick(self, counter: int) -> bool:
+        if self._ends_at is not None and time.monotonic() >= self._ends_at and not self.should_exit:
+            super().handle_exit(signal.SIGTERM, None)
+        return await super().on_tick(counter)
 
 
 def run(settings: Settings, console: Console, progress: Progress) -> None:
@@ -65,8 +95,12 @@ def run(settings: Settings, console: Console, progress: Progress) -> None:
         server_at(settings).write_text(_reached(settings), "utf-8")
         _banner(console, settings, keys, facts)
 
+    def drains() -> None:
+        app.state.draining = True
+        log.info("ending: not ready any more, and the door closes in %g s", settings.drain_seconds)
+
     try:
-        AnnouncedServer(config, announce).run()
+        AnnouncedServer(config, announce, drains, settings.drain_seconds).run()
     finally:
         server_at(settings).unlink(missing_ok=True)
 

@@ -21,6 +21,7 @@ from app.models.metering import Meter, read_prices
 from app.models.profiles import LlmServer
 from app.models.release import ReleaseError, Releases
 from app.models.trial import Trial
+from app.releases import opened_releases
 from tools.domain import Domain
 from tools.ports import LargeModel, SmallModel
 
@@ -52,10 +53,10 @@ def resident(settings: Settings, domain: Domain) -> Settings:
 class Serving:
     """The models that decide. A release with the same adapters is served by the same child process."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, releases: Releases) -> None:
         self.domain = domain_of(settings)
         self.settings = resident(settings, self.domain)
-        self.releases = Releases(settings.data_dir, self.domain)
+        self.releases = releases
         self.meter = Meter(read_prices(settings.prices), budget=settings.llm_day_budget)
         self.models: Models
         self._base = base_model()
@@ -240,5 +241,6 @@ def _adapters(manifest: Manifest, trial: Trial | None) -> dict[str, tuple[Path, 
 @asynccontextmanager
 async def open_models(settings: Settings) -> AsyncGenerator[Models]:
     """The model servers that the settings name, running inside the block."""
-    async with Serving(settings) as serving:
-        yield serving.models
+    with opened_releases(settings) as releases:
+        async with Serving(settings, releases) as serving:
+            yield serving.models

@@ -793,7 +793,7 @@ class SupportDesk:
         return await self.check_health()
 
     async def info(self) -> Mapping[str, Any]:
-        return self.describe()
+        return await asyncio.to_thread(self.describe)
 
     def _first(self) -> AbstractAsyncContextManager[None]:
         """A candidate in the shadow waits while a turn is played."""

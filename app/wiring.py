@@ -32,6 +32,7 @@ from app.models.metering import Meter
 from app.models.release import ReleaseError, Releases
 from app.privacy import Privacy
 from app.release_watch import ReleaseState, ReleaseWatch
+from app.releases import adopt_releases, releases_on
 from app.serving import Models, Serving, resident
 from app.shadow import Candidate, Shadow
 from app.stores.access import SqlAccess
@@ -104,13 +105,16 @@ async def wiring(
     domain = await asyncio.to_thread(domain_of, settings)
     settings = resident(settings, domain)
     async with AsyncExitStack() as stack:
-        releases = await asyncio.to_thread(
-            ReleaseWatch.of, Releases(settings.data_dir, domain), lambda: take_up()
-        )
-        serving = await stack.enter_async_context(await asyncio.to_thread(Serving, settings))
-        models = serving.models
         engine = await asyncio.to_thread(_database, settings, progress)
         stack.callback(engine.dispose)
+        if await asyncio.to_thread(adopt_releases, settings, engine):
+            log.warning(
+                "what was promoted in this data folder is from now on live in every replica"
+            )
+        known = releases_on(settings, engine)
+        releases = await asyncio.to_thread(ReleaseWatch.of, known, lambda: take_up())
+        serving = await stack.enter_async_context(await asyncio.to_thread(Serving, settings, known))
+        models = serving.models
         books = await stack.enter_async_context(domain.open_books(Opening(engine, clock, progress)))
         knowledge = await stack.enter_async_context(
             _knowledge(settings, models.encoder, models.manifest, clock, progress)
@@ -244,7 +248,7 @@ async def wiring(
             drift.since = clock.now()
 
         await stack.enter_async_context(releases.watching())
-        drift = _drift_watch(settings, stores.decisions, clock)
+        drift = await asyncio.to_thread(_drift_watch, settings, known, stores.decisions, clock)
         library = Library(knowledge)
         stack.push_async_callback(library.close)
         support: Support = support_graph().compile(checkpointer=saver, name="support")
@@ -269,7 +273,7 @@ async def wiring(
                 books.health(),
                 serving.meter,
             ),
-            describe=lambda: _info(settings, live.models, knowledge, traces),
+            describe=lambda: _info(settings, known, live.models, knowledge, traces),
             meter=serving.meter,
             library=library,
             tracing=traces,
@@ -403,9 +407,11 @@ def _sketcher(encoder: OnnxEncoder) -> Sketcher:
     return sketch
 
 
-def _drift_watch(settings: Settings, decisions: SqlDecisionLog, clock: Clock) -> DriftWatch:
+def _drift_watch(
+    settings: Settings, releases: Releases, decisions: SqlDecisionLog, clock: Clock
+) -> DriftWatch:
     try:
-        live = Releases(settings.data_dir, domain_of(settings)).live()
+        live = releases.live()
     except ReleaseError:
         live = None
     return DriftWatch(
@@ -420,10 +426,10 @@ def _drift_watch(settings: Settings, decisions: SqlDecisionLog, clock: Clock) ->
     )
 
 
-def _release(settings: Settings) -> dict[str, Any] | None:
+def _release(releases: Releases) -> dict[str, Any] | None:
     try:
-        live = Releases(settings.data_dir, domain_of(settings)).live()
-    except ReleaseError:
+        live = releases.live()
+    except (ReleaseError, PortError):
         return None
     return live.model_dump(mode="json") if live else None
 
@@ -489,7 +495,8 @@ async def _knowledge(
         loop = asyncio.get_running_loop()
         loop.call_later(PRUNER_WAITS, started.set)
         loop.call_later(SENTENCES_WAIT, knowledge.shelve)
-        yield knowledge
+        async with knowledge.following():
+            yield knowledge
     finally:
         started.set()
         await asyncio.to_thread(knowledge.close)
@@ -618,7 +625,11 @@ def _database_errors() -> tuple[type[Exception], ...]:
 
 
 def _info(
-    settings: Settings, models: Models, knowledge: HybridKnowledge, traces: Tracing
+    settings: Settings,
+    releases: Releases,
+    models: Models,
+    knowledge: HybridKnowledge,
+    traces: Tracing,
 ) -> Mapping[str, Any]:
     artefacts = {**models.manifest.adapters, **models.manifest.heads}
     off = {
@@ -647,7 +658,7 @@ def _info(
         "artefacts": {
             name: {"file": entry.file, "sha256": entry.sha256} for name, entry in artefacts.items()
         },
-        "release": _release(settings),
+        "release": _release(releases),
         "knowledge": {"version": knowledge.version, "pruned_by": knowledge.pruned_by},
         "operations": sorted(domain_of(settings).operations),
         "keys": {

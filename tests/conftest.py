@@ -149,6 +149,7 @@ PROBES: dict[str, Callable[[], str | None]] = {
     "training": lambda: _package("torch", "transformers", "peft", "sklearn"),
     "docker-compose": lambda: _program("docker-compose"),
     "redis": lambda: _program("redis-server"),
+    "haproxy": lambda: _program("haproxy"),
 }
 _answers: dict[str, str | None] = {}
 

@@ -35,16 +35,16 @@ app = typer.Typer(
 def look(json: Json = False) -> None:
     """Compare now. Exit code 1 when the traffic is not like the reference, 3 when there is too little of it."""
     settings = read_settings()
-    from app.domains import domain_of
     from app.drift_watch import DriftWatch, told
-    from app.models.release import ReleaseError, Releases
+    from app.models.release import ReleaseError
+    from app.releases import releases_on
     from app.stores.decisions import SqlDecisionLog
 
-    try:
-        live = Releases(settings.data_dir, domain_of(settings)).live()
-    except ReleaseError as error:
-        stop(str(error))
     with opened_database(settings) as engine:
+        try:
+            live = releases_on(settings, engine).live()
+        except ReleaseError as error:
+            stop(str(error))
         watch = DriftWatch(
             SqlDecisionLog(engine, str),
             settings.data_dir / "drift-reference.npz",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +22,8 @@ from app.commands.shared import (
 )
 
 if TYPE_CHECKING:
+    from app.config import Settings
+    from app.models.release import Releases
     from app.stores.comparisons import Both, Pair, Said
 
 shadow = typer.Typer(
@@ -29,7 +32,22 @@ shadow = typer.Typer(
 )
 
 Note = Annotated[str, typer.Option(help="Why, for whoever reads the history.")]
-FOLLOWS = "A server that runs takes it up within seconds; its log and /ready say so, or why not."
+FOLLOWS = (
+    "Every server that runs takes it up within seconds; its log and /ready say so, or why not."
+)
+
+
+@contextmanager
+def _opened(settings: Settings) -> Generator[Releases]:
+    """The releases of the data folder, or those that all replicas share."""
+    from app.releases import opened_releases, releases_on
+
+    if settings.replicable:
+        with opened_database(settings) as engine:
+            yield releases_on(settings, engine)
+    else:
+        with opened_releases(settings) as releases:
+            yield releases
 
 
 def promote(
@@ -40,14 +58,12 @@ def promote(
 ) -> None:
     """Make a folder of artefacts live: verified, copied to the data folder, used from the next turn on."""
     settings = read_settings()
-    from app.domains import domain_of
     from app.models.manifest import ManifestError, base_model
-    from app.models.release import ReleaseError, Releases
+    from app.models.release import ReleaseError
 
     try:
-        change = Releases(settings.data_dir, domain_of(settings)).promote(
-            folder, by=me(), note=note, base=base_model()
-        )
+        with _opened(settings) as releases:
+            change = releases.promote(folder, by=me(), note=note, base=base_model())
     except (ReleaseError, ManifestError) as error:
         stop(f"Not promoted: {error}")
     except OSError as error:
@@ -58,11 +74,11 @@ def promote(
 def rollback(note: Note = "") -> None:
     """Make live again what was before the last promotion; in the end, what is shipped."""
     settings = read_settings()
-    from app.domains import domain_of
-    from app.models.release import ReleaseError, Releases
+    from app.models.release import ReleaseError
 
     try:
-        change = Releases(settings.data_dir, domain_of(settings)).rollback(by=me(), note=note)
+        with _opened(settings) as releases:
+            change = releases.rollback(by=me(), note=note)
     except ReleaseError as error:
         stop(str(error))
     except OSError as error:
@@ -76,11 +92,11 @@ def releases(json: Json = False) -> None:
     settings = read_settings()
     from rich.table import Table
 
-    from app.domains import domain_of
-    from app.models.release import ReleaseError, Releases
+    from app.models.release import ReleaseError
 
     try:
-        changes = Releases(settings.data_dir, domain_of(settings)).history()
+        with _opened(settings) as known:
+            changes = known.history()
     except ReleaseError as error:
         stop(str(error))
     if json:

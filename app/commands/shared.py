@@ -82,7 +82,7 @@ def show(data: object) -> None:
 @contextmanager
 def opened_database(settings: Settings) -> Generator[sa.Engine]:
     """The database that the settings name, with the newest schema."""
-    from app.stores.database import create_engine, migrate
+    from app.stores.database import SchemaTooNew, create_engine, migrate
     from tools.ports import BackendUnavailable
 
     try:
@@ -91,6 +91,8 @@ def opened_database(settings: Settings) -> Generator[sa.Engine]:
             engine = create_engine(settings.database)
         except unusable_databases() as error:
             stop(f"The database cannot be used: {error}. Check SIGNALBOX_DATABASE_URL.")
+        except SchemaTooNew as error:
+            stop(f"The database cannot be used: {error}")
         try:
             yield engine
         finally:

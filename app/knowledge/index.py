@@ -411,17 +411,22 @@ class QdrantIndex:
     """One collection of a Qdrant server."""
 
     def __init__(self, client: QdrantClient, collection: str, size: int = SIZE) -> None:
-        from qdrant_client import models
         from qdrant_edge import Bm25, Bm25Config
 
         self.client = client
         self.collection = collection
         self.bm25 = Bm25(Bm25Config(avg_len=90.0))
         with reached():
-            if client.collection_exists(collection):
-                return
-            client.create_collection(
-                collection,
+            if not client.collection_exists(collection):
+                self._made(size)
+
+    def _made(self, size: int) -> None:
+        from qdrant_client import models
+        from qdrant_client.http.exceptions import UnexpectedResponse
+
+        try:
+            self.client.create_collection(
+                self.collection,
                 vectors_config={
                     "dense": models.VectorParams(size=size, distance=models.Distance.COSINE)
                 },
@@ -429,12 +434,16 @@ class QdrantIndex:
                     "bm25": models.SparseVectorParams(modifier=models.Modifier.IDF)
                 },
             )
-            kinds = {
-                "keyword": models.PayloadSchemaType.KEYWORD,
-                "day": models.PayloadSchemaType.INTEGER,
-            }
-            for field, kind in FILTERED.items():
-                client.create_payload_index(collection, field, kinds[kind])
+        except UnexpectedResponse:
+            # Replicas that start together make it together, and the server lets one of them.
+            if not self.client.collection_exists(self.collection):
+                raise
+        kinds = {
+            "keyword": models.PayloadSchemaType.KEYWORD,
+            "day": models.PayloadSchemaType.INTEGER,
+        }
+        for field, kind in FILTERED.items():
+            self.client.create_payload_index(self.collection, field, kinds[kind])
 
     def sparse(self, text: str, *, query: bool) -> models.SparseVector:
         from qdrant_client import models

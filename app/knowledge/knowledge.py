@@ -271,6 +271,25 @@ class HybridKnowledge:
         if await asyncio.to_thread(self.manifest.stamp) != self.stamp:
             await asyncio.to_thread(self.refresh)
 
+    @asynccontextmanager
+    async def following(self) -> AsyncGenerator[None]:
+        """Sees inside the block what other replicas changed also while nobody asks: an answer given before is
+        kept under the version of what answers."""
+
+        async def look() -> None:
+            while True:
+                await asyncio.sleep(FOLLOWS)
+                # /ready says that the database is away, and the next look is soon.
+                with contextlib.suppress(PortError):
+                    await self.follow()
+
+        task = asyncio.create_task(look(), name="knowledge")
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
     @property
     def version(self) -> str:
         return self.view.version

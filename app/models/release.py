@@ -1,6 +1,6 @@
-"""Which artefacts are live: a small file in the data folder that `promote` and `rollback` change.
+"""Which artefacts are live: a book that `promote` and `rollback` write to, in the data folder or for all replicas.
 
-A promoted folder is copied to ``releases/DIGEST`` beside the file, so that what was live yesterday is still
+A promoted folder is copied to ``releases/DIGEST`` in the data folder, so that what was live yesterday is still
 there tomorrow. Its manifest's digest names it and is checked at every start; the manifest in turn holds the
 digest of every file."""
 
@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from filelock import FileLock
 from pydantic import ValidationError
@@ -26,6 +26,7 @@ from app.models.manifest import (
 )
 from tools.domain import Domain
 from tools.intents import IntentsInvalid
+from tools.ports import PortError
 from tools.values import Clock, Record
 
 #: Adapters must stay small enough for version control.
@@ -47,30 +48,39 @@ class Change(Record):
     note: str = ""
 
 
+Changes = tuple[Change, ...]
+
+
+class Book(Protocol):
+    """Where promotions and rollbacks are written down. Synchronous."""
+
+    def history(self) -> Changes:
+        """Every change, oldest first. Raises ReleaseError when it cannot be read, PortError where its server is
+        away."""
+        ...
+
+    def write(self, decide: Callable[[Changes], Change], release: Path | None = None) -> Change:
+        """Add the change that ``decide`` makes of the history, nobody else writing meanwhile; with the files of
+        a promoted release, where other replicas need them."""
+        ...
+
+    def bring(self, digest: str, to: Path) -> None:
+        """Put the files of a release there if they are missing. Raises ReleaseError where nobody has them."""
+        ...
+
+
 class _File(Record):
     version: Literal[1] = 1
-    changes: tuple[Change, ...] = ()
+    changes: Changes = ()
 
 
-class Releases:
-    """The release file of one data folder. Every change is written whole, and none is forgotten."""
+class FileBook:
+    """``release.json`` in the data folder of one process. Every change is written whole, and none is forgotten."""
 
-    def __init__(
-        self,
-        data_dir: Path,
-        domain: Domain,
-        *,
-        shipped: Path = SHIPPED,
-        clock: Clock | None = None,
-    ) -> None:
+    def __init__(self, data_dir: Path) -> None:
         self._file = data_dir / "release.json"
-        self._folder = data_dir / "releases"
-        self._domain = domain
-        self._shipped = shipped
-        self._clock = clock or Clock()
 
-    def history(self) -> tuple[Change, ...]:
-        """Every change, oldest first. Raises ReleaseError when the file cannot be read."""
+    def history(self) -> Changes:
         try:
             return _File.model_validate_json(self._file.read_bytes()).changes
         except FileNotFoundError:
@@ -79,6 +89,42 @@ class Releases:
             raise ReleaseError(
                 f"{self._file} cannot be read ({error}): restore it, or delete it to go back to what is shipped."
             ) from error
+
+    def write(self, decide: Callable[[Changes], Change], release: Path | None = None) -> Change:
+        history = self.history()
+        change = decide(history)
+        text = _File(changes=(*history, change)).model_dump_json(indent=2) + "\n"
+        draft = self._file.with_suffix(".part")
+        draft.write_text(text, "utf-8")
+        draft.replace(self._file)
+        return change
+
+    def bring(self, digest: str, to: Path) -> None:
+        """There are no others to bring them from."""
+
+
+class Releases:
+    """The releases that one process knows: their files in its data folder, their changes in a book."""
+
+    def __init__(
+        self,
+        data_dir: Path,
+        domain: Domain,
+        *,
+        book: Book | None = None,
+        shipped: Path = SHIPPED,
+        clock: Clock | None = None,
+    ) -> None:
+        self._book = book or FileBook(data_dir)
+        self._folder = data_dir / "releases"
+        self._domain = domain
+        self._shipped = shipped
+        self._clock = clock or Clock()
+
+    def history(self) -> Changes:
+        """Every change, oldest first. Raises ReleaseError when it cannot be read, PortError where its server is
+        away."""
+        return self._book.history()
 
     def live(self) -> Change | None:
         """The last change; None while nothing was ever promoted."""
@@ -92,7 +138,7 @@ class Releases:
     def promote(self, source: Path, *, by: str, note: str = "", base: Path | None = None) -> Change:
         """Verify every artefact of ``source``, copy them, and make them live from the next start on.
 
-        Raises ReleaseError; then nothing has changed."""
+        Raises ReleaseError, and PortError where the book's server is away; then nothing has changed."""
         digest = digest_of(source)
         try:
             manifest = self._manifest(base, source, strict=True)
@@ -109,20 +155,34 @@ class Releases:
         too_large = [f for f in files if (source / f).stat().st_size > LARGEST]
         if too_large:
             raise ReleaseError(f"{', '.join(too_large)}: larger than {LARGEST // 2**20} MB.")
+        change = Change(
+            action="promote",
+            digest=digest,
+            at=self._clock.now(),
+            by=by,
+            source=str(source.absolute()),
+            note=note,
+        )
         with self._alone():
             self._copy(source, files, self.folder(digest))
-            return self._change("promote", digest, by=by, source=str(source.absolute()), note=note)
+            return self._book.write(lambda _: change, self.folder(digest))
 
     def rollback(self, *, by: str, note: str = "") -> Change:
-        """Make live again what was before the release that is live now. Raises ReleaseError."""
-        with self._alone():
-            stack = standing(self.history())
+        """Make live again what was before the release that is live now. Raises ReleaseError, and PortError."""
+
+        def back(history: Changes) -> Change:
+            stack = standing(history)
             if not stack:
                 raise ReleaseError("Nothing to roll back: what is shipped is live.")
             before = stack[-2] if len(stack) > 1 else None
-            if before is not None and not (self.folder(before) / "manifest.json").exists():
-                raise ReleaseError(f"{self.folder(before)} is gone: promote its source again.")
-            return self._change("rollback", before, by=by, note=note)
+            if before is not None:
+                self._book.bring(before, self.folder(before))
+                if not (self.folder(before) / "manifest.json").exists():
+                    raise ReleaseError(f"{self.folder(before)} is gone: promote its source again.")
+            return Change(action="rollback", digest=before, at=self._clock.now(), by=by, note=note)
+
+        with self._alone():
+            return self._book.write(back)
 
     def _manifest(
         self, base: Path | None, release: Path | None = None, *, strict: bool = False
@@ -137,14 +197,16 @@ class Releases:
         """What is live, verified. When the release is not intact, what it would take the place of, and a refusal."""
         try:
             live = self.live()
-        except ReleaseError as error:
+        except (ReleaseError, PortError) as error:
             return _without(self._manifest(base), str(error))
         if live is None or live.digest is None:
             return self._manifest(base)
         folder = self.folder(live.digest)
         try:
+            with self._alone():
+                self._book.bring(live.digest, folder)
             intact = digest_of(folder) == live.digest
-        except ReleaseError:
+        except (ReleaseError, PortError):
             intact = False
         if not intact:
             return _without(
@@ -161,16 +223,6 @@ class Releases:
                 f"{folder} is not used, what is shipped is: {error}",
             )
         return manifest
-
-    def _change(
-        self, action: Literal["promote", "rollback"], digest: str | None, *, by: str, **more: str
-    ) -> Change:
-        change = Change(action=action, digest=digest, at=self._clock.now(), by=by, **more)
-        text = _File(changes=(*self.history(), change)).model_dump_json(indent=2) + "\n"
-        draft = self._file.with_suffix(".part")
-        draft.write_text(text, "utf-8")
-        draft.replace(self._file)
-        return change
 
     def _copy(self, source: Path, files: Sequence[str], target: Path) -> None:
         if target.exists() and source.resolve() != target.resolve():

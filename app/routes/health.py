@@ -37,7 +37,9 @@ async def health() -> dict[str, str]:
 @router.get("/ready", responses=_NOT_READY, openapi_extra=MORE_FOR_OPERATORS)
 async def ready(request: Request, desk: DeskDep) -> JSONResponse:
     """Each dependency's state; 503 only when work cannot be done rightly. Reasons and details only for
-    operators, where others can reach this."""
+    operators, where others can reach this. A process that is about to end is not ready."""
+    if request.app.state.draining:
+        return JSONResponse({"status": "draining", "checks": {}}, 503)
     try:
         async with asyncio.timeout(READY_SECONDS):
             checks = dict(await desk.health())

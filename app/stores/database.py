@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -16,6 +17,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app.stores.fences import confirm
 from tools.ports import BackendUnavailable
+
+log = logging.getLogger(__name__)
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -43,6 +46,16 @@ metadata = sa.MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
+
+
+class SchemaTooNew(Exception):
+    """The database was migrated by a version of Signalbox further ahead than this one can work beside."""
+
+    def __init__(self, found: str) -> None:
+        super().__init__(
+            f"{self.__doc__} Its schema is {found}, this version makes {head()} and works beside the next one "
+            "only. Start the version that migrated it."
+        )
 
 
 def database_url(url: str) -> sa.URL:
@@ -175,7 +188,10 @@ def head() -> str:
 
 
 def migrate(url: str) -> bool:
-    """Bring the database to the newest schema; False when there was nothing to do."""
+    """Bring the database to the newest schema; False when there was nothing to do.
+
+    A schema one version ahead is left as it is: migrations only add, so while replicas are exchanged the old
+    version works beside the new one. Raises SchemaTooNew where it is further ahead."""
     with _alone(url):
         return _migrated(url)
 
@@ -193,17 +209,32 @@ def _migrated(url: str) -> bool:
     engine = create_engine(url, patient=True)
     try:
         with reading(engine) as connection:
-            if _version(connection) == head():
+            if _is_served(connection):
                 return False
         with writing(engine) as connection:
             if connection.dialect.name == "postgresql":
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATION_LOCK)))
-            if _version(connection) == head():
+            if _is_served(connection):
                 return False
             _upgrade(connection)
             return True
     finally:
         engine.dispose()
+
+
+def _is_served(connection: sa.Connection) -> bool:
+    """Is the schema this version's, or the next one's? False: it has to be migrated."""
+    found = _version(connection)
+    ahead = int(found) - int(head()) if found is not None else -1
+    if ahead > 1:
+        raise SchemaTooNew(str(found))
+    if ahead == 1:
+        log.warning(
+            "the database has schema %s, one ahead of this version's %s: working beside the newer version",
+            found,
+            head(),
+        )
+    return ahead >= 0
 
 
 def _version(connection: sa.Connection) -> str | None:

@@ -502,6 +502,26 @@ erasures = Table(
     Index("erasures_due", "finished_at", "due_at"),
 )
 
+# What was promoted and rolled back, in order, and the files of what was promoted, for every replica.
+release_changes = Table(
+    "release_changes",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("action", String(16), nullable=False),
+    Column("digest", String(64)),
+    Column("at", Instant, nullable=False),
+    Column("by", String(200), nullable=False),
+    Column("source", FreeText, nullable=False),
+    Column("note", FreeText, nullable=False),
+)
+release_files = Table(
+    "release_files",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("file", String(400), primary_key=True),
+    Column("content", LargeBinary, nullable=False),
+)
+
 ALL = (
     ledger,
     approvals,
@@ -521,6 +541,8 @@ ALL = (
     operators,
     revocations,
     erasures,
+    release_changes,
+    release_files,
     *KNOWLEDGE,
 )
 

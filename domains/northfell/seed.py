@@ -45,6 +45,8 @@ CONSUMERS = 280
 BUSINESSES = 46
 #: Rows a statement: large enough to be quick, small enough for a progress bar to move.
 BATCH = 500
+#: Seconds that a second replica waits for the first to fill the shop.
+FILLED_WITHIN = 120
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -91,14 +93,18 @@ def seed(
 
     ``progress`` is told how many of how many rows are written.
     """
+    # Worked out before anything is locked.
+    filled = rows_of(accounts(today))
+    total = sum(len(rows) for _, rows in filled)
     with writing(engine) as connection:
         if connection.dialect.name == "postgresql":
-            # Two replicas may start at once: the second waits here and then finds the rows.
+            # Two replicas may start at once: the second waits here, longer than anybody does for a lock
+            # otherwise, and then finds the rows.
+            wait = f"SET LOCAL lock_timeout = '{FILLED_WITHIN}s'; SET LOCAL statement_timeout = '{FILLED_WITHIN}s'"
+            connection.execute(sa.text(wait))
             connection.execute(sa.text("LOCK TABLE customers IN EXCLUSIVE MODE"))
         if connection.execute(sa.select(customers.c.id).limit(1)).first() is not None:
             return False
-        filled = rows_of(accounts(today))
-        total = sum(len(rows) for _, rows in filled)
         done = 0
         for table, rows in filled:
             for start in range(0, len(rows), BATCH):

@@ -203,6 +203,14 @@ async def test_replicas_see_each_others_changes(
     assert first.source == second.source == SOURCE
     assert other.version == one.version
     assert (alias.alias_name, alias.collection_name) == ("knowledge-live", "knowledge-2")
+    # Also where nobody asks: an answer given before is kept under the version that is known here.
+    monkeypatch.setattr(knowledge_module, "FOLLOWS", 0.01)
+    (articles / "another.md").write_text("# Another\n\nThis was written later.\n")
+    async with other.following():
+        await one.ingest([articles])
+        async with asyncio.timeout(10):
+            while other.version != one.version:  # noqa: ASYNC110 - nothing tells when it has looked
+                await asyncio.sleep(0.01)
     async with one.leased():
         with pytest.raises(KnowledgeBusy):
             await other.ingest([articles])

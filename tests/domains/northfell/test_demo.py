@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 
@@ -127,6 +128,32 @@ def test_seeding_postgres(new_postgres_url: str) -> None:
     assert not seed(engine, TODAY)
     assert {table.name: len(rows) for table, rows in rows_of(accounts(TODAY))} == _counts(engine)
     engine.dispose()
+
+
+@pytest.mark.postgres
+def test_a_replica_waits_while_another_one_fills_the_shop(
+    copied_database: Callable[..., str],
+) -> None:
+    """Longer than anybody waits for a lock otherwise."""
+    url = copied_database("postgres")
+    first = create_engine(url)
+    second = create_engine(f"{url}?options=-c%20lock_timeout%3D20ms")
+    with ThreadPoolExecutor(1) as pool:
+        with first.begin() as connection:
+            connection.execute(sa.text("LOCK TABLE customers IN EXCLUSIVE MODE"))
+            waiting = pool.submit(seed, second, TODAY)
+            blocked = "SELECT count(*) FROM pg_locks WHERE NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+            until = time.monotonic() + 30
+            while not connection.execute(sa.text(blocked)).scalar():
+                assert time.monotonic() < until
+            _ended, going_on = wait([waiting], timeout=0.2)
+            connection.execute(sa.insert(customers), dict(rows_of(accounts(TODAY)[:1]))[customers])
+        done = waiting.result(30)
+    first.dispose()
+    second.dispose()
+
+    assert going_on
+    assert not done
 
 
 def _counts(engine: sa.Engine) -> dict[str, int]:
