@@ -211,6 +211,20 @@ def startup(
 
 
 @app.command()
+def scaling(
+    seconds: Annotated[float, typer.Option(min=1, help="How long each lane is asked.")] = 8.0,
+    database: Annotated[
+        str, typer.Option(help="An empty PostgreSQL database; without it, SQLite.")
+    ] = "",
+    json: Json = None,
+) -> None:
+    """What one process does: turns a second by lane, asked by 1, 4 and 16 customers at once."""
+    from evals import scaling as suite
+
+    _play(partial(suite.run, seconds=seconds, database=database), json)
+
+
+@app.command()
 def models(json: Json = None) -> None:
     """What the model gateway adds to a bare call of the same prompt."""
     _play(suites()["models"], json)
@@ -486,6 +500,7 @@ def suites(data: Path | None = None) -> dict[str, Suite]:
         mix,
         pruning,
         retrieval,
+        scaling,
         startup,
         turn,
         understanding,
@@ -512,6 +527,7 @@ def suites(data: Path | None = None) -> dict[str, Suite]:
         "evaluator": evaluator.run,
         "turn": turn.run,
         "startup": startup.run,
+        "scaling": scaling.run,
         "models": benches.models,
         "gate": benches.gate,
         "knowledge": benches.knowledge,

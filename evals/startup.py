@@ -50,13 +50,14 @@ class Start:
 
 
 @contextmanager
-def server(folder: Path, port: int) -> Generator[subprocess.Popen[bytes]]:
-    """`signalbox serve` on a data folder."""
+def server(folder: Path, port: int, **settings: str) -> Generator[subprocess.Popen[bytes]]:
+    """`signalbox serve` on a data folder, with these settings beside the environment's."""
     environment = os.environ | {
         "SIGNALBOX_DATA_DIR": str(folder),
         "SIGNALBOX_PORT": str(port),
         "SIGNALBOX_LOG_LEVEL": "warning",
         "PYTHONPATH": str(ROOT),
+        **settings,
     }
     with (folder / "server.log").open("wb") as log:
         # Not in the repository's folder, where a developer's .env lies.
@@ -137,18 +138,22 @@ def _said(client: httpx.Client, text: str, thread: str | None = None) -> dict[st
 
 def memory(pid: int) -> dict[str, float]:
     """Proportional set size of a process and all its children in MB, by command; shared pages count once."""
-    parents = _parents()
-    family = {pid}
-    while more := {child for child, parent in parents.items() if parent in family} - family:
-        family |= more
     sizes: dict[str, float] = {}
-    for each in sorted(family):
+    for each in sorted(family(pid)):
         rollup = Path(f"/proc/{each}/smaps_rollup").read_text()
         pss = next(line for line in rollup.splitlines() if line.startswith("Pss:"))
         command = Path(f"/proc/{each}/cmdline").read_bytes().decode().split("\0")
         name = "model server" if any("embedded_server" in part for part in command) else "agent"
         sizes[f"{name} ({each})"] = int(pss.split()[1]) / 1024
     return sizes
+
+
+def family(pid: int) -> set[int]:
+    """A process and all its children."""
+    parents, found = _parents(), {pid}
+    while more := {child for child, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found
 
 
 def _parents() -> dict[int, int]:

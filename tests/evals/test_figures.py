@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from domains.northfell.demo_accounts import stories
-from evals import bitext, mix, startup, turn
+from evals import bitext, mix, scaling, startup, turn
 from evals.__main__ import app
 from evals.bitext import Read
 from evals.figures import (
@@ -192,6 +192,35 @@ def test_the_startup_report_takes_the_middle_time_and_the_largest_memory() -> No
 
     assert values["second start to first answered order question"] == 3
     assert values["memory with everything loaded"] == 700
+
+
+def test_the_scaling_report_takes_the_load_under_which_most_is_done() -> None:
+    """Processor time is a turn's share of all that the server used; a lane in which nothing came back says why."""
+    runs = [
+        scaling.Run(lane, clients, seconds=2.0, cpu=0.4, commits=40, ms=[10.0] * (4 * clients))
+        for lane in scaling.LANES
+        for clients in (1, 4)
+    ]
+    runs.append(scaling.Run("read", 16, seconds=2.0, failed=["read: 503"]))
+
+    found = scaling.report(runs)
+
+    assert {figure.value for figure in found.figures} == {8.0}
+    assert found.figures[0].baseline == "4 customers at once, 25 ms of processor a turn"
+    assert found.failures == ["read: 503"]
+    assert found.tables[0].rows[0] == (
+        "read", "1", "4", "2.0", "10", "10", "100", "10.0", "0.0",
+    )  # fmt: skip
+
+
+def test_the_scaling_suite_asks_as_customers_who_have_something_to_change() -> None:
+    """Enough of them for the largest load; what is said names their own order."""
+    people = scaling.people()
+
+    assert len({who.id for who in people}) >= max(scaling.CLIENTS)
+    assert people[0].order in scaling.LANES["read"](people[0], 0)[0]
+    assert scaling.LANES["write, with its yes"](people[0], 0)[1] == "yes"
+    assert scaling.cpu_of(os.getpid()) > 0
 
 
 def test_memory_of_this_process_and_its_children_is_counted() -> None:
