@@ -44,7 +44,7 @@ def anywhere(settings):
 
 async def test_it_answers_on_while_it_is_not_ready_any_more(anywhere, desk):
     """New requests are served for the time set; then it ends by itself."""
-    async with serving(anywhere, desk, drain=0.6) as (server, client, task):
+    async with serving(anywhere, desk, drain=3) as (server, client, task):
         before = await client.get("/ready")
         server.handle_exit(signal.SIGTERM, None)
         during = await client.get("/ready")
