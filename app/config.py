@@ -153,6 +153,8 @@ class Settings(BaseSettings):
     turn_key_hours: float = Field(default=24, gt=0)
     action_key_days: int = Field(default=90, ge=1)
     retention_days: int = Field(default=90, ge=1)
+    conversation_days: int = Field(default=365, ge=0)
+    label_days: int = Field(default=730, ge=1)
 
     # Watching the decisions
     operator_tenants: Annotated[dict[str, str], NoDecode] = {}

@@ -6,9 +6,11 @@ import importlib.metadata
 import re
 import shutil
 import socket
+import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import httpx
@@ -16,6 +18,7 @@ from sqlalchemy import text
 
 from app.commands.shared import unusable_databases
 from app.config import Settings, unknown_settings
+from app.stores.database import database_url
 from tools.ports import PortError
 
 #: What the manifest must name for the embedded default to work.
@@ -36,7 +39,7 @@ class Finding:
 def examine(settings: Settings) -> list[Finding]:
     """Look at everything the settings name; nothing is changed."""
     looks: list[Callable[[Settings], Iterator[Finding]]] = [
-        _python, _packages, _unknown, _rules, _door, _router, _models, _articles, _data, _database, _port, _ollama,
+        _python, _packages, _unknown, _rules, _door, _router, _models, _articles, _data, _database, _kept, _port, _ollama,
         _qdrant, _llm, _redis, _payments, _collector, _langfuse,
     ]  # fmt: skip
     return [finding for look in looks for finding in look(settings)]
@@ -186,6 +189,33 @@ def _database(settings: Settings) -> Iterator[Finding]:
         yield Finding("bad", "database", f"{shown}: {reason}", "Check SIGNALBOX_DATABASE_URL.")
         return
     yield Finding("ok", "database", shown)
+
+
+def _kept(settings: Settings) -> Iterator[Finding]:
+    """How much is kept of what, the largest first; nothing where nothing was kept yet."""
+    from app.stores.sizes import sizes
+
+    at = database_url(settings.database)
+    if at.get_backend_name() == "sqlite" and not Path(str(at.database)).exists():
+        yield Finding("off", "kept", "nothing yet")
+        return
+    try:
+        found = sizes(settings.database, settings.checkpoints)
+    except (PortError, OSError, sqlite3.Error, *unusable_databases()):
+        return  # Said of the database already.
+    total = sum(size.bytes or 0 for size in found)
+    yield Finding("ok", "kept", f"{_megabytes(total)} in {len(found)} tables")
+    for size in found:
+        if not size.rows:
+            continue
+        since = f", since {size.oldest:%Y-%m-%d}" if size.oldest is not None else ""
+        taken = "" if size.bytes is None else f"{_megabytes(size.bytes)}, "
+        rows = f"{size.rows:,} row{'s' if size.rows > 1 else ''}"
+        yield Finding("ok", f"kept: {size.table}", f"{taken}{rows}{since}")
+
+
+def _megabytes(taken: int) -> str:
+    return f"{taken / 2**20:,.1f} MB"
 
 
 def _port(settings: Settings) -> Iterator[Finding]:

@@ -15,11 +15,13 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from langchain_core.messages import BaseMessage
+from langgraph.types import StateSnapshot
 from pydantic import JsonValue, TypeAdapter
 
 from app.answer_cache import ProcessAnswers
 from app.stores.holds import SqlHolds
 from app.stores.privacy import Erasure, Open, SqlPrivacy, StillOpen
+from app.stores.sizes import earliest_of
 from tools.domain import Books
 from tools.values import Clock, Customer, Record
 
@@ -31,15 +33,26 @@ _JSON = TypeAdapter[Any](object)
 class Checkpoints(Protocol):
     """What the savers of both databases offer."""
 
-    async def aget_tuple(self, config: Any) -> Any: ...
     async def adelete_thread(self, thread_id: str) -> None: ...
     async def acts_of(self, thread: str) -> list[str]:
         """The threads of actions that were proposed on this one."""
         ...
 
+    async def newest(self, thread: str) -> str | None:
+        """The id of a thread's newest checkpoint."""
+        ...
+
+    async def idle_since(self, moment: datetime, limit: int, *, acts: bool) -> list[str]: ...
+    async def vacuum(self) -> None: ...
     async def scrub(self) -> None:
         """Leave nothing of what was deleted in the files, where that is ours to do."""
         ...
+
+
+class Conversations(Protocol):
+    """The support graph, as far as it is read here."""
+
+    async def aget_state(self, config: Any) -> StateSnapshot: ...
 
 
 class NothingKept(Exception):
@@ -60,6 +73,7 @@ class Privacy:
     """What is kept of a customer, from every store."""
 
     rows: SqlPrivacy
+    support: Conversations
     saver: Checkpoints
     holds: SqlHolds
     books: Books
@@ -116,10 +130,16 @@ class Privacy:
             if self.answers is not None:
                 self.answers.kept.clear()
 
-    async def forget(self, thread: str, tenant: str, *, actor: str, why: str) -> Counter[str]:
-        """Erase one conversation: its checkpoints, those of its actions, and every row about it. Raises StillOpen."""
+    async def forget(
+        self, thread: str, tenant: str, *, actor: str, why: str, before: datetime | None = None
+    ) -> Counter[str]:
+        """Erase one conversation: its checkpoints, those of its actions, and every row about it. Raises StillOpen.
+
+        ``before``: only if nobody wrote on it since then."""
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self.holds.holding(thread))
+            if before is not None and await self._written_since(thread, before):
+                return Counter()
             acts = {*await asyncio.to_thread(self.rows.actions, thread)}
             acts |= {*await self.saver.acts_of(thread)}
             for act in sorted(acts):
@@ -161,12 +181,13 @@ class Privacy:
         who = await self.books.customers.find(customer)
         return who if who is not None and who.tenant == tenant else None
 
+    async def _written_since(self, thread: str, moment: datetime) -> bool:
+        newest = await self.saver.newest(thread)
+        return newest is not None and newest >= earliest_of(moment)
+
     async def _said(self, thread: str) -> list[dict[str, JsonValue]]:
-        found = await self.saver.aget_tuple(
-            {"configurable": {"thread_id": thread, "checkpoint_ns": ""}}
-        )
-        values: dict[str, Any] = {} if found is None else found.checkpoint["channel_values"]
-        messages: Sequence[BaseMessage] = values.get("messages", ())
+        state = await self.support.aget_state({"configurable": {"thread_id": thread}})
+        messages: Sequence[BaseMessage] = state.values.get("messages", ())
         return [
             {"from": each.name or each.type, "text": each.text, **each.additional_kwargs}
             for each in messages

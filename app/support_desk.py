@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import json
 import logging
-import math
 import time
 import uuid
 from collections.abc import (
@@ -49,6 +48,7 @@ from app.desk import (
     TwinApproved,
 )
 from app.drift_watch import Drift, DriftWatch
+from app.housekeeping import Housekeeping
 from app.identity.tokens import NotKnown, Reader
 from app.inbox import TURN, Inbox, shown
 from app.knowledge.library import Library
@@ -101,7 +101,7 @@ RECURSION_LIMIT = 80
 COURIER_SECONDS = 5.0
 #: How many of those it works on at once.
 COURIER_HANDS = 4
-#: How often keys past their time are forgotten, in seconds.
+#: How often what is past its time is cleared away, in seconds.
 PRUNE_SECONDS = 3600.0
 #: After how long an answer that another process works on is looked for again, and the longest such pause.
 ANSWER_POLL_SECONDS, ANSWER_POLL_LONGEST = 0.05, 0.5
@@ -164,6 +164,7 @@ class SupportDesk:
     releases: ReleaseWatch | None = None
     library: Library | None = None
     privacy: Privacy | None = None
+    housekeeping: Housekeeping | None = None
     #: How long a message that is being answered already is waited for.
     wait_seconds: float = 25.0
 
@@ -577,34 +578,35 @@ class SupportDesk:
 
     @asynccontextmanager
     async def courier(self) -> AsyncGenerator[None]:
-        """Delivers in the background what a dead process left behind, until the block ends."""
-        task = asyncio.create_task(self._deliver_forever(), name="courier")
+        """Delivers in the background what a dead process left behind, and clears away what is past its time, until
+        the block ends."""
+        tasks = [
+            asyncio.create_task(self._deliver_forever(), name="courier"),
+            asyncio.create_task(self._clear_forever(), name="housekeeping"),
+        ]
         try:
             yield
         finally:
-            task.cancel()
-            await asyncio.wait([task])
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
 
     async def _deliver_forever(self) -> None:
-        pruned = -math.inf  # The clock may have begun with the machine, a moment ago.
         while True:
             try:
                 await self.deliver_due()
                 if self.privacy is not None:
                     await self.privacy.go_on()
-                if time.monotonic() - pruned > PRUNE_SECONDS:
-                    pruned = time.monotonic()
-                    await self.stores.turns.prune()
-                    await self.stores.holds.prune()
-                    await self.stores.requests.prune()
-                    await self.ledger.prune()
-                    await self.stores.decisions.prune()
-                    await asyncio.to_thread(self.stores.traces.prune)
                 if self.drift is not None:
                     await self.drift.look_when_due()
             except PortError as error:
                 log.warning("deliveries wait: %s", error)
             await asyncio.sleep(COURIER_SECONDS)
+
+    async def _clear_forever(self) -> None:
+        while self.housekeeping is not None:
+            await self.housekeeping.round()
+            await asyncio.sleep(PRUNE_SECONDS)
 
     async def deliver_due(self) -> None:
         """Expire what was not answered, go on with what was decided and left at that, tell what was not

@@ -23,6 +23,7 @@ from app.desk import Desk
 from app.domains import domain_of, replies_of
 from app.drift import sketch_of
 from app.drift_watch import DriftWatch
+from app.housekeeping import Housekeeping, Retention
 from app.identity.tokens import reader_of
 from app.models.chain import ChainedLargeModel
 from app.models.encoder import OnnxEncoder
@@ -252,6 +253,15 @@ async def wiring(
         library = Library(knowledge)
         stack.push_async_callback(library.close)
         support: Support = support_graph().compile(checkpointer=saver, name="support")
+        privacy = Privacy(
+            SqlPrivacy(engine, clock, audit=audit),
+            support,
+            saver,
+            stores.holds,
+            books,
+            clock,
+            answers,
+        )
         desk = SupportDesk(
             support=support,
             actions=actions,
@@ -281,9 +291,8 @@ async def wiring(
             drift=drift,
             shadow=shadow,
             releases=releases,
-            privacy=Privacy(
-                SqlPrivacy(engine, clock, audit=audit), saver, stores.holds, books, clock, answers
-            ),
+            privacy=privacy,
+            housekeeping=Housekeeping(stores, ledger, privacy, engine, _retention(settings)),
         )
         await stack.enter_async_context(desk.courier())
         if traces.provider is not None:
@@ -301,6 +310,16 @@ class _Live:
     intents: Intents
     thresholds: Thresholds
     second_opinion: bool  #: May the small model be asked what a message means?
+
+
+def _retention(settings: Settings) -> Retention:
+    days = settings.conversation_days
+    return Retention(
+        conversations=timedelta(days=days) if days else None,
+        records=timedelta(days=settings.action_key_days),
+        samples=timedelta(days=settings.retention_days),
+        labels=timedelta(days=settings.label_days),
+    )
 
 
 def _live(models: Models, settings: Settings, own: Router | None) -> _Live:

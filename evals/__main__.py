@@ -417,6 +417,20 @@ def cache(json: Json = None) -> None:
 
 
 @app.command()
+def growth(
+    turns: Annotated[int, typer.Option(min=1, help="How many turns are played.")] = 1000,
+    minutes: Annotated[
+        float, typer.Option(min=0, help="Play for so long instead; 120 is the soak.")
+    ] = 0.0,
+    json: Json = None,
+) -> None:
+    """What a long run keeps, by kind, before and after everything's time; and whether its memory grows."""
+    from evals import growth as suite
+
+    _play(partial(suite.run, turns=turns, minutes=minutes), json)
+
+
+@app.command()
 def privacy(data: Data = None, json: Json = None) -> None:
     """Which personal data the masking finds, by kind; and how much of what it masks is none."""
     _play(suites(data)["privacy"], json)

@@ -156,6 +156,7 @@ async def _opened(
     from app.stores.checkpoints import checkpoints_at
     from app.stores.holds import SqlHolds
     from app.stores.privacy import SqlPrivacy
+    from graphs.support import support_graph
     from tools.domain import Opening
     from tools.values import Clock
 
@@ -168,4 +169,5 @@ async def _opened(
         checkpoints_at(settings.checkpoints) as saver,
     ):
         holds = SqlHolds(engine, admit=saver.admit)
-        yield Privacy(SqlPrivacy(engine), saver, holds, books, Clock())
+        support = support_graph().compile(checkpointer=saver, name="support")
+        yield Privacy(SqlPrivacy(engine), support, saver, holds, books, Clock())

@@ -142,6 +142,12 @@ class SqlAccess:
                 sa.insert(revocations).values(subject=subject, at=now, until=now + kept)
             )
 
+    def prune(self) -> int:
+        """Forget ended sessions that would be over by now; the number of rows that went."""
+        with writing(self._engine) as connection:
+            over = revocations.c.until < self._clock.now()
+            return connection.execute(sa.delete(revocations).where(over)).rowcount
+
     def ended(self) -> list[Revocation]:
         with reading(self._engine) as connection:
             rows = connection.execute(

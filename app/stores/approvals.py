@@ -18,6 +18,7 @@ from sqlalchemy import (
     Row,
     and_,
     bindparam,
+    delete,
     insert,
     or_,
     select,
@@ -208,6 +209,24 @@ class SqlApprovals:
             "at": at,
         }
         return conn.execute(_SPEND, exactly).rowcount == 1
+
+    async def prune(self, older: timedelta) -> int:
+        """Forget what was decided, and done, longer ago than that; the number of questions that went."""
+        return await asyncio.to_thread(self._prune, older)
+
+    def _prune(self, older: timedelta) -> int:
+        before = self._clock.now() - older
+        asked = approvals.c
+        settled = and_(
+            asked.status.not_in(("pending", "approved", "started")),
+            asked.requested_at < before,
+            asked.expires_at < before,
+            asked.successor.is_(None),
+        )
+        with writing(self._engine) as conn:
+            old = select(asked.action_id).where(settled)
+            conn.execute(delete(votes).where(votes.c.action_id.in_(old)))
+            return conn.execute(delete(approvals).where(settled)).rowcount
 
     def settle(self, conn: Connection, action: Action, *, executed: bool) -> None:
         """Say what came of a spent approval, in the transaction that says so of the effect."""

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import copy_context
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
@@ -23,8 +24,9 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.base import id as ids
 from langgraph.checkpoint.sqlite import SqliteSaver
 
-from app.stores.database import SQLITE_BUSY_MS
+from app.stores.database import SQLITE_BUSY_MS, SQLITE_LOG_BYTES, give_pages_back, vacuum
 from app.stores.fences import Hold, HoldLost, held, holds
+from app.stores.sizes import earliest_of
 from tools.ports import BackendUnavailable
 
 if TYPE_CHECKING:
@@ -33,6 +35,11 @@ if TYPE_CHECKING:
 Found = TypeVar("Found")
 
 _FENCES = "CREATE TABLE IF NOT EXISTS fences (name TEXT PRIMARY KEY, token INTEGER NOT NULL)"
+#: Also PostgreSQL's: ids sort as their moments do.
+IDLE = """SELECT thread_id FROM checkpoints
+WHERE checkpoint_ns = '' AND (substr(thread_id, 1, 4) = 'act_') = {}
+GROUP BY thread_id HAVING max(checkpoint_id) < {} ORDER BY max(checkpoint_id) LIMIT {}"""
+NEWEST = "SELECT max(checkpoint_id) AS newest FROM checkpoints WHERE thread_id = {}"
 _ACTS_OF = """SELECT DISTINCT thread_id FROM checkpoints
 WHERE json_extract(CAST(metadata AS TEXT), '$.of_thread') = ?"""
 _ADMIT = """INSERT INTO fences (name, token) VALUES (?, ?)
@@ -53,6 +60,7 @@ class SqliteCheckpoints(SqliteSaver):
     def __init__(self, connection: sqlite3.Connection, worker: ThreadPoolExecutor) -> None:
         super().__init__(connection)
         self._worker = worker
+        self._newest: tuple[str, str, str] | None = None
 
     async def _there(self, work: Callable[[], Found]) -> Found:
         # With the caller's context, which says what it holds.
@@ -70,6 +78,8 @@ class SqliteCheckpoints(SqliteSaver):
                 if transaction:
                     _confirm(cursor)
                 yield cursor
+                if transaction and self._newest is not None:
+                    _drop_earlier(cursor, *self._newest)
                 self.conn.commit()
             except BaseException:
                 self.conn.rollback()
@@ -111,7 +121,25 @@ class SqliteCheckpoints(SqliteSaver):
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         must_hold(config)
-        return await self._there(lambda: self.put(config, checkpoint, metadata, new_versions))
+        return await self._there(lambda: self._put(config, checkpoint, metadata, new_versions))
+
+    def _put(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        """Put it in the place of the one before: a thread is never larger than its newest state.
+
+        Whatever a step needs of its predecessor is in its checkpoint, and a checkpoint of the whole graph comes after
+        those of the graphs within."""
+        where: dict[str, Any] = config.get("configurable", {})
+        self._newest = (str(where["thread_id"]), str(where["checkpoint_ns"]), checkpoint["id"])
+        try:
+            return self.put(config, checkpoint, metadata, new_versions)
+        finally:
+            self._newest = None
 
     async def aput_writes(
         self,
@@ -134,6 +162,27 @@ class SqliteCheckpoints(SqliteSaver):
     def _acts_of(self, thread: str) -> list[str]:
         with self.cursor(transaction=False) as cursor:
             return [row[0] for row in cursor.execute(_ACTS_OF, (thread,))]
+
+    async def newest(self, thread: str) -> str | None:
+        """The id of a thread's newest checkpoint."""
+        return await self._there(lambda: self._newest_of(thread))
+
+    def _newest_of(self, thread: str) -> str | None:
+        with self.cursor(transaction=False) as cursor:
+            return cursor.execute(NEWEST.format("?"), (thread,)).fetchone()[0]
+
+    async def idle_since(self, moment: datetime, limit: int, *, acts: bool) -> list[str]:
+        """Conversations, or the threads of actions, on which nothing was written since then, longest first."""
+        return await self._there(lambda: self._idle_since(moment, limit, acts))
+
+    def _idle_since(self, moment: datetime, limit: int, acts: bool) -> list[str]:
+        with self.cursor(transaction=False) as cursor:
+            found = cursor.execute(IDLE.format("?", "?", "?"), (acts, earliest_of(moment), limit))
+            return [row[0] for row in found]
+
+    async def vacuum(self) -> None:
+        """Give free pages back to the file system, some at a time."""
+        await self._there(lambda: vacuum(self.conn))
 
     async def scrub(self) -> None:
         """Move everything from the log into the file, and empty the log: what was deleted is in neither."""
@@ -170,6 +219,15 @@ def must_hold(config: RunnableConfig) -> None:
     name = str(config.get("configurable", {}).get("thread_id"))
     if not holds(name):
         raise RuntimeError(f"nobody holds {name}, so nothing can be written on it")
+
+
+def _drop_earlier(cursor: sqlite3.Cursor, thread: str, namespace: str, newest: str) -> None:
+    within = " AND checkpoint_ns = ?" if namespace else ""
+    for table in ("checkpoints", "writes"):
+        cursor.execute(
+            f"DELETE FROM {table} WHERE thread_id = ? AND checkpoint_id < ?{within}",
+            (thread, newest, *([namespace] if namespace else [])),
+        )
 
 
 def _confirm(cursor: sqlite3.Cursor) -> None:
@@ -224,9 +282,11 @@ def _opened(
     # The driver would open transactions of its own, which end in "database is locked" when they turn to writing.
     connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
     connection.execute(f"PRAGMA busy_timeout={SQLITE_BUSY_MS}")
+    give_pages_back(connection)
     saver = kind(connection, worker)
     saver.setup()
     connection.execute(_FENCES)
+    connection.execute(f"PRAGMA journal_size_limit={SQLITE_LOG_BYTES}")
     # What is deleted is overwritten, as in the stores.
     connection.execute("PRAGMA secure_delete=ON")
     # As the stores do: a killed process loses nothing, and no commit waits for the disk.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 from collections.abc import Generator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,10 @@ POSTGRES_LIMITS = (
 READ_ONLY = "25006"
 #: On SQLite nobody can end another process's transaction: whoever waits so long says that it cannot write.
 SQLITE_BUSY_MS = 5000
+#: To so many bytes SQLite's log is cut back after a large transaction.
+SQLITE_LOG_BYTES = 16 * 2**20
+#: SQLite's number for giving pages back when asked to, and how many are given back at a time (80 MB).
+INCREMENTAL, VACUUM_PAGES = 2, 20_000
 
 metadata = sa.MetaData(
     naming_convention={
@@ -97,6 +102,31 @@ def create_engine(url: str, *, patient: bool = False) -> sa.Engine:
     return engine
 
 
+def give_pages_back(connection: sqlite3.Connection) -> None:
+    """Let a SQLite file shrink when rows go: at once for a new one, by writing an old one anew, once.
+
+    Of a file in use elsewhere, or that cannot be written, nothing is done; the next start tries again."""
+    with suppress(sqlite3.DatabaseError):
+        (mode,) = connection.execute("PRAGMA auto_vacuum").fetchone()
+        if mode != INCREMENTAL:
+            connection.execute(f"PRAGMA auto_vacuum={INCREMENTAL}")
+            connection.execute("VACUUM")
+
+
+def vacuum(connection: sqlite3.Connection) -> None:
+    """Give free pages of a SQLite file back, so many at a time that nobody waits for long."""
+    # As a script: a single statement would be stepped once, for one page.
+    connection.executescript(f"PRAGMA incremental_vacuum({VACUUM_PAGES})")
+
+
+def vacuum_database(engine: sa.Engine) -> None:
+    """The same for the stores' own file; PostgreSQL has autovacuum."""
+    if engine.dialect.name == "sqlite":
+        with _unavailable_as_port_error(), engine.connect() as connection:
+            driver: Any = connection.connection.driver_connection
+            vacuum(driver)
+
+
 def _prepare_sqlite(connection: Any, _: object) -> None:
     # The driver would open its own deferred transactions; ours are opened by `_begin_sqlite`.
     connection.isolation_level = None
@@ -105,6 +135,7 @@ def _prepare_sqlite(connection: Any, _: object) -> None:
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=NORMAL")
     cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.execute(f"PRAGMA journal_size_limit={SQLITE_LOG_BYTES}")
     # What is deleted is overwritten: a customer's erased words are not in the file any more.
     cursor.execute("PRAGMA secure_delete=ON")
     cursor.close()
@@ -193,6 +224,10 @@ def migrate(url: str) -> bool:
     A schema one version ahead is left as it is: migrations only add, so while replicas are exchanged the old
     version works beside the new one. Raises SchemaTooNew where it is further ahead."""
     with _alone(url):
+        parsed = database_url(url)
+        if parsed.get_backend_name() == "sqlite" and parsed.database not in {None, "", ":memory:"}:
+            with closing(sqlite3.connect(str(parsed.database), isolation_level=None)) as connection:
+                give_pages_back(connection)
         return _migrated(url)
 
 

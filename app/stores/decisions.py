@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Engine, Row, delete, insert, or_, select, 
 from app.drift import Traffic
 from app.stores.database import reading, writing
 from app.stores.tables import decisions as table
+from app.stores.tables import is_kept
 from tools.decisions import Aftermath, Alternative, Decision
 from tools.ports import PortError
 from tools.values import Clock, Lane, Record, Tier
@@ -181,7 +182,9 @@ class SqlDecisionLog:
             for decision in decisions
         ]
         with writing(self.engine) as conn:
-            conn.execute(insert(table), rows)
+            # A candidate decides after the turn, which no hold keeps: the conversation may be erased by now.
+            if where["shadow"] is None or is_kept(conn, where["thread"]):
+                conn.execute(insert(table), rows)
 
     def _list(
         self, wanted: Wanted, limit: int, before: int | None

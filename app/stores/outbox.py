@@ -6,7 +6,7 @@ import asyncio
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Engine, Row, bindparam, select, update
+from sqlalchemy import Engine, Row, bindparam, delete, select, update
 from sqlalchemy.engine import Connection
 
 from app.stores.audit import SqlAudit
@@ -80,6 +80,15 @@ class SqlOutbox:
     async def delivered(self, action_id: str) -> bool:
         """Confirm a delivery; False when it was confirmed before or there is no such row."""
         return await asyncio.to_thread(self._delivered, action_id)
+
+    async def prune(self, older: timedelta) -> int:
+        """Forget what was delivered longer ago than that; the number of rows that went."""
+        return await asyncio.to_thread(self._prune, older)
+
+    def _prune(self, older: timedelta) -> int:
+        with writing(self._engine) as conn:
+            old = outbox.c.delivered_at < self._clock.now() - older
+            return conn.execute(delete(outbox).where(old)).rowcount
 
     def _due(self, limit: int) -> list[Delivery]:
         at = self._clock.now()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
+from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -18,9 +21,10 @@ from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
-from app.stores.checkpoints import has_to_be_kept, must_hold, seen
+from app.stores.checkpoints import IDLE, NEWEST, has_to_be_kept, must_hold, seen
 from app.stores.database import database_url, postgres_options
 from app.stores.fences import Hold, HoldLost, held
+from app.stores.sizes import earliest_of
 from tools.ports import BackendUnavailable
 
 # An error where one of the holds is somebody else's, so that nothing of what follows is kept.
@@ -28,6 +32,24 @@ _CONFIRM = """SELECT 1 / (count(*) = %s)::int FROM (
     SELECT 1 FROM holds JOIN unnest(%s::text[], %s::bigint[]) AS mine (name, token) USING (name, token)
     ORDER BY name FOR SHARE OF holds
 ) AS still"""
+# Of the checkpoint that is being put: its thread, namespace, id and the versions of its values.
+_newest: ContextVar[dict[str, str] | None] = ContextVar("newest", default=None)
+_EARLIER = "DELETE FROM {} WHERE thread_id = %(thread)s AND checkpoint_id < %(newest)s"
+_UNUSED = """DELETE FROM checkpoint_blobs AS kept
+WHERE thread_id = %(thread)s AND checkpoint_ns = %(namespace)s
+AND version IS DISTINCT FROM %(versions)s::jsonb ->> channel"""
+# A graph within another writes its values and its checkpoint in one transaction.
+_LEFT = """DELETE FROM checkpoint_blobs AS kept
+WHERE thread_id = %(thread)s AND checkpoint_ns <> '' AND NOT EXISTS (
+    SELECT 1 FROM checkpoints AS still
+    WHERE still.thread_id = kept.thread_id AND still.checkpoint_ns = kept.checkpoint_ns
+)"""
+_TABLES = ("checkpoints", "checkpoint_writes")
+_DROP_EARLIER = (*(_EARLIER.format(table) for table in _TABLES), _UNUSED, _LEFT)
+_DROP_WITHIN = (
+    *(f"{_EARLIER.format(table)} AND checkpoint_ns = %(namespace)s" for table in _TABLES),
+    _UNUSED,
+)
 _ACTS_OF = "SELECT DISTINCT thread_id FROM checkpoints WHERE metadata ->> 'of_thread' = %s"
 #: The third is what a process finds that slept in a transaction, which PostgreSQL has ended; the last is a
 #: server that only reads.
@@ -84,6 +106,9 @@ class PostgresCheckpoints(AsyncPostgresSaver):
             return
         batch = _Batch()
         yield batch
+        if (newest := _newest.get()) is not None:
+            for statement in _DROP_WITHIN if newest["namespace"] else _DROP_EARLIER:
+                await batch.execute(statement, newest)
         with _unavailable_as_port_error():
             async with self.conn.connection() as conn:
                 await batch.send(conn)
@@ -98,14 +123,42 @@ class PostgresCheckpoints(AsyncPostgresSaver):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
+        """Put it in the place of the one before, as on SQLite; values that it shares with that one stay."""
         must_hold(config)
-        return await super().aput(config, checkpoint, metadata, new_versions)
+        where: dict[str, Any] = config.get("configurable", {})
+        newest = {
+            "thread": str(where["thread_id"]),
+            "namespace": str(where["checkpoint_ns"]),
+            "newest": checkpoint["id"],
+            "versions": json.dumps(checkpoint["channel_versions"]),
+        }
+        token = _newest.set(newest)
+        try:
+            return await super().aput(config, checkpoint, metadata, new_versions)
+        finally:
+            _newest.reset(token)
 
     async def acts_of(self, thread: str) -> list[str]:
         """The threads of actions that were proposed on this one."""
         async with self._cursor() as cursor:
             await cursor.execute(_ACTS_OF, (thread,))
             return [row["thread_id"] for row in await cursor.fetchall()]
+
+    async def newest(self, thread: str) -> str | None:
+        """The id of a thread's newest checkpoint."""
+        async with self._cursor() as cursor:
+            await cursor.execute(NEWEST.format("%s").encode(), (thread,))
+            return (await cursor.fetchone())["newest"]
+
+    async def idle_since(self, moment: datetime, limit: int, *, acts: bool) -> list[str]:
+        """Conversations, or the threads of actions, on which nothing was written since then, longest first."""
+        idle = IDLE.format("%s", "%s", "%s").encode()
+        async with self._cursor() as cursor:
+            await cursor.execute(idle, (acts, earliest_of(moment), limit))
+            return [row["thread_id"] for row in await cursor.fetchall()]
+
+    async def vacuum(self) -> None:
+        """Nothing: PostgreSQL has autovacuum."""
 
     async def scrub(self) -> None:
         """Nothing: PostgreSQL removes deleted rows from its files at the next (auto)vacuum."""

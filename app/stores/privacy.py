@@ -114,14 +114,44 @@ class SqlPrivacy:
                     found.add(row.action_id)
         return sorted(found - {""})
 
-    def idle(self, limit: int) -> list[str]:
-        """Conversations that a retention may take: nobody has them, and nothing of theirs is under way."""
-        free = select(threads.c.id).where(
-            threads.c.handed_off.is_(False),
-            ~exists().where(outbox.c.thread == threads.c.id, outbox.c.delivered_at.is_(None)),
-        )
+    def may_go(self, among: Sequence[str]) -> dict[str, str]:
+        """Of these conversations, those that a retention may take, each with its tenant: nobody has them, and nothing
+        of theirs is under way."""
+        asked = approvals.c
         with reading(self._engine) as conn:
-            return [*conn.scalars(free.order_by(threads.c.created_at).limit(limit))]
+            waits = select(asked.action).where(
+                or_(
+                    asked.status.in_(("pending", "approved", "started")),
+                    asked.successor.is_not(None),
+                )
+            )
+            busy = {str(action["thread"]) for action in conn.scalars(waits)}
+            untold = select(outbox.c.thread).where(outbox.c.delivered_at.is_(None))
+            busy |= {*conn.scalars(untold)}
+            found = dict[str, str]()
+            for some in _parts(among):
+                free = and_(threads.c.id.in_(some), threads.c.handed_off.is_(False))
+                rows = conn.execute(select(threads.c.id, threads.c.tenant).where(free))
+                found |= {row.id: row.tenant for row in rows if row.id not in busy}
+        return found
+
+    def never_begun(self, before: datetime, limit: int) -> list[str]:
+        """Conversations that were opened before then, and nothing was said in them."""
+        empty = and_(threads.c.created_at < before, threads.c.title == "")
+        played = exists().where(decisions.c.thread == threads.c.id)
+        with reading(self._engine) as conn:
+            return [*conn.scalars(select(threads.c.id).where(empty, ~played).limit(limit))]
+
+    def waiting(self) -> set[str]:
+        """Actions whose graphs are still needed: somebody is asked, or was and it is not done."""
+        asked = approvals.c
+        open_ = or_(
+            asked.status.in_(("pending", "approved", "started")), asked.successor.is_not(None)
+        )
+        unsettled = ledger.c.state.in_(("started", "unknown"))
+        with reading(self._engine) as conn:
+            found = {*conn.scalars(select(asked.action_id).where(open_))}
+            return found | {*conn.scalars(select(ledger.c.action_id).where(unsettled))}
 
     def rows(self, tenant: str, customer: str, of: Sequence[str]) -> dict[str, Any]:
         """Every row of theirs, by kind; ``of``: their conversations."""

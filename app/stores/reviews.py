@@ -6,10 +6,10 @@ import asyncio
 import builtins
 import random
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Engine, Row, insert, select, update
+from sqlalchemy import Engine, Row, and_, delete, insert, or_, select, update
 
 from app.stores.database import reading, writing
 from app.stores.decisions import Wanted, conditions
@@ -95,6 +95,19 @@ class SqlReviews:
 
         Raises ReviewNotFound."""
         return await asyncio.to_thread(self._label, sample, decision, label, reviewer, tenant)
+
+    async def prune(self, *, unlabelled: timedelta, labelled: timedelta) -> int:
+        """Forget samples that nobody labelled, and labels, older than that; the number of rows that went."""
+        return await asyncio.to_thread(self._prune, unlabelled, labelled)
+
+    def _prune(self, unlabelled: timedelta, labelled: timedelta) -> int:
+        now = self._clock.now()
+        old = or_(
+            and_(reviews.c.label.is_(None), reviews.c.drawn_at < now - unlabelled),
+            reviews.c.drawn_at < now - labelled,
+        )
+        with writing(self._engine) as conn:
+            return conn.execute(delete(reviews).where(old)).rowcount
 
     def _draw(
         self, n: int, since: datetime, tenant: str | None, seed: int | None

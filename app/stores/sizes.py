@@ -150,4 +150,4 @@ def moment_of(checkpoint: str | None) -> datetime | None:
 def earliest_of(moment: datetime) -> str:
     """An id that is less than those of all checkpoints made from then on."""
     at = int(moment.timestamp() * 1e7) + _BEFORE_UNIX
-    return f"{at >> 28:08x}-{(at >> 12) & 0xFFFF:04x}-6{at & 0x0FFF:03x}-0000-000000000000"
+    return f"{at >> 28:08x}-{(at >> 12) & 0xFFFF:04x}-6{at & 0x0FFF:03x}-8000-000000000000"

@@ -24,6 +24,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    select,
     text,
 )
 from sqlalchemy.engine import Connection, Dialect
@@ -545,6 +546,12 @@ ALL = (
     release_files,
     *KNOWLEDGE,
 )
+
+
+def is_kept(conn: Connection, thread: str) -> bool:
+    """Is the conversation still there? It stays so until the transaction ends."""
+    still = select(threads.c.id).where(threads.c.id == thread).with_for_update(read=True)
+    return conn.execute(still).first() is not None
 
 
 def insert_if_absent(conn: Connection, table: Table, values: Mapping[str, Any]) -> bool:

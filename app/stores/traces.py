@@ -10,7 +10,7 @@ from typing import Any, Literal
 from sqlalchemy import ColumnElement, Engine, Table, delete, insert, select
 
 from app.stores.database import reading, writing
-from app.stores.tables import approvals, decisions, ratings, reviews, traces
+from app.stores.tables import approvals, decisions, is_kept, ratings, reviews, traces
 from app.tracing import Place
 from tools.values import Clock, Record
 
@@ -179,5 +179,7 @@ class SqlRatings:
 
     def _rate(self, row: dict[str, Any]) -> None:
         with writing(self._engine) as conn:
+            if not is_kept(conn, row["thread"]):
+                return  # It was erased a moment ago.
             conn.execute(delete(ratings).where(ratings.c.turn == row["turn"]))
             conn.execute(insert(ratings), row)

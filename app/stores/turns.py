@@ -14,7 +14,7 @@ from sqlalchemy import Column, ColumnElement, Engine, Row, and_, delete, insert,
 from app.stores.audit import SqlAudit
 from app.stores.database import reading, writing
 from app.stores.fences import next_owner
-from app.stores.tables import insert_if_absent, thread_notes, threads, turns
+from app.stores.tables import insert_if_absent, is_kept, thread_notes, threads, turns
 from tools.values import AuditEntry, Clock, Record
 
 
@@ -321,6 +321,8 @@ class SqlThreads:
 
     def _write_note(self, tenant: str, note: Note) -> None:
         with writing(self._engine) as conn:
+            if not is_kept(conn, note.thread):
+                return  # It was erased a moment ago.
             conn.execute(insert(thread_notes).values(tenant=tenant, **note.model_dump()))
 
     def _notes(self, thread: str) -> list[Note]:

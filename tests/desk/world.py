@@ -9,6 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from app.housekeeping import Housekeeping
 from app.privacy import Privacy
 from app.stores.access import SqlAccess
 from app.stores.actions import SqlActions
@@ -170,11 +171,22 @@ class DeskWorld:
                 clock=clock,
             )
 
+        support = support_on(saver)
+        privacy = Privacy(
+            SqlPrivacy(engine, clock, audit=audit),
+            support,
+            saver,
+            stores.holds,
+            books,
+            clock,
+            passed=self._checkpoint,
+        )
+
         async def health() -> dict[str, Any]:
             return {}
 
         return SupportDesk(
-            support=support_on(saver),
+            support=support,
             actions=actions,
             stores=stores,
             ledger=ledger,
@@ -183,14 +195,8 @@ class DeskWorld:
             books=books,
             check_health=health,
             describe=dict,
-            privacy=Privacy(
-                SqlPrivacy(engine, clock, audit=audit),
-                saver,
-                stores.holds,
-                books,
-                clock,
-                passed=self._checkpoint,
-            ),
+            privacy=privacy,
+            housekeeping=Housekeeping(stores, ledger, privacy, engine),
         )
 
     def rows(self, table: str, **where: Any) -> list[dict[str, Any]]:
