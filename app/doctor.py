@@ -195,11 +195,11 @@ def _kept(settings: Settings) -> Iterator[Finding]:
     """How much is kept of what, the largest first; nothing where nothing was kept yet."""
     from app.stores.sizes import sizes
 
-    at = database_url(settings.database)
-    if at.get_backend_name() == "sqlite" and not Path(str(at.database)).exists():
-        yield Finding("off", "kept", "nothing yet")
-        return
     try:
+        at = database_url(settings.database)
+        if at.get_backend_name() == "sqlite" and not Path(str(at.database)).exists():
+            yield Finding("off", "kept", "nothing yet")
+            return
         found = sizes(settings.database, settings.checkpoints)
     except (PortError, OSError, sqlite3.Error, *unusable_databases()):
         return  # Said of the database already.

@@ -49,7 +49,8 @@ class Metrics:
         )
         self.llm_calls = self._counter("llm_calls", "Calls of the large model within turns.")
         self.loop_lag = self._gauge(
-            "loop_lag_seconds", "The longest a task waited for the event loop in the last two minutes."
+            "loop_lag_seconds",
+            "The longest a task waited for the event loop in the last two minutes.",
         )
         self.requested = self._counter(
             "approvals_requested", "Actions that began to wait for a person."

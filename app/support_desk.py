@@ -103,6 +103,8 @@ COURIER_SECONDS = 5.0
 COURIER_HANDS = 4
 #: How often what is past its time is cleared away, in seconds.
 PRUNE_SECONDS = 3600.0
+#: So long both may finish what they are at when the desk closes, in seconds.
+GRACE_SECONDS = 2.0
 #: After how long an answer that another process works on is looked for again, and the longest such pause.
 ANSWER_POLL_SECONDS, ANSWER_POLL_LONGEST = 0.05, 0.5
 #: How often a turn begins again when another process got its thread meanwhile.
@@ -580,19 +582,23 @@ class SupportDesk:
     async def courier(self) -> AsyncGenerator[None]:
         """Delivers in the background what a dead process left behind, and clears away what is past its time, until
         the block ends."""
+        over = asyncio.Event()
         tasks = [
-            asyncio.create_task(self._deliver_forever(), name="courier"),
-            asyncio.create_task(self._clear_forever(), name="housekeeping"),
+            asyncio.create_task(self._deliver_until(over), name="courier"),
+            asyncio.create_task(self._clear_until(over), name="housekeeping"),
         ]
         try:
             yield
         finally:
+            over.set()
+            # A transaction that a thread is at ends before its database is closed.
+            await asyncio.wait(tasks, timeout=GRACE_SECONDS)
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
 
-    async def _deliver_forever(self) -> None:
-        while True:
+    async def _deliver_until(self, over: asyncio.Event) -> None:
+        while not over.is_set():
             try:
                 await self.deliver_due()
                 if self.privacy is not None:
@@ -601,12 +607,12 @@ class SupportDesk:
                     await self.drift.look_when_due()
             except PortError as error:
                 log.warning("deliveries wait: %s", error)
-            await asyncio.sleep(COURIER_SECONDS)
+            await _pause(over, COURIER_SECONDS)
 
-    async def _clear_forever(self) -> None:
-        while self.housekeeping is not None:
+    async def _clear_until(self, over: asyncio.Event) -> None:
+        while self.housekeeping is not None and not over.is_set():
             await self.housekeeping.round()
-            await asyncio.sleep(PRUNE_SECONDS)
+            await _pause(over, PRUNE_SECONDS)
 
     async def deliver_due(self) -> None:
         """Expire what was not answered, go on with what was decided and left at that, tell what was not
@@ -812,6 +818,13 @@ class SupportDesk:
     async def _messages(self, thread: str) -> list[AnyMessage]:
         snapshot = await self.support.aget_state(_config(thread))
         return list(snapshot.values.get("messages", []))
+
+
+async def _pause(over: asyncio.Event, seconds: float) -> None:
+    """Until it is over, or for so long."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await over.wait()
 
 
 def _unchanged(approval: Approval, answer: Answer) -> Exception:

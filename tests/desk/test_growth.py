@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from langgraph.graph import START, StateGraph
+from typing_extensions import TypedDict
 
 from app.stores import tables
 from app.stores.audit import SqlAudit
@@ -51,6 +54,49 @@ async def test_what_waits_survives_every_step_that_was_dropped(world, desk):
         said = [m.text for m in await other.history(world.customers["ana"], thread)]
     assert len(world.rows("refunds", customer_id="ana")) == 1
     assert any("A colleague has approved it" in each for each in said)
+
+
+class Counted(TypedDict, total=False):
+    said: str
+
+
+async def test_a_graph_within_another_goes_on_where_it_died(world):
+    """What was dropped was needed by nobody: the inner graph's first step is not run again."""
+    runs: list[str] = []
+
+    def step(name: str, *, dies: bool = False):
+        async def run(state: Counted) -> Counted:
+            runs.append(name)
+            if dies and runs.count(name) == 1:
+                raise ConnectionError
+            return {"said": state.get("said", "") + name}
+
+        return run
+
+    def line(*steps):
+        graph = StateGraph(Counted)
+        for name, work in steps:
+            graph.add_node(name, work)
+        for one, other in pairwise([START, *(name for name, _ in steps)]):
+            graph.add_edge(one, other)
+        return graph
+
+    inner = line(("c", step("c")), ("d", step("d", dies=True)), ("e", step("e")))
+    outer = line(("a", step("a")), ("b", inner.compile()), ("f", step("f")))
+    config = {"configurable": {"thread_id": "th_nested"}}
+
+    async def play(given):
+        async with world.process() as desk:
+            graph = outer.compile(checkpointer=desk.privacy.saver)
+            async with desk.stores.holds.holding("th_nested"):
+                return await graph.ainvoke(given, config, durability="sync")
+
+    with pytest.raises(ConnectionError):
+        await play({"said": ""})
+    assert await play(None) == {"said": "acdef"}
+    assert runs == ["a", "c", "d", "d", "e", "f"]
+    kept = rows_of(world)
+    assert kept["checkpoints"] == 1
 
 
 async def test_everything_past_its_time_goes(world, desk):

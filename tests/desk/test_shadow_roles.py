@@ -97,13 +97,15 @@ async def test_extraction_is_compared_by_what_would_be_taken(world, desk, thread
 @pytest.mark.parametrize(
     ("theirs", "same"), [("Gartenweg 4, 10115 Berlin", False), ("Lindenweg 4, 10115 Berlin", True)]
 )
-async def test_a_difference_that_the_mask_hides_is_still_one(world, desk, shadow, theirs, same):
+async def test_a_difference_that_the_mask_hides_is_still_one(
+    world, desk, thread, shadow, theirs, same
+):
     """Two streets are both [address] in the log."""
     read = "operation: change_delivery_address"
     said = by_rule("extractor", "address=Lindenweg 4, 10115 Berlin")
-    where = {"tenant": "northfell", "thread": "th", "turn": "t", "input": read}
+    where = {"tenant": "northfell", "thread": thread, "turn": "t", "input": read}
     await desk.stores.decisions.record(**where, decisions=[said])
-    live = desk.context_for(world.customers["ana"], "th")
+    live = desk.context_for(world.customers["ana"], thread)
     heard = Overheard(chosen={("extractor", read): said.chosen})
     aside = shadow.candidate.context(live, desk.stores.decisions, heard).decisions
     await aside.record(**where, decisions=[by_rule("extractor", f"address={theirs}")])
