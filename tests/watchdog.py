@@ -72,6 +72,10 @@ def watching() -> Generator[Held]:
     sampler = threading.Thread(target=sample, name="watchdog")
     gc.collect()
     gc.disable()
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(
+        0.001
+    )  # Or whatever holds the loop would keep the sampler from looking, too.
     sampler.start()
     try:
         with patch.object(asyncio.Handle, "_run", timed):
@@ -79,4 +83,5 @@ def watching() -> Generator[Held]:
     finally:
         over.set()
         sampler.join()
+        sys.setswitchinterval(interval)
         gc.enable()

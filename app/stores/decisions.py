@@ -14,6 +14,7 @@ from app.drift import Traffic
 from app.stores.database import reading, writing
 from app.stores.tables import decisions as table
 from app.stores.tables import is_kept
+from graphs.apart import apart
 from tools.decisions import Aftermath, Alternative, Decision
 from tools.ports import PortError
 from tools.values import Clock, Lane, Record, Tier
@@ -99,7 +100,7 @@ class SqlDecisionLog:
         ``shadow`` is the digest of a candidate whose decisions take none."""
         if not decisions:
             return
-        masked = self.mask(input)
+        masked = await apart(input, lambda: self.mask(input))
         sketch = None
         if shadow is None and any(decision.lane is not None for decision in decisions):
             sketch = await self._sketched(masked)

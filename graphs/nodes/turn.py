@@ -11,6 +11,7 @@ from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.runtime import Runtime
 
 from graphs import replies, routing
+from graphs.apart import apart
 from graphs.context import Context
 from graphs.deciding import by_rule, decision, log, ms_since
 from graphs.sameness import refers_back
@@ -52,13 +53,9 @@ async def screen(state: SupportState, runtime: Runtime[Context]) -> dict[str, An
         if screening.verdict != "handed_off":
             turn = turn.model_copy(update={"text": _cut(turn.text)})
         await log(runtime, state, stopped, input=turn.text[: limits.message_chars])
-    screening = screening.model_copy(
-        update={
-            "sensitive": tuple(
-                sorted({s.kind for s in find_pii(turn.text[: limits.message_chars])})
-            )
-        }
-    )
+    text = turn.text[: limits.message_chars]
+    kinds = {span.kind for span in await apart(text, lambda: find_pii(text))}
+    screening = screening.model_copy(update={"sensitive": tuple(sorted(kinds))})
     update: dict[str, Any] = {**_FRESH, "screening": screening, "turn": turn}
     if turn.outcome is None:
         # The turn's id makes a replayed turn overwrite its message instead of adding one.

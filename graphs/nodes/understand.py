@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from langchain_core.messages import AIMessage, AnyMessage
 from langgraph.runtime import Runtime
 
 from graphs import replies
+from graphs.apart import apart
 from graphs.context import Context
 from graphs.deciding import by_rule, decided, decision, log
 from graphs.nodes.turn import last_words, top
@@ -67,12 +69,14 @@ async def _understood(
     views = known.views
     pending, stack = top(state), state.get("pending", ())
     memory = Memory(focus=state.get("focus"), offered=offered_records(state, pending))
-    spans = context.reader.read(
+    reading = partial(
+        context.reader.read,
         turn.text,
         today=context.clock.today(),
         own_ids=[view.id for view in views],
         offered=shown_count(pending, memory),
     )
+    spans = await apart(turn.text, reading)
     text = without_replaced(spans.record_numbers, spans.new_text).strip() or turn.text
     heard = await hear(state, context, text, spans, views, memory)
     if known.unreachable:
@@ -90,9 +94,11 @@ async def _understood(
             if only_names(heard.text, views):
                 original = f"{original}\n{heard.text}"  # what it is about was said now
             turn = turn.model_copy(update={"text": original})
-            spans = context.reader.read(
-                original, today=context.clock.today(), own_ids=[view.id for view in views]
+            ids = [view.id for view in views]
+            reading = partial(
+                context.reader.read, original, today=context.clock.today(), own_ids=ids
             )
+            spans = await apart(original, reading)
             whole = Read(conditional(original), {meant: 1.0})
             heard = replace(heard, text=original, spans=spans, whole=whole, parts=(whole,))
         pending = stack[-1] if stack else None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import partial
 
+from graphs.apart import apart
 from graphs.choices import choices_of
 from graphs.context import Context
 from graphs.state import Pending, Route, SupportState
@@ -95,7 +97,8 @@ async def _new(heard: HeardTurn, wanted: str = "") -> Route:
         return route_of(heard, (again,), reason="a yes to what a case was said to")
     several = heard.several.probabilities.get("several", 0.0)
     called = [word for words in context.lexicon.kinds.values() for word in words]
-    found = wishes(
+    wished = partial(
+        wishes,
         heard.whole,
         heard.parts,
         several,
@@ -103,9 +106,12 @@ async def _new(heard: HeardTurn, wanted: str = "") -> Route:
         context.thresholds.several,
         called=called,
     )
-    acts = [act for one in found for act in _acts(heard, one, wanted)]
+    found = await apart(heard.text, wished)
+    acts = await apart(
+        heard.text, lambda: [act for one in found for act in _acts(heard, one, wanted)]
+    )
     spread = [one for act in acts for one in await _spread(heard, act)]
-    route = route_of(heard, tuple(spread[:MOST_ACTS]))
+    route = await apart(heard.text, lambda: route_of(heard, tuple(spread[:MOST_ACTS])))
     return _within_case(heard, route, wanted)
 
 

@@ -134,8 +134,11 @@ def conditional(text: str) -> Clause:
 
 def mentions(said: Sequence[str], verbs: Sequence[str]) -> bool:
     """Whether one of the words that name a change is among the said words."""
+    line = _line(said)
     for verb in verbs:
         wanted = tokens(verb)
+        if not _may_be_in(line, wanted):
+            continue
         for at in range(len(said) - len(wanted) + 1):
             if all(said[at + n].startswith(word) for n, word in enumerate(wanted)):
                 return True
@@ -148,9 +151,21 @@ def forbids(text: str, verbs: tuple[str, ...]) -> bool:
     return any(_forbids(tokens(stretch), verbs) for stretch in re.split(r"[,;:.!?]+", text))
 
 
+def _line(said: Sequence[str]) -> str:
+    return " " + " ".join(said)
+
+
+def _may_be_in(line: str, wanted: Sequence[str]) -> bool:
+    """Does a word of the line begin as the first of the wanted ones? Asked first: a message may have a thousand words."""
+    return not wanted or f" {wanted[0]}" in line
+
+
 def _forbids(said: Sequence[str], verbs: tuple[str, ...]) -> bool:
+    line = _line(said)
     for verb in verbs:
         wanted = tokens(verb)
+        if not _may_be_in(line, wanted):
+            continue
         for at in range(len(said) - len(wanted) + 1):
             if all(said[at + n].startswith(word) for n, word in enumerate(wanted)):
                 before = " ".join(said[max(at - 4, 0) : at])

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import prompts
+from graphs.apart import apart
 from graphs.context import Context
 from graphs.deciding import ms_since
 from graphs.state import SupportState
@@ -58,10 +59,12 @@ async def hear(
     whole, text = text, standing(text)
     choice = await _intent(context, text, before, degraded)
     several = await _head(context, "complexity", text, before, degraded)
-    clauses = split(text, verbs_of(context))
+    clauses = await apart(text, lambda: split(text, verbs_of(context)))
     parts: list[Read] = []
     top = max(choice.probabilities, key=choice.probabilities.__getitem__)
-    forbidden = top in context.intents.names and forbids(text, context.intents.get(top).verbs)
+    forbidden = top in context.intents.names and await apart(
+        text, lambda: forbids(text, context.intents.get(top).verbs)
+    )
     likely = (
         forbidden
         or several.probabilities.get("several", 0.0) >= HINTED
@@ -73,19 +76,22 @@ async def hear(
             parts.append(
                 Read(clause, allowed(known_chances(said, context), clause.text, context.intents))
             )
-    chances = lent(
-        known_chances(choice, context), text, state, context, said_in(text, spans).which, views
-    )
-    if forbidden and parts:
-        # "I do NOT want to cancel; I only want to know ...": what is wanted stands in another clause.
-        chances = dict(_wanted_part(parts, top, context).chances)
-    chances = by_verb(chances, text, context)
-    chances = by_value(chances, spans, context)
-    chances = by_kind(chances, said_in(text, spans), views, context)
-    chances = by_owner(chances, text, views, context)
-    chances = asking(chances, text, context)
-    if all_taken_back(text):
-        chances = dropped(chances, context)
+
+    def weighed() -> dict[str, float]:
+        chances = lent(
+            known_chances(choice, context), text, state, context, said_in(text, spans).which, views
+        )
+        if forbidden and parts:
+            # "I do NOT want to cancel; I only want to know ...": what is wanted stands in another clause.
+            chances = dict(_wanted_part(parts, top, context).chances)
+        chances = by_verb(chances, text, context)
+        chances = by_value(chances, spans, context)
+        chances = by_kind(chances, said_in(text, spans), views, context)
+        chances = by_owner(chances, text, views, context)
+        chances = asking(chances, text, context)
+        return dropped(chances, context) if all_taken_back(text) else chances
+
+    chances = await apart(text, weighed)
     chances, asked = await _next_tier(state, context, text, chances, degraded)
     return HeardTurn(
         context=context,
