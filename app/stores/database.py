@@ -226,7 +226,11 @@ def migrate(url: str) -> bool:
     with _alone(url):
         parsed = database_url(url)
         if parsed.get_backend_name() == "sqlite" and parsed.database not in {None, "", ":memory:"}:
-            with closing(sqlite3.connect(str(parsed.database), isolation_level=None)) as connection:
+            # A file that cannot be opened is told of below.
+            with (
+                suppress(sqlite3.Error),
+                closing(sqlite3.connect(str(parsed.database), isolation_level=None)) as connection,
+            ):
                 give_pages_back(connection)
         return _migrated(url)
 

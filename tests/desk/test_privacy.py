@@ -84,6 +84,14 @@ async def refuse(desk, action, mark):
     await desk.decide(action, answer)
 
 
+def test_every_table_is_in_the_list_of_what_is_kept():
+    """A new one has to say what it holds of a customer, and what erasing does."""
+    said = (ROOT / "docs" / "security.md").read_text("utf-8")
+    named = [name for name in tables.metadata.tables if f"`{name}" in said]
+    engines = {table.name for table in tables.ALL if not table.name.startswith("knowledge_")}
+    assert engines - set(named) == set()
+
+
 async def test_everything_is_handed_out_as_one_document(world, desk):
     """By kind, readable, and nothing of another customer's."""
     await converse(world, desk, "ben", BEN)
