@@ -321,7 +321,7 @@ async def _nothing_waits(
     open_ = [view for view in await _views(context) if view.open and view.parent is not None]
     focus = act.grounds.record or state.get("focus")
     near = [view for view in open_ if focus in (view.id, view.parent)]
-    near = near or (open_ if len(open_) == 1 or withdraw else [])
+    near = near or (open_ if len(open_) == 1 else [])
     if not withdraw:
         if len(near) == 1 and (told := await _looked_up(state, runtime, near[0])):
             return told

@@ -36,6 +36,7 @@ from graphs.understanding.weighing import only_names
 from prompts.replies import speaking
 from tools.decisions import Alternative, Decision
 from tools.ports import Choice
+from tools.reading import Spans
 from tools.reading.negation import without_replaced
 from tools.records import RecordView
 from tools.values import Approval
@@ -77,6 +78,8 @@ async def _understood(
         offered=shown_count(pending, memory),
     )
     spans = await apart(turn.text, reading)
+    if (quoted := _quoted(spans, views)) is not None:
+        memory = replace(memory, focus=quoted)
     text = without_replaced(spans.record_numbers, spans.new_text).strip() or turn.text
     heard = await hear(state, context, text, spans, views, memory)
     if known.unreachable:
@@ -125,6 +128,15 @@ async def _understood(
         "language": language,
         "own": tuple(view.id for view in views),
     }
+
+
+def _quoted(spans: Spans, views: Sequence[RecordView]) -> str | None:
+    """The one record that a mail speaks of which is quoted below or above the customer's own words."""
+    if not spans.quoted_text or any(span.value for span in spans.record_numbers):
+        return None
+    named = [view for view in views if view.id in spans.quoted_text]
+    whole = [view.id for view in named if view.parent is None] or [view.id for view in named]
+    return whole[0] if len(whole) == 1 else None
 
 
 async def understood_alone(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,6 +15,8 @@ from graphs.understanding.grounding import Grounds
 from graphs.understanding.words import any_found, folded, tokens
 from tools.intents import Intent, Intents
 
+#: The numbers of records that a stretch of words names.
+Numbers = Callable[[str], Sequence[str]]
 Kind = Literal["operation", "case", "answer", "direct", "person", "waiting", "withdraw"]
 
 
@@ -65,9 +67,11 @@ def wishes(
     floor: float,
     *,
     called: Sequence[str] = (),
+    numbers: Numbers = lambda text: re.findall(r"\d+", text),
 ) -> list[Read]:
     """The wishes of a message: the message as one, or its clauses where it holds several. ``called``: what the
-    business's records are called, for a clause that wants one by its name alone."""
+    business's records are called, for a clause that wants one by its name alone; ``numbers``: those of records
+    that a clause names, which the number of a house is not."""
     if len(parts) < 2 or (
         several < floor and not (several >= HINTED and _distinct(parts, intents))
     ):
@@ -77,9 +81,9 @@ def wishes(
         intent = intents.get(part.best)
         if part.chance < _OWN_WISH or intent.role in _SAYS_NOTHING:
             continue
-        if kept and _belong_together(kept[-1], part, intents):
+        if kept and _belong_together(kept[-1], part, intents, numbers):
             kept[-1] = _joined(kept[-1], part, intents)
-        elif all(part.best != one.best for one in kept) or _names_another(part, kept):
+        elif all(part.best != one.best for one in kept) or _names_another(part, kept, numbers):
             kept.append(part)
     concrete = [one for one in kept if intents.get(one.best).role not in _MERELY]
     told = any(intents.get(one.best).case is not None for one in concrete)
@@ -140,11 +144,11 @@ _SAYS_NOTHING = frozenset({"courtesy", "affirm", "deny", "help", "out_of_scope",
 _MERELY = frozenset({"complaint", "bot"})
 
 
-def _belong_together(one: Read, other: Read, intents: Intents) -> bool:
+def _belong_together(one: Read, other: Read, intents: Intents, numbers: Numbers) -> bool:
     """A problem and the wish that follows from it are one act; so are a question and its second half."""
     first, second = intents.get(one.best), intents.get(other.best)
     if first.name == second.name:
-        return not _counts(one, other)
+        return not _counts(one, other, numbers)
     return _solves(first, second) or _solves(second, first)
 
 
@@ -153,15 +157,13 @@ def _solves(wish: Intent, problem: Intent) -> bool:
     return problem.problem and wish.remedy
 
 
-def _counts(one: Read, other: Read) -> bool:
+def _counts(one: Read, other: Read, numbers: Numbers) -> bool:
     """The same wish for two records: "refund SB-1, and refund SB-2 too"."""
-    return any(char.isdigit() for char in one.clause.text) and any(
-        char.isdigit() for char in other.clause.text
-    )
+    return bool(numbers(one.clause.text) and numbers(other.clause.text))
 
 
-def _names_another(part: Read, kept: Sequence[Read]) -> bool:
-    return any(_counts(one, part) for one in kept)
+def _names_another(part: Read, kept: Sequence[Read], numbers: Numbers) -> bool:
+    return any(_counts(one, part, numbers) for one in kept)
 
 
 def _joined(one: Read, other: Read, intents: Intents) -> Read:

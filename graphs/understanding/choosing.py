@@ -105,6 +105,7 @@ async def _new(heard: HeardTurn, wanted: str = "") -> Route:
         context.intents,
         context.thresholds.several,
         called=called,
+        numbers=lambda text: [*(said := heard.said(text)).numbers, *said.foreign],
     )
     found = await apart(heard.text, wished)
     acts = await apart(
@@ -202,6 +203,11 @@ def _acts(heard: HeardTurn, one: Read, wanted: str) -> list[Act]:
     if not grounds.records and words != heard.text and not grounds.foreign:
         # "Cancel the tent order and send me the invoice for it": the rest of the message says of what.
         grounds = heard.grounds(intent, heard.text)
+    elif grounds.record is not None and not grounds.parts and words != heard.text:
+        # "Can the mat be taken out? I want to keep the tent": what stays is said beside the wish.
+        rest = heard.grounds(intent, heard.text)
+        if rest.record == grounds.record and rest.parts and dialogue.keeps(heard.text):
+            grounds = rest
     single = context.intents.get(intent).one
     shown = grounds.how == "picked" or only_names(words, heard.views)
     if single is not None and grounds.record is not None and shown:

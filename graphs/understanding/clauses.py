@@ -60,7 +60,7 @@ def split(text: str, verbs: Sequence[str] = ()) -> list[Clause]:
     """The clauses in order; a message that is one wish is one clause. ``verbs``: beginnings of the words that name
     a change, so that "cancel it, refund it" is two wishes without a word between them."""
     counted = _COUNTED.split(text)
-    parts = counted if len(counted) > 2 else [text]
+    parts = counted if len(counted) > 2 else _numbered(text)
     for pattern in (_ENUMERATED, _SENTENCE, _JOINED, _COMMA):
         parts = [piece for part in parts for piece in pattern.split(part)]
     parts = [piece for part in parts for piece in _commands(part, verbs)]
@@ -73,6 +73,21 @@ def split(text: str, verbs: Sequence[str] = ()) -> list[Clause]:
         else:
             kept.append(part)
     return [_clause(part) for part in kept[:MOST]] or [_clause(text)]
+
+
+_WISH = (
+    r"(?=(?:when|where|what|how|which|is|are|can|could|do|does|did|send|cancel|change|tell|refund|show|please|i|my|wann|wo|was|"
+    r"wie|welche\w*|ist|kann|konnen|bitte|schick\w*|ich|mein\w*)\b)"
+)
+_NUMBERED = re.compile(
+    rf"(?:^|(?<=[\s.,:;]))1\s+{_WISH}(.+?)\s2\s+{_WISH}(.+?)(?:\s3\s+{_WISH}(.+))?$", re.I | re.S
+)
+
+
+def _numbered(text: str) -> list[str]:
+    """The wishes that are counted by nothing but numbers: "1 when does it come 2 send me the invoice"."""
+    found = _NUMBERED.search(text)
+    return [part for part in found.groups() if part] if found is not None else [text]
 
 
 _TAKEN_BACK = re.compile(

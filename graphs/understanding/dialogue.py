@@ -208,10 +208,37 @@ _ASKS = re.compile(
 )
 
 
+_ONLY_ASKS = re.compile(
+    r"\b(?:(?:just|only|merely) (?:asking|wondering|curious|a question|wanted to (?:ask|know))|(?:ich )?frage? nur|nur (?:so )?(?:eine|ne|mal) frage|"
+    r"wollte nur (?:fragen|wissen)|je demande juste|solo (?:pregunto|preguntaba)|chiedo solo|vraag het alleen)\b"
+)
+
+
 def asks(text: str) -> bool:
     """Whether the words are a question: nobody agrees by asking."""
     plain = folded(text).strip()
-    return plain.endswith("?") or _ASKS.match(plain) is not None
+    asked = plain.endswith("?") or _ASKS.match(plain) is not None
+    return asked or _ONLY_ASKS.search(plain) is not None
+
+
+_PERSON = re.compile(
+    r"\b(?:get|give|put|pass|connect|transfer|hand|find) (?:me|us) (?:over |through |on )?(?:to |with )?(?:a|an|some|the|your|any) "
+    r"(?:real |actual |human |live |proper )?(?:person|human|agent|manager|supervisor|somebody|someone|colleague|operator)\b|"
+    r"\b(?:talk|speak|chat|write) (?:to|with) (?:a|an|some|your|any) (?:real |actual |human |live )?(?:person|human|agent|manager|supervisor|"
+    r"colleague|operator)\b|"
+    r"\b(?:geben|gib|verbinden|verbinde|stellen) (?:sie )?(?:mir|mich|uns) (?:bitte )?(?:mit |zu )?(?:einem?|einen|ihrem) (?:echten )?"
+    r"(?:menschen|mitarbeiter\w*|kolleg\w*|berater\w*|vorgesetzten|person)\b|"
+    r"\b(?:mit|einen) (?:einem )?(?:echten |richtigen )?(?:menschen|mitarbeiter\w*|vorgesetzten) (?:sprechen|reden|verbunden)\b"
+)
+
+
+def wants_person(text: str) -> bool:
+    """Whether the words ask for a person outright: "get me a person"."""
+    plain = folded(text)
+    found = _PERSON.search(plain)
+    return found is not None and not re.search(
+        r"\b(?:don'?t|not|no need|nicht|kein\w*)\b[^.!?]*$", plain[: found.start()]
+    )
 
 
 _TAKES_BACK = re.compile(

@@ -126,6 +126,10 @@ def ground(
     evidence = {view.id: _evidence(said, view, able, lexicon) for view in able}
     missing = _missing(said, able, views, evidence, lexicon)
     best = max(evidence.values(), default=0.0)
+    undated = replace(said, days=())
+    named_of_it = max((_evidence(undated, view, able, lexicon) for view in able), default=0.0)
+    if named_of_it < _CALLED and (priced := _elsewhere_priced(said, able, views)) is not None:
+        return priced
     if best <= 0:
         found = _from_focus(kind, able, views, memory, said, missing, lexicon)
         if "other" in said.which and memory.focus is not None and not found.records and able:
@@ -158,6 +162,28 @@ def ground(
         missing=missing,
         foreign=said.foreign,
     )
+
+
+def _elsewhere_priced(
+    said: Said, able: Sequence[RecordView], views: Sequence[RecordView]
+) -> Grounds | None:
+    """The one record of another kind that has the sum which was said, where none of this kind has it: "where are my
+    99 EUR" of an order is not about a refund of 89."""
+    if not said.amounts or not able:
+        return None
+    if any(
+        view.amount in said.amounts or any(_priced(view, a) for a in said.amounts) for view in able
+    ):
+        return None
+    kind = able[0].kind
+    fitting = [
+        view
+        for view in views
+        if view.kind != kind and view.parent is None and view.items and view.amount in said.amounts
+    ]
+    if len(fitting) != 1:
+        return None
+    return Grounds(kind=fitting[0].kind, records=(fitting[0].id,), how="named")
 
 
 _JOINS = frozenset(("and", "und", "plus", "et", "y", "e", "en", "sowie"))

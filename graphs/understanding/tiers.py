@@ -35,6 +35,7 @@ from graphs.understanding.weighing import (
     asking,
     by_kind,
     by_owner,
+    by_person,
     by_value,
     by_verb,
     dropped,
@@ -89,6 +90,7 @@ async def hear(
         chances = by_kind(chances, said_in(text, spans), views, context)
         chances = by_owner(chances, text, views, context)
         chances = asking(chances, text, context)
+        chances = by_person(chances, text, context)
         return dropped(chances, context) if all_taken_back(text) else chances
 
     chances = await apart(text, weighed)

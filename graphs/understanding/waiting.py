@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from graphs.understanding import dialogue
-from graphs.understanding.acts import Read
+from graphs.understanding.acts import Read, dealt_out
 from graphs.understanding.clauses import mentions
 from graphs.understanding.heard import HeardTurn
 from graphs.understanding.words import tokens
@@ -28,6 +28,8 @@ def of_waiting(
         return _meaning(heard, wanted)  # how far the case is that was just told
     if names and waiting and dialogue.retracts(heard.text):
         return replace(heard, whole=Read(heard.whole.clause, {names[0]: 1.0}), parts=())
+    if names and not waiting and dialogue.asks(heard.text) and not dialogue.requests(heard.text):
+        heard = _without(heard, names)  # a question takes nothing back, where nothing waits
     again = _asked_again(heard, waiting)
     if names and again and dialogue.keeps(heard.text):
         return _meaning(heard, names[0])
@@ -60,6 +62,13 @@ def _asked_again(heard: HeardTurn, waiting: Sequence[Approval]) -> bool:
     return record is not None and any(
         record in map(str, one.action.arguments.values()) for one in same
     )
+
+
+def _without(heard: HeardTurn, names: Sequence[str]) -> HeardTurn:
+    """The same message, read as anything but these."""
+    chances = heard.whole.chances
+    kept = {name: 0.0 if name in names else chance for name, chance in chances.items()}
+    return replace(heard, whole=Read(heard.whole.clause, dealt_out(kept, chances)))
 
 
 def _meaning(heard: HeardTurn, intent: str) -> HeardTurn:

@@ -136,6 +136,18 @@ def asking(chances: dict[str, float], text: str, context: Context) -> dict[str, 
     return dealt_out(left, chances)
 
 
+#: So much of its chances a message that asks for a person outright gives to that.
+_PERSON = 0.8
+
+
+def by_person(chances: dict[str, float], text: str, context: Context) -> dict[str, float]:
+    """The chances where a person is asked for in so many words, whatever else is told."""
+    names = context.intents.of_role("person")
+    if not names or not dialogue.wants_person(text):
+        return chances
+    return _mixed({names[0]: 0.0, **chances}, names[0], _PERSON)
+
+
 #: So much of its chances a message that takes everything back gives to leaving it.
 _DROPPED = 0.9
 

@@ -126,3 +126,12 @@ def test_a_change_is_named_by_the_beginning_of_its_word() -> None:
     assert mentions(tokens("Cancelling the tent"), CANCEL)
     assert mentions(tokens("I want my money back"), ("money back",))
     assert not mentions(tokens("my money came back"), ("money back",))
+
+
+def test_wishes_that_only_numbers_count():
+    """Each is one wish; pieces that are counted are none."""
+    counted = split("3 things. 1 when does the mat come 2 send me the invoice 3 is the jacket paid")
+    assert [one.text for one in counted] == [
+        "when does the mat come", "send me the invoice", "is the jacket paid"
+    ]  # fmt: skip
+    assert len(split("1 tent and 2 mats and 3 poles")) == 1

@@ -340,6 +340,63 @@ async def test_what_is_taken_back_in_the_same_breath_is_not_asked(ana: World, te
     assert "Shall I cancel" not in told.reply
 
 
+async def same(world: World, intent: str, *clauses: str) -> Played:
+    """A message of several clauses that all mean the same."""
+    text = " ".join(clauses)
+    world.encoder.several[text] = 0.95
+    world.encoder.intents |= {clause: (intent, 0.9) for clause in clauses}
+    return await world.say(text, intent)
+
+
+@pytest.mark.parametrize(
+    "wish", ["send it to my mum: Ring 8, 50674 Köln", "it goes to Ring 8, 50674 Köln now"]
+)
+async def test_a_house_number_makes_no_second_wish(ana: World, wish: str) -> None:
+    """One record and one address, said in two sentences, are one wish."""
+    asked = await same(ana, "change_address", "change where SB-10482 goes.", wish)
+
+    assert "SB-10482 will be delivered to: Ring 8, 50674 Köln" in asked.reply.replace("\n", " ")
+
+
+async def test_what_stays_is_said_in_the_next_sentence(ana: World) -> None:
+    """Nobody is asked to cancel what they said they keep."""
+    asked = await same(
+        ana, "cancel_order", "take the mat out of my order.", "I want to keep the tent!"
+    )
+
+    assert "1 x Foam Mat" in asked.reply
+    assert "323.90" not in asked.reply
+
+
+async def test_the_order_of_a_quoted_mail_is_meant(ben: World) -> None:
+    """The number stands in what was quoted, and nothing else says which."""
+    text = "cancel this please\n\n> From: orders@northfell.example\n> Subject: Your order SB-10496\n> Beacon 400 Headlamp"
+    ben.encoder.intents["cancel this please"] = ("cancel_order", 0.95)
+    asked = await ben.say(text, "cancel_order", 0.95)
+
+    assert "SB-10496" in asked.reply
+    assert "SB-10501" not in asked.reply
+
+
+async def test_a_person_is_asked_for_outright(ana: World) -> None:
+    """Whatever else the message is about."""
+    told = await unsure(ana).say(
+        "Next letter comes from our lawyer. Get me a person.", "order_status", 0.4
+    )
+
+    assert told.state["route"].intent == "human_request"
+
+
+async def test_a_question_takes_nothing_back(ben: World) -> None:
+    """Nothing waits, so nothing is stopped, and no ticket about another record is opened."""
+    told = await ben.say(
+        "DONT cancel the pack, just asking: would that still be possible", "withdraw", 0.6
+    )
+
+    assert told.state["route"].intent != "withdraw"
+    assert "T-" not in told.reply
+
+
 async def test_what_is_scratched_is_no_wish(ana: World) -> None:
     """Only what comes after is proposed."""
     text = "cancel SB-10482. scratch that, refund SB-10217, it came apart"

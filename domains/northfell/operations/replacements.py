@@ -47,7 +47,7 @@ WHAT_HAPPENED = (
 #: How customers say it; without such words no reason is taken down.
 REASONS_SAID: dict[str, JsonValue] = {
     "lost": [
-        "lost", "I lost", "lost it", "lost mine", "was stolen", "got stolen", "left it behind", "forgot it", "misplaced",
+        "lost", "I lost", "lost it", "lost mine", "was stolen", "got stolen", "left it behind", "left my", "left mine", "left it at", "left it on", "left them", "forgot it", "forgot my", "misplaced",
         "cannot find it any more", "washed away", "verloren", "gestohlen", "verlegt", "liegen lassen", "liegengelassen", "geklaut", "vergessen",
     ],
     "broken_by_customer": [

@@ -54,6 +54,9 @@ async def _ground(
         ("carla", "any news on my refund for the sleeping bag?", "refund", "RF-30112"),
         ("eva", "Die Sendungsnummer ist PC4410288DE", "order", "SB-10288"),
         ("eva", "gritstone runers are falling apart", "order", "SB-10288"),
+        ("eva", "Wo bleiben meine 99 €?", "refund", "SB-10465"),
+        ("eva", "Die Hose hab ich letzte Woche storniert, wo bleiben meine 99 €?", "refund", "SB-10465"),
+        ("eva", "where is my refund of 89 euros", "refund", "RF-30118"),
     ],
 )  # fmt: skip
 async def test_one_record_is_meant(who: str, text: str, kind: str, record: str) -> None:
