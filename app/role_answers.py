@@ -181,6 +181,7 @@ class Routing:
 
     async def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         from graphs.nodes.understand import understood_alone
+        from graphs.orders import order_said
         from graphs.screening import screen_text
         from graphs.state import Turn
 
@@ -198,7 +199,9 @@ class Routing:
         )
         turn = Turn(id="line", text=asked.text, at=context.clock.now())
         screened = screen_text(turn, handed_off=False, max_chars=context.limits.message_chars)
-        refused = screened.verdict != "ok"
+        order = await order_said(context, asked.text) if screened.verdict == "ok" else None
+        verdict = "injection" if order is not None else screened.verdict
+        refused = verdict != "ok"
         others = [intent for intent in chosen.candidates if intent != chosen.intent]
         return {
             "intent": chosen.intent,
@@ -212,7 +215,7 @@ class Routing:
             "lane_probability": round(chosen.lane_probability, 4),
             "alternatives": [{"intent": intent} for intent in others],
             "abstain": chosen.abstained or chosen.otherwise == "clarify" or refused,
-            "reason": f"refused: {screened.verdict}" if refused else chosen.reason,
+            "reason": f"refused: {verdict}" if refused else chosen.reason,
             "tier": chosen.tier,
             "ms": round((time.perf_counter() - started) * 1000, 2),
         }

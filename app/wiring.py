@@ -58,6 +58,7 @@ from graphs.action import ActionGraph
 from graphs.context import Context, Limits, Thresholds
 from graphs.support import support_graph
 from tools.domain import Opening, Progress
+from tools.injection import HEAD
 from tools.intents import SPOKEN, Intents, IntentsInvalid, check_intents
 from tools.policy import FilePolicy
 from tools.ports import BackendUnavailable, PortError
@@ -380,7 +381,7 @@ def thresholds_of(manifest: Manifest, settings: Settings) -> Thresholds:
         return float(stored) if isinstance(stored, int | float) else default
 
     intent, mood = manifest.heads.get("intent"), manifest.heads.get("frustration")
-    stock = Thresholds()
+    orders, stock = manifest.heads.get(HEAD), Thresholds()
     return Thresholds(
         lanes=cast("Mapping[Lane, float]", intent.lanes) if intent is not None else {},
         small=profiles["router"].threshold,
@@ -392,6 +393,8 @@ def thresholds_of(manifest: Manifest, settings: Settings) -> Thresholds:
         incident=of("incident", stock.incident),
         write=manifest.write_line,
         consequence=manifest.class_line,
+        order_said=stock.order_said if orders is None or orders.sure is None else orders.sure,
+        order_read=of(HEAD, stock.order_read),
     )
 
 
@@ -483,7 +486,7 @@ async def _knowledge(
     clock: Clock,
     progress: Progress,
 ) -> AsyncGenerator[HybridKnowledge]:
-    from app.knowledge.opening import open_knowledge, sentence_search
+    from app.knowledge.opening import open_knowledge, quarantine_by, sentence_search
 
     started = threading.Event()
 
@@ -499,6 +502,7 @@ async def _knowledge(
             load_pruner=load_pruner,
             clock=clock,
             sentences=sentence_search(encoder.multilingual, manifest),
+            quarantine=quarantine_by(encoder.multilingual, manifest),
         )
     )
     try:

@@ -437,6 +437,20 @@ def privacy(data: Data = None, json: Json = None) -> None:
 
 
 @app.command()
+def attacks(
+    quick: Annotated[bool, typer.Option("--quick", help="Seven attacks of each channel.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Play again what an interrupted run has played.")
+    ] = False,
+    json: Json = None,
+) -> None:
+    """Orders hidden in messages, mails, articles, records and tickets, each followed by a careless yes."""
+    from evals import attacks as suite
+
+    _play(partial(suite.run, quick=quick, fresh=fresh), json)
+
+
+@app.command()
 def validator(data: Data = None, json: Json = None) -> None:
     """What the output validator stops, and how well it tells grounded answers from made-up ones."""
     _play(suites(data)["validator"], json)

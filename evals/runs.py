@@ -110,7 +110,7 @@ def accept(runs: Sequence[Mapping[str, Any]], before: Baseline) -> Baseline:
 def save(reports: Sequence[Report], worse: Sequence[Worse], folder: Path) -> Path:
     """Keep a run with the commit, the digests of what was measured, the hardware and the date."""
     now = datetime.now(UTC)
-    commit, dirty = _commit()
+    commit, dirty = commit_of_code()
     run = {
         "date": now.isoformat(timespec="seconds"),
         "commit": commit,
@@ -196,7 +196,8 @@ def _accepted(
     return Accepted(value=value, side=side, tolerance=known.tolerance if known else usual)
 
 
-def _commit() -> tuple[str, bool]:
+def commit_of_code() -> tuple[str, bool]:
+    """The commit that runs, and whether anything was changed since."""
     try:
         commit = _git("rev-parse", "HEAD").strip()
         return commit, bool(_git("status", "--porcelain", "--untracked-files=no").strip())

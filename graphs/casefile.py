@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from graphs import replies
 from graphs.context import Context
+from graphs.orders import for_a_prompt
 from graphs.state import SupportState
 from tools.ports import BackendUnavailable, Passage
 from tools.records import RecordView
@@ -53,7 +54,7 @@ async def case_file(state: SupportState, context: Context, *, open_ones: bool = 
     beside = [view for view in views if view.parent in known and view.id not in known]
     return CaseFile(
         (
-            *(_record(view) for view in [*meant, *beside[:_MOST]]),
+            *[await _record(view, context) for view in [*meant, *beside[:_MOST]]],
             *(_waits(one, context) for one in waiting[:_MOST]),
             *_rules(state, context, meant, views),
         )
@@ -85,7 +86,7 @@ def _bare(word: str) -> str:
     return folded[:-1] if len(folded) > 3 and folded.endswith("s") else folded
 
 
-def _record(view: RecordView) -> Passage:
+async def _record(view: RecordView, context: Context) -> Passage:
     parts = [f"State: {view.state}."]
     parts += [
         f"{name.replace('_', ' ').capitalize()}: {day.isoformat()}."
@@ -93,15 +94,26 @@ def _record(view: RecordView) -> Passage:
     ]
     for item in view.items:
         price = f", {item.price} {view.currency} each" if item.price is not None else ""
-        parts.append(f"{item.quantity} x {item.name}{price}.")
+        parts.append(f"{item.quantity} x {await _shown(item.name, context)}{price}.")
     if view.amount is not None:
         parts.append(f"Amount: {view.amount} {view.currency}.")
     parts += [
-        f"{name.replace('_', ' ').capitalize()}: {value}."
+        f"{name.replace('_', ' ').capitalize()}: {await _shown(value, context)}."
         for name, value in view.facts.items()
         if isinstance(value, str | int | float | bool) and value != ""
     ]
-    return Passage(id=f"own:{view.id}", text=" ".join(parts), title=view.label, source=OWN)
+    title = await _shown(view.label, context)
+    return Passage(id=f"own:{view.id}", text=" ".join(parts), title=title, source=OWN)
+
+
+#: A value of fewer words is a number, a day or a name.
+_FEW = 4
+
+
+async def _shown(value: str | float, context: Context) -> str:
+    """A value of a record, which anybody may have written: not shown where it gives orders."""
+    said = str(value)
+    return said if len(said.split()) < _FEW else await for_a_prompt(context, said)
 
 
 def _waits(one: Approval, context: Context) -> Passage:

@@ -63,6 +63,9 @@ class Thresholds:
     consequence: float = 0.8  #: From here on the class of such a write is believed.
     incident: float = 0.6  #: From here on a message is taken for an incident.
     incident_named: float = 0.25  #: The same where the domain's own words for one are in it.
+    #: From here on a message, or a text that was looked up, counts as orders to the agent; above 1 the rules alone tell.
+    order_said: float = 2.0
+    order_read: float = 2.0
     #: From here on an intent is believed, by what being wrong costs: a look-up is tried sooner than a write.
     read: float = 0.3
     answer: float = 0.3

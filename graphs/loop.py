@@ -34,6 +34,7 @@ from graphs.nodes.operation import (
     what_next,
 )
 from graphs.nodes.turn import offer_hand_off, top
+from graphs.orders import for_a_prompt
 from graphs.speaking import SpeakingGraph
 from graphs.state import Draft, Next, Pending, Plan, Step, SupportState, Turn
 from graphs.understanding.acts import Act
@@ -195,7 +196,10 @@ async def _planned(
         history=transcript(state, context),
         message=goal,
         observations="\n".join(
-            f"{s.name}: {s.status} {s.note}" for s in (previous.steps if previous else ())
+            [
+                f"{s.name}: {s.status} {await for_a_prompt(context, s.note)}"
+                for s in (previous.steps if previous else ())
+            ]
         ),
     )
     schema = {
@@ -493,6 +497,7 @@ async def _evaluated(
     if current.understood:
         # Each wish stands for itself: what came of one says nothing of whether to go on with the next.
         return guard(None, current, context), ()
+    last = [s.model_copy(update={"note": await for_a_prompt(context, s.note)}) for s in last]
     try:
         choice = await judged(context, current.goal, last[0] if last else None, left)
     except PortError as error:

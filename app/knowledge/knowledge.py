@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from app.config import EMBEDDED_MODEL
+from app.knowledge.documents import chunks_of
 from app.knowledge.embeddings import (
     CachedEmbedder,
     Embedder,
@@ -36,6 +37,7 @@ from app.knowledge.index import (
     Way,
 )
 from app.knowledge.ingest import (
+    AT_ONCE,
     CUT,
     IngestReport,
     Progress,
@@ -52,6 +54,7 @@ from app.knowledge.ingest import (
 from app.knowledge.manifest import Generation, Manifest, OpenManifest, version_of
 from app.knowledge.nearest import NearestSentences
 from app.knowledge.pruner import CosinePruner, Pruner, PrunerUnusable
+from app.knowledge.quarantine import Quarantine, reason
 from app.knowledge.selection import TOKEN_BUDGET, select
 from tools.ports import Encoder, ModelUnavailable, Passage, PortError
 from tools.values import Clock
@@ -70,6 +73,8 @@ FOLLOWS = 2.0
 LEASE = 60.0
 #: Seconds between two looks whether another writer has finished, and how long is waited for it.
 WAITS, PATIENCE = 0.5, 300.0
+#: So many chunks are looked through for orders while whoever sent a file waits; the others in the background.
+EXAMINED = 60
 #: Uses that are counted here before they are written down, and the seconds after which they are anyway.
 COUNTED, COUNTED_SECONDS = 500, 60.0
 
@@ -123,7 +128,9 @@ class HybridKnowledge:
         cache: EmbeddingCache | None = None,
         budget: int = TOKEN_BUDGET,
         sentences: Callable[[EmbeddingCache | None], NearestSentences] | None = None,
+        quarantine: Callable[[EmbeddingCache | None], Quarantine] | None = None,
     ) -> None:
+        self.quarantine = quarantine(cache) if quarantine else None
         self.indexes = indexes
         self.manifest = manifest
         self.encoder = encoder
@@ -165,6 +172,7 @@ class HybridKnowledge:
         clock: Clock | None = None,
         model: str = EMBEDDED_MODEL,
         sentences: Callable[[EmbeddingCache | None], NearestSentences] | None = None,
+        quarantine: Callable[[EmbeddingCache | None], Quarantine] | None = None,
     ) -> HybridKnowledge:
         """Open the index in ``folder``, or the collection at ``url``; quick, reads no document.
 
@@ -190,6 +198,7 @@ class HybridKnowledge:
                 model=model,
                 cache=EmbeddingCache(folder / "embeddings.db"),
                 sentences=sentences,
+                quarantine=quarantine,
             )
         except BaseException:
             indexes.close()
@@ -375,9 +384,11 @@ class HybridKnowledge:
                 before = files.get(source), documents
                 await read_one(source, path, root, self.manifest, before, options, report)
                 report.embedded = await self.index_documents(quiet)
-                return report
             finally:
                 await asyncio.to_thread(self.refresh)
+        fresh = [*report.added, *report.changed]
+        report.warned = await self.examine(fresh, most=EXAMINED)
+        return report
 
     async def remove(self, source: str) -> list[str]:
         """Remove a file and what came of it; the names of the documents."""
@@ -518,6 +529,34 @@ class HybridKnowledge:
         if self.indexes.shared and not self.manifest.claim(self.writer, LEASE):
             raise KnowledgeBusy(KnowledgeBusy.__doc__)
 
+    async def examine(
+        self, sources: Sequence[str], *, most: int | None = None
+    ) -> list[tuple[str, str]]:
+        """Look for orders to a model in these documents, and write down for the operators which have some; in
+        ``most`` chunks of them, where somebody waits. What was not looked at is, before it is read."""
+        if self.quarantine is None:
+            return await asyncio.to_thread(self.manifest.warnings, sources)
+        for start in range(0, len(sources), AT_ONCE):
+            part = sources[start : start + AT_ONCE]
+            found: dict[str, tuple[str, ...]] = {}
+            for document in await asyncio.to_thread(self.manifest.read_documents, part):
+                chunks = (await asyncio.to_thread(chunks_of, document, "current"))[:most]
+                most = None if most is None else most - len(chunks)
+                flags = await self.quarantine.flagged([(c.title, c.text) for c in chunks])
+                worst = max((flag for flag in flags if flag is not None), default=None)
+                if worst is not None:
+                    found[document.source] = (reason(worst),)
+            if found:
+                await asyncio.to_thread(self.manifest.warn, found)
+        return await asyncio.to_thread(self.manifest.warnings, sources)
+
+    async def readable(self, passages: Sequence[Passage]) -> list[Passage]:
+        """Without those whose chunk gives orders to whoever reads it."""
+        if self.quarantine is None:
+            return list(passages)
+        flags = await self.quarantine.flagged([(p.title, p.text) for p in passages])
+        return [p for p, flag in zip(passages, flags, strict=True) if flag is None]
+
     # --- searching -----------------------------------------------------------------------------
 
     async def search(
@@ -598,9 +637,10 @@ class HybridKnowledge:
         await self.follow()
         if self.shelving is not None:  # Begun before, so what changed since is read too.
             self.shelve()
-        return await self.sentences.find(
+        found = await self.sentences.find(
             question, self.version, self.scope("public", tenant, language), limit
         )
+        return await self.readable(found)
 
     def shelve(self) -> None:
         """Begin to read the sentences of what answers now, where they are not read or being read."""
@@ -615,6 +655,8 @@ class HybridKnowledge:
             return
         try:
             await self.sentences.build(view.version, view.target.index, view.places)
+            # Their vectors are at hand now.
+            await self.examine(list(await asyncio.to_thread(self.manifest.digests)))
         except (PortError, OSError, MemoryError):
             log.exception("the sentences cannot be searched one by one")
 
@@ -678,15 +720,23 @@ class HybridKnowledge:
         judged = await pruner.score(query, passages, own)
         if judged.answerable < pruner.floor:
             return []
-        return select(
-            judged.scored,
-            vectors,
-            self.places,
-            keep=keep,
-            noise=pruner.noise,
-            sentence_floor=pruner.sentence_floor,
-            budget=self.budget,
-        )
+        scored = judged.scored
+        while True:
+            kept = select(
+                scored,
+                vectors,
+                self.places,
+                keep=keep,
+                noise=pruner.noise,
+                sentence_floor=pruner.sentence_floor,
+                budget=self.budget,
+            )
+            clean = {p.id for p in await self.readable(kept)}
+            aside = {p.id for p in kept} - clean
+            if not aside:
+                return kept
+            # Another takes the place of what is put aside.
+            scored = [s for s in scored if s.passage.id not in aside]
 
     def remember(self, chunk: str, vector: list[float]) -> None:
         self.known_vectors[chunk] = vector

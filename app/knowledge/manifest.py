@@ -161,6 +161,24 @@ class Manifest:
                 self.put(connection, knowledge_documents, {"source": document.source}, values)
             self.touch(connection)
 
+    def warn(self, warnings: Mapping[str, Sequence[str]]) -> None:
+        """Write down what is to be said about documents, in place of what was said before."""
+        table = knowledge_documents
+        with writing(self.engine) as connection:
+            for source, reasons in warnings.items():
+                where = sa.and_(self.mine(table), table.c.source == source)
+                connection.execute(table.update().where(where).values(warnings=list(reasons)))
+
+    def warnings(self, sources: Sequence[str]) -> list[tuple[str, str]]:
+        """What is to be said about these documents."""
+        table = knowledge_documents
+        query = sa.select(table.c.source, table.c.warnings).where(
+            self.mine(table), table.c.source.in_(sources)
+        )
+        with reading(self.engine) as connection:
+            rows = connection.execute(query).all()
+        return [(source, reason) for source, reasons in rows for reason in reasons]
+
     def read_documents(self, sources: Sequence[str]) -> list[Document]:
         """Documents as they were read."""
         table = knowledge_documents

@@ -134,7 +134,7 @@ class NearestSentences:
             if self.stopped:
                 return None
             part = sentences[start : start + BATCH]
-            worded = [_in_context(title, sentence) for title, sentence in part]
+            worded = [in_its_context(title, sentence) for title, sentence in part]
             read[start : start + len(part)] = await self.embedder.embed(worded)
         return read
 
@@ -184,7 +184,7 @@ def _chunks_of(index: Index, places: Mapping[str, int]) -> dict[str, Mapping[str
     return found
 
 
-def _in_context(title: str, sentence: str) -> str:
+def in_its_context(title: str, sentence: str) -> str:
     """A sentence as it is found: what it is about often stands in its headings only."""
     return f"{title.replace(' > ', '. ')}. {sentence}"
 

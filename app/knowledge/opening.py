@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -13,10 +14,13 @@ from app.knowledge.knowledge import HybridKnowledge
 from app.knowledge.manifest import Manifest
 from app.knowledge.nearest import NearestSentences, SentenceEmbedder
 from app.knowledge.pruner import Pruner
+from app.knowledge.quarantine import Quarantine
+from app.models.manifest import ManifestError
 from app.models.multilingual import DIMENSIONS, SHA256, MultilingualEncoder
 from app.models.multilingual import NAME as NAME_OF_MODEL
-from app.models.turn_heads import read_mean
+from app.models.turn_heads import TurnHead, read_mean, read_turn_head
 from app.stores.database import create_engine, migrate
+from tools.injection import HEAD
 from tools.ports import Encoder
 from tools.values import Clock
 
@@ -27,6 +31,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from app.models.manifest import Manifest as ArtefactManifest
+
+log = logging.getLogger(__name__)
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 
@@ -39,6 +45,7 @@ def open_knowledge(
     load_pruner: Callable[[], Pruner] | None = None,
     clock: Clock | None = None,
     sentences: Callable[[EmbeddingCache | None], NearestSentences] | None = None,
+    quarantine: Callable[[EmbeddingCache | None], Quarantine] | None = None,
 ) -> HybridKnowledge:
     """Open a collection; raises IndexInUse when another process has the embedded one."""
 
@@ -58,6 +65,7 @@ def open_knowledge(
         clock=clock,
         model=settings.embedding_model,
         sentences=sentences,
+        quarantine=quarantine,
     )
 
 
@@ -72,8 +80,31 @@ def sentence_search(
             return None
         return read_mean(manifest.path(entry))
 
-    embedder = SentenceEmbedder(model, f"{NAME_OF_MODEL} {SHA256[:12]} passage", DIMENSIONS)
+    embedder = _passages(model)
     return lambda cache: NearestSentences(embedder, questions=questions, cache=cache)
+
+
+def quarantine_by(
+    model: MultilingualEncoder, manifest: ArtefactManifest | None
+) -> Callable[[EmbeddingCache | None], Quarantine]:
+    """What keeps chunks that give orders from being read: the head `injection` on the same vectors."""
+
+    def head() -> tuple[TurnHead, float] | None:
+        entry = manifest.heads.get(HEAD) if manifest is not None else None
+        if manifest is None or entry is None or not isinstance(entry.threshold, int | float):
+            return None
+        try:
+            return read_turn_head(manifest.path(entry), entry), float(entry.threshold)
+        except ManifestError as error:
+            log.error("the rules alone look for orders in articles: %s", error)
+            return None
+
+    embedder = _passages(model)
+    return lambda cache: Quarantine(head, embedder, cache)
+
+
+def _passages(model: MultilingualEncoder) -> SentenceEmbedder:
+    return SentenceEmbedder(model, f"{NAME_OF_MODEL} {SHA256[:12]} passage", DIMENSIONS)
 
 
 def folder_of(settings: Settings) -> Path:

@@ -15,7 +15,7 @@ from graphs import replies
 from graphs.casefile import case_file
 from graphs.context import Context
 from graphs.deciding import by_rule, log, ms_since
-from graphs.nodes.turn import offer_hand_off, top
+from graphs.nodes.turn import REFUSED, offer_hand_off, top
 from graphs.state import Draft, Extraction, Next, Pending, SupportState
 from tools.decisions import Decision
 from tools.ports import PortError
@@ -133,8 +133,8 @@ def hand_off(state: SupportState, *, reason: str) -> dict[str, Any]:
 
 
 def transcript(state: SupportState, context: Context) -> str:
-    """The messages before this one, as lines a prompt can show."""
-    earlier = state.get("messages", [])[:-1]
+    """The messages before this one, as lines a prompt can show; without those that were refused."""
+    earlier = [m for m in state.get("messages", [])[:-1] if REFUSED not in m.additional_kwargs]
     lines = [
         f"{'Customer' if isinstance(m, HumanMessage) else 'Agent'}: {m.text[:300]}"
         for m in earlier[-_SHOWN:]

@@ -14,9 +14,10 @@ from graphs import replies, routing
 from graphs.apart import apart
 from graphs.context import Context
 from graphs.deciding import by_rule, decision, log, ms_since
+from graphs.orders import order_said
 from graphs.sameness import refers_back
 from graphs.screening import screen_text
-from graphs.state import CLARIFY, Draft, Pending, Route, SupportState
+from graphs.state import CLARIFY, Draft, Pending, Route, Screening, SupportState
 from graphs.validation import validate_draft
 from tools.intents import Intents
 from tools.ports import PortError
@@ -25,6 +26,8 @@ from tools.privacy import find_pii
 _CITATION = re.compile(r"\[(\d+)\]")
 #: Of a message that is refused no more is kept, in the thread or in the log.
 REFUSED_CHARS = 200
+#: Marks a message in the thread that was refused because it gives orders: no prompt shows it.
+REFUSED = "refused"
 #: What each turn starts with; everything else in the state outlives it.
 _FRESH: dict[str, Any] = {
     "screening": None,
@@ -48,8 +51,15 @@ async def screen(state: SupportState, runtime: Runtime[Context]) -> dict[str, An
     screening = screen_text(
         turn, handed_off=state.get("handed_off", False), max_chars=limits.message_chars
     )
+    order = await order_said(runtime.context, turn.text) if screening.verdict == "ok" else None
+    if order is not None:
+        screening = Screening(verdict="injection", reason="gives orders to the agent")
     if screening.verdict not in ("ok", "outcome"):
         stopped = by_rule("screening", screening.verdict, screening.reason, ms=ms_since(started))
+        if order is not None:
+            stopped = decision("screening", order, reason=screening.reason).model_copy(
+                update={"chosen": screening.verdict}
+            )
         if screening.verdict != "handed_off":
             turn = turn.model_copy(update={"text": _cut(turn.text)})
         await log(runtime, state, stopped, input=turn.text[: limits.message_chars])
@@ -60,6 +70,8 @@ async def screen(state: SupportState, runtime: Runtime[Context]) -> dict[str, An
     if turn.outcome is None:
         # The turn's id makes a replayed turn overwrite its message instead of adding one.
         at = {"at": turn.at.isoformat()}
+        if screening.verdict == "injection":
+            at[REFUSED] = screening.verdict
         update["messages"] = [HumanMessage(turn.text, id=f"{turn.id}:in", additional_kwargs=at)]
     return update
 
@@ -106,7 +118,7 @@ def last_words(state: SupportState) -> tuple[str, ...]:
     said = [
         str(m.content)
         for m in state.get("messages", [])
-        if isinstance(m, HumanMessage) and m.id != current
+        if isinstance(m, HumanMessage) and m.id != current and REFUSED not in m.additional_kwargs
     ]
     return tuple(said[-_BEFORE:])
 

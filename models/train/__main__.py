@@ -15,7 +15,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 ADAPTERS = ("extractor", "planner", "evaluator")
-HEADS = ("follow_up", "consequence", "outcome")
+HEADS = ("follow_up", "consequence", "outcome", "injection")
 
 app = typer.Typer(add_completion=False)
 console = Console()
@@ -26,7 +26,7 @@ def train(
     role: Annotated[
         str,
         typer.Argument(
-            help="A head (follow_up, consequence, outcome) or an adapter (extractor, planner, evaluator). "
+            help="A head (follow_up, consequence, outcome, injection) or an adapter (extractor, planner, evaluator). "
             "The heads that understand a turn are trained by `signalbox domain train`."
         ),
     ],
@@ -65,6 +65,10 @@ def train(
             from models.train import outcome
 
             console.print_json(data=outcome.train(out, seed, progress))
+        elif role == "injection":
+            from models.train import injection
+
+            console.print_json(data=injection.train(data, out, seed, progress))
         elif role in ADAPTERS:
             from models.train import adapters
 

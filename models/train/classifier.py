@@ -82,6 +82,7 @@ def fit(
     blend: float = BLEND,
     logistic: bool = False,
     balanced: bool = False,
+    strength: float = STRENGTH,
 ) -> Classifier:
     """The classifier without any calibration; ``logistic`` where the classes overlap, as moods do;
     ``balanced`` where what is looked for is rare."""
@@ -93,14 +94,14 @@ def fit(
         raise ValueError(f"no examples of {', '.join(absent)}")
     model: Any = (
         LogisticRegression(
-            C=STRENGTH,
+            C=strength,
             solver="liblinear",
             random_state=seed,
             max_iter=200,
             class_weight="balanced" if balanced else None,
         )
         if logistic
-        else LinearSVC(C=STRENGTH, random_state=seed, max_iter=4000)
+        else LinearSVC(C=strength, random_state=seed, max_iter=4000)
     )
     model.fit(rows, truth)
     weight, bias = np.asarray(model.coef_, np.float32), np.asarray(model.intercept_, np.float32)

@@ -21,7 +21,7 @@ def train(
     role: Annotated[
         str,
         typer.Argument(
-            help="router with --intents or --examples; or follow_up, consequence, outcome, extractor, planner "
+            help="router with --intents or --examples; or follow_up, consequence, outcome, injection, extractor, planner "
             "or evaluator with --data."
         ),
     ],

@@ -98,6 +98,7 @@ class ScriptedEncoder:
         self.incidents: dict[str, float] = {}
         self.outcomes: dict[str, tuple[str, float]] = {}
         self.leaning: set[str] = set()
+        self.orders: dict[str, float] = {}  #: Words that are in an order, and how sure the head is.
         self.broken: Exception | None = None
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
@@ -115,7 +116,11 @@ class ScriptedEncoder:
         if head == "follow_up" and self.leaning:
             leans = "leans" if text in self.leaning else "stands"
             return a_choice(leans, 0.9, ("leans", "stands"), "encoder")
-        if head in ("consequence", "outcome", "follow_up"):
+        if head == "injection" and self.orders:
+            sure = max((p for words, p in self.orders.items() if words in text), default=0.01)
+            chosen = "order" if sure >= 0.5 else "ordinary"
+            return a_choice(chosen, max(sure, 1 - sure), ("order", "ordinary"), "encoder")
+        if head in ("consequence", "outcome", "follow_up", "injection"):
             raise ModelUnavailable("There is no such head here.")
         table, option, other = {
             "frustration": (self.frustrated, "frustrated", "calm"),
@@ -373,6 +378,7 @@ class World:
     cases: CaseBook | None = NORTHFELL.advice
     large_decides: bool = False
     hours: Hours | None = None
+    thresholds: Thresholds = field(default_factory=Thresholds)
     hosted: bool = False  #: The large model is somebody else's: it reads through the mask.
 
     def __post_init__(self) -> None:
@@ -417,7 +423,7 @@ class World:
             answers=self.answers,
             clock=self.hands.clock,
             limits=self.limits,
-            thresholds=Thresholds(),
+            thresholds=self.thresholds,
             reader=NORTHFELL.reader,
             lexicon=NORTHFELL.lexicon,
             cases=self.cases,
