@@ -90,13 +90,42 @@ async def refuse(state: SupportState, runtime: Runtime[Context]) -> dict[str, An
 
 async def stay_silent(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
     """A person has taken over: the message is kept for them, and the agent says nothing. Where nobody is
-    there, it says that, once until they open again."""
+    there, it says that, once until they open again; and what must not wait is said until somebody is."""
+    if (warned := await _warning(state, runtime)) is not None:
+        return {"draft": Draft(text=warned)}
     opens = runtime.context.opens()
     told = opens is None or state.get("told_closed") == opens.isoformat()
     if opens is None or told or _somebody_is_there(state, runtime.context, opens):
         return {"draft": None}
     text = replies.nobody_there(opens)
     return {"draft": Draft(text=text), "told_closed": opens.isoformat()}
+
+
+#: So sure the head for incidents must be before the agent speaks in a conversation that a person has.
+_ALARMING = 0.5
+
+
+async def _warning(state: SupportState, runtime: Runtime[Context]) -> str | None:
+    """What is said to danger that is told while nobody has answered yet; None where there is none."""
+    context, text = runtime.context, state["turn"].text[: runtime.context.limits.message_chars]
+    names = context.intents.of_role("incident")
+    answered = any(m.name == "operator" for m in state.get("messages", []))
+    if context.cases is None or not names or answered:
+        return None
+    try:
+        alarm = await context.encoder.classify("incident", text)
+        if alarm.probabilities.get("incident", 0.0) < _ALARMING:
+            return None
+        meant = await context.encoder.classify("intent", text)
+    except PortError:
+        return None
+    chances = {name: meant.probabilities.get(name, 0.0) for name in names}
+    kind = context.cases.incident_in(text) or max(chances, key=chances.__getitem__)
+    if kind not in chances or sum(chances.values()) < context.thresholds.incident / 2:
+        return None
+    reason = f"told while a person is awaited: {kind}"
+    await log(runtime, state, decision("incident", alarm, reason=reason), input=text)
+    return context.cases.incident(kind, state.get("language") or context.language).text
 
 
 def _somebody_is_there(state: SupportState, context: Context, opens: datetime) -> bool:

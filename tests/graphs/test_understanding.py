@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from langchain_core.messages import AIMessage
 
 from domains.northfell.data_model import OrderStatus
 from graphs.nodes.operation import swapped
@@ -60,6 +61,25 @@ async def test_an_incident_comes_before_an_open_question(ana: World) -> None:
 
     assert played.state["handed_off"]
     assert ana.order("SB-10482").status is OrderStatus.PAID
+
+
+async def test_danger_is_answered_until_a_person_is_there(ana: World) -> None:
+    """Silence would be taken for all is well; small talk is left to the person."""
+    told = "it smells of gas"
+    ana.encoder.incidents |= {told: 0.9, "the smell gets worse": 0.9}
+    await ana.say(told, "incident_danger")
+    quiet = await ana.say("hello? anyone?", "greeting")
+    warned = await ana.say("the smell gets worse", "incident_danger", 0.6)
+
+    assert quiet.reply == ""
+    assert NORTHFELL.advice is not None
+    assert warned.reply == NORTHFELL.advice.incident("incident_danger", "en").text
+    assert len(ana.account.tickets) == 1
+
+    at = {"at": ana.hands.clock.now().isoformat()}
+    answer = AIMessage("I am here.", id="op_1", name="operator", additional_kwargs=at)
+    await ana.support.aupdate_state(ana.config, {"messages": [answer]}, as_node="deliver")
+    assert (await ana.say("the smell gets worse", "incident_danger", 0.6)).reply == ""
 
 
 # --- the open question --------------------------------------------------------------------------
