@@ -299,6 +299,24 @@ _UNITS = stems(
     "days weeks months years hours minutes euros dollars pounds eur usd gbp cents people persons guests adults "
     "children nights seats items pieces times percent % kg km miles o'clock pm am"
 )
+#: The same units in other languages; fields speak English.
+_ELSEWHERE = {
+    word: unit
+    for unit, words in {
+        "months": "mois mes meses mese mesi maand maanden monat monate monaten monats",
+        "days": "jour jours dia dias día días giorno giorni dag dagen tag tage tagen",
+        "weeks": "semaine semaines semana semanas settimana settimane weken woche wochen",
+        "years": "ans année années año años anno anni jaar jahr jahre jahren",
+    }.items()
+    for word in words.split()
+}
+
+
+def _unit(word: str) -> str:
+    """The stem of a word behind a number, a unit as English has it."""
+    return stem(_ELSEWHERE.get(word.casefold(), word))
+
+
 _NAMED_NUMBER = stems(
     "order item room card number plan invoice ticket size gate flight pin zip code version"
 )
@@ -355,9 +373,9 @@ def _unit_of(one: Field, span: Span, text: str) -> bool:
     """Does the word behind, or the one before, name the field: "two months", "size 44"?"""
     after = re.findall(r"[\w%']+", re.split(r"[,;!?\n]|\.\s", text[span.end :])[0])[:2]
     before = re.findall(r"[\w']+", re.split(r"[.,;!?\n]", text[: span.start])[-1])[-2:]
-    if after and stem(after[0]) in one.cues:
+    if after and _unit(after[0]) in one.cues:
         return True
-    if after and stem(after[0]) in _UNITS:
+    if after and _unit(after[0]) in _UNITS:
         return False
     if "guest" in one.cues and _FOR_SOME.search(text[: span.start]):
         return True
@@ -379,7 +397,7 @@ def _foreign(one: Field, span: Span, text: str) -> bool:
     """Is the number one of something else: "10 days", "order 10482"?"""
     after = re.findall(r"[\w%']+", text[span.end :])[:1]
     before = re.findall(r"[\w']+", text[: span.start])[-1:]
-    return any(stem(w) in _UNITS - one.cues for w in after) or any(
+    return any(_unit(w) in _UNITS - one.cues for w in after) or any(
         stem(w) in _NAMED_NUMBER - one.cues for w in before
     )
 

@@ -417,6 +417,23 @@ async def test_a_question_takes_nothing_back(ben: World) -> None:
     assert "T-" not in told.reply
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "pausez mon abonnement pour deux mois",
+        "mein Abo bitte zwei Monate pausieren",
+        "pausa el plan por dos meses",
+    ],
+)
+async def test_months_are_read_in_the_languages_that_are_understood(ana: World, text: str) -> None:
+    """Nobody is asked for what they said."""
+    asked = await ana.say(text, "pause_subscription", 0.95)
+
+    assert [(p.stage, p.arguments.get("months")) for p in asked.state["pending"]] == [
+        ("confirm", 2)
+    ]
+
+
 async def test_what_is_scratched_is_no_wish(ana: World) -> None:
     """Only what comes after is proposed."""
     text = "cancel SB-10482. scratch that, refund SB-10217, it came apart"
