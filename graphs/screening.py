@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from graphs.state import Screening, Turn
-from tools.injection import INJECTION
+from tools.injection import INJECTION, brought_along, instructs
 
 _WORD = re.compile(r"\w", re.UNICODE)
 
@@ -26,4 +26,6 @@ def screen_text(turn: Turn, *, handed_off: bool, max_chars: int) -> Screening:
         return Screening(
             verdict="injection", reason=f"looks like an instruction to the agent at {found.start()}"
         )
+    if instructs(brought_along(turn.text)):
+        return Screening(verdict="injection", reason="brings along a text that instructs an agent")
     return Screening(verdict="ok")

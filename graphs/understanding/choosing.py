@@ -158,8 +158,8 @@ async def _spread(heard: HeardTurn, act: Act) -> list[Act]:
     if operation is None or not operation.writes or not means_all(heard.said(act.text)):
         return [act]
     kept = _left_out(heard, act)
-    if {*act.grounds.records} - kept or act.grounds.foreign:
-        # Whoever names somebody else's record does not mean all of their own.
+    if {*act.grounds.records} - kept or act.grounds.foreign or heard.said(heard.text).numbers:
+        # Whoever names a record, one of their own or somebody else's, does not mean all.
         return [act]
     able = [id for id in await choices_of(context, operation, {}) if id not in kept]
     if not able or (len(able) < 2 and not kept):
