@@ -94,6 +94,7 @@ async def test_the_chat_page(page, look: Look, desk: FakeDesk) -> None:
     await page.set_viewport_size({"width": 390, "height": 780})
     await page.get_by_role("button", name="Conversations", exact=True).click()
     await page.get_by_role("button", name="New conversation").wait_for()
+    await page.locator(".thread .title").first.wait_for()
     await look(page, "the list on a phone")
     await page.get_by_role("button", name="Log out").click()
     await playwright.expect(page.locator("#door-title")).to_be_focused()

@@ -10,9 +10,11 @@ import select
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from typer.testing import CliRunner, Result
 
 from app.cli import app
@@ -20,6 +22,7 @@ from app.drift import sketch_of
 from app.stores.database import create_engine, migrate
 from app.stores.decisions import SqlDecisionLog
 from app.stores.reviews import SqlReviews
+from app.stores.tables import threads
 from tools.decisions import Aftermath, Alternative, Decision
 
 INTENTS = ("order_status", "ask_hours", "greeting")
@@ -48,6 +51,16 @@ def data(tmp_path: Path) -> Path:
     url = f"sqlite:///{tmp_path / 'signalbox.db'}"
     migrate(url)
     engine = create_engine(url)
+    # A candidate's decisions are kept as long as the conversation is.
+    conversation = {
+        "id": "th",
+        "tenant": "t",
+        "customer_id": "ana",
+        "title": "",
+        "handed_off": False,
+    }
+    with engine.begin() as conn:
+        conn.execute(sa.insert(threads).values(created_at=datetime.now(UTC), **conversation))
 
     async def sketch(masked: str) -> bytes:
         return sketch_of([float(masked[-1] == str(n)) for n in range(384)])

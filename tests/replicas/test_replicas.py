@@ -374,7 +374,8 @@ def test_a_rolling_restart_under_load_loses_nothing(replicas: Cluster):
 def bring_ahead(cluster: Cluster) -> None:
     """The next version's migration has run: it added a column, which whoever does not know it leaves empty."""
     following = f"{int(head()) + 1:04}"
-    with psycopg.connect(cluster.database) as conn:
+    # A table a transaction: two in one would wait for each other with a turn that reads both.
+    with psycopg.connect(cluster.database, autocommit=True) as conn:
         for table in ("ledger", "turns", "threads", "approvals", "decisions", "audit", "holds"):
             conn.execute(f"ALTER TABLE {table} ADD COLUMN of_the_next_version text")
         conn.execute("UPDATE alembic_version SET version_num = %s", (following,))
