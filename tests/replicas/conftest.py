@@ -17,7 +17,7 @@ def _filled(url: str) -> None:
     engine.dispose()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def replicas(require, templates, tmp_path_factory):
     for name in ("postgres", "redis", "haproxy"):
         require(name)

@@ -6,11 +6,14 @@ import random
 from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 
 from app.intervals import paired_difference, weighted, wilson
 from app.stores.comparisons import SqlComparisons
+from app.stores.database import writing
 from app.stores.decisions import SqlDecisionLog
 from app.stores.reviews import ReviewNotFound, SqlReviews, allotted
+from app.stores.tables import threads
 from tools.decisions import Decision
 
 RARE = ("chargeback", "small", 0.4)
@@ -20,6 +23,16 @@ OFTEN = ("ask_hours", "encoder", 0.7)
 
 @pytest.fixture
 def log(world):
+    # A candidate's decisions are kept as long as the conversation is.
+    conversation = {
+        "id": "th",
+        "tenant": "northfell",
+        "customer_id": "ana",
+        "title": "",
+        "handed_off": False,
+    }
+    with writing(world.engine) as conn:
+        conn.execute(sa.insert(threads).values(created_at=world.hands.at, **conversation))
     return SqlDecisionLog(world.engine, str, 90, world.hands.clock)
 
 

@@ -18,7 +18,7 @@ from app.cli import app
 from app.stores.database import create_engine, migrate, writing
 from app.stores.decisions import SqlDecisionLog
 from app.stores.reviews import SqlReviews
-from app.stores.tables import approvals
+from app.stores.tables import approvals, threads
 from app.stores.traces import SqlRatings, SqlTraces
 from app.tracing import Place, Targets
 from app.tracing.courier import Courier
@@ -163,6 +163,16 @@ async def test_what_became_known_of_a_turn_is_its_score(
         await log.outcome(f"t-{n}", came, "write to ana@customer.example")
     for item in await reviews.draw(3, since=store.now() - timedelta(days=1)):
         await reviews.label(item.sample, item.decision, label="cancel_order", reviewer="olga")
+    # A rating is kept as long as the conversation is.
+    conversation = {
+        "id": "th-0",
+        "tenant": "t",
+        "customer_id": "ana",
+        "title": "",
+        "handed_off": False,
+    }
+    with writing(engine) as conn:
+        conn.execute(sa.insert(threads).values(created_at=store.now(), **conversation))
     await SqlRatings(engine).rate("t", "ana", "th-0", "t-0", good=False, comment="too slow")
     with writing(engine) as conn:
         conn.execute(sa.insert(approvals), approval("t-1", "executed", store.now()))
