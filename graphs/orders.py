@@ -12,8 +12,18 @@ async def order_said(context: Context, text: str) -> Choice | None:
     is looked up, since nobody needs the agent to obey a mail."""
     lines = context.thresholds
     found = await order_in(context, text, lines.order_said)
+    if found is not None and await _furious(context, text):
+        found = None  # "Stop sending me canned answers": who is angry gives orders too
     brought = brought_along(text) if found is None else ""
     return await order_in(context, brought, lines.order_read) if brought else found
+
+
+async def _furious(context: Context, text: str) -> bool:
+    try:
+        mood = await context.encoder.classify("frustration", text)
+    except PortError:
+        return False
+    return mood.probabilities.get("frustrated", 0.0) >= context.thresholds.furious
 
 
 async def order_in(context: Context, text: str, line: float) -> Choice | None:
