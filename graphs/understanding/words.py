@@ -25,13 +25,9 @@ def folded(text: str) -> str:
     return "".join(char for char in plain if not unicodedata.combining(char))
 
 
+@lru_cache(maxsize=4096)
 def tokens(text: str) -> tuple[str, ...]:
     """The folded words of a text, in order."""
-    return _tokens(text)
-
-
-@lru_cache(maxsize=4096)
-def _tokens(text: str) -> tuple[str, ...]:
     return tuple(_WORD.findall(folded(text)))
 
 

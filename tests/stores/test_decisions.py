@@ -5,9 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 
 from app.drift import Traffic
+from app.stores.database import reading, writing
 from app.stores.decisions import SqlDecisionLog, Wanted
+from app.stores.tables import decisions, threads
 from tools.decisions import Aftermath, Alternative, Decision
 from tools.ports import DecisionLog, ModelUnavailable
 from tools.privacy import mask_pii
@@ -173,11 +176,23 @@ async def test_the_end_of_a_thread_settles_what_was_open(log):
     }
 
 
-async def test_a_candidates_decisions_are_kept_apart(log):
+async def test_a_candidates_decisions_are_kept_apart(log, world):
     """They are no part of the list, of the traffic, or of what came of a turn."""
+    # A candidate's decisions are kept as long as the conversation is.
+    conversation = {
+        "id": "th-1",
+        "tenant": "northfell",
+        "customer_id": "ana",
+        "title": "",
+        "handed_off": False,
+    }
+    with writing(world.engine) as conn:
+        conn.execute(sa.insert(threads).values(created_at=world.hands.at, **conversation))
     settled = ROUTED.model_copy(update={"lane": "operation"})
     where = {"tenant": "northfell", "thread": "th-1", "turn": "t-1", "input": "hello"}
     await log.record(**where, decisions=[settled], shadow="abc")
+    with reading(world.engine) as conn:
+        assert [*conn.execute(sa.select(decisions.c.shadow)).scalars()] == ["abc"]
     assert await log.list() == []
     assert len((await log.traffic(limit=9))[1]) == 0
     assert await log.outcome("t-1", Aftermath.RESOLVED) == 0
