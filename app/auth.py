@@ -17,7 +17,7 @@ from itsdangerous import BadData, BadSignature, SignatureExpired, URLSafeTimedSe
 
 from app.config import Keys
 from app.contract import CUSTOMER_COOKIE, CUSTOMER_TOKEN, OPERATOR_KEY, OPERATOR_TOKEN
-from app.desk import Desk
+from app.desk import Desk, SignInRoom
 from app.identity.tokens import NotKnown
 from app.problems import Problem
 from app.rates import Kind, Rates, Standing, address_of
@@ -216,12 +216,14 @@ async def current_customer(
     _cookie: Annotated[object, Depends(CUSTOMER_COOKIE)] = None,
 ) -> Customer:
     """The customer whose signed token came with the request."""
-    customer = await identified_customer(request, desk, sessions)
+    customer = await identified_customer(request, desk.sign_in, sessions)
     await spend(request, "customer", f"{customer.tenant}:{customer.id}")
     return customer
 
 
-async def identified_customer(request: Request, desk: Desk, sessions: Sessions) -> Customer:
+async def identified_customer(
+    request: Request, sign_in: SignInRoom, sessions: Sessions
+) -> Customer:
     """Who asks, and nothing is counted."""
     token = session_token(request)
     if token is None:
@@ -231,7 +233,7 @@ async def identified_customer(request: Request, desk: Desk, sessions: Sessions) 
     if access.over(token):
         raise unauthorized("This session was ended. Log in again.")
     try:
-        known = await desk.identified(token)
+        known = await sign_in.identified(token)
     except NotKnown as error:
         raise unauthorized(str(error)) from None
     if known is not None:
@@ -244,8 +246,8 @@ async def identified_customer(request: Request, desk: Desk, sessions: Sessions) 
         raise unauthorized("This is not a valid session token. Log in again.") from None
     if access.over(token, customer_id, began):
         raise unauthorized("This session was ended. Log in again.")
-    customer = await desk.customer(customer_id)
-    if customer is None or not await desk.may_try(customer_id):
+    customer = await sign_in.customer(customer_id)
+    if customer is None or not await sign_in.may_try(customer_id):
         raise unauthorized("This customer no longer exists. Log in again.")
     return customer
 

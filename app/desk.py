@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -198,11 +198,13 @@ class KeyInFlight(Exception):
     """Your message is still being worked on. Please ask for the answer again in a moment."""
 
 
-class Desk(Protocol):
-    """The running agent. ``app.wiring.wiring(settings)`` yields one."""
+class SignInRoom(Protocol):
+    """Which customer asks."""
 
     async def customer(self, customer_id: str) -> Customer | None: ...
+
     async def demo_customers(self) -> list[Customer]: ...
+
     async def may_try(self, customer_id: str) -> bool:
         """Whether a session of ours may be for this customer: anybody where the domain has no login of its
         own, and only its demo customers where it has."""
@@ -212,6 +214,10 @@ class Desk(Protocol):
         """The customer of a token of the company's own login. None where the domain has no such login, or
         the token is a demo session; raises NotKnown for one that is not valid."""
         ...
+
+
+class TurnRoom(Protocol):
+    """A customer's conversations. Of a conversation that is not theirs, ThreadNotFound is raised."""
 
     async def open_thread(self, customer: Customer, *, key: str | None = None) -> str:
         """A new thread; for a ``key`` that opened one before, that one, so that a retry finds its turn."""
@@ -223,7 +229,7 @@ class Desk(Protocol):
         """When the business's people are there again; None while they are, or where no hours are known."""
         ...
 
-    def turn(
+    def play(
         self, customer: Customer, thread: str, text: str, *, key: str | None = None
     ) -> AsyncIterator[Event]:
         """Play one turn. The last event is always ``final`` or ``error``.
@@ -234,18 +240,24 @@ class Desk(Protocol):
         ...
 
     async def history(self, customer: Customer, thread: str) -> list[Message]: ...
+
     async def rate(
         self, customer: Customer, thread: str, turn: str, *, good: bool, comment: str = ""
     ) -> None:
         """Keep what the customer thinks of an answer. Raises ThreadNotFound or TurnNotFound."""
         ...
 
-    # Operators: ``tenant`` is the one whose they may see and decide; None: everybody's. What is another
-    # tenant's is not there for them.
 
-    async def approvals(
+class ApprovalRoom(Protocol):
+    """What waits for a reviewer's answer or an operator's word.
+
+    ``tenant`` is the one whose they may see and decide; None: everybody's. What is another
+    tenant's is not there for them."""
+
+    async def listed(
         self, status: str | None = "pending", limit: int = 50, *, tenant: str | None = None
     ) -> list[Approval]: ...
+
     async def decide(
         self, action_id: str, answer: Answer, *, tenant: str | None = None
     ) -> Approval:
@@ -272,6 +284,58 @@ class Desk(Protocol):
 
         Raises EffectNotFound or EffectSettled."""
         ...
+
+
+class InboxRoom(Protocol):
+    """The people's side of the conversations; ``tenant`` as for approvals."""
+
+    async def hand_offs(self, *, tenant: str | None = None) -> list[HandOff]:
+        """Conversations that a person has, or should have: who waits longest comes first."""
+        ...
+
+    async def case(self, thread: str, *, tenant: str | None = None) -> Case:
+        """Everything about one conversation. Raises ThreadNotFound."""
+        ...
+
+    async def claim(
+        self, thread: str, operator: str, *, over: bool = False, tenant: str | None = None
+    ) -> None:
+        """Take a conversation that waits for a person, ``over`` another's claim where that is meant. Raises
+        NotHandedOff or ClaimedByAnother."""
+        ...
+
+    async def leave(self, thread: str, operator: str, *, tenant: str | None = None) -> None:
+        """Leave a conversation to the others. Raises NotHandedOff or ClaimedByAnother."""
+        ...
+
+    async def reply(
+        self, thread: str, operator: str, text: str, *, tenant: str | None = None
+    ) -> None:
+        """Say something to the customer as a person, and keep the conversation. Raises NotHandedOff or
+        ClaimedByAnother."""
+        ...
+
+    async def note(
+        self, thread: str, operator: str, text: str, *, tenant: str | None = None
+    ) -> None:
+        """Write something down for the other operators; the customer never sees it."""
+        ...
+
+    async def release(
+        self,
+        thread: str,
+        operator: str,
+        text: str | None = None,
+        *,
+        tenant: str | None = None,
+    ) -> None:
+        """Give a conversation back to the agent, with a last word. Raises NotHandedOff or
+        ClaimedByAnother."""
+        ...
+
+
+class ViewRoom(Protocol):
+    """What operators look at; ``tenant`` as for approvals."""
 
     async def done(
         self,
@@ -324,69 +388,39 @@ class Desk(Protocol):
         """What waits for people, and since when."""
         ...
 
-    @property
-    def meter(self) -> Meter:
-        """What the large model's calls of this process used."""
-        ...
-
     def counts(self) -> Mapping[str, int]:
         """What this process counted of its shadow: offered, compared, dropped, failed."""
         ...
 
-    async def export_words(self, customer_id: str, *, tenant: str | None = None) -> dict[str, Any]:
+
+class PrivacyRoom(Protocol):
+    """A customer's own words."""
+
+    async def export(self, tenant: str, customer: str) -> dict[str, JsonValue]:
         """Everything that is kept of a customer's words, by kind. Raises NothingKept."""
         ...
 
-    async def erase_words(
-        self, customer_id: str, operator: str, *, tenant: str | None = None
-    ) -> Erased:
+    async def erase(self, tenant: str, customer: str, by: str) -> Erased:
         """Erase a customer's words everywhere. Raises StillOpen, and then nothing was erased."""
         ...
 
-    async def hand_offs(self, *, tenant: str | None = None) -> list[HandOff]:
-        """Conversations that a person has, or should have: who waits longest comes first."""
-        ...
 
-    async def case(self, thread: str, *, tenant: str | None = None) -> Case:
-        """Everything about one conversation. Raises ThreadNotFound."""
-        ...
+class Desk(Protocol):
+    """The running agent, room by room; whoever needs something takes the room. ``app.wiring.wiring(settings)``
+    yields one."""
 
-    async def claim(
-        self, thread: str, operator: str, *, over: bool = False, tenant: str | None = None
-    ) -> None:
-        """Take a conversation that waits for a person, ``over`` another's claim where that is meant. Raises
-        NotHandedOff or ClaimedByAnother."""
-        ...
-
-    async def leave(self, thread: str, operator: str, *, tenant: str | None = None) -> None:
-        """Leave a conversation to the others. Raises NotHandedOff or ClaimedByAnother."""
-        ...
-
-    async def reply(
-        self, thread: str, operator: str, message: str, *, tenant: str | None = None
-    ) -> None:
-        """Say something to the customer as a person, and keep the conversation. Raises NotHandedOff or
-        ClaimedByAnother."""
-        ...
-
-    async def note(
-        self, thread: str, operator: str, text: str, *, tenant: str | None = None
-    ) -> None:
-        """Write something down for the other operators; the customer never sees it."""
-        ...
-
-    async def release(
-        self,
-        thread: str,
-        operator: str,
-        message: str | None = None,
-        *,
-        tenant: str | None = None,
-    ) -> None:
-        """Give a conversation back to the agent, with a last word. Raises NotHandedOff or
-        ClaimedByAnother."""
-        ...
-
+    @property
+    def sign_in(self) -> SignInRoom: ...
+    @property
+    def turns(self) -> TurnRoom: ...
+    @property
+    def approvals(self) -> ApprovalRoom: ...
+    @property
+    def inbox(self) -> InboxRoom: ...
+    @property
+    def views(self) -> ViewRoom: ...
+    @property
+    def privacy(self) -> PrivacyRoom: ...
     @property
     def access(self) -> AccessStore:
         """Who may act as an operator, and which sessions were ended."""
@@ -397,10 +431,15 @@ class Desk(Protocol):
         """The knowledge base, for those who keep it; None: this desk has none that can be changed."""
         ...
 
-    async def health(self) -> Mapping[str, Any]:
+    @property
+    def meter(self) -> Meter:
+        """What the large model's calls of this process used."""
+        ...
+
+    def health(self) -> Awaitable[Mapping[str, Any]]:
         """Per dependency: ``ok``, ``degraded`` or ``down`` with a reason; never raises."""
         ...
 
-    async def info(self) -> Mapping[str, Any]:
+    def info(self) -> Awaitable[Mapping[str, Any]]:
         """Roles, models, digests, URLs, and what is embedded or off."""
         ...

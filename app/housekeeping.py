@@ -20,7 +20,7 @@ from tools.ports import PortError
 
 if TYPE_CHECKING:
     from app.stores.ledger import SqlLedger
-    from app.support_desk import Stores
+    from app.stores.stores import Stores
 
 log = logging.getLogger(__name__)
 

@@ -34,7 +34,7 @@ from tools.records import RecordView
 from tools.values import Customer
 
 if TYPE_CHECKING:
-    from app.support_desk import Support
+    from app.rooms.playing import Support
 
 #: So many routed messages of one conversation are shown as what was tried.
 TRIED = 30
@@ -57,7 +57,7 @@ class Inbox:
 
     # --- reading ----------------------------------------------------------------------------------
 
-    async def hand_offs(self, *, tenant: str | None) -> list[HandOff]:
+    async def hand_offs(self, *, tenant: str | None = None) -> list[HandOff]:
         """Conversations that a person has, or should have: who waits longest comes first."""
         waiting = [
             await self._listed(thread)
@@ -82,7 +82,7 @@ class Inbox:
             last=next((each for each in reversed(said) if each.role != "agent"), None),
         )
 
-    async def case(self, thread: str, *, tenant: str | None) -> Case:
+    async def case(self, thread: str, *, tenant: str | None = None) -> Case:
         """Everything about one conversation, whoever has it."""
         found = await self._found(thread, tenant)
         values = await self._values(thread)
@@ -120,7 +120,7 @@ class Inbox:
     # --- what a person does -----------------------------------------------------------------------
 
     async def claim(
-        self, thread: str, operator: str, *, over: bool = False, tenant: str | None
+        self, thread: str, operator: str, *, over: bool = False, tenant: str | None = None
     ) -> None:
         """Take the conversation; ``over`` somebody else's claim only where the operator says so."""
         found = await self._handed_off(thread, tenant)
@@ -130,23 +130,27 @@ class Inbox:
         if taken.claimed_by != operator:
             raise ClaimedByAnother(taken.claimed_by or "")
 
-    async def leave(self, thread: str, operator: str, *, tenant: str | None) -> None:
+    async def leave(self, thread: str, operator: str, *, tenant: str | None = None) -> None:
         """Leave the conversation to the others; it goes on waiting for a person."""
         found = await self._handed_off(thread, tenant)
         if found.claimed_by not in (None, operator):
             raise ClaimedByAnother(found.claimed_by or "")
         await self.threads.claim(found.id, None)
 
-    async def reply(self, thread: str, operator: str, text: str, *, tenant: str | None) -> None:
+    async def reply(
+        self, thread: str, operator: str, text: str, *, tenant: str | None = None
+    ) -> None:
         """Say something to the customer; whoever does has taken the conversation."""
         await self.claim(thread, operator, tenant=tenant)
         await self._say(thread, operator, text, tenant, give_back=False)
 
-    async def note(self, thread: str, operator: str, text: str, *, tenant: str | None) -> None:
+    async def note(
+        self, thread: str, operator: str, text: str, *, tenant: str | None = None
+    ) -> None:
         await self.threads.note(await self._found(thread, tenant), operator, text)
 
     async def release(
-        self, thread: str, operator: str, text: str | None, *, tenant: str | None
+        self, thread: str, operator: str, text: str | None = None, *, tenant: str | None = None
     ) -> None:
         """Give the conversation back to the agent, with a last word if there is one."""
         await self.claim(thread, operator, tenant=tenant)
@@ -176,13 +180,13 @@ class Inbox:
 
     # --- inside -----------------------------------------------------------------------------------
 
-    async def _found(self, thread: str, tenant: str | None) -> Thread:
+    async def _found(self, thread: str, tenant: str | None = None) -> Thread:
         found = await self.threads.find(thread)
         if found is None or tenant not in (None, found.tenant):
             raise ThreadNotFound
         return found
 
-    async def _handed_off(self, thread: str, tenant: str | None) -> Thread:
+    async def _handed_off(self, thread: str, tenant: str | None = None) -> Thread:
         found = await self._found(thread, tenant)
         if not found.handed_off:
             raise NotHandedOff

@@ -59,7 +59,7 @@ def create_app(
     async def lifespan(_: FastAPI) -> AsyncGenerator[Running]:
         try:
             async with loop_lag.watched(), (desk_factory or _wiring(tracing))(settings) as desk:
-                turns = Turns(desk, metrics, rates)
+                turns = Turns(desk.turns, metrics, rates)
                 yield Running(desk=desk, turns=turns, access=Access(desk.access))
                 # A turn whose reader is gone still runs; the desk may not close under it.
                 await turns.drain(settings.shutdown_seconds)

@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Protocol
 
 from langgraph.checkpoint.memory import InMemorySaver
 
@@ -28,7 +28,10 @@ from tools.domain import Books, Opening
 from tools.memory import MemoryDecisionLog
 from tools.policy import FilePolicy
 from tools.ports import Knowledge, Passage, PortError
-from tools.values import Clock, Customer, Reviewer
+from tools.values import Clock, Reviewer
+
+if TYPE_CHECKING:
+    from app.support_desk import SupportDesk
 
 log = logging.getLogger(__name__)
 
@@ -229,20 +232,12 @@ class DemoWorld:
         return replace(self._common, customer=found, thread=thread, reviewer=_person(reviewer))
 
 
-class Wired(Protocol):
-    """What of the running desk makes contexts."""
-
-    context_for: Callable[[Customer, str], Context]
-
-    async def customer(self, customer_id: str) -> Customer | None: ...
-
-
 class RealWorld:
     """What `signalbox serve` runs on, as the settings name it: stores, servers, books."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._desk: Wired | None = None
+        self._desk: SupportDesk | None = None
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
@@ -250,15 +245,15 @@ class RealWorld:
 
         await asyncio.to_thread(warm_reading)
         async with wiring(self._settings) as desk:
-            self._desk = cast(Any, desk)
+            self._desk = desk
             yield
 
     async def context(self, customer: str, reviewer: str, thread: str) -> Context:
         assert self._desk is not None
-        found = await self._desk.customer(customer)
+        found = await self._desk.sign_in.customer(customer)
         if found is None:
             raise NoSuchCustomer(f"There is no customer {customer}.")
-        return replace(self._desk.context_for(found, thread), reviewer=_person(reviewer))
+        return replace(self._desk.player.context_for(found, thread), reviewer=_person(reviewer))
 
 
 def _person(reviewer: str) -> Reviewer:

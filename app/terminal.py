@@ -47,10 +47,10 @@ class LocalLine:
         self.name = customer.name
 
     def turn(self, text: str) -> AsyncIterator[Event]:
-        return self._desk.turn(self._customer, self._thread, text, key=uuid.uuid4().hex)
+        return self._desk.turns.play(self._customer, self._thread, text, key=uuid.uuid4().hex)
 
     async def history(self) -> list[Message]:
-        return await self._desk.history(self._customer, self._thread)
+        return await self._desk.turns.history(self._customer, self._thread)
 
     async def decide(self, approval: str, decision: str) -> str:
         # Whoever runs the agent on their own books may do there what an admin may.
@@ -58,7 +58,7 @@ class LocalLine:
             {"decision": decision, "reviewer": getpass.getuser(), "role": "admin"}
         )
         try:
-            return (await self._desk.decide(approval, answer)).status
+            return (await self._desk.approvals.decide(approval, answer)).status
         except (ApprovalNotFound, ApprovalDecided, AlreadyVoted) as error:
             raise Refused(type(error).__doc__) from error
 
@@ -129,9 +129,9 @@ async def _local(settings: Settings, customer_id: str, progress: Progress) -> As
     progress("Loading the models", 0, 0)
     async with wiring(settings, progress) as desk:
         progress("Loading the models", 1, 1)
-        customer = await desk.customer(customer_id)
+        customer = await desk.sign_in.customer(customer_id)
         assert customer is not None
-        yield LocalLine(desk, customer, await desk.open_thread(customer))
+        yield LocalLine(desk, customer, await desk.turns.open_thread(customer))
 
 
 @asynccontextmanager

@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
-from app.desk import Desk, Event
+from app.desk import Event, TurnRoom
 from app.metrics import Metrics
 from app.rates import Rates
 from tools.values import Customer
@@ -61,8 +61,8 @@ class RunningTurn:
 class Turns:
     """Plays each turn in a task of its own, so that a closed connection cannot end it."""
 
-    def __init__(self, desk: Desk, metrics: Metrics, rates: Rates) -> None:
-        self._desk = desk
+    def __init__(self, room: TurnRoom, metrics: Metrics, rates: Rates) -> None:
+        self._room = room
         self._metrics = metrics
         self._rates = rates
         self._tasks: set[asyncio.Task[None]] = set()
@@ -79,7 +79,7 @@ class Turns:
     ) -> None:
         started, lane, tier = time.monotonic(), "none", "none"
         try:
-            async for event in self._desk.turn(customer, thread, text, key=key):
+            async for event in self._room.play(customer, thread, text, key=key):
                 if event.event == "route":
                     lane = str(event.data.get("lane", lane))
                     tier = str(event.data.get("tier", tier))

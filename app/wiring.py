@@ -19,7 +19,6 @@ import sqlalchemy as sa
 
 from app.answer_cache import ProcessAnswers
 from app.config import LARGE_ROLES, Settings, prepare_environment
-from app.desk import Desk
 from app.domains import domain_of, replies_of
 from app.drift import sketch_of
 from app.drift_watch import DriftWatch
@@ -49,6 +48,7 @@ from app.stores.outbox import SqlOutbox
 from app.stores.privacy import SqlPrivacy
 from app.stores.requests import SqlRequests
 from app.stores.reviews import SqlReviews
+from app.stores.stores import Stores
 from app.stores.traces import SqlRatings, SqlTraces
 from app.stores.turns import SqlThreads, SqlTurns
 from app.stores.waiting import SqlWaiting
@@ -73,7 +73,8 @@ if TYPE_CHECKING:
     from app.knowledge.pruner import Pruner
     from app.models.router import Router
     from app.payments import HttpPayments
-    from app.support_desk import Support
+    from app.rooms.playing import Support
+    from app.support_desk import SupportDesk
 
 log = logging.getLogger(__name__)
 
@@ -96,11 +97,11 @@ async def wiring(
     *,
     clock: Clock | None = None,
     traces: Tracing | None = None,
-) -> AsyncGenerator[Desk]:
+) -> AsyncGenerator[SupportDesk]:
     """A running desk on what the settings name; everything is closed at the end of the block, but traces that
     were handed in."""
     from app.knowledge.library import Library
-    from app.support_desk import Stores, SupportDesk
+    from app.support_desk import furnished
 
     await asyncio.to_thread(prepare_environment, settings)
     clock = clock or Clock()
@@ -263,7 +264,7 @@ async def wiring(
             clock,
             answers,
         )
-        desk = SupportDesk(
+        desk = furnished(
             support=support,
             actions=actions,
             stores=stores,
@@ -272,7 +273,7 @@ async def wiring(
             domain=domain,
             books=books,
             identity=reader_of(domain.profile.identity, clock),
-            check_health=lambda: _health(
+            health=lambda: _health(
                 engine,
                 saver,
                 live.models,
@@ -284,7 +285,7 @@ async def wiring(
                 books.health(),
                 serving.meter,
             ),
-            describe=lambda: _info(settings, known, live.models, knowledge, traces),
+            info=lambda: asyncio.to_thread(_info, settings, known, live.models, knowledge, traces),
             meter=serving.meter,
             library=library,
             tracing=traces,
@@ -295,7 +296,7 @@ async def wiring(
             privacy=privacy,
             housekeeping=Housekeeping(stores, ledger, privacy, engine, _retention(settings)),
         )
-        await stack.enter_async_context(desk.courier())
+        await stack.enter_async_context(desk.deliveries.running())
         if traces.provider is not None:
             from app.tracing.courier import carrying
 

@@ -200,9 +200,9 @@ class Player:
         if attack.at:
             await asyncio.to_thread(self._plant, attack, customer)
         before = await asyncio.to_thread(self._books)
-        thread = await self._desk.open_thread(customer)
+        thread = await self._desk.turns.open_thread(customer)
         for said in attack.says:
-            events = [event async for event in self._desk.turn(customer, thread, said)]
+            events = [event async for event in self._desk.turns.play(customer, thread, said)]
             last = events[-1] if events else None
             if last is None or last.event != "final":
                 seen.errors.append(f"the turn ended with {last.event if last else 'nothing'}")
@@ -214,7 +214,7 @@ class Player:
             (seen.notes if did in self._notes else seen.actions).append(did)
         seen.approvals = [
             one.action.operation
-            for one in await self._desk.approvals(status=None, limit=200)
+            for one in await self._desk.approvals.listed(status=None, limit=200)
             if one.action.thread == thread
         ]
         seen.changed = sorted(
@@ -238,10 +238,10 @@ class Player:
         if not self._secrets:
             # A number that an article gives as an example is told to everybody.
             public = await asyncio.to_thread(_printed, self._articles)
-            for one in await self._desk.demo_customers():
+            for one in await self._desk.sign_in.demo_customers():
                 if one.id == customer.id:
                     continue
-                backend = self._desk.context_for(one, "").backend
+                backend = self._desk.player.context_for(one, "").backend
                 values = [one.name, one.email, one.phone or ""]
                 values += [view.id for view in await backend.records(one)]
                 self._secrets |= {
@@ -358,7 +358,7 @@ async def plant_articles(
     desk: SupportDesk, named: str, attacks: Sequence[Attack], progress: Progress
 ) -> set[str]:
     """Take in an article for each attack that comes by one; which of them were put aside."""
-    knowledge = desk.context_for(await demo_customer(desk, named), "").knowledge
+    knowledge = desk.player.context_for(await demo_customer(desk, named), "").knowledge
     assert isinstance(knowledge, HybridKnowledge)
     planted = [one for one in attacks if one.channel == "article"]
     aside: set[str] = set()

@@ -115,10 +115,12 @@ async def _measure(url: str, rounds: int, site: Any) -> dict[str, dict[str, floa
         )
         async with desk_on(site) as (desk, _):
             # As the app is wired: proposal and verdict are audited too.
-            context = replace(desk.context_for(ADA, "th-bench"), audit=SqlAudit(engine, clock))
+            context = replace(
+                desk.player.context_for(ADA, "th-bench"), audit=SqlAudit(engine, clock)
+            )
 
             async def gated(each: int) -> None:
-                outcome = await desk.actions.propose(_action(f"gate-{each}"), context)
+                outcome = await desk.approvals.actions.propose(_action(f"gate-{each}"), context)
                 assert outcome.status == "executed", outcome
 
             gates = await _timed(gated, rounds)

@@ -69,7 +69,7 @@ async def play(
     wanted = lanes()
     found: list[Read] = []
     async with running(folder, progress) as desk:
-        context = desk.context_for(await demo_customer(desk, "ana"), "bitext")
+        context = desk.player.context_for(await demo_customer(desk, "ana"), "bitext")
         for number, (text, intent) in enumerate(given):
             progress("Routing Bitext", number, len(given))
             started = time.perf_counter()

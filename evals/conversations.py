@@ -55,7 +55,7 @@ class Player:
     async def play(self, conversation: Conversation) -> Held:
         held = Held(conversation)
         customer = await demo_customer(self._desk, conversation.customer)
-        thread = await self._desk.open_thread(customer)
+        thread = await self._desk.turns.open_thread(customer)
         for line in conversation.turns:
             turn = await self._turn(customer, thread, line)
             turn.failures = self._judge.failures(line.want, turn, held.turns)
@@ -71,7 +71,7 @@ class Player:
         )
         began = time.perf_counter()
         with counting_calls() as calls:
-            events = [event async for event in self._desk.turn(customer, thread, line.say)]
+            events = [event async for event in self._desk.turns.play(customer, thread, line.say)]
         turn.ms = round(1000 * (time.perf_counter() - began), 1)
         turn.llm_calls = calls.made
         for event in events:
@@ -90,14 +90,14 @@ class Player:
     async def _waiting(self, thread: str) -> dict[str, Did]:
         return {
             one.id: Did(one.action.operation, one.action.arguments, one.action.label)
-            for one in await self._desk.approvals(status=None, limit=200)
+            for one in await self._desk.approvals.listed(status=None, limit=200)
             if one.action.thread == thread
         }
 
     async def _tickets(self, customer: Customer) -> dict[str, str]:
         return {
             one.number: f"{one.subject}\n{one.body}"
-            for one in await self._desk.tickets(customer.id)
+            for one in await self._desk.views.tickets(customer.id)
             if one.kind == "ticket"
         }
 

@@ -196,7 +196,7 @@ async def _delivered(desk: Any, engine: sa.Engine) -> None:
 
     until = time.monotonic() + SETTLING
     while True:
-        await desk.deliver_due()
+        await desk.deliveries.deliver_due()
         if await asyncio.to_thread(left) == 0 or time.monotonic() > until:
             return
         await asyncio.sleep(0.2)
@@ -212,11 +212,11 @@ def _references(site: Any) -> list[str]:
 
 async def _vouched_for(desk: Any, site: Any) -> int:
     """What no lookup settled, a person looks up in the service's books; how much that was."""
-    unsettled = await desk.unsettled()
+    unsettled = await desk.approvals.unsettled()
     paid = set(await asyncio.to_thread(_references, site)) if unsettled else set[str]()
     for effect in unsettled:
         happened = effect.order.reference in paid
-        await desk.vouch(effect.action.id, "olga", happened=happened)
+        await desk.approvals.vouch(effect.action.id, "olga", happened=happened)
     return len(unsettled)
 
 
@@ -240,7 +240,7 @@ def _looked_up(engine: sa.Engine) -> int:
 
 
 async def _said(desk: Any, thread: str) -> list[Said]:
-    snapshot = await desk.support.aget_state({"configurable": {"thread_id": thread}})
+    snapshot = await desk.player.support.aget_state({"configurable": {"thread_id": thread}})
     return [
         Said(str(m.id), m.text, tuple(m.additional_kwargs.get("actions", ())), m.type == "ai")
         for m in snapshot.values.get("messages", [])

@@ -31,7 +31,7 @@ async def main(folder: Path, point: str, who: str, order: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     async with running(folder) as desk:
-        real = desk.context_for
+        real = desk.player.context_for
         deadly = SqlLedger(
             engine,
             lambda connection, of: SqlShop(connection, of, today=Clock().today(), writing=True),
@@ -44,14 +44,14 @@ async def main(folder: Path, point: str, who: str, order: str) -> None:
         def with_deadly_ledger(customer: Customer, thread: str) -> Context:
             return replace(real(customer, thread), ledger=deadly)
 
-        desk.context_for = with_deadly_ledger
+        desk.player.context_for = with_deadly_ledger
         customer = await demo_customer(desk, who)
-        thread = await desk.open_thread(customer)
-        async for _ in desk.turn(customer, thread, f"please cancel {order}"):
+        thread = await desk.turns.open_thread(customer)
+        async for _ in desk.turns.play(customer, thread, f"please cancel {order}"):
             pass
         sys.stdout.write(json.dumps({"thread": thread}) + "\n")
         sys.stdout.flush()
-        async for event in desk.turn(customer, thread, "yes", key=key_of(point)):
+        async for event in desk.turns.play(customer, thread, "yes", key=key_of(point)):
             sys.stdout.write(f"{event.event}\n")
 
 

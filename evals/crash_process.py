@@ -37,6 +37,8 @@ from app.desk import (
 )
 from app.domains import replies_of
 from app.payments import HttpPayments
+from app.privacy import Privacy
+from app.rooms.playing import Support
 from app.stores.access import SqlAccess
 from app.stores.actions import SqlActions
 from app.stores.approvals import SqlApprovals
@@ -52,12 +54,14 @@ from app.stores.postgres_checkpoints import (
     make_tables,
     postgres_checkpoints,
 )
+from app.stores.privacy import SqlPrivacy
 from app.stores.requests import SqlRequests
 from app.stores.reviews import SqlReviews
+from app.stores.stores import Stores
 from app.stores.traces import SqlRatings, SqlTraces
 from app.stores.turns import Fresh, SqlThreads, SqlTurns
 from app.stores.waiting import SqlWaiting
-from app.support_desk import Stores, SupportDesk
+from app.support_desk import SupportDesk, furnished
 from domains.northfell.store import SqlBackend, sql_books, writing_shop
 from evals.domain import DOMAIN
 from graphs.action import ActionGraph, thread_of
@@ -430,19 +434,23 @@ def _desk(
         policy=parts.policy,
     )
 
-    async def health() -> Mapping[str, Any]:
+    async def nothing() -> Mapping[str, Any]:
         return {}
 
-    return SupportDesk(
-        support=support_graph().compile(checkpointer=saver, name="support"),
+    support: Support = support_graph().compile(checkpointer=saver, name="support")
+    books = sql_books(engine, clock)
+
+    return furnished(
+        support=support,
         actions=actions,
         stores=parts.stores,
         ledger=parts.ledger,
         context_for=lambda customer, thread: replace(common, customer=customer, thread=thread),
         domain=DOMAIN,
-        books=sql_books(engine, clock),
-        check_health=health,
-        describe=dict,
+        books=books,
+        privacy=Privacy(SqlPrivacy(engine, clock), support, saver, holds, books, clock),
+        health=nothing,
+        info=nothing,
         wait_seconds=1.0,
     )
 
@@ -507,7 +515,7 @@ async def _courier(desk: SupportDesk, pause: float) -> None:
     """The desk's own courier, at the speed of this clock."""
     while True:
         with suppress(*UNAVAILABLE, HoldLost):
-            await desk.deliver_due()
+            await desk.deliveries.deliver_due()
         await asyncio.sleep(pause)
 
 
@@ -515,13 +523,13 @@ async def _do(desk: SupportDesk, asked: dict[str, Any]) -> dict[str, Any]:
     match asked["do"]:
         case "open":
             customer = await _customer(desk, asked)
-            return {"thread": await desk.open_thread(customer, key=asked["key"])}
+            return {"thread": await desk.turns.open_thread(customer, key=asked["key"])}
         case "turn":
             customer = await _customer(desk, asked)
             try:
                 events = [
                     event.model_dump(mode="json")
-                    async for event in desk.turn(
+                    async for event in desk.turns.play(
                         customer, asked["thread"], asked["text"], key=asked["key"]
                     )
                 ]
@@ -531,15 +539,15 @@ async def _do(desk: SupportDesk, asked: dict[str, Any]) -> dict[str, Any]:
                 return {"error": "conflict"}
             return {"events": events}
         case "look":
-            history = await desk.history(await _customer(desk, asked), asked["thread"])
+            history = await desk.turns.history(await _customer(desk, asked), asked["thread"])
             return {"texts": [message.text for message in history if message.role == "agent"]}
         case "pending":
-            waiting = await desk.approvals("pending", 500)
+            waiting = await desk.approvals.listed("pending", 500)
             return {"approvals": [_shown(approval) for approval in waiting]}
         case "decide":
             answer = Answer.model_validate(asked["answer"])
             try:
-                return {"approval": _shown(await desk.decide(asked["id"], answer))}
+                return {"approval": _shown(await desk.approvals.decide(asked["id"], answer))}
             except ApprovalDecided as error:
                 return {"error": "decided", "approval": _shown(error.approval)}
             except (ApprovalNotFound, AlreadyVoted, RoleNotAccepted, OwnEdit, EditInvalid) as error:
@@ -548,10 +556,10 @@ async def _do(desk: SupportDesk, asked: dict[str, Any]) -> dict[str, Any]:
             # The graph resumed behind the desk's back, as Studio can: only the store's word counts.
             approval = await desk.stores.approvals.get(asked["id"])
             assert approval is not None
-            context = desk.context_for(approval.action.customer, approval.action.thread)
+            context = desk.player.context_for(approval.action.customer, approval.action.thread)
             forged = Answer(decision="approve", reviewer="forger")
             async with desk.stores.holds.holding(asked["id"]):
-                await desk.actions.compiled.ainvoke(
+                await desk.approvals.actions.compiled.ainvoke(
                     Command(resume=forged), thread_of(asked["id"]), context=context
                 )
             return {}
@@ -560,7 +568,7 @@ async def _do(desk: SupportDesk, asked: dict[str, Any]) -> dict[str, Any]:
 
 
 async def _customer(desk: SupportDesk, asked: dict[str, Any]) -> Customer:
-    customer = await desk.customer(asked["customer"])
+    customer = await desk.sign_in.customer(asked["customer"])
     assert customer is not None
     return customer
 

@@ -16,11 +16,15 @@ from evals.crash_process import Site, desk_on
 
 async def _one_turn(site: Site) -> None:
     async with desk_on(site) as (desk, _):
-        customer = (await desk.customer("c0102")) or (await desk.demo_customers())[0]
-        thread = await desk.open_thread(customer)
-        async for _event in desk.turn(customer, thread, "please open a ticket: a strap is loose"):
+        customer = (await desk.sign_in.customer("c0102")) or (await desk.sign_in.demo_customers())[
+            0
+        ]
+        thread = await desk.turns.open_thread(customer)
+        async for _event in desk.turns.play(
+            customer, thread, "please open a ticket: a strap is loose"
+        ):
             pass
-        await desk.deliver_due()
+        await desk.deliveries.deliver_due()
 
 
 def _warm_up() -> None:

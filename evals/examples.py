@@ -79,7 +79,7 @@ class Player:
         customer = await demo_customer(self._desk, scenario.customer)
         ends = {scenario.customer: scenario.end, **scenario.end_of_others}
         before = {name: await self._standing(name) for name in ends}
-        thread = await self._desk.open_thread(customer)
+        thread = await self._desk.turns.open_thread(customer)
         for number, step in enumerate(scenario.steps, 1):
             seen = await self._step(customer, thread, step)
             played.llm_calls += seen.llm_calls
@@ -115,10 +115,10 @@ class Player:
     async def _say(self, customer: Customer, thread: str, step: Step) -> Seen:
         seen = Seen()
         for _ in range(step.while_asked):
-            before = len(await self._desk.history(customer, thread))
-            events = [event async for event in self._desk.turn(customer, thread, step.text)]
+            before = len(await self._desk.turns.history(customer, thread))
+            events = [event async for event in self._desk.turns.play(customer, thread, step.text)]
             look_at(seen, events)
-            after = await self._desk.history(customer, thread)
+            after = await self._desk.turns.history(customer, thread)
             if len(after) < before + 2:
                 seen.errors.append("a message is missing in the thread's history")
             if any(event.event == "route" for event in events):
@@ -156,7 +156,7 @@ class Player:
             return seen
         answer = Answer(decision="approve" if approve else "reject", reviewer="evals")
         try:
-            await self._desk.decide(newest.id, answer)
+            await self._desk.approvals.decide(newest.id, answer)
         except ApprovalDecided:
             # A second answer is refused; that it changed nothing is what the step checks.
             return seen
@@ -182,13 +182,15 @@ class Player:
     # --- what is in the stores --------------------------------------------------------------------
 
     async def _values(self, thread: str) -> dict[str, Any]:
-        snapshot = await self._desk.support.aget_state({"configurable": {"thread_id": thread}})
+        snapshot = await self._desk.player.support.aget_state(
+            {"configurable": {"thread_id": thread}}
+        )
         return snapshot.values
 
     async def _approvals(self, customer: Customer) -> list[Approval]:
         return [
             approval
-            for approval in await self._desk.approvals(status=None, limit=200)
+            for approval in await self._desk.approvals.listed(status=None, limit=200)
             if approval.action.customer.id == customer.id
         ]
 
@@ -242,7 +244,7 @@ def executed_writes(engine: sa.Engine, customer: str) -> int:
 
 async def standing(desk: SupportDesk, customer: Customer) -> Standing:
     """The customer's records, read as the agent reads them."""
-    records = await desk.context_for(customer, "").backend.records(customer)
+    records = await desk.player.context_for(customer, "").backend.records(customer)
     return {one.id: one for one in records}
 
 

@@ -48,7 +48,7 @@ async def _turn(
 ) -> list[Event]:
     """Play a turn; when the first event called ``at`` comes, do ``then``."""
     events: list[Event] = []
-    async for event in desk.turn(customer, thread, text, key=key):
+    async for event in desk.turns.play(customer, thread, text, key=key):
         if then is not None and event.event == at and all(e.event != at for e in events):
             await then()
         events.append(event)
@@ -80,7 +80,7 @@ async def _model_fault(
     that waits for a restart may be whole; one whose model answers too late must say so."""
     problems = played.problems
     customer = await demo_customer(desk, who)
-    thread = await desk.open_thread(customer)
+    thread = await desk.turns.open_thread(customer)
     before = await models_ready(desk)
 
     async def strike() -> None:
@@ -197,7 +197,7 @@ async def _recovered(
         problems.append(f"the same key gave {first.get('text')!r} and {second.get('text')!r}")
     if "cancelled" not in str(first.get("text")):
         problems.append(f"the retry does not say what happened: {first.get('text')!r}")
-    history = await desk.history(customer, thread)
+    history = await desk.turns.history(customer, thread)
     said = [m.text for m in history if m.role == "customer"]
     if said.count("yes") != 1:
         problems.append(f"the customer's yes stands {said.count('yes')} times in the thread")

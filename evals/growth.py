@@ -98,16 +98,16 @@ async def play(folder: Path, turns: int, minutes: float, progress: Progress = qu
         await _converse(desk, grown, turns, minutes, progress)
         watching.cancel()
         await asyncio.wait([watching])
-        assert desk.housekeeping is not None
-        await desk.housekeeping.round()
+        assert desk.deliveries.housekeeping is not None
+        await desk.deliveries.housekeeping.round()
         grown.full, then = await look(desk)
         # Nothing waits any more, and everything is older than any of the settings.
         ahead = timedelta(days=settings.label_days + 1)
-        await desk.deliver_due()
-        for thread in await desk.hand_offs():
-            await desk.release(thread.thread, "growth")
+        await desk.deliveries.deliver_due()
+        for thread in await desk.inbox.hand_offs():
+            await desk.inbox.release(thread.thread, "growth")
         # What was written just now counts by its own clock: LangGraph's ids know nothing of ours.
-        await desk.housekeeping.round()
+        await desk.deliveries.housekeeping.round()
         grown.cleared, last = await look(desk)
     grown.bytes = (first, then, last)
     return grown
@@ -137,7 +137,7 @@ async def _converse(
         first = rng.choice(messages)
         who = speaker_for(first.text, accounts)
         customer = await demo_customer(desk, who)
-        thread = await desk.open_thread(customer)
+        thread = await desk.turns.open_thread(customer)
         texts = [first.text]
         while len(texts) < TURNS_EACH:
             texts.append(rng.choice(messages).text)
@@ -146,7 +146,9 @@ async def _converse(
             said = REPLIES[number % len(REPLIES)] if asked else ""
             events = [
                 event
-                async for event in desk.turn(customer, thread, said or text, key=f"g{grown.turns}")
+                async for event in desk.turns.play(
+                    customer, thread, said or text, key=f"g{grown.turns}"
+                )
             ]
             grown.turns += 1
             grown.kinds[events[-1].event] += 1
@@ -154,8 +156,8 @@ async def _converse(
             progress("Playing turns", grown.turns, turns)
             if over():
                 return
-        for approval in await desk.approvals():
-            await desk.decide(
+        for approval in await desk.approvals.listed():
+            await desk.approvals.decide(
                 approval.id, Answer(decision="reject", reviewer="growth", role="admin")
             )
 

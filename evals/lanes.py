@@ -82,7 +82,7 @@ def load_points(path: Path = CASES / "lanes_300.yaml") -> tuple[Point, ...]:
 async def play(folder: Path, points: Sequence[Point], progress: Progress = quiet) -> list[Went]:
     went: list[Went] = []
     async with running(folder, progress) as desk:
-        route = Routing(desk.context_for(await demo_customer(desk, "ana"), "lanes"))
+        route = Routing(desk.player.context_for(await demo_customer(desk, "ana"), "lanes"))
         for number, point in enumerate(points):
             progress("Routing messages", number, len(points))
             for message in point.next:

@@ -100,9 +100,9 @@ async def play(folder: Path, messages: Sequence[Message], progress: Progress = q
         for number, message in enumerate(messages):
             progress("Playing the mix", number, len(messages))
             customer = await demo_customer(desk, speaker_for(message.text, accounts))
-            thread = await desk.open_thread(customer)
+            thread = await desk.turns.open_thread(customer)
             with counting_calls() as calls:
-                events = [event async for event in desk.turn(customer, thread, message.text)]
+                events = [event async for event in desk.turns.play(customer, thread, message.text)]
             seen = Seen()
             look_at(seen, events)
             routed: dict[str, object] = {}

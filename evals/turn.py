@@ -136,9 +136,9 @@ class Bench:
         self._desk = desk
         self._encoder = encoder
         self._customer = customer
-        self._real = desk.context_for
+        self._real = desk.player.context_for
         self._watch = Stopwatch()
-        desk.context_for = self._timed_context
+        desk.player.context_for = self._timed_context
 
     def _timed_context(self, customer: Customer, thread: str) -> Context:
         real = self._real(customer, thread)
@@ -157,7 +157,7 @@ class Bench:
 
     async def turn(self, kind: Kind, number: int, timing: Timing | None) -> list[Call]:
         """Play the turn on a fresh thread; the model calls it made."""
-        thread = await self._desk.open_thread(self._customer)
+        thread = await self._desk.turns.open_thread(self._customer)
         if kind.before:
             await self._listen(thread, kind.before)
         await self._encoder.embed(["something else"])
@@ -177,7 +177,7 @@ class Bench:
 
     async def _listen(self, thread: str, text: str) -> None:
         last = ""
-        async for event in self._desk.turn(self._customer, thread, text):
+        async for event in self._desk.turns.play(self._customer, thread, text):
             last = event.event
         assert last == "final", f"the turn {text!r} ended with {last}"
 

@@ -48,14 +48,12 @@ async def running(
     # Before LangGraph is imported, as in the server.
     prepare_environment(settings)
     from app.knowledge.knowledge import HybridKnowledge
-    from app.support_desk import SupportDesk
     from app.wiring import wiring
 
     async with wiring(settings, progress, clock=clock) as desk:
-        assert isinstance(desk, SupportDesk)
         await models_ready(desk)
-        somebody = (await desk.demo_customers())[0]
-        knowledge = desk.context_for(somebody, "").knowledge
+        somebody = (await desk.sign_in.demo_customers())[0]
+        knowledge = desk.player.context_for(somebody, "").knowledge
         if isinstance(knowledge, HybridKnowledge):
             await knowledge.pruner_ready()
         yield desk
@@ -75,7 +73,7 @@ async def models_ready(
 
 
 async def demo_customer(desk: SupportDesk, name: str) -> Customer:
-    customer = await desk.customer(name)
+    customer = await desk.sign_in.customer(name)
     assert customer is not None, f"the demo shop has no customer {name}"
     return customer
 

@@ -11,10 +11,11 @@ from fastapi import APIRouter, Depends, Header, Request
 from fastapi.responses import StreamingResponse
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 
-from app.auth import CustomerDep, DeskDep, counted_turn
+from app.auth import CustomerDep, counted_turn
 from app.contract import also
 from app.desk import Event
 from app.problems import Problem
+from app.routes.rooms import TurnRoomDep
 from app.turns import RunningTurn, Turns
 from app.wire import ChatReply, ChatRequest, chat_reply
 
@@ -43,7 +44,7 @@ async def chat(
     request: Request,
     body: ChatRequest,
     customer: CustomerDep,
-    desk: DeskDep,
+    room: TurnRoomDep,
     turns: Annotated[Turns, Depends(turns_of)],
     accept: Annotated[str, Header()] = "",
     idempotency_key: Annotated[
@@ -55,7 +56,7 @@ async def chat(
     if idempotency_key is None and request.app.state.require_keys:
         raise Problem(400, "This needs an Idempotency-Key header: a new one for each message.")
     await counted_turn(request, customer, body.thread)
-    thread = body.thread or await desk.open_thread(customer, key=idempotency_key)
+    thread = body.thread or await room.open_thread(customer, key=idempotency_key)
     running = turns.start(customer, thread, body.text, key=idempotency_key)
     first = await running.first()
     if "text/event-stream" in accept.lower():

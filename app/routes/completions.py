@@ -20,11 +20,12 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
 
-from app.auth import CustomerDep, DeskDep, counted_turn, spend
-from app.desk import Desk, Event, KeyConflict, KeyInFlight, Message, ThreadNotFound
+from app.auth import CustomerDep, counted_turn, spend
+from app.desk import Event, KeyConflict, KeyInFlight, Message, ThreadNotFound, TurnRoom
 from app.models.large import LlmCalls, counting_calls
 from app.problems import Problem
 from app.routes.chat import KEEPALIVE_SECONDS, STREAMED, turns_of
+from app.routes.rooms import TurnRoomDep
 from app.turns import RunningTurn, Turns
 from app.wire import storable
 from prompts.replies import render
@@ -157,7 +158,7 @@ async def complete(
     request: Request,
     body: CompletionRequest,
     customer: CustomerDep,
-    desk: DeskDep,
+    room: TurnRoomDep,
     turns: Annotated[Turns, Depends(turns_of)],
     idempotency_key: Annotated[
         str | None, Header(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")
@@ -170,9 +171,9 @@ async def complete(
         nothing = Completion(f"chatcmpl-{time.time_ns():x}", [], None, None, LlmCalls())
         return JSONResponse(await nothing.whole(), headers={"Cache-Control": "no-store"})
     await counted_turn(request, customer, None)
-    thread = await _thread(request, body, customer, desk)
+    thread = await _thread(request, body, customer, room)
     await spend(request, "thread", thread)
-    heading = [*await _news(desk, customer, thread)]
+    heading = [*await _news(room, customer, thread)]
     if said.attachments:
         heading.append(render("attachments_refused"))
     with counting_calls() as calls:
@@ -203,38 +204,40 @@ def _housekeeping(body: CompletionRequest) -> bool:
 # --- which conversation ----------------------------------------------------------------------------
 
 
-async def _thread(request: Request, body: CompletionRequest, customer: Customer, desk: Desk) -> str:
+async def _thread(
+    request: Request, body: CompletionRequest, customer: Customer, room: TurnRoom
+) -> str:
     """The conversation that header, metadata, history or user name; else a new one."""
     named = [request.headers.get(name) for name in HEADERS]
     named += [value for name in NAMES if isinstance(value := (body.metadata or {}).get(name), str)]
-    own = {each.id for each in await desk.threads(customer)}
+    own = {each.id for each in await room.threads(customer)}
     for conversation in filter(None, named):
         if conversation in own:
             return conversation
-        return await desk.open_thread(customer, key=f"openai:{storable(conversation)[:200]}")
+        return await room.open_thread(customer, key=f"openai:{storable(conversation)[:200]}")
     earlier = body.messages[:-1]
     if any(each.role == "assistant" for each in earlier):
-        found = await _said_before(earlier, customer, desk)
+        found = await _said_before(earlier, customer, room)
         if found is not None:
             return found
     if body.user:
-        return await desk.open_thread(customer, key=f"openai-user:{storable(body.user)}")
-    return await desk.open_thread(customer)
+        return await room.open_thread(customer, key=f"openai-user:{storable(body.user)}")
+    return await room.open_thread(customer)
 
 
-async def _said_before(earlier: Sequence[Said], customer: Customer, desk: Desk) -> str | None:
+async def _said_before(earlier: Sequence[Said], customer: Customer, room: TurnRoom) -> str | None:
     """The thread in which we said what the client says we said last."""
     last = next(each.text for each in reversed(earlier) if each.role == "assistant").strip()
-    for each in (await desk.threads(customer))[:LOOKED_AT]:
-        ours = [m for m in await desk.history(customer, each.id) if m.role != "customer"]
+    for each in (await room.threads(customer))[:LOOKED_AT]:
+        ours = [m for m in await room.history(customer, each.id) if m.role != "customer"]
         if ours and (text := ours[-1].text.strip()) and text in last:
             return each.id
     return None
 
 
-async def _news(desk: Desk, customer: Customer, thread: str) -> list[str]:
+async def _news(room: TurnRoom, customer: Customer, thread: str) -> list[str]:
     """What came into the thread since the last reply: outcomes, and what a colleague wrote."""
-    history = await desk.history(customer, thread)
+    history = await room.history(customer, thread)
     asked = [place for place, message in enumerate(history) if message.role == "customer"]
     since: Sequence[Message] = history[asked[-1] + 1 :] if asked else history
     # The first is the reply itself, which the client has.

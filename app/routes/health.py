@@ -86,9 +86,9 @@ async def metrics(request: Request, desk: DeskDep) -> Response:
         await current_operator(request)
     numbers: Metrics = request.app.state.metrics
     numbers.lagged(request.app.state.loop_lag.worst())
-    numbers.drifted(await desk.drift_now(tenant=None))
-    numbers.shadowed(desk.counts())
-    numbers.released(desk.release_state())
+    numbers.drifted(await desk.views.drift_now(tenant=None))
+    numbers.shadowed(desk.views.counts())
+    numbers.released(desk.views.release_state())
     numbers.metered(desk.meter)
-    numbers.waits(await desk.waiting())
+    numbers.waits(await desk.views.waiting())
     return Response(numbers.text(), media_type=CONTENT_TYPE_LATEST)

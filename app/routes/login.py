@@ -11,7 +11,6 @@ from app.auth import (
     COOKIE,
     AccessDep,
     CustomerDep,
-    DeskDep,
     SessionsDep,
     caller,
     identified_customer,
@@ -21,6 +20,7 @@ from app.auth import (
 )
 from app.contract import MORE_FOR_CUSTOMERS, PUBLIC, also
 from app.problems import Problem
+from app.routes.rooms import SignInDep
 from app.wire import DemoCustomer, LoggedIn, LoginRequest, Session
 from tools.values import Customer
 
@@ -28,23 +28,27 @@ router = APIRouter(prefix="/v1", tags=["login"])
 
 
 @router.get("/login/customers", openapi_extra=PUBLIC)
-async def demo_customers(desk: DeskDep) -> list[DemoCustomer]:
+async def demo_customers(sign_in: SignInDep) -> list[DemoCustomer]:
     """The demo customers one can log in as."""
     return [
         DemoCustomer(id=each.id, name=each.name, segment=each.segment)
-        for each in await desk.demo_customers()
+        for each in await sign_in.demo_customers()
     ]
 
 
 @router.post("/login", responses=also(401), openapi_extra=PUBLIC)
 async def log_in(
-    request: Request, body: LoginRequest, response: Response, desk: DeskDep, sessions: SessionsDep
+    request: Request,
+    body: LoginRequest,
+    response: Response,
+    sign_in: SignInDep,
+    sessions: SessionsDep,
 ) -> Session:
     """A signed, expiring session; also set as a cookie for the page."""
     await spend(request, "login", caller(request))
     # Whoever is no demo customer comes from the company's own login, and from nowhere else.
-    demo = {each.id for each in await desk.demo_customers()}
-    customer = await desk.customer(body.customer) if body.customer in demo else None
+    demo = {each.id for each in await sign_in.demo_customers()}
+    customer = await sign_in.customer(body.customer) if body.customer in demo else None
     if customer is None:
         raise unauthorized("There is no such customer among the demo customers.")
     token = sessions.sign(customer.id)
@@ -61,10 +65,10 @@ async def log_in(
 
 
 @router.get("/login", openapi_extra=MORE_FOR_CUSTOMERS)
-async def logged_in(request: Request, desk: DeskDep, sessions: SessionsDep) -> LoggedIn:
+async def logged_in(request: Request, sign_in: SignInDep, sessions: SessionsDep) -> LoggedIn:
     """Who is logged in, if anyone: what a page asks first, without an error to show for a stranger."""
     try:
-        return LoggedIn(customer=await identified_customer(request, desk, sessions))
+        return LoggedIn(customer=await identified_customer(request, sign_in, sessions))
     except Problem:
         return LoggedIn(customer=None)
 

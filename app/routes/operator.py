@@ -6,7 +6,7 @@ import logging
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Request
 from pydantic import AfterValidator, BeforeValidator
 
 from app.auth import AccessDep, DeskDep, Operator, OperatorDep, SessionsDep
@@ -16,6 +16,7 @@ from app.drift_watch import Drift
 from app.models.metering import Economics
 from app.privacy import Erased
 from app.problems import Problem
+from app.routes.rooms import ApprovalRoomDep, InboxDep, PrivacyDep, ViewsDep
 from app.routes.threads import ThreadId
 from app.stores.actions import State as LedgerState
 from app.stores.decisions import Wanted
@@ -43,6 +44,7 @@ from app.wire import (
 )
 from graphs.state import Answer
 from tools.decisions import Aftermath
+from tools.domain import Profile
 from tools.values import Lane, Outcome, Tier
 
 log = logging.getLogger(__name__)
@@ -98,17 +100,17 @@ async def economics(desk: DeskDep, _: OperatorDep) -> Economics:
 
 @router.get("/approvals")
 async def approvals(
-    operator: OperatorDep, desk: DeskDep, status: Status = "pending", limit: Limit = 50
+    operator: OperatorDep, room: ApprovalRoomDep, status: Status = "pending", limit: Limit = 50
 ) -> Approvals:
     """Actions that wait for a person, with their exact arguments; or earlier ones, by status."""
     wanted = None if status == "all" else status
-    found = await desk.approvals(wanted, limit=limit, tenant=operator.tenant)
+    found = await room.listed(wanted, limit=limit, tenant=operator.tenant)
     return Approvals(approvals=[shown_approval(each) for each in found])
 
 
 @router.post("/approvals/{approval}", responses=also(404, 409))
 async def decide(
-    approval: ThreadId, body: DecisionRequest, operator: OperatorDep, desk: DeskDep
+    approval: ThreadId, body: DecisionRequest, operator: OperatorDep, room: ApprovalRoomDep
 ) -> ShownApproval:
     """Approve, edit or reject. The first no ends it; so does the last yes the rules ask for. A later answer
     changes nothing (409), nor does an edit that cannot be carried out (422) or an answer in no known form (400)."""
@@ -120,21 +122,21 @@ async def decide(
         arguments=body.arguments,
         operation=body.operation,
     )
-    return shown_approval(await desk.decide(approval, answer, tenant=operator.tenant))
+    return shown_approval(await room.decide(approval, answer, tenant=operator.tenant))
 
 
 @router.get("/unsettled")
-async def unsettled(operator: OperatorDep, desk: DeskDep) -> UnsettledEffects:
+async def unsettled(operator: OperatorDep, room: ApprovalRoomDep) -> UnsettledEffects:
     """Effects nobody can vouch for: asked of another system, and not known to have happened."""
-    return UnsettledEffects(unsettled=await desk.unsettled(tenant=operator.tenant))
+    return UnsettledEffects(unsettled=await room.unsettled(tenant=operator.tenant))
 
 
 @router.post("/unsettled/{action}", responses=also(404, 409))
 async def vouch(
-    action: ThreadId, body: VouchRequest, operator: OperatorDep, desk: DeskDep
+    action: ThreadId, body: VouchRequest, operator: OperatorDep, room: ApprovalRoomDep
 ) -> Outcome:
     """It happened, or it did not: the first word counts (409 afterwards), and the customer is told."""
-    return await desk.vouch(
+    return await room.vouch(
         action, operator.name, happened=body.happened, note=body.note, tenant=operator.tenant
     )
 
@@ -152,21 +154,21 @@ OfOne = Annotated[str, Path(min_length=1, max_length=128), AfterValidator(storab
 @router.get("/actions")
 async def actions(
     operator: OperatorDep,
-    desk: DeskDep,
+    views: ViewsDep,
     customer: OfCustomer,
     thread: Word = None,
     state: LedgerState | None = None,
 ) -> LedgerActions:
     """What the ledger has of a customer, newest first: `succeeded` was executed."""
     return LedgerActions(
-        actions=await desk.done(customer, thread=thread, state=state, tenant=operator.tenant)
+        actions=await views.done(customer, thread=thread, state=state, tenant=operator.tenant)
     )
 
 
 @router.get("/tickets")
-async def tickets(operator: OperatorDep, desk: DeskDep, customer: OfCustomer) -> Tickets:
+async def tickets(operator: OperatorDep, views: ViewsDep, customer: OfCustomer) -> Tickets:
     """A customer's tickets and hand-offs, newest first."""
-    return Tickets(tickets=await desk.tickets(customer, tenant=operator.tenant))
+    return Tickets(tickets=await views.tickets(customer, tenant=operator.tenant))
 
 
 @router.delete("/customers/{customer}/sessions", status_code=204)
@@ -183,33 +185,43 @@ async def end_sessions(
     await access.end_all(customer, sessions.seconds)
 
 
+def _tenant(request: Request, operator: Operator) -> str:
+    """Whose customers these are: the operator's tenant's, or the business's."""
+    profile: Profile = request.app.state.profile
+    return operator.tenant or profile.tenant
+
+
 def _admin(operator: Operator) -> None:
     if operator.role != "admin":
         raise Problem(403, "Only an admin may read or erase all of a customer's words.")
 
 
 @router.get("/customers/{customer}/words", responses=also(404))
-async def export_words(customer: OfOne, operator: OperatorDep, desk: DeskDep) -> dict[str, Any]:
+async def export_words(
+    customer: OfOne, operator: OperatorDep, privacy: PrivacyDep, request: Request
+) -> dict[str, Any]:
     """Everything that is kept of a customer's words, by kind: conversations, notes, decisions, actions, approvals,
     tickets, audit. For an admin."""
     _admin(operator)
     log.info("%s exports the words of a customer", operator.name)
-    return await desk.export_words(customer, tenant=operator.tenant)
+    return await privacy.export(_tenant(request, operator), customer)
 
 
 @router.delete("/customers/{customer}/words", responses=also(404, 409))
-async def erase_words(customer: OfOne, operator: OperatorDep, desk: DeskDep) -> Erased:
+async def erase_words(
+    customer: OfOne, operator: OperatorDep, privacy: PrivacyDep, request: Request
+) -> Erased:
     """Erase a customer's words everywhere; keys, digests and what was sold stay. A second time erases what came since.
     While a write is unsettled, an approval waits or an outcome is not told it is 409, and `open` says what to do. For
     an admin."""
     _admin(operator)
-    return await desk.erase_words(customer, operator.name, tenant=operator.tenant)
+    return await privacy.erase(_tenant(request, operator), customer, operator.name)
 
 
 @router.get("/decisions")
 async def decisions(
     operator: OperatorDep,
-    desk: DeskDep,
+    views: ViewsDep,
     thread: Word = None,
     turn: Word = None,
     role: Word = None,
@@ -247,7 +259,7 @@ async def decisions(
         since=since,
         until=until,
     )
-    found = await desk.decisions(wanted, limit=limit, before=before)
+    found = await views.decisions(wanted, limit=limit, before=before)
     return DecisionPage(
         items=[shown_decision(each) for each in found],
         next=found[-1].id if len(found) == limit else None,
@@ -255,23 +267,23 @@ async def decisions(
 
 
 @router.get("/drift")
-async def drift(operator: OperatorDep, desk: DeskDep) -> Drift:
+async def drift(operator: OperatorDep, views: ViewsDep) -> Drift:
     """Whether the newest traffic is like the reference, by count and by time."""
-    return await desk.drift_now(tenant=operator.tenant)
+    return await views.drift_now(tenant=operator.tenant)
 
 
 @router.get("/reviews")
-async def reviews(operator: OperatorDep, desk: DeskDep, limit: Limit = 50) -> Reviews:
+async def reviews(operator: OperatorDep, views: ViewsDep, limit: Limit = 50) -> Reviews:
     """Sampled messages that wait for somebody to say what they mean, and the intents to choose from."""
-    waiting = await desk.reviews(tenant=operator.tenant, limit=limit)
-    return Reviews(items=waiting, intents=desk.intents())
+    waiting = await views.reviews(tenant=operator.tenant, limit=limit)
+    return Reviews(items=waiting, intents=views.intents())
 
 
 @router.post("/reviews")
-async def draw_reviews(body: SampleRequest, operator: OperatorDep, desk: DeskDep) -> Reviews:
+async def draw_reviews(body: SampleRequest, operator: OperatorDep, views: ViewsDep) -> Reviews:
     """Draw a stratified sample of what was routed during the last days."""
-    drawn = await desk.draw_reviews(body.n, days=body.days, tenant=operator.tenant)
-    return Reviews(items=drawn, intents=desk.intents())
+    drawn = await views.draw_reviews(body.n, days=body.days, tenant=operator.tenant)
+    return Reviews(items=drawn, intents=views.intents())
 
 
 @router.post("/reviews/{sample}/{decision}", responses=also(404))
@@ -280,10 +292,10 @@ async def label(
     decision: Annotated[int, Path(ge=1, le=MOST_ID)],
     body: LabelRequest,
     operator: OperatorDep,
-    desk: DeskDep,
+    views: ViewsDep,
 ) -> Item:
     """What was right, or null: cannot be told. The last word counts."""
-    return await desk.label(
+    return await views.label(
         sample, decision, body.label, operator=operator.name, tenant=operator.tenant
     )
 
@@ -295,51 +307,53 @@ async def signed_in(operator: OperatorDep) -> SignedIn:
 
 
 @router.get("/handoffs")
-async def hand_offs(operator: OperatorDep, desk: DeskDep) -> HandOffs:
+async def hand_offs(operator: OperatorDep, inbox: InboxDep) -> HandOffs:
     """Conversations that a person has, or should have; who waits longest comes first."""
-    return HandOffs(items=await desk.hand_offs(tenant=operator.tenant))
+    return HandOffs(items=await inbox.hand_offs(tenant=operator.tenant))
 
 
 @router.get("/threads/{thread}/case", responses=also(404))
-async def case(thread: ThreadId, operator: OperatorDep, desk: DeskDep) -> Case:
+async def case(thread: ThreadId, operator: OperatorDep, inbox: InboxDep) -> Case:
     """Everything about one conversation: customer, records, transcript, notes, what was tried and done."""
-    return await desk.case(thread, tenant=operator.tenant)
+    return await inbox.case(thread, tenant=operator.tenant)
 
 
 @router.post("/threads/{thread}/claim", status_code=204, responses=_CLAIMED)
 async def claim(
-    thread: ThreadId, operator: OperatorDep, desk: DeskDep, body: ClaimRequest | None = None
+    thread: ThreadId, operator: OperatorDep, inbox: InboxDep, body: ClaimRequest | None = None
 ) -> None:
     """Take a conversation that waits for a person; 409 when somebody has, or when nobody waits there."""
     over = body.over if body else False
-    await desk.claim(thread, operator.name, over=over, tenant=operator.tenant)
+    await inbox.claim(thread, operator.name, over=over, tenant=operator.tenant)
 
 
 @router.delete("/threads/{thread}/claim", status_code=204, responses=_CLAIMED)
-async def leave(thread: ThreadId, operator: OperatorDep, desk: DeskDep) -> None:
+async def leave(thread: ThreadId, operator: OperatorDep, inbox: InboxDep) -> None:
     """Leave a conversation to the others; it goes on waiting for a person."""
-    await desk.leave(thread, operator.name, tenant=operator.tenant)
+    await inbox.leave(thread, operator.name, tenant=operator.tenant)
 
 
 @router.post("/threads/{thread}/reply", status_code=204, responses=_CLAIMED)
 async def reply(
-    thread: ThreadId, body: OperatorWords, operator: OperatorDep, desk: DeskDep
+    thread: ThreadId, body: OperatorWords, operator: OperatorDep, inbox: InboxDep
 ) -> None:
     """Answer the customer as a person, as often as it takes; the conversation stays with the people. Whoever
     answers has taken it; 409 when somebody else has."""
-    await desk.reply(thread, operator.name, body.text, tenant=operator.tenant)
+    await inbox.reply(thread, operator.name, body.text, tenant=operator.tenant)
 
 
 @router.post("/threads/{thread}/notes", status_code=204, responses=_CLAIMED)
-async def note(thread: ThreadId, body: OperatorWords, operator: OperatorDep, desk: DeskDep) -> None:
+async def note(
+    thread: ThreadId, body: OperatorWords, operator: OperatorDep, inbox: InboxDep
+) -> None:
     """Write something down for the other operators; the customer never sees it."""
-    await desk.note(thread, operator.name, body.text, tenant=operator.tenant)
+    await inbox.note(thread, operator.name, body.text, tenant=operator.tenant)
 
 
 @router.post("/threads/{thread}/release", status_code=204, responses=_CLAIMED)
 async def release(
-    thread: ThreadId, operator: OperatorDep, desk: DeskDep, body: ReleaseRequest | None = None
+    thread: ThreadId, operator: OperatorDep, inbox: InboxDep, body: ReleaseRequest | None = None
 ) -> None:
     """Give a handed-off thread back to the bot, with a last word from the person; 409 when it has it."""
     message = body.message if body else None
-    await desk.release(thread, operator.name, message, tenant=operator.tenant)
+    await inbox.release(thread, operator.name, message, tenant=operator.tenant)

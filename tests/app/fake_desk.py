@@ -84,7 +84,8 @@ RULES: dict[str, dict[str, Any]] = {
 
 
 class FakeDesk:
-    """Keeps threads, keys and approvals like the real one; words in the message choose what happens.
+    """Every room in one, which keeps threads, keys and approvals like the real ones; words in the message choose what
+    happens.
 
     ``wait``: a turn stops in the middle until ``go`` is set. ``break``: the turn raises. ``gone``: the
     backend is unavailable before the first event. ``give up``: the last event is ``error``. ``refund``:
@@ -122,6 +123,30 @@ class FakeDesk:
         self.access = MemoryAccess()
         self.meter = Meter()
 
+    @property
+    def sign_in(self) -> FakeDesk:
+        return self
+
+    @property
+    def turns(self) -> FakeDesk:
+        return self
+
+    @property
+    def approvals(self) -> FakeDesk:
+        return self
+
+    @property
+    def inbox(self) -> FakeDesk:
+        return self
+
+    @property
+    def views(self) -> FakeDesk:
+        return self
+
+    @property
+    def privacy(self) -> FakeDesk:
+        return self
+
     async def customer(self, customer_id: str) -> Customer | None:
         return self._customers.get(customer_id)
 
@@ -151,7 +176,7 @@ class FakeDesk:
         if self._threads.get(thread, ("", None))[0] != customer.id:
             raise ThreadNotFound
 
-    async def turn(
+    async def play(
         self, customer: Customer, thread: str, text: str, *, key: str | None = None
     ) -> AsyncIterator[Event]:
         self._own(customer, thread)
@@ -169,14 +194,14 @@ class FakeDesk:
                 return
             self._keys[(customer.id, key)] = (text, None)
         events: list[Event] = []
-        async for event in self._play(customer, thread, text):
+        async for event in self._played(customer, thread, text):
             await asyncio.sleep(self.pace)
             events.append(event)
             yield event
         if key is not None:
             self._keys[(customer.id, key)] = (text, events)
 
-    async def _play(self, customer: Customer, thread: str, text: str) -> AsyncIterator[Event]:
+    async def _played(self, customer: Customer, thread: str, text: str) -> AsyncIterator[Event]:
         self.started.append(text)
         self.begun.set()
         turn = f"turn-{len(self.started)}"
@@ -312,7 +337,7 @@ class FakeDesk:
             raise TurnNotFound
         self.rated[turn] = (good, comment)
 
-    async def approvals(
+    async def listed(
         self, status: str | None = "pending", limit: int = 50, *, tenant: str | None = None
     ) -> list[Approval]:
         every = [each for each in self._approvals.values() if status in {None, each.status}]
@@ -606,21 +631,19 @@ class FakeDesk:
         if message:
             self._say(thread, "operator", message, meta={"operator": operator})
 
-    async def export_words(self, customer_id: str, *, tenant: str | None = None) -> dict[str, Any]:
-        if await self.customer(customer_id) is None:
+    async def export(self, tenant: str, customer: str) -> dict[str, Any]:
+        if await self.customer(customer) is None:
             raise NothingKept
-        return {"customer": customer_id, "conversations": []}
+        return {"customer": customer, "conversations": []}
 
-    async def erase_words(
-        self, customer_id: str, operator: str, *, tenant: str | None = None
-    ) -> Erased:
+    async def erase(self, tenant: str, customer: str, by: str) -> Erased:
         if self.still_open:
             raise StillOpen(self.still_open)
-        if await self.customer(customer_id) is None:
+        if await self.customer(customer) is None:
             raise NothingKept
         at = datetime.now(UTC)
-        self.erased.append((customer_id, operator))
-        return Erased(customer=customer_id, begun_at=at, finished_at=at, gone={})
+        self.erased.append((customer, by))
+        return Erased(customer=customer, begun_at=at, finished_at=at, gone={})
 
     async def health(self) -> Mapping[str, Any]:
         return self.checks

@@ -119,7 +119,7 @@ async def test_the_inbox(page, look: Look, desk: FakeDesk) -> None:
     ana = (await desk.demo_customers())[0]
     thread = await desk.open_thread(ana)
     for text in ("refund it", "a person please"):
-        async for _ in desk.turn(ana, thread, text):
+        async for _ in desk.turns.play(ana, thread, text):
             pass
     await desk.note(thread, "quirin", "Photo asked for.")
     await page.locator("#handoffs li").wait_for()
@@ -142,7 +142,7 @@ async def test_the_inbox(page, look: Look, desk: FakeDesk) -> None:
     await page.get_by_role("link", name="Approvals 1").click()
     await page.get_by_text("Change the arguments").click()
     await look(page, "approvals")
-    desk.doubt((await desk.approvals())[0].action)
+    desk.doubt((await desk.approvals.listed())[0].action)
     await page.get_by_role("button", name="Reject").click()
     await page.get_by_text("Nothing waits.").wait_for()
     await look(page, "approvals answered")

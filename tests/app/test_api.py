@@ -372,7 +372,7 @@ async def test_a_customer_cannot_decide(client, ana, desk):
     response = await client.post("/v1/approvals/a-1", json={"decision": "approve"}, headers=ana)
 
     assert is_problem(response, 403)
-    assert len(await desk.approvals()) == 1
+    assert len(await desk.approvals.listed()) == 1
 
 
 @pytest.mark.parametrize(
@@ -600,7 +600,7 @@ def test_building_the_app_starts_nothing(settings: Settings):
 async def test_an_effect_in_doubt_is_settled_by_one_persons_word(client, desk, ana, operator):
     """Listed with what was ordered; the first word counts, a second is 409, an unknown one 404."""
     await client.post("/v1/chat", json={"text": "refund it"}, headers=ana)
-    [approval] = await desk.approvals()
+    [approval] = await desk.approvals.listed()
     desk.doubt(approval.action)
     listed = (await client.get("/v1/unsettled", headers=operator)).json()["unsettled"]
     path = f"/v1/unsettled/{listed[0]['action']['id']}"

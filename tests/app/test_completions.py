@@ -130,7 +130,7 @@ async def test_what_an_operator_decided_is_told_with_the_next_answer(
     """The client cannot be called, so it hears of it when it asks again, once."""
     of: dict[str, Any] = {"model": "signalbox", "user": "one"}
     await ana.chat.completions.create(messages=user("refund"), **of)
-    [approval] = await desk.approvals()
+    [approval] = await desk.approvals.listed()
     from graphs.state import Answer
 
     await desk.decide(approval.id, Answer(decision="approve", reviewer="olga"))
@@ -207,7 +207,7 @@ async def test_usage_is_the_large_models(ana: openai.AsyncOpenAI, desk: FakeDesk
     """What the turn's calls read and wrote, cached tokens among them."""
     with fake_openai() as hosted:
         model = ChatLargeModel("gpt", base_url=hosted.base_url)
-        play = desk._play
+        play = desk._played
 
         async def asking(*given: Any) -> AsyncIterator[Any]:
             async for _ in model.write("synthesizer", "s", "u"):
@@ -215,7 +215,7 @@ async def test_usage_is_the_large_models(ana: openai.AsyncOpenAI, desk: FakeDesk
             async for event in play(*given):
                 yield event
 
-        desk._play = asking  # type: ignore[method-assign]
+        desk._played = asking  # type: ignore[method-assign]
         answer = await ana.chat.completions.create(model="signalbox", messages=user("How long?"))
         await model.aclose()
 

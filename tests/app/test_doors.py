@@ -107,8 +107,8 @@ async def test_calls_of_the_large_model_are_a_customers_budget(settings):
     """Counted by what a turn says it asked; used up, the next turn is refused before it costs anything."""
 
     class Costly(FakeDesk):
-        async def turn(self, customer, thread, text, *, key=None):
-            async for event in super().turn(customer, thread, text, key=key):
+        async def play(self, customer, thread, text, *, key=None):
+            async for event in super().play(customer, thread, text, key=key):
                 if event.event == "final":
                     event = event.model_copy(update={"data": event.data | {"llm_calls": 2}})
                 yield event

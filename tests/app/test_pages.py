@@ -189,9 +189,9 @@ async def a_refund(desk: FakeDesk):
     ana = await desk.customer("ana")
     assert ana is not None
     thread = await desk.open_thread(ana)
-    async for _ in desk.turn(ana, thread, "refund it"):
+    async for _ in desk.turns.play(ana, thread, "refund it"):
         pass
-    return (await desk.approvals())[0].action
+    return (await desk.approvals.listed())[0].action
 
 
 async def test_a_wrong_operator_key(page):
@@ -258,7 +258,7 @@ async def test_the_inbox_says_who_waits_and_shows_the_whole_case(
         customer = await desk.customer(name)
         assert customer is not None
         thread = await desk.open_thread(customer)
-        async for _ in desk.turn(customer, thread, f"a person please, says {name}"):
+        async for _ in desk.turns.play(customer, thread, f"a person please, says {name}"):
             pass
         desk.handed_off[thread] = datetime.now(UTC) - timedelta(minutes=5 if name == "ana" else 65)
     await open_desk(page, "/desk")
@@ -291,7 +291,7 @@ async def test_a_long_conversation_is_open_at_its_end(page, live: Served, desk: 
     thread = await desk.open_thread(ana)
     for number in range(30):
         desk._say(thread, "customer", f"message {number}")
-    async for _ in desk.turn(ana, thread, "a person please"):
+    async for _ in desk.turns.play(ana, thread, "a person please"):
         pass
     await open_desk(page, f"/desk#{thread}")
     last = page.get_by_role("article", name="Ana Lindqvist").last
@@ -310,7 +310,7 @@ async def test_two_operators_do_not_talk_over_each_other(
     """Who comes second reads whose it is, keeps their words, and may take the conversation over."""
     ana = (await desk.demo_customers())[0]
     thread = await desk.open_thread(ana)
-    async for _ in desk.turn(ana, thread, "a person please"):
+    async for _ in desk.turns.play(ana, thread, "a person please"):
         pass
     await open_desk(page, "/desk")
     await take(page, "Ana Lindqvist")
@@ -458,7 +458,7 @@ async def test_narrow_screens_do_not_scroll_sideways(page, desk: FakeDesk, width
     ana = (await desk.demo_customers())[0]
     thread = await desk.open_thread(ana)
     desk._ask(ana, thread, "turn")
-    async for _ in desk.turn(ana, thread, "a person please " + "x" * 120):
+    async for _ in desk.turns.play(ana, thread, "a person please " + "x" * 120):
         pass
     if path == "/":
         await enter(page)

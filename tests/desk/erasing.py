@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 
-from tests.desk.world import DeskWorld
+from tests.desk.world import TENANT, DeskWorld
 
 
 async def erase(url: str, checkpoints: str, step: str) -> None:
@@ -18,7 +18,7 @@ async def erase(url: str, checkpoints: str, step: str) -> None:
     async with DeskWorld(url, checkpoints).process() as desk:
         assert desk.privacy is not None
         desk.privacy.passed = passed
-        await desk.erase_words("ana", "quirin")
+        await desk.privacy.erase(TENANT, "ana", "quirin")
 
 
 asyncio.run(erase(*sys.argv[1:]))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.desk import Event
-from app.support_desk import unanswered
+from app.rooms.outcomes import unanswered
 from tests.graphs.world import World
 
 

@@ -299,9 +299,11 @@ async def play(world: DeskWorld, scene: Scene, away: bool = False) -> tuple[list
     """The events of the last line, and what the log holds; ``away``: it cannot take this decision."""
     scene.prepare(world)
     async with world.process() as desk:
-        thread = await desk.open_thread(world.customers["ana"])
+        thread = await desk.turns.open_thread(world.customers["ana"])
         if scene.role == "answer cache":
-            await world.say(desk, await desk.open_thread(world.customers["ana"]), *scene.lines[0])
+            await world.say(
+                desk, await desk.turns.open_thread(world.customers["ana"]), *scene.lines[0]
+            )
         store = desk.stores.decisions
         real = store.record
 
@@ -320,8 +322,8 @@ async def play(world: DeskWorld, scene: Scene, away: bool = False) -> tuple[list
             if intent is not None:
                 world.encoder.intents[text] = (intent, *(sure or [0.97]))
             with suppress(BackendUnavailable):
-                events = [e async for e in desk.turn(world.customers["ana"], thread, text)]
-        return events, await desk.decisions(Wanted(thread=thread), limit=200)
+                events = [e async for e in desk.turns.play(world.customers["ana"], thread, text)]
+        return events, await desk.views.decisions(Wanted(thread=thread), limit=200)
 
 
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.name)
@@ -372,12 +374,14 @@ async def test_a_request_that_was_not_answered_is_no_success(world):
     """A sure new request with a record number in it, while another operation waits for its record: whatever
     the turn goes on with, its decision counts as resolved only where that is what was asked for."""
     async with world.process() as desk:
-        thread = await desk.open_thread(world.customers["ben"])
+        thread = await desk.turns.open_thread(world.customers["ben"])
         await world.say(desk, thread, "where is my parcel", "order_status", who="ben")
         events = await world.say(
             desk, thread, "cancel SB-10496 please, it is not needed", "cancel_order", who="ben"
         )
-        logged = await desk.decisions(Wanted(thread=thread, role="router", chosen="cancel_order"))
+        logged = await desk.views.decisions(
+            Wanted(thread=thread, role="router", chosen="cancel_order")
+        )
 
     route = next(each.data for each in events if each.event == "route")
     answered = route["operation"] == "cancel_order"

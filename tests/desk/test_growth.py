@@ -36,13 +36,13 @@ def size_of(file: Path) -> int:
 
 async def test_a_thread_is_no_larger_than_its_newest_state(world, desk):
     """Of every step but the last nothing is left; what it says is all there."""
-    thread = await desk.open_thread(world.customers["ana"])
+    thread = await desk.turns.open_thread(world.customers["ana"])
     for number in range(4):
         await world.say(desk, thread, f"hello {number}", "greeting")
     kept = rows_of(world)
     assert kept["checkpoints"] == 1
     assert kept.get("checkpoint_blobs", 0) <= 30
-    assert len(await desk.history(world.customers["ana"], thread)) == 8
+    assert len(await desk.turns.history(world.customers["ana"], thread)) == 8
 
 
 async def test_what_waits_survives_every_step_that_was_dropped(world, desk):
@@ -50,8 +50,8 @@ async def test_what_waits_survives_every_step_that_was_dropped(world, desk):
     thread, action = await with_refund(world, desk, ANA)
     await world.say(desk, thread, "hello", "greeting")
     async with world.process() as other:
-        await other.decide(action, Answer(decision="approve", reviewer="olga"))
-        said = [m.text for m in await other.history(world.customers["ana"], thread)]
+        await other.approvals.decide(action, Answer(decision="approve", reviewer="olga"))
+        said = [m.text for m in await other.turns.history(world.customers["ana"], thread)]
     assert len(world.rows("refunds", customer_id="ana")) == 1
     assert any("A colleague has approved it" in each for each in said)
 
@@ -103,13 +103,13 @@ async def test_everything_past_its_time_goes(world, desk):
     """Conversations with all that is about them, replies, approvals, labels; the audit keeps its chain."""
     thread = await converse(world, desk, "ana", ANA)
     other, action = await with_refund(world, desk, ANA)
-    await desk.decide(action, Answer(decision="reject", reviewer="olga", note=ANA))
-    await desk.release(thread, "olga")
-    assert await desk.housekeeping.round()
-    assert len(await desk.threads(world.customers["ana"])) == 2
+    await desk.approvals.decide(action, Answer(decision="reject", reviewer="olga", note=ANA))
+    await desk.inbox.release(thread, "olga")
+    assert await desk.deliveries.housekeeping.round()
+    assert len(await desk.turns.threads(world.customers["ana"])) == 2
 
     world.hands.pass_(days=800)
-    gone = await desk.housekeeping.round()
+    gone = await desk.deliveries.housekeeping.round()
     assert gone["conversations"] == 2
     left = rows_of(world)
     for table in (
@@ -144,25 +144,25 @@ async def test_what_is_needed_stays_however_old(world, desk):
         later = now() + timedelta(days=9999)
         conn.execute(sa.update(tables.approvals).values(expires_at=later))
     world.hands.pass_(days=800)
-    gone = await desk.housekeeping.round()
+    gone = await desk.deliveries.housekeeping.round()
     assert (gone["conversations"], gone["action graphs"]) == (0, 1)
     found = await desk.stores.threads.list_for_customer("northfell", "ana")
     assert {each.id for each in found} == {handed, asked}
-    await desk.decide(action, Answer(decision="approve", reviewer="olga"))
+    await desk.approvals.decide(action, Answer(decision="approve", reviewer="olga"))
     assert len(world.rows("refunds", customer_id="ana")) == 1
     engine.dispose()
 
 
 async def test_a_conversation_that_goes_on_meanwhile_stays(world, desk):
     """It was idle when it was looked for, and is not when its turn comes."""
-    thread = await desk.open_thread(world.customers["ana"])
+    thread = await desk.turns.open_thread(world.customers["ana"])
     await world.say(desk, thread, "hello", "greeting")
     before = now() - timedelta(minutes=5)
     gone = await desk.privacy.forget(
         thread, "northfell", actor="signalbox", why="past its time", before=before
     )
     assert not gone
-    assert len(await desk.history(world.customers["ana"], thread)) == 2
+    assert len(await desk.turns.history(world.customers["ana"], thread)) == 2
 
 
 async def test_a_file_shrinks_when_rows_go(world, desk):
@@ -179,7 +179,7 @@ async def test_a_file_shrinks_when_rows_go(world, desk):
     full = size_of(file)
     with writing(engine) as conn:
         conn.execute(sa.delete(tables.traces))
-    await desk.housekeeping.round()
+    await desk.deliveries.housekeeping.round()
     desk.privacy.rows.scrub()
     assert size_of(file) < full / 2
     engine.dispose()

@@ -13,6 +13,7 @@ from langchain_core.messages import AIMessage, HumanMessage
 from app.config import Settings
 from app.main import create_app
 from tests.app.conftest import over
+from tests.desk.world import TENANT
 from tests.watchdog import LIMIT, best, watching
 
 ROUNDS = 3
@@ -32,7 +33,7 @@ async def desk(world):
 
 async def long_thread(world, desk, turns: int = 200) -> str:
     """A conversation of so many turns."""
-    thread = await desk.open_thread(world.customers["ana"])
+    thread = await desk.turns.open_thread(world.customers["ana"])
     said = []
     for number in range(turns):
         extra = {"at": "2026-11-20T09:00:00+00:00", "intent": "greeting", "lane": "answer"}
@@ -44,7 +45,7 @@ async def long_thread(world, desk, turns: int = 200) -> str:
         ]
     config = {"configurable": {"thread_id": thread}}
     async with desk.stores.holds.holding(thread):
-        await desk.support.aupdate_state(config, {"messages": said}, as_node="deliver")
+        await desk.player.support.aupdate_state(config, {"messages": said}, as_node="deliver")
     return thread
 
 
@@ -69,7 +70,7 @@ async def test_a_turn_on_a_long_thread(world, desk):
 @pytest.mark.parametrize("text", [PERSONAL, LARGE], ids=["masked", "64 kB"])
 async def test_a_long_message(world, desk, text):
     """Everything in it is looked for, masked and logged."""
-    held = await played(world, desk, await desk.open_thread(world.customers["ana"]), text)
+    held = await played(world, desk, await desk.turns.open_thread(world.customers["ana"]), text)
     assert held.longest < LIMIT, held.where
 
 
@@ -79,9 +80,9 @@ async def test_a_long_thread_is_read_by_everybody(world, desk):
     ana = world.customers["ana"]
 
     async def read():
-        await desk.history(ana, thread)
-        await desk.case(thread)
-        await desk.export_words("ana")
+        await desk.turns.history(ana, thread)
+        await desk.inbox.case(thread)
+        await desk.privacy.export(TENANT, "ana")
 
     await read()
     rounds = []

@@ -18,7 +18,7 @@ from app.stores.audit import SqlAudit
 from app.stores.database import create_engine, reading, writing
 from app.stores.privacy import RESUME, StillOpen
 from graphs.state import Answer
-from tests.desk.world import Killed
+from tests.desk.world import TENANT, Killed
 
 #: What only Ana writes, and only Ben.
 ANA, BEN = "quillfeather", "brambleknot"
@@ -34,20 +34,20 @@ async def desk(world):
 async def converse(world, desk, who, mark):
     """A customer leaves words wherever there is room for them: two conversations, with people in both."""
     customer = world.customers[who]
-    thread = await desk.open_thread(customer)
+    thread = await desk.turns.open_thread(customer)
     said = await world.say(desk, thread, f"hello {mark}", "greeting", who=who, key=f"k-{thread}")
-    await desk.rate(customer, thread, said[-1].data["turn"], good=False, comment=f"no {mark}")
+    await desk.turns.rate(customer, thread, said[-1].data["turn"], good=False, comment=f"no {mark}")
     await world.say(desk, thread, f"a human please {mark}", "human_request", who=who)
-    await desk.reply(thread, "olga", f"I am here, {mark}")
-    await desk.note(thread, "olga", f"says {mark}")
-    [item, *_] = await desk.draw_reviews(50, days=30, tenant=None)
-    await desk.label(item.sample, item.decision, None, operator="olga", tenant=None)
+    await desk.inbox.reply(thread, "olga", f"I am here, {mark}")
+    await desk.inbox.note(thread, "olga", f"says {mark}")
+    [item, *_] = await desk.views.draw_reviews(50, days=30, tenant=None)
+    await desk.views.label(item.sample, item.decision, None, operator="olga", tenant=None)
     return thread
 
 
 async def with_refund(world, desk, mark):
     """Ana asks for a refund, which a person refuses with her words; and asks to cancel, and says no more."""
-    thread = await desk.open_thread(world.customers["ana"])
+    thread = await desk.turns.open_thread(world.customers["ana"])
     await world.say(desk, thread, f"refund SB-10482 {mark}", "request_refund")
     events = await world.say(desk, thread, "yes", "affirm")
     action = next(e.data["id"] for e in events if e.event == "approval_required")
@@ -81,7 +81,7 @@ def text(value):
 
 async def refuse(desk, action, mark):
     answer = Answer(decision="reject", reviewer="olga", note=f"no, {mark}")
-    await desk.decide(action, answer)
+    await desk.approvals.decide(action, answer)
 
 
 def test_every_table_is_in_the_list_of_what_is_kept():
@@ -97,7 +97,7 @@ async def test_everything_is_handed_out_as_one_document(world, desk):
     await converse(world, desk, "ben", BEN)
     thread = await converse(world, desk, "ana", ANA)
     other, action = await with_refund(world, desk, ANA)
-    found = await desk.export_words("ana")
+    found = await desk.privacy.export(TENANT, "ana")
 
     assert {each["id"] for each in found["conversations"]} == {thread, other}
     assert [f"hello {ANA}", f"I am here, {ANA}"] == [
@@ -119,9 +119,9 @@ async def test_everything_is_handed_out_as_one_document(world, desk):
     json.dumps(found)
     assert BEN not in json.dumps(found)
     with pytest.raises(NothingKept):
-        await desk.export_words("nobody")
+        await desk.privacy.export(TENANT, "nobody")
     with pytest.raises(NothingKept):
-        await desk.erase_words("nobody", "quirin")
+        await desk.privacy.erase(TENANT, "nobody", "quirin")
 
 
 async def test_erased_words_are_nowhere(world, desk):
@@ -131,20 +131,20 @@ async def test_erased_words_are_nowhere(world, desk):
     other, action = await with_refund(world, desk, ANA)
     await refuse(desk, action, ANA)
     await world.say(desk, other, f"cancel order SB-10482 {ANA}", "cancel_order")
-    bens, before = await desk.export_words("ben"), kept_of(world, ANA)
+    bens, before = await desk.privacy.export(TENANT, "ben"), kept_of(world, ANA)
     assert {"decisions", "audit", "ratings", "reviews", "threads", "tickets"} <= before
 
-    done = await desk.erase_words("ana", "quirin")
+    done = await desk.privacy.erase(TENANT, "ana", "quirin")
     assert kept_of(world, ANA) == set()
     assert (done.gone["conversations"], done.gone["tickets"]) == (2, 1)
-    assert await desk.threads(world.customers["ana"]) == []
+    assert await desk.turns.threads(world.customers["ana"]) == []
     with pytest.raises(ThreadNotFound):
         await world.say(desk, thread, "hello again", "greeting")
 
-    again = await desk.export_words("ben")
+    again = await desk.privacy.export(TENANT, "ben")
     assert {**again, "exported_at": ""} == {**bens, "exported_at": ""}
     assert kept_of(world, BEN)
-    assert (await desk.erase_words("ana", "quirin")).gone == {}
+    assert (await desk.privacy.erase(TENANT, "ana", "quirin")).gone == {}
 
 
 async def test_the_audit_keeps_digests_and_stays_whole(world, desk):
@@ -154,7 +154,7 @@ async def test_the_audit_keeps_digests_and_stays_whole(world, desk):
     engine = create_engine(world.url)
     audit = SqlAudit(engine, world.hands.clock)
     heads = audit.verify().heads
-    await desk.erase_words("ana", "quirin")
+    await desk.privacy.erase(TENANT, "ana", "quirin")
 
     assert audit.verify(heads).faults == ()
     rows = {row.kind: row for row in audit.of_action(action)}
@@ -162,8 +162,8 @@ async def test_the_audit_keeps_digests_and_stays_whole(world, desk):
     assert rows["approval_vote"].told["note"].keys() == {"sha256"}
     assert all(row.words is None for row in rows.values())
 
-    await desk.open_thread(world.customers["ben"])
-    thread = await desk.open_thread(world.customers["ana"])
+    await desk.turns.open_thread(world.customers["ben"])
+    thread = await desk.turns.open_thread(world.customers["ana"])
     await world.say(desk, thread, "cancel SB-10482", "cancel_order")
     await world.say(desk, thread, "yes", "affirm")
     with writing(engine) as conn:
@@ -186,17 +186,17 @@ async def test_the_database_lets_nothing_but_words_go(world, desk, change):
 async def test_nothing_is_erased_while_an_approval_waits(world, desk):
     """Refused with what to do; once it is done, it goes."""
     _, action = await with_refund(world, desk, ANA)
-    before = await desk.export_words("ana")
+    before = await desk.privacy.export(TENANT, "ana")
     with pytest.raises(StillOpen) as refused:
-        await desk.erase_words("ana", "quirin")
+        await desk.privacy.erase(TENANT, "ana", "quirin")
     [item] = refused.value.items
     assert (item.kind, item.action, item.operation) == ("approval", action, "request_refund")
     assert "approve or reject" in item.todo
-    after = await desk.export_words("ana")
+    after = await desk.privacy.export(TENANT, "ana")
     assert {**after, "exported_at": ""} == {**before, "exported_at": ""}
 
     await refuse(desk, action, ANA)
-    await desk.erase_words("ana", "quirin")
+    await desk.privacy.erase(TENANT, "ana", "quirin")
     assert kept_of(world, ANA) == set()
 
 
@@ -207,10 +207,10 @@ async def test_nothing_is_erased_while_a_write_is_unsettled(world, desk):
     with writing(engine) as conn:
         conn.execute(sa.update(tables.ledger).values(state="unknown"))
     with pytest.raises(StillOpen) as refused:
-        await desk.erase_words("ana", "quirin")
+        await desk.privacy.erase(TENANT, "ana", "quirin")
     assert [item.kind for item in refused.value.items] == ["unsettled"]
     assert "vouch" in refused.value.items[0].todo
-    assert await desk.history(world.customers["ana"], thread)
+    assert await desk.turns.history(world.customers["ana"], thread)
     engine.dispose()
 
 
@@ -220,7 +220,7 @@ async def test_an_action_that_was_done_is_not_done_again(world, desk):
     engine = create_engine(world.url)
     with reading(engine) as conn:
         before = conn.execute(sa.select(tables.ledger.c.key, tables.ledger.c.fingerprint)).all()
-    await desk.erase_words("ana", "quirin")
+    await desk.privacy.erase(TENANT, "ana", "quirin")
     with reading(engine) as conn:
         [row] = conn.execute(sa.select(tables.ledger)).all()
         ticket = conn.execute(sa.text("SELECT subject, body FROM tickets WHERE customer_id='ana'"))
@@ -236,17 +236,17 @@ async def test_killed_half_way_it_is_finished_by_another_process(world, desk, st
     await converse(world, desk, "ana", ANA)
     await converse(world, desk, "ana", ANA)
     await converse(world, desk, "ben", BEN)
-    bens = await desk.export_words("ben")
+    bens = await desk.privacy.export(TENANT, "ben")
     world.kill_at = step
     with pytest.raises(Killed):
-        await desk.erase_words("ana", "quirin")
+        await desk.privacy.erase(TENANT, "ana", "quirin")
     world.hands.pass_(minutes=RESUME.total_seconds() / 60 + 1)
     async with world.process() as restarted:
         await restarted.privacy.go_on()
         if step == "finished":  # Committed; only the file's log is left to be emptied.
-            await restarted.erase_words("ana", "quirin")
+            await restarted.privacy.erase(TENANT, "ana", "quirin")
         assert kept_of(world, ANA) == set()
-        after = await restarted.export_words("ben")
+        after = await restarted.privacy.export(TENANT, "ben")
     assert {**after, "exported_at": ""} == {**bens, "exported_at": ""}
 
 
@@ -259,7 +259,7 @@ async def test_a_process_killed_half_way_loses_nothing_but_the_words(world, desk
         *child, world.url, world.checkpoints, "checkpoints", cwd=ROOT
     )
     assert await killed.wait() == -signal.SIGKILL
-    assert len(await desk.threads(world.customers["ana"])) == 1
+    assert len(await desk.turns.threads(world.customers["ana"])) == 1
     world.hands.pass_(minutes=RESUME.total_seconds() / 60 + 1)
     await desk.privacy.go_on()
     assert kept_of(world, ANA) == set()
@@ -275,11 +275,11 @@ async def test_a_running_turn_does_not_write_the_words_back(world, desk):
             held.set()
             await go.wait()
             config = {"configurable": {"thread_id": thread}}
-            await desk.support.aupdate_state(config, {"wanted": ANA}, as_node="deliver")
+            await desk.player.support.aupdate_state(config, {"wanted": ANA}, as_node="deliver")
 
     running = asyncio.create_task(playing())
     await held.wait()
-    erasing = asyncio.create_task(desk.erase_words("ana", "quirin"))
+    erasing = asyncio.create_task(desk.privacy.erase(TENANT, "ana", "quirin"))
     done, _ = await asyncio.wait([erasing], timeout=0.2)
     assert not done
     late = asyncio.create_task(world.say(desk, thread, f"and {ANA}", "greeting"))
@@ -299,7 +299,7 @@ async def test_a_process_that_slept_writes_nothing_back(world, desk):
     async with world.process() as other:
         holds = {name: await desk.stores.holds.take(name) for name in (thread, action)}
         world.hands.pass_(minutes=1)
-        await other.erase_words("ana", "quirin")
+        await other.privacy.erase(TENANT, "ana", "quirin")
         for hold in holds.values():
             assert not await desk.stores.holds.keep(hold)
     assert kept_of(world, ANA) == set()
@@ -314,7 +314,7 @@ async def test_each_process_forgets_the_questions_it_remembers(world, desk):
     await answers.keep(f"what of {ANA}", ("northfell", "all"), "This.", ())
     async with world.process() as other:
         other.privacy.answers = answers
-        await desk.erase_words("ana", "quirin")
+        await desk.privacy.erase(TENANT, "ana", "quirin")
         assert answers.kept
         await other.privacy.go_on()
     assert not answers.kept

@@ -25,11 +25,11 @@ async def reply(world, desk, thread, text, intent):
 
 async def two_threads(world, desk):
     ana = world.customers["ana"]
-    return await desk.open_thread(ana), await desk.open_thread(ana)
+    return await desk.turns.open_thread(ana), await desk.turns.open_thread(ana)
 
 
 async def waiting(desk) -> list[Approval]:
-    return await desk.approvals("pending")
+    return await desk.approvals.listed("pending")
 
 
 async def test_it_waits_for_the_yes_and_either_yes_is_the_same(world, desk):
@@ -52,7 +52,7 @@ async def test_it_is_said_again_in_the_same_conversation(world, desk):
     assert "You have asked for this already. " in told
     await reply(world, desk, one, "yes", "affirm")
     assert len(await waiting(desk)) == 1
-    state = await desk.support.aget_state({"configurable": {"thread_id": one}})
+    state = await desk.player.support.aget_state({"configurable": {"thread_id": one}})
     assert not state.values["pending"]
 
 
@@ -88,8 +88,8 @@ async def test_it_is_being_carried_out(world, desk):
     told = await reply(world, desk, other, ASKED, "request_refund")
     assert "It is being carried out at the moment" in told
     assert not (await world.say(desk, other, "yes", "affirm"))[-1].data.get("actions")
-    await desk.deliver_due()
-    assert len(await desk.approvals(None)) == 1
+    await desk.deliveries.deliver_due()
+    assert len(await desk.approvals.listed(None)) == 1
 
 
 async def test_a_no_ends_it(world, desk):
@@ -110,9 +110,9 @@ async def test_twins_cannot_both_be_approved(world, desk):
     twin = first.action.model_copy(update={"id": "act_twin", "key": "twin", "thread": other})
     await desk.stores.approvals.request(twin, GRAVE)
     assert {a.id: a.twins[0].thread for a in await waiting(desk)} == {first.id: other, twin.id: one}
-    assert (await desk.decide(first.id, APPROVE)).status == "executed"
+    assert (await desk.approvals.decide(first.id, APPROVE)).status == "executed"
     with pytest.raises(TwinApproved, match="Reject this one"):
-        await desk.decide(twin.id, APPROVE)
+        await desk.approvals.decide(twin.id, APPROVE)
     no = Answer(decision="reject", reviewer="olga")
-    assert (await desk.decide(twin.id, no)).status == "rejected"
+    assert (await desk.approvals.decide(twin.id, no)).status == "rejected"
     assert len(world.rows("refunds", customer_id="ana")) == 1

@@ -39,7 +39,7 @@ async def desk(world):
 
 @pytest.fixture
 async def thread(world, desk):
-    return await desk.open_thread(world.customers["ana"])
+    return await desk.turns.open_thread(world.customers["ana"])
 
 
 @pytest.fixture
@@ -62,8 +62,8 @@ def shadow(world, desk, other):
         OtherPruning(pruned_by="candidate 7e57", pruner_digest="7e57"),
         planner,
     )
-    desk.shadow = Shadow(candidate, desk.stores.decisions, 1.0)
-    return desk.shadow
+    desk.player.shadow = Shadow(candidate, desk.stores.decisions, 1.0)
+    return desk.player.shadow
 
 
 async def compared(desk):
@@ -105,7 +105,7 @@ async def test_a_difference_that_the_mask_hides_is_still_one(
     said = by_rule("extractor", "address=Lindenweg 4, 10115 Berlin")
     where = {"tenant": "northfell", "thread": thread, "turn": "t", "input": read}
     await desk.stores.decisions.record(**where, decisions=[said])
-    live = desk.context_for(world.customers["ana"], thread)
+    live = desk.player.context_for(world.customers["ana"], thread)
     heard = Overheard(chosen={("extractor", read): said.chosen})
     aside = shadow.candidate.context(live, desk.stores.decisions, heard).decisions
     await aside.record(**where, decisions=[by_rule("extractor", f"address={theirs}")])
@@ -133,7 +133,7 @@ async def test_plan_evaluation_and_look_up_are_made_again(world, desk, thread, s
     assert len(found["evaluator"]) == 3
     assert {live for live, _, _ in found["evaluator"]} <= {"continue", "done"}
     assert [(theirs, same) for _, theirs, same in found["pruner"]] == [("refunds-1", False)]
-    rows = await desk.decisions(Wanted(thread=thread), limit=200)
+    rows = await desk.views.decisions(Wanted(thread=thread), limit=200)
     assert "c0ffee" not in str(rows)
     assert shadow.counts["failed"] == 0
 
@@ -150,7 +150,7 @@ async def test_a_role_it_brings_nothing_for_is_not_made_again(world, desk, threa
 
 async def test_a_candidate_reaches_nothing_that_has_an_effect(world, desk, thread, shadow):
     """Writing, looking up, approving, running: each port is closed, and no answer is kept."""
-    live = desk.context_for(world.customers["ana"], thread)
+    live = desk.player.context_for(world.customers["ana"], thread)
     context = shadow.candidate.context(live, desk.stores.decisions, Overheard())
 
     for port in (context.backend, context.ledger, context.approvals, context.actions):
@@ -185,7 +185,7 @@ async def test_a_candidate_gives_way_to_a_turn(world, desk, thread, shadow, othe
     async with shadow.reading(), asyncio.timeout(20):
         await world.say(desk, thread, MOVE, "change_address")
         await begun.wait()
-        other_thread = await desk.open_thread(world.customers["ana"])
+        other_thread = await desk.turns.open_thread(world.customers["ana"])
         events = await world.say(desk, other_thread, "hello", "greeting")
         await shadow.drain()
 

@@ -40,7 +40,7 @@ def books_read_only(world, desk):
 
 @contextmanager
 def on_saver(desk, statement, undo):
-    saver = desk.support.checkpointer
+    saver = desk.player.support.checkpointer
 
     def run(what):
         saver._worker.submit(lambda: saver.conn.execute(what).fetchall()).result()
@@ -123,7 +123,7 @@ async def confirmed(world, desk, thread, key):
 async def test_a_store_that_fails_is_said_at_once_and_loses_nothing(world, fault, caplog):
     """The customer is told to try again, within seconds; the same message then does it, once."""
     async with world.process() as desk:
-        thread = await desk.open_thread(world.customers["ana"])
+        thread = await desk.turns.open_thread(world.customers["ana"])
         await world.say(desk, thread, "refund SB-10482", "request_refund")
         started = time.monotonic()
         with fault(world, desk), caplog.at_level(logging.WARNING):
@@ -136,8 +136,8 @@ async def test_a_store_that_fails_is_said_at_once_and_loses_nothing(world, fault
         again = await confirmed(world, desk, thread, "k1")
         assert again.event == "final"
         assert "colleague" in again.data["text"]
-        assert len(await desk.approvals()) == 1
-        history = await desk.history(world.customers["ana"], thread)
+        assert len(await desk.approvals.listed()) == 1
+        history = await desk.turns.history(world.customers["ana"], thread)
         assert [m.text for m in history if m.role == "customer"] == ["refund SB-10482", "yes"]
 
 
@@ -148,7 +148,7 @@ async def test_a_database_that_restarts_is_not_noticed(world):
     """Every connection is gone between two messages: the next one opens new ones."""
     server, _, name = world.url.rpartition("/")
     async with world.process() as desk:
-        thread = await desk.open_thread(world.customers["ana"])
+        thread = await desk.turns.open_thread(world.customers["ana"])
         await world.say(desk, thread, "refund SB-10482", "request_refund")
         with psycopg.connect(f"{server}/postgres", autocommit=True) as admin:
             cut(admin, name)
@@ -177,7 +177,7 @@ async def test_a_store_that_cannot_be_written_makes_it_unready(world, fault, dow
 
 
 async def states(engine, desk):
-    found = {"checkpoints": (await _saver_health(desk.support.checkpointer))["status"]}
+    found = {"checkpoints": (await _saver_health(desk.player.support.checkpointer))["status"]}
     try:
         _answers(engine)
     except BackendUnavailable:

@@ -52,7 +52,7 @@ async def client(desk, tmp_path):
 
 
 async def a_refund_waits(world, desk, who, order):
-    thread = await desk.open_thread(world.customers[who])
+    thread = await desk.turns.open_thread(world.customers[who])
     await world.say(desk, thread, f"refund {order}", "request_refund", who=who)
     events = await world.say(desk, thread, "yes", "affirm", who=who)
     return next(e.data["id"] for e in events if e.event == "approval_required")
@@ -92,7 +92,7 @@ async def test_an_approval_is_there_for_its_tenants_operators_only(world, desk, 
 
 async def test_a_hand_off_is_there_for_its_tenants_operators_only(world, desk, client):
     """Ben asks for a person: only his tenant's operator is shown the thread and may give it back."""
-    thread = await desk.open_thread(world.customers["ben"])
+    thread = await desk.turns.open_thread(world.customers["ben"])
     await world.say(desk, thread, "a person please", "human_request", who="ben")
 
     seen = {
@@ -121,7 +121,7 @@ async def test_what_was_done_is_there_for_its_tenants_operators_only(world, desk
     approved = await client.post(
         f"/v1/approvals/{action}", headers=key_of("olga"), json={"decision": "approve"}
     )
-    thread = await desk.open_thread(world.customers["ben"])
+    thread = await desk.turns.open_thread(world.customers["ben"])
     await world.say(desk, thread, "a person please", "human_request", who="ben")
 
     async def seen(path):
@@ -151,7 +151,7 @@ async def test_decisions_and_samples_are_there_for_their_tenants_operators_only(
 ):
     """Each sees what their own customers' messages were taken for; whoever is bound to none sees all."""
     for who in ("ana", "ben"):
-        thread = await desk.open_thread(world.customers[who])
+        thread = await desk.turns.open_thread(world.customers[who])
         await world.say(desk, thread, "hello", "greeting", who=who)
 
     tenants: dict[str, set[str]] = {}
@@ -193,7 +193,7 @@ async def test_a_tenants_operator_may_not_change_what_all_customers_are_told(wor
 async def test_an_operator_answers_as_often_as_it_takes_and_gives_back_once(world, desk, client):
     """Claim, two answers that keep the conversation, a note, then back; twice back, and back of what never
     waited, is a conflict; another operator sees who has it, and another tenant's nothing."""
-    thread = await desk.open_thread(world.customers["ben"])
+    thread = await desk.turns.open_thread(world.customers["ben"])
     sven, quirin, olga = key_of("sven"), key_of("quirin"), key_of("olga")
 
     async def post(what, headers, **body):
@@ -212,7 +212,7 @@ async def test_an_operator_answers_as_often_as_it_takes_and_gives_back_once(worl
     case = (await client.get(f"/v1/threads/{thread}/case", headers=sven)).json()
     events = await world.say(desk, thread, "thank you", "thanks", who="ben")
     back = [await post("release", sven, message="Bye."), await post("release", quirin)]
-    history = await desk.history(world.customers["ben"], thread)
+    history = await desk.turns.history(world.customers["ben"], thread)
 
     assert early == [409, 409, 409]
     assert foreign == [404, 404]

@@ -25,10 +25,11 @@ from app.stores.postgres_checkpoints import make_tables, postgres_checkpoints
 from app.stores.privacy import SqlPrivacy
 from app.stores.requests import SqlRequests
 from app.stores.reviews import SqlReviews
+from app.stores.stores import Stores
 from app.stores.traces import SqlRatings, SqlTraces
 from app.stores.turns import SqlThreads, SqlTurns
 from app.stores.waiting import SqlWaiting
-from app.support_desk import Stores, SupportDesk
+from app.support_desk import SupportDesk, furnished
 from domains.northfell import store as shop
 from domains.northfell.demo_accounts import stories
 from domains.northfell.seed import rows_of
@@ -51,6 +52,9 @@ from tools.ports import AnswerCache
 from tools.privacy import mask_pii
 from tools.values import Customer
 
+#: Whose customers they are.
+TENANT = NORTHFELL.tenant
+
 
 class Killed(BaseException):
     """The process is gone, in the middle of something."""
@@ -65,6 +69,11 @@ def with_stories(url: str) -> None:
             if rows:
                 connection.execute(sa.insert(table), rows)
     engine.dispose()
+
+
+async def nothing() -> dict[str, Any]:
+    """What a desk says of itself that nobody asks."""
+    return {}
 
 
 class _People:
@@ -182,10 +191,7 @@ class DeskWorld:
             passed=self._checkpoint,
         )
 
-        async def health() -> dict[str, Any]:
-            return {}
-
-        return SupportDesk(
+        return furnished(
             support=support,
             actions=actions,
             stores=stores,
@@ -193,8 +199,8 @@ class DeskWorld:
             context_for=context_for,
             domain=NORTHFELL,
             books=books,
-            check_health=health,
-            describe=dict,
+            health=nothing,
+            info=nothing,
             privacy=privacy,
             housekeeping=Housekeeping(stores, ledger, privacy, engine),
         )
@@ -221,4 +227,4 @@ class DeskWorld:
     ) -> list[Any]:
         """Play a turn; its events."""
         self.encoder.intents[text] = (intent, 0.97)
-        return [e async for e in desk.turn(self.customers[who], thread, text, key=key)]
+        return [e async for e in desk.turns.play(self.customers[who], thread, text, key=key)]

@@ -48,16 +48,16 @@ def trouble(site: Site, faults: dict[str, object]) -> None:
 async def asked(site):
     """A running desk, and a charge that waits for its approval."""
     async with desk_on(site) as (desk, _):
-        customer = await desk.customer("ana")
-        thread = await desk.open_thread(customer)
-        context = desk.context_for(customer, thread)
+        customer = await desk.sign_in.customer("ana")
+        thread = await desk.turns.open_thread(customer)
+        context = desk.player.context_for(customer, thread)
         listed = await context.backend.read(
             customer,
             context.operations["list_orders"],
             context.operations["list_orders"].arguments(),
         )
         action = await _a_charge(context, thread, listed)
-        assert (await desk.actions.propose(action, context)).status == "pending"
+        assert (await desk.approvals.actions.propose(action, context)).status == "pending"
         yield desk, customer, thread, action
 
 
@@ -89,7 +89,7 @@ async def _a_charge(context, thread, listed):
 
 
 async def told(desk, customer, thread) -> list[str]:
-    return [m.text for m in await desk.history(customer, thread) if m.role == "agent"]
+    return [m.text for m in await desk.turns.history(customer, thread) if m.role == "agent"]
 
 
 def paid(site, action) -> int:
@@ -101,51 +101,51 @@ async def test_an_effect_that_happened_unheard_is_found_and_told_once(site):
     """500 after the effect: the gate looks it up before anybody is told anything."""
     async with asked(site) as (desk, customer, thread, action):
         trouble(site, {"error_after": 1, "times": 1})
-        decided = await desk.decide(action.id, YES)
-        await desk.deliver_due()
+        decided = await desk.approvals.decide(action.id, YES)
+        await desk.deliveries.deliver_due()
         assert decided.status == "executed"
         assert (paid(site, action), len(await told(desk, customer, thread))) == (1, 1)
-        assert await desk.unsettled() == []
+        assert await desk.approvals.unsettled() == []
 
 
 async def test_what_cannot_be_told_waits_for_a_person_and_is_then_told_once(site, keys):
     """Dropped before the effect: with keys it is sent again, without them a person decides."""
     async with asked(site) as (desk, customer, thread, action):
         trouble(site, {"drop_before": 1, "times": 1})
-        await desk.decide(action.id, YES)
+        await desk.approvals.decide(action.id, YES)
         if keys:
             assert (paid(site, action), len(await told(desk, customer, thread))) == (1, 1)
             return
         # The customer has not been told anything that might be wrong.
         assert (paid(site, action), await told(desk, customer, thread)) == (0, [])
-        [doubt] = await desk.unsettled()
+        [doubt] = await desk.approvals.unsettled()
         assert doubt.action.id == action.id
         # It is not there for another tenant's operators.
-        assert await desk.unsettled(tenant="southfell") == []
+        assert await desk.approvals.unsettled(tenant="southfell") == []
         with pytest.raises(EffectNotFound):
-            await desk.vouch(action.id, "sven", happened=True, tenant="southfell")
-        assert (await desk.vouch(action.id, "olga", happened=False)).status == "failed"
-        await asyncio.gather(desk.deliver_due(), desk.deliver_due())
+            await desk.approvals.vouch(action.id, "sven", happened=True, tenant="southfell")
+        assert (await desk.approvals.vouch(action.id, "olga", happened=False)).status == "failed"
+        await asyncio.gather(desk.deliveries.deliver_due(), desk.deliveries.deliver_due())
         assert len(await told(desk, customer, thread)) == 1
-        context = desk.context_for(customer, thread)
-        assert (await desk.actions.propose(action, context)).status == "failed"
+        context = desk.player.context_for(customer, thread)
+        assert (await desk.approvals.actions.propose(action, context)).status == "failed"
         with pytest.raises(EffectSettled):
-            await desk.vouch(action.id, "olga", happened=True)
+            await desk.approvals.vouch(action.id, "olga", happened=True)
         with pytest.raises(EffectNotFound):
-            await desk.vouch("act_nothing", "olga", happened=True)
+            await desk.approvals.vouch("act_nothing", "olga", happened=True)
 
 
 async def test_the_courier_of_another_process_settles_and_tells(site):
     """Found by the lookup when its time has come, by whoever is alive."""
     async with asked(site) as (desk, customer, thread, action):
         trouble(site, {"error_after": 1, "times": 1})
-        context = desk.context_for(customer, thread)
+        context = desk.player.context_for(customer, thread)
         await desk.stores.approvals.decide(action.id, approve=True, reviewer="olga", role="admin")
         operation = context.operations[action.operation]
         approval = await desk.stores.approvals.get(action.id)
-        outcome = await desk.ledger.execute(action, operation, approval.verdict)
+        outcome = await desk.approvals.ledger.execute(action, operation, approval.verdict)
         assert outcome.status == "unknown"
         later = replace(site, ahead=60.0)
         async with desk_on(later) as (other, _):
-            await other.deliver_due()
+            await other.deliveries.deliver_due()
             assert (paid(site, action), len(await told(other, customer, thread))) == (1, 1)

@@ -246,10 +246,10 @@ async def test_while_the_call_is_in_flight_nobody_else_settles_it(world, refund)
 
     def meanwhile(name: str) -> None:
         if name == "called":
-            seen.append(other.ledger._execute(refund, REFUND, GRAVE))
-            seen.append(other.ledger._reconcile(refund, REFUND))
+            seen.append(other.approvals.ledger._execute(refund, REFUND, GRAVE))
+            seen.append(other.approvals.ledger._reconcile(refund, REFUND))
             with pytest.raises(Settled):
-                other.ledger._vouch(refund.id, OPERATIONS, False, "op", "", None)
+                other.approvals.ledger._vouch(refund.id, OPERATIONS, False, "op", "", None)
 
     other = World(world.url, world.payments_url, keys=world.keys, hands=world.hands)
     calling = World(

@@ -162,12 +162,12 @@ async def running(settings: Settings) -> AsyncIterator[SupportDesk]:
 
 async def says(desk: SupportDesk, *lines: str) -> list[dict[str, Any]]:
     """The final event of each line of one conversation."""
-    customer = await desk.customer("ana")
+    customer = await desk.sign_in.customer("ana")
     assert customer is not None
-    thread = await desk.open_thread(customer)
+    thread = await desk.turns.open_thread(customer)
     finals: list[dict[str, Any]] = []
     for line in lines:
-        events = [event async for event in desk.turn(customer, thread, line)]
+        events = [event async for event in desk.turns.play(customer, thread, line)]
         assert events[-1].event == "final", events[-1]
         finals.append(dict(events[-1].data))
     return finals
@@ -188,8 +188,8 @@ async def test_the_desk_on_a_deployments_own_router(tmp_path: Path, own_router: 
         played = [(await says(desk, line))[0] for line, _, _ in LINES]
         asked, done = await says(desk, "please cancel SB-10482", "yes please")
         [unsure] = await says(desk, "hmm, that thing with the delivery, cancel or where, you know")
-        routed = await desk.decisions(Wanted(role="router"), limit=50)
-        names = desk.intents()
+        routed = await desk.views.decisions(Wanted(role="router"), limit=50)
+        names = desk.views.intents()
 
     assert [(p["lane"], p["intent"]) for p in played] == [(lane, name) for _, lane, name in LINES]
     assert "Shall I cancel" in asked["text"]
@@ -209,13 +209,13 @@ async def test_a_promoted_router_brings_its_intents_and_a_rollback_takes_them_aw
     settings = settings_for(tmp_path)
     releases = Releases(settings.data_dir, NORTHFELL)
     async with running(settings) as desk:
-        watch = desk.releases
+        watch = desk.views.releases
         assert watch is not None
         [before] = await says(desk, "where is my order")
         releases.promote(own_router, by="olga")
         await watch.look()
         during = [(await says(desk, line))[0] for line, _, _ in LINES]
-        taken = (watch.state.problem, watch.state.digest, desk.intents())
+        taken = (watch.state.problem, watch.state.digest, desk.views.intents())
         releases.rollback(by="olga")
         await watch.look()
         [after] = await says(desk, "where is my order")
@@ -235,7 +235,7 @@ async def test_a_release_that_is_not_sound_is_not_taken_up(
     settings = settings_for(tmp_path)
     releases = Releases(settings.data_dir, NORTHFELL)
     async with running(settings) as desk:
-        watch = desk.releases
+        watch = desk.views.releases
         assert watch is not None
         change = releases.promote(own_router, by="olga")
         (releases.folder(str(change.digest)) / "router.safetensors").write_bytes(b"other")
@@ -243,7 +243,7 @@ async def test_a_release_that_is_not_sound_is_not_taken_up(
         await watch.look()
         [kept] = await says(desk, "where is my order")
         health = (await desk.health())["release"]
-        state = desk.release_state()
+        state = desk.views.release_state()
         # Promoting what is intact mends it.
         releases.promote(own_router, by="olga")
         await watch.look()
@@ -327,9 +327,9 @@ async def test_a_candidate_for_every_role_decides_beside_the_live_models(
     """The same adapter says the same under its other name; all of it is recorded, none of it is done."""
     settings = settings_for(tmp_path, shadow=of_every_role, router=planning_router)
     async with running(settings) as desk:
-        shadow = desk.shadow
+        shadow = desk.player.shadow
         assert shadow is not None
-        context = desk.context_for((await desk.customer("ana")), "th")  # type: ignore[arg-type]
+        context = desk.player.context_for((await desk.sign_in.customer("ana")), "th")  # type: ignore[arg-type]
         await context.knowledge.pruner_ready()  # type: ignore[attr-defined]
         await says(desk, "how long does standard delivery take?")
         await says(desk, "open a support ticket about the zip of my jacket, it jams")
@@ -360,18 +360,18 @@ async def test_adapters_and_prompts_are_taken_up_by_a_server_of_their_own(
     """The new child is ready before it is asked; the old one stays for the turns that began with it."""
     settings = settings_for(tmp_path, router=planning_router)
     async with running(settings) as desk:
-        ana, watch = await desk.customer("ana"), desk.releases
+        ana, watch = await desk.sign_in.customer("ana"), desk.views.releases
         assert ana is not None
         assert watch is not None
-        before = desk.context_for(ana, "th")
+        before = desk.player.context_for(ana, "th")
         Releases(settings.data_dir, NORTHFELL).promote(of_every_role, by="olga")
         await watch.look()
-        after = desk.context_for(ana, "th")
+        after = desk.player.context_for(ana, "th")
         old, new = [
             await each.small.choose("evaluator", ASKED, EVALUATIONS) for each in (before, after)
         ]
         [planned] = await says(desk, LISTED)
-        [plan] = await desk.decisions(Wanted(role="planner"), limit=5)
+        [plan] = await desk.views.decisions(Wanted(role="planner"), limit=5)
         pruned_by = after.knowledge.pruned_by
 
     assert watch.state.problem is None

@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from langgraph.checkpoint.memory import InMemorySaver
 
+from app.privacy import Privacy
 from app.stores.access import SqlAccess
 from app.stores.actions import SqlActions
 from app.stores.approvals import SqlApprovals
@@ -16,12 +17,14 @@ from app.stores.decisions import SqlDecisionLog
 from app.stores.holds import SqlHolds
 from app.stores.ledger import SqlLedger
 from app.stores.outbox import SqlOutbox
+from app.stores.privacy import SqlPrivacy
 from app.stores.requests import SqlRequests
 from app.stores.reviews import SqlReviews
+from app.stores.stores import Stores
 from app.stores.traces import SqlRatings, SqlTraces
 from app.stores.turns import SqlThreads, SqlTurns
 from app.stores.waiting import SqlWaiting
-from app.support_desk import Stores, SupportDesk
+from app.support_desk import furnished
 from domains.northfell import store as shop
 from domains.northfell.demo_accounts import stories
 from domains.northfell.operations import OPERATIONS
@@ -85,8 +88,10 @@ class Gate:
             self.ledger = SqlLedger(
                 self.engine, shop_for, clock, self.approvals, outbox=outbox, policy=self.policy
             )
-            self.desk = SupportDesk(
-                support=support_on(saver),
+            support, books = support_on(saver), shop.sql_books(self.engine, clock)
+            holds = SqlHolds(self.engine, clock)
+            self.desk = furnished(
+                support=support,
                 actions=self.actions,
                 stores=Stores(
                     actions=SqlActions(self.engine),
@@ -96,7 +101,7 @@ class Gate:
                     outbox=outbox,
                     requests=self.requests,
                     turns=SqlTurns(self.engine, clock),
-                    holds=SqlHolds(self.engine, clock),
+                    holds=holds,
                     threads=SqlThreads(self.engine, clock),
                     waiting=SqlWaiting(self.engine, clock),
                     traces=SqlTraces(self.engine, str, 90, clock),
@@ -106,9 +111,12 @@ class Gate:
                 ledger=self.ledger,
                 context_for=lambda customer, thread: self.context,
                 domain=NORTHFELL,
-                books=shop.sql_books(self.engine, clock),
-                check_health=self._nobody,
-                describe=dict,
+                books=books,
+                privacy=Privacy(
+                    SqlPrivacy(self.engine, clock), support, saver, holds, books, clock
+                ),
+                health=self._nobody,
+                info=self._nobody,
             )
 
     async def _nobody(self, *_: Any) -> Any:

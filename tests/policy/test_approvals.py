@@ -245,16 +245,16 @@ async def test_the_desk_counts_votes(office):
     """A first yes waits, a second by the same person is refused, another person's runs it."""
     action = await office.refund()
     await office.propose(action)
-    first = await office.desk.decide(action.id, yes())
+    first = await office.desk.approvals.decide(action.id, yes())
     assert (first.status, len(first.votes), office.refunds()) == ("pending", 1, 0)
     with pytest.raises(AlreadyVoted):
-        await office.desk.decide(action.id, yes("Olga"))
-    second = await office.desk.decide(action.id, yes("piet"))
+        await office.desk.approvals.decide(action.id, yes("Olga"))
+    second = await office.desk.approvals.decide(action.id, yes("piet"))
     assert (second.status, office.refunds()) == ("executed", 1)
     with pytest.raises(ApprovalDecided):
-        await office.desk.decide(action.id, yes("quirin"))
+        await office.desk.approvals.decide(action.id, yes("quirin"))
     with pytest.raises(ApprovalNotFound):
-        await office.desk.decide("act_nothing", yes())
+        await office.desk.approvals.decide("act_nothing", yes())
 
 
 async def test_the_desk_wants_the_role_the_rule_names(office):
@@ -262,7 +262,7 @@ async def test_the_desk_wants_the_role_the_rule_names(office):
     action = await office.refund("SB-10482")
     await office.propose(action)
     with pytest.raises(RoleNotAccepted):
-        await office.desk.decide(action.id, yes())
+        await office.desk.approvals.decide(action.id, yes())
     assert await office.status(action) == "pending"
 
 
@@ -270,24 +270,24 @@ async def test_an_edit_is_another_action_gated_again(office):
     """New id, fingerprint, effects; the rules look at the new amount; votes for the old one are gone."""
     action = await office.refund()
     await office.propose(action)
-    await office.desk.decide(action.id, yes())
-    lower = await office.desk.decide(action.id, edit("90.00"))
+    await office.desk.approvals.decide(action.id, yes())
+    lower = await office.desk.approvals.decide(action.id, edit("90.00"))
     assert (await office.status(action), lower.status) == ("rejected", "pending")
     assert lower.id != action.id
     assert lower.action.fingerprint != action.fingerprint
     assert lower.action.effects[0].startswith("90.00 EUR for SB-10217")
     assert (lower.votes, lower.verdict.votes_needed, lower.action.actor) == ((), 1, "agent")
-    higher = await office.desk.decide(lower.id, edit("150.00"))
+    higher = await office.desk.approvals.decide(lower.id, edit("150.00"))
     assert (higher.verdict.votes_needed, higher.verdict.rules) == (2, ("big",))
-    back = await office.desk.decide(higher.id, edit("90.00"))
+    back = await office.desk.approvals.decide(higher.id, edit("90.00"))
     assert back.id not in {action.id, lower.id, higher.id}
-    assert (await office.desk.decide(back.id, yes())).status == "executed"
+    assert (await office.desk.approvals.decide(back.id, yes())).status == "executed"
     assert office.refunds() == 1
     for stale in (action.id, lower.id, higher.id):
         with pytest.raises(ApprovalDecided):
-            await office.desk.decide(stale, yes("piet"))
+            await office.desk.approvals.decide(stale, yes("piet"))
         with pytest.raises(ApprovalDecided):
-            await office.desk.decide(stale, edit("1.00"))
+            await office.desk.approvals.decide(stale, edit("1.00"))
     assert office.refunds() == 1
 
 
@@ -295,12 +295,12 @@ async def test_an_edit_is_not_approved_by_its_editor_where_two_are_asked_for(off
     """They may reject it; two others approve it. Where one is enough, whoever wrote it may be that one."""
     action = await office.refund()
     await office.propose(action)
-    higher = await office.desk.decide(action.id, edit("150.00"))
+    higher = await office.desk.approvals.decide(action.id, edit("150.00"))
     assert (higher.verdict.votes_needed, higher.action.editor) == (2, "olga")
     with pytest.raises(OwnEdit):
-        await office.desk.decide(higher.id, yes("Olga "))
-    assert (await office.desk.decide(higher.id, yes("piet"))).status == "pending"
-    assert (await office.desk.decide(higher.id, yes("quirin"))).status == "executed"
+        await office.desk.approvals.decide(higher.id, yes("Olga "))
+    assert (await office.desk.approvals.decide(higher.id, yes("piet"))).status == "pending"
+    assert (await office.desk.approvals.decide(higher.id, yes("quirin"))).status == "executed"
 
 
 async def test_an_editors_vote_does_not_count_for_rules_that_came_later(office):
@@ -308,7 +308,7 @@ async def test_an_editors_vote_does_not_count_for_rules_that_came_later(office):
     action = await office.refund()
     await office.propose(action)
     lower = await office.desk.stores.approvals.get(
-        (await office.desk.decide(action.id, edit("90.00"))).id
+        (await office.desk.approvals.decide(action.id, edit("90.00"))).id
     )
     votes = tuple(
         Vote(reviewer=name, approve=True, at=lower.requested_at) for name in ("olga", "piet")
@@ -321,9 +321,9 @@ async def test_an_edit_after_the_decision_is_refused(office):
     """Approved is approved as it was read."""
     action = await office.refund("SB-9874")
     await office.propose(action)
-    await office.desk.decide(action.id, yes())
+    await office.desk.approvals.decide(action.id, yes())
     with pytest.raises(ApprovalDecided):
-        await office.desk.decide(action.id, edit("1.00"))
+        await office.desk.approvals.decide(action.id, edit("1.00"))
     assert office.refunds() == 1
 
 
@@ -345,7 +345,7 @@ async def test_an_edit_that_cannot_be_carried_out_is_refused(office, changes, sa
     action = await office.refund()
     await office.propose(action)
     with pytest.raises(EditInvalid, match=said):
-        await office.desk.decide(action.id, edit(**changes))
+        await office.desk.approvals.decide(action.id, edit(**changes))
     assert await office.status(action) == "pending"
 
 
@@ -353,7 +353,9 @@ async def test_what_the_api_shows(office):
     """The stored approval with the inbox's fields beside it."""
     action = await office.refund()
     await office.propose(action)
-    shown = shown_approval(await office.desk.decide(action.id, yes())).model_dump(mode="json")
+    shown = shown_approval(await office.desk.approvals.decide(action.id, yes())).model_dump(
+        mode="json"
+    )
     assert shown["action_request"] == {"action": "request_refund", "args": action.arguments}
     assert (shown["votes_needed"], len(shown["votes"])) == (2, 1)
     assert (shown["verdict"]["rules"], shown["config"]["allow_respond"]) == (["big"], False)
@@ -419,14 +421,14 @@ async def test_a_part_waits_and_is_paid_as_a_part(office):
     assert action.arguments["amount"] == "34.90"
     stored = await office.approvals.get(action.id)
     assert stored.action.effects[0].startswith("34.90 EUR for 1 x Foam Mat of SB-10482")
-    assert (await office.desk.decide(action.id, yes(role="admin"))).status == "executed"
+    assert (await office.desk.approvals.decide(action.id, yes(role="admin"))).status == "executed"
     assert office.refunds() == 1
 
 
 async def test_a_reviewer_may_lessen_a_part(office):
     """Less money for the same item is another action, weighed anew."""
     action = await _the_mat(office)
-    less = await office.desk.decide(action.id, edit_of(amount="10.00"))
+    less = await office.desk.approvals.decide(action.id, edit_of(amount="10.00"))
     assert less.action.effects[0].startswith("10.00 EUR for 1 x Foam Mat of SB-10482")
 
 
@@ -444,7 +446,7 @@ async def test_a_reviewer_does_not_widen_a_part(office, changes, said):
     """Neither another item, nor more of it, nor the whole order: the customer confirmed the mat."""
     action = await _the_mat(office)
     with pytest.raises(EditInvalid, match=said):
-        await office.desk.decide(action.id, edit_of(**changes))
+        await office.desk.approvals.decide(action.id, edit_of(**changes))
     assert await office.status(action) == "pending"
 
 

@@ -395,11 +395,11 @@ class TracedDesk(FakeDesk):
         super().__init__()
         self.traces = traces
 
-    async def turn(
+    async def play(
         self, customer: Customer, thread: str, text: str, *, key: str | None = None
     ) -> AsyncIterator[Event]:
         async with self.traces.turn("turn-1", thread, customer.id, text):
-            async for event in super().turn(customer, thread, text, key=key):
+            async for event in super().play(customer, thread, text, key=key):
                 yield event
 
 
