@@ -7,7 +7,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -60,10 +60,12 @@ app.add_typer(operators.app, name="operators")
 app.add_typer(privacy.app, name="privacy")
 app.add_typer(operators.sessions, name="sessions")
 
-#: Commands of the parts above this one (the training, the evals), as pyproject.toml names them.
+#: Commands of the parts above this one (the training, the evals), as pyproject.toml names them; the training brings
+#: what makes a router of examples, too.
 MORE = "signalbox.commands"
-for _part in entry_points(group=MORE):
-    _part.load()(app, domain.app)
+_BROUGHT: list[roles.Fit | None] = [
+    _part.load()(app, domain.app) for _part in entry_points(group=MORE)
+]
 
 
 def main() -> None:
@@ -170,12 +172,14 @@ def role(
 
     if name not in roles.ROLES:
         stop(f"There is no role {name!r}: it is one of {', '.join(roles.ROLES)}.")
-    given = {"intents": intents, "model": model, "small": small}
+    given: dict[str, Any] = {"intents": intents, "model": model, "small": small}
     options = {option: value for option, value in given.items() if value is not None}
     if options and name != "router":
         stop(f"--{' and --'.join(options)}: only the router knows this option.")
     if intents and model:
         stop("--intents or --model, not both: a trained folder holds its own intents.")
+    if intents:
+        options["fit"] = next((fit for fit in _BROUGHT if fit is not None), None)
     settings = read_settings()
     from app.knowledge.pruner import PrunerUnusable
     from app.models.manifest import ManifestError

@@ -13,7 +13,7 @@ from typing import Literal, cast
 import yaml
 
 from app.config import Settings
-from app.role_answers import EvaluatorInput, evaluated_step
+from app.roles.evaluator import EvaluatorInput, evaluated_step
 from app.serving import open_models
 from app.wiring import thresholds_of
 from evals.domain import CASES, DOMAIN

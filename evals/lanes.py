@@ -12,7 +12,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, field_validator, model_validator
 
-from app.role_answers import Routing
+from app.roles.router import Routing
 from evals.domain import CASES
 from evals.figures import Figure, NotPossible, Report, Scored, Table, at_least, at_most, percentile
 from evals.scenarios import Case

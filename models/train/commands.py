@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from app.commands.domain import Folder, folder_of
 from app.commands.shared import console, progress_bars, stop
+from app.roles import Fit
+
+if TYPE_CHECKING:
+    from app.models.router import Router
 
 
-def add(program: typer.Typer, domain: typer.Typer) -> None:
-    """Put `train` beside the other commands, and `domain train` beside those about a business's folder."""
+def add(program: typer.Typer, domain: typer.Typer) -> Fit:
+    """Put `train` beside the other commands, and `domain train` beside those about a business's folder; what makes a
+    router of a catalogue is theirs to use."""
     program.command()(train)
     domain.command("train")(train_domain)
+    return router_of
+
+
+def router_of(intents: Path) -> Router:
+    """A router for these intents, fitted in memory from their own examples."""
+    from models.train.intents import fitted, taught
+
+    return fitted(taught(intents, None))[0]
 
 
 def train(

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from app import roles
 from app.cli import app
-from app.role_answers import OPEN
+from app.roles.opening import OPEN
 from tools.ports import ModelUnavailable
 
 from .conftest import command, environment

@@ -23,10 +23,11 @@ from app.models.manifest import (
     load_manifest,
 )
 from app.models.router import INTENTS, WEIGHTS, load_router
-from app.role_answers import router
+from app.roles.router import router
 from app.wiring import router_knows
 from models.train import intents as training
 from models.train.classifier import calibration_error, cheapest
+from models.train.commands import router_of
 from tools.intents import IntentsInvalid, derived, spoken
 
 EXAMPLES = {
@@ -157,7 +158,7 @@ def test_a_changed_artefact_is_refused(
 async def test_a_catalogue_with_a_handful_of_examples_routes_at_once(tmp_path: Path) -> None:
     """Nothing is trained beforehand; a line has every field, an unsure one abstains."""
     settings = Settings(data_dir=tmp_path)
-    async with router(settings, intents=write_intents(tmp_path)) as route:
+    async with router(settings, intents=write_intents(tmp_path), fit=router_of) as route:
         sure = await route({"id": 1, "text": "please reserve a table for two on saturday"})
         odd = await route({"text": "zxqv"})
 

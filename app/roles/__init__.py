@@ -11,11 +11,15 @@ import stat
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast
 
 if TYPE_CHECKING:
     from app.config import Settings
+    from app.models.router import Router
 
+#: Makes a router of a catalogue's own examples.
+Fit = Callable[[Path], "Router"]
 #: What a role makes of one object. Raises ValueError for an object that is not one of its inputs.
 Answer = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 #: So many lines that wait are read together.
@@ -121,9 +125,9 @@ def explanation() -> str:
 
 def opened(name: str, settings: Settings, **options: Any) -> AbstractAsyncContextManager[Answer]:
     """What the role needs is running inside the block, and nothing else."""
-    from app import role_answers
+    from app.roles.opening import OPEN
 
-    return role_answers.OPEN[name](settings, **options)
+    return OPEN[name](settings, **options)
 
 
 class Batched(Protocol):
