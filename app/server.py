@@ -22,6 +22,7 @@ from app.config import Keys, Settings, prepare_environment, server_at
 from app.connections import bounded
 from app.desk import Desk
 from app.main import create_app
+from app.memory import keep_little
 from app.tracing.targets import tracing_of
 
 Progress = Callable[[str, int, int], None]
@@ -81,6 +82,7 @@ def run(settings: Settings, console: Console, progress: Progress) -> None:
             progress("Loading the models", 1, 1)
             yield running
 
+    keep_little()
     _log(settings)
     # Databases and logs that are made from here on are nobody else's to read.
     os.umask(0o077)

@@ -67,7 +67,9 @@ class Serving:
 
     async def __aenter__(self) -> Self:
         manifest = await asyncio.to_thread(self.releases.manifest, base=self._base)
-        encoder = OnnxEncoder(manifest)
+        from app.knowledge.opening import folder_of
+
+        encoder = OnnxEncoder(manifest, shared=folder_of(self.settings))
         trial = await asyncio.to_thread(self._trial, manifest)
         try:
             server = await self._server(manifest, trial, self._server_stack)

@@ -431,6 +431,22 @@ def growth(
 
 
 @app.command()
+def soak(
+    turns: Annotated[int, typer.Option(min=1, help="At least so many turns.")] = 2000,
+    minutes: Annotated[float, typer.Option(min=0, help="And at least for so long.")] = 0.0,
+    files: Annotated[int, typer.Option(min=0, help="So many files are put meanwhile.")] = 500,
+    database: Annotated[
+        str, typer.Option(help="An empty PostgreSQL database; without it, SQLite.")
+    ] = "",
+    json: Json = None,
+) -> None:
+    """A real server talked to for long: whether its memory stays where it was, and below what is promised."""
+    from evals import soak as suite
+
+    _play(partial(suite.run, turns=turns, minutes=minutes, files=files, database=database), json)
+
+
+@app.command()
 def privacy(data: Data = None, json: Json = None) -> None:
     """Which personal data the masking finds, by kind; and how much of what it masks is none."""
     _play(suites(data)["privacy"], json)

@@ -176,7 +176,7 @@ def measure(folder: Path, database: str, seconds: float, progress: Progress) -> 
     everybody = people()
     runs: list[Run] = []
     with server(folder, port, **settings) as process:
-        _ready(url, process.pid)
+        ready(url, process.pid)
         for lane in LANES:
             # Until models and caches are warm.
             asyncio.run(load(url, Run(lane, 1), everybody, seconds / 4, sign))
@@ -193,7 +193,7 @@ def measure(folder: Path, database: str, seconds: float, progress: Progress) -> 
     return runs
 
 
-def _ready(url: str, pid: int) -> None:
+def ready(url: str, pid: int) -> None:
     until = time.perf_counter() + PATIENCE
     while time.perf_counter() < until:
         try:

