@@ -19,7 +19,7 @@ NOUNS = re.compile(
 ALLOWED = {
     "app/checking.py": "ordinary words that a pattern must not match, in any business",
     "app/config.py": "the domain that is used where none is named",
-    "app/roles.py": "examples in the help of `signalbox role`",
+    "app/roles/__init__.py": "examples in the help of `signalbox role`",
     "app/stores/migrations/versions/0001_shop.py": "the first revision of databases that exist",
     "app/warming.py": "a sentence that is read once, so that the readers are loaded",
     "graphs/corrections.py": "to be taken from the domain's lexicon",
