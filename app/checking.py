@@ -16,6 +16,7 @@ from tools.importing.overlay import Overlay, Text
 from tools.importing.problems import FilesInvalid, Problem
 from tools.importing.yaml_files import Read, read_file, validated
 from tools.intents import Intents, IntentsInvalid, load_intents
+from tools.questions import QUESTIONS, QuestionsInvalid, load_questions
 
 FEWEST_EXAMPLES = 8
 #: Examples of one intent that share so much of their words say the same thing.
@@ -47,7 +48,7 @@ def check_folder(folder: Path) -> list[Problem]:
     problems += _about_operations(overlay, read, profile)
     if business is not None:
         problems += _refused(business)
-    problems += _about_intents(folder, overlay, business)
+    problems += [*_about_intents(folder, overlay, business), *_about_questions(folder)]
     return sorted(problems, key=lambda each: (not each.grave, each.file, each.line or 0))
 
 
@@ -68,7 +69,29 @@ def _in_python(folder: Path) -> list[Problem]:
         *missing,
         *(_unserved(name) for name in unserved),
         *_about_examples(domain.intents, folder),
+        *_about_questions(folder),
     ]
+
+
+def _about_questions(folder: Path) -> Iterator[Problem]:
+    """Known questions that nothing answers any more: their article is gone, or says it otherwise."""
+    try:
+        answered = load_questions(folder / QUESTIONS)
+    except QuestionsInvalid as error:
+        yield Problem(QUESTIONS, str(error))
+        return
+    texts: dict[str, str] = {}  # An article and its translations have one name.
+    for file in (folder / "knowledge").rglob("*.md"):
+        said = " ".join(file.read_text("utf-8", errors="replace").split())
+        texts[file.stem] = f"{texts.get(file.stem, '')} {said}"
+    for one in answered:
+        lost = [s for s in one.sentences if " ".join(s.split()) not in texts.get(one.article, "")]
+        if lost:
+            text = (
+                f"{one.article} does not say {lost[0]!r}, so that {len(one.questions)} questions like "
+                f"{one.questions[0]!r} find no answer: put the sentence as it stands in the article"
+            )
+            yield Problem(QUESTIONS, text, grave=False)
 
 
 def _unserved(operation: str) -> Problem:

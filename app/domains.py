@@ -21,6 +21,7 @@ from tools.importing.declared import with_environment
 from tools.importing.problems import FilesInvalid
 from tools.importing.yaml_files import read_file, validated
 from tools.intents import IntentsInvalid, load_intents
+from tools.questions import QUESTIONS, Answered, QuestionsInvalid, load_questions
 from tools.records import Lexicon
 from tools.values import Operation
 
@@ -75,6 +76,7 @@ def load_domain(folder: Path) -> Domain:
         demo=bool(profile.demo) or (folder / "demo_accounts.py").exists(),
         lexicon=getattr(module, "LEXICON", Lexicon()),
         advice=_advice(folder, operations),
+        answered=_answered(folder),
     )
 
 
@@ -101,6 +103,7 @@ def _configured(folder: Path, profile: Profile) -> Domain:
         demo=bool(profile.demo),
         lexicon=business.lexicon,
         advice=_advice(folder, operations),
+        answered=_answered(folder),
     )
 
 
@@ -112,6 +115,14 @@ def _advice(folder: Path, operations: Mapping[str, Operation]) -> CaseBook | Non
     try:
         return load_cases(file, operations)
     except CasesInvalid as error:
+        raise DomainInvalid(f"{folder}: {error}") from error
+
+
+def _answered(folder: Path) -> tuple[Answered, ...]:
+    """The questions whose answers are known, where the domain has some."""
+    try:
+        return load_questions(folder / QUESTIONS)
+    except QuestionsInvalid as error:
         raise DomainInvalid(f"{folder}: {error}") from error
 
 

@@ -487,8 +487,13 @@ async def _knowledge(
     clock: Clock,
     progress: Progress,
 ) -> AsyncGenerator[HybridKnowledge]:
-    from app.knowledge.opening import open_knowledge, quarantine_by, sentence_search
+    from app.knowledge.opening import (
+        open_knowledge,
+        quarantine_by,
+        sentence_search,
+    )
 
+    domain = domain_of(settings)
     started = threading.Event()
 
     def load_pruner() -> Pruner:
@@ -502,8 +507,8 @@ async def _knowledge(
             encoder,
             load_pruner=load_pruner,
             clock=clock,
-            sentences=sentence_search(encoder.multilingual, manifest),
-            quarantine=quarantine_by(encoder.multilingual, manifest),
+            sentences=sentence_search(encoder.multilingual, manifest, domain),
+            quarantine=quarantine_by(encoder.multilingual, manifest, domain),
         )
     )
     try:

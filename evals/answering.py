@@ -74,7 +74,7 @@ async def _run(folder: Path, progress: Progress, with_model: bool) -> Report:
         folder / "answering",
         encoder,
         load_pruner=lambda: open_pruner(settings.pruner, SHIPPED, folder / "knowledge"),
-        sentences=sentence_search(encoder.multilingual, load_manifest()),
+        sentences=sentence_search(encoder.multilingual, load_manifest(), DOMAIN),
     )
     await knowledge.ingest([DOMAIN.knowledge])
     await knowledge.pruner_ready()

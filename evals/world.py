@@ -56,6 +56,7 @@ async def running(
         knowledge = desk.player.context_for(somebody, "").knowledge
         if isinstance(knowledge, HybridKnowledge):
             await knowledge.pruner_ready()
+            await knowledge.sentences_ready()
         yield desk
 
 

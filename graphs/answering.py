@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from graphs.sameness import refers_back
@@ -29,6 +29,10 @@ SAME_THING, OTHER_THING = 0.08, -0.2
 SHARE = 0.6
 #: Sentences that share so many of their words say the same.
 TWINS = 0.7
+#: What it counts that a sentence is in the article that was quoted last, where a question follows that answer.
+SAME_ARTICLE = 0.08
+#: What is among the nearest of one reading of such a question only is taken to be so near by the other.
+UNSEEN = 0.6
 PARTS = 3
 
 _WORD = re.compile(r"[^\W_]+")
@@ -100,6 +104,33 @@ def together(
     if not known:
         return ()
     return _by_passage([line for line in lines if line.score > 0])
+
+
+def in_context(
+    joined: Sequence[Passage], alone: Sequence[Passage], said: str, articles: Collection[str]
+) -> tuple[Passage, ...]:
+    """What is near to a question that follows an answer: to its own words and to them behind what they lean on,
+    in the articles that were just quoted before others. What was said already (``said``) is not said again."""
+    near: dict[tuple[str, str], list[float]] = {}
+    passages: dict[str, Passage] = {}
+    needed: dict[tuple[str, str], str] = {}
+    for found in (joined, alone):
+        for line in lines_of(found):
+            key = (line.passage.id, line.text)
+            passages.setdefault(line.passage.id, line.passage)
+            near.setdefault(key, []).append(line.score)
+            needed[key] = needed.get(key) or line.needs
+    lines = [
+        Line(
+            passages[chunk],
+            text,
+            (sum(scores) if len(scores) == 2 else (1 + UNSEEN) * scores[0]) / 2
+            + (SAME_ARTICLE if passages[chunk].source in articles else 0.0),
+            needed[chunk, text],
+        )
+        for (chunk, text), scores in near.items()
+    ]
+    return _by_passage([line for line in lines if line.score > 0 and line.text not in said])
 
 
 def _known(best: float, nearest: float, *, pruned: bool) -> bool:

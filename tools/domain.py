@@ -20,6 +20,7 @@ from tools.hours import Hours, hours_of
 from tools.importing.declared import Outside, Part
 from tools.intents import Intents
 from tools.ports import Backend
+from tools.questions import QUESTIONS, Answered
 from tools.reading import ValueReader
 from tools.records import Lexicon
 from tools.values import Clock, Customer, Operation, Ticket
@@ -161,6 +162,7 @@ class Domain:
     lexicon: Lexicon = field(default_factory=Lexicon)  #: What customers call the records.
     #: Problems, wishes without a button and incidents, and what is said to each; None: none are declared.
     advice: CaseBook | None = None
+    answered: tuple[Answered, ...] = ()  #: What customers ask, with the sentences that answer it.
 
     @property
     def name(self) -> str:
@@ -194,6 +196,11 @@ class Domain:
     def replies(self) -> Path:
         """A folder a language."""
         return self.folder / "replies"
+
+    @property
+    def questions(self) -> Path:
+        """What customers ask, with the sentences that answer it, and the questions' vectors."""
+        return self.folder / QUESTIONS
 
     @property
     def cases(self) -> Path:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from app.knowledge.embeddings import CachedEmbedder, Embedder, EmbeddingCache
 from app.knowledge.index import Index, Scope
+from app.knowledge.questions import KnownQuestions, Place
 from app.knowledge.selection import needed_by, with_neighbours
 from tools.injection import instructs
 from tools.ports import Passage
@@ -32,6 +34,10 @@ MOST = 50_000
 PAGE = 256
 #: So many sentences weigh as much as what all questions have in common: few have no mean of their own.
 FEW = 30
+#: Questions less alike than the first ask for different things, from the second on they ask for the same.
+UNLIKE, ALIKE = 0.45, 0.6
+#: What it counts, beside a sentence's own nearness, that a known question with this answer is like the one asked.
+KNOWN = 0.9
 #: Sentences whose mean stands in for that of questions where no head brings it.
 SAMPLE = 64
 
@@ -71,6 +77,13 @@ class Shelf:
     #: Of each row of the matrix the chunk and the sentence's place in it.
     lines: Sequence[tuple[str, int]] = ()
     matrix: NDArray[np.float16] = field(default_factory=lambda: np.empty((0, 0), np.float16))
+    #: Of each group of known questions where the sentences stand that answer it.
+    answers: Mapping[int, tuple[Place, ...]] = field(default_factory=dict[int, tuple[Place, ...]])
+
+    @cached_property
+    def rows(self) -> dict[Place, int]:
+        """The row of each place."""
+        return {place: row for row, place in enumerate(self.lines)}
 
 
 class NearestSentences:
@@ -82,11 +95,14 @@ class NearestSentences:
         *,
         questions: Callable[[], Vector | None] = lambda: None,
         cache: EmbeddingCache | None = None,
+        known: KnownQuestions | None = None,
     ) -> None:
-        """``questions``: the mean of the vectors of questions, where it is known."""
+        """``questions``: the mean of the vectors of questions, where it is known. ``known``: questions whose
+        answers are known."""
         self.embedder = CachedEmbedder(embedder, cache) if cache else embedder
         self._questions = questions
         self._mean: Vector | None = None
+        self._known = known or KnownQuestions(())
         self.shelf = Shelf("")
         self.stopped = False
 
@@ -114,7 +130,9 @@ class NearestSentences:
             sample = lines[:: max(1, len(lines) // SAMPLE)]
             asked = [await self.embedder.embed_query(texts[c][place]) for c, place in sample]
             self._mean = np.asarray(asked, np.float32).mean(0)
-        shelf = Shelf(version, chunks, texts)
+        await self._known.read(self.embedder, self._mean)
+        answers = await asyncio.to_thread(self._known.places, texts, chunks)
+        shelf = Shelf(version, chunks, texts, answers=answers)
         for language in _in_turn({chunks[chunk]["language"] for chunk, _ in lines}):
             own = [line for line in lines if chunks[line[0]]["language"] == language]
             read = await self._read([(chunks[c]["title"], texts[c][place]) for c, place in own])
@@ -146,7 +164,10 @@ class NearestSentences:
             return []
         asked = np.asarray(await self.embedder.embed_query(question), np.float32)
         moved = asked - (asked * 0 if self._mean is None else self._mean)
-        near = shelf.matrix @ (moved / max(float(np.linalg.norm(moved)), 1e-9))
+        direction = moved / max(float(np.linalg.norm(moved)), 1e-9)
+        near = (shelf.matrix @ direction).astype(np.float32)
+        for row, help_ in self._answering(shelf, direction).items():
+            near[row] = max(near[row], help_)
         readable = {chunk for chunk, held in shelf.chunks.items() if _within(held, scope)}
         best: list[int] = []
         for row in np.argsort(-near, kind="stable").tolist():
@@ -160,6 +181,18 @@ class NearestSentences:
             found.setdefault(chunk, {})[place] = float(near[row])
         return [_passage(shelf, chunk, places) for chunk, places in found.items()]
 
+    def _answering(self, shelf: Shelf, direction: Vector) -> dict[int, float]:
+        """Rows of the sentences that answer known questions like this one, with what each helps."""
+        likeness = self._known.near(direction)
+        unanswered = max((likeness[n] for n in self._known.unanswered), default=-1.0)
+        found: dict[int, float] = {}
+        for group, places in shelf.answers.items():
+            if likeness[group] > unanswered and (help_ := helps_of(likeness[group])) > 0:
+                for place in places:
+                    if (row := shelf.rows.get(place)) is not None:
+                        found[row] = max(found.get(row, 0.0), help_)
+        return found
+
     def _centred(self, vectors: Vector) -> Vector:
         """Those of one language without what all have in common, of length one."""
         if not len(vectors):
@@ -169,6 +202,13 @@ class NearestSentences:
             mean = (vectors.sum(0) + FEW * self._mean) / (len(vectors) + FEW)
         moved = vectors - mean
         return moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), 1e-9)
+
+
+def helps_of(likeness: float) -> float:
+    """What it helps that a known question is this like: on the scale of a sentence's nearness."""
+    if likeness >= ALIKE:
+        return KNOWN * likeness
+    return KNOWN * ALIKE * max(0.0, likeness - UNLIKE) / (ALIKE - UNLIKE)
 
 
 def _in_turn(languages: Iterable[str]) -> list[str]:

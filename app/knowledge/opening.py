@@ -5,16 +5,19 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable
+from functools import cache
 from typing import TYPE_CHECKING
 
 from app.config import Settings
 from app.knowledge import ANSWERING
-from app.knowledge.embeddings import EmbeddingCache
+from app.knowledge.embeddings import Embedder, EmbeddingCache
 from app.knowledge.knowledge import HybridKnowledge
 from app.knowledge.manifest import Manifest
 from app.knowledge.nearest import NearestSentences, SentenceEmbedder
+from app.knowledge.prepared import FILE, Prepared, PreparedEmbedder, read_vectors
 from app.knowledge.pruner import Pruner
 from app.knowledge.quarantine import Quarantine
+from app.knowledge.questions import KnownQuestions
 from app.models.manifest import ManifestError
 from app.models.multilingual import DIMENSIONS, SHA256, MultilingualEncoder
 from app.models.multilingual import NAME as NAME_OF_MODEL
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from app.models.manifest import Manifest as ArtefactManifest
+    from tools.domain import Domain
 
 log = logging.getLogger(__name__)
 
@@ -70,9 +74,12 @@ def open_knowledge(
 
 
 def sentence_search(
-    model: MultilingualEncoder, manifest: ArtefactManifest | None
+    model: MultilingualEncoder,
+    manifest: ArtefactManifest | None,
+    domain: Domain | None = None,
 ) -> Callable[[EmbeddingCache | None], NearestSentences]:
-    """The search for single sentences by that model, centred as its heads are."""
+    """The search for single sentences by that model, centred as its heads are; with a domain's known
+    questions, and with the vectors that `signalbox domain train` made."""
 
     def questions() -> NDArray[np.float32] | None:
         entry = manifest.heads.get("intent") if manifest is not None else None
@@ -80,12 +87,13 @@ def sentence_search(
             return None
         return read_mean(manifest.path(entry))
 
-    embedder = _passages(model)
-    return lambda cache: NearestSentences(embedder, questions=questions, cache=cache)
+    embedder = _passages(model, domain)
+    known = KnownQuestions(domain.answered if domain is not None else ())
+    return lambda cache: NearestSentences(embedder, questions=questions, cache=cache, known=known)
 
 
 def quarantine_by(
-    model: MultilingualEncoder, manifest: ArtefactManifest | None
+    model: MultilingualEncoder, manifest: ArtefactManifest | None, domain: Domain | None = None
 ) -> Callable[[EmbeddingCache | None], Quarantine]:
     """What keeps chunks that give orders from being read: the head `injection` on the same vectors."""
 
@@ -99,12 +107,24 @@ def quarantine_by(
             log.error("the rules alone look for orders in articles: %s", error)
             return None
 
-    embedder = _passages(model)
+    embedder = _passages(model, domain)
     return lambda cache: Quarantine(head, embedder, cache)
 
 
-def _passages(model: MultilingualEncoder) -> SentenceEmbedder:
-    return SentenceEmbedder(model, f"{NAME_OF_MODEL} {SHA256[:12]} passage", DIMENSIONS)
+#: Whose vectors they are that a domain ships.
+MADE_BY = f"{NAME_OF_MODEL} {SHA256[:12]}"
+
+
+def _passages(model: MultilingualEncoder, domain: Domain | None) -> Embedder:
+    embedder = SentenceEmbedder(model, f"{MADE_BY} passage", DIMENSIONS)
+    if domain is None:
+        return embedder
+    return PreparedEmbedder(embedder, _prepared(domain.folder / FILE))
+
+
+@cache
+def _prepared(file: Path) -> Prepared:
+    return read_vectors(file, MADE_BY)
 
 
 def folder_of(settings: Settings) -> Path:

@@ -7,11 +7,21 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any, cast
 
+from langchain_core.messages import AIMessage
 from langgraph.runtime import Runtime
 
 import prompts
 from graphs import replies
-from graphs.answering import ENGLISH, SHARE, chosen, of_parts, parts_of, together, worded
+from graphs.answering import (
+    ENGLISH,
+    SHARE,
+    chosen,
+    in_context,
+    of_parts,
+    parts_of,
+    together,
+    worded,
+)
 from graphs.casefile import OWN, case_file
 from graphs.checked import Checked
 from graphs.context import Context
@@ -27,6 +37,8 @@ from tools.ports import Knowledge, Passage, PortError
 
 #: Sentences that are asked of the search for single ones.
 NEAREST = 8
+#: The same where a question follows an answer, and what was told is left out.
+FOLLOWING = 24
 
 
 async def recall(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
@@ -122,14 +134,14 @@ async def _answering(
     context = runtime.context
     kept = await kept_of(state, runtime, question, found, keep)
     language = _language(state, context)
-    near = await _nearest(language, question, context)
+    near = await _nearest(language, question, state, context)
     if language == ENGLISH:
         chosen_from = together(kept, near, question, context.lexicon, english=True)
     else:
         chosen_from = together((), near, question, context.lexicon, english=False, native=True)
         if not chosen_from:
             # Their own language has nothing of it; the articles in English may.
-            native, near = bool(near), await _nearest(ENGLISH, question, context) or near
+            native, near = bool(near), await _nearest(ENGLISH, question, state, context) or near
             chosen_from = together(
                 (), near, question, context.lexicon, english=False, native=native
             )
@@ -138,14 +150,35 @@ async def _answering(
     return chosen_from
 
 
-async def _nearest(language: str, question: str, context: Context) -> Sequence[Passage]:
+async def _nearest(
+    language: str, question: str, state: SupportState, context: Context
+) -> Sequence[Passage]:
     """The nearest sentences of the articles in this language. Raises LookUpFailed."""
-    try:
+    follows = question.endswith(f" {state['turn'].text}")
+    most = FOLLOWING if follows else NEAREST
+
+    async def near(text: str) -> Sequence[Passage]:
         return await context.knowledge.nearest(
-            question, limit=NEAREST, tenant=context.customer.tenant, language=language
+            text, limit=most, tenant=context.customer.tenant, language=language
         )
+
+    try:
+        found = await near(question)
+        if not follows:
+            return found
+        said, articles = _just_told(state)
+        return in_context(found, await near(state["turn"].text), said, articles)
     except PortError as error:
         raise LookUpFailed(str(error)) from error
+
+
+def _just_told(state: SupportState) -> tuple[str, frozenset[str]]:
+    """The last reply, and the articles that it quoted."""
+    for message in reversed(state.get("messages", [])):
+        if isinstance(message, AIMessage):
+            cited = message.additional_kwargs.get("citations", ())
+            return str(message.content), frozenset(str(one["source"]) for one in cited)
+    return "", frozenset()
 
 
 def _language(state: SupportState, context: Context) -> str:

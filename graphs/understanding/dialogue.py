@@ -58,6 +58,8 @@ def move(pending: Pending, heard: Heard, intents: Intents, operations: frozenset
     substantive = intent.role is None or intent.role in _SUBSTANTIVE
     names = heard.grounds.how in ("named", "picked", "all") and bool(heard.grounds.records)
     same = intent.operation in operations
+    if only_asked(heard.text):
+        return "leave"
     if pending.stage == "confirm":
         return _at_confirmation(pending, heard, yes, no, leaves, chance, substantive, names, same)
     if pending.stage == "offer":
@@ -146,6 +148,28 @@ _NO = re.compile(
 def says_no(text: str) -> bool:
     """Whether the message begins with a no."""
     return _NO.match(folded(text).strip()) is not None
+
+
+_ONLY_ASKED = re.compile(
+    r"\b(?:(?:was|am|were|is|i'?m|it was) )?(?:just|only|merely) (?:asking|wondering|checking|curious|a question|a thought)\b|"
+    r"\b(?:war )?nur (?:(?:mal|so|kurz) )*(?:gefragt|eine? frage|neugierig)\b|\bwollte (?:es |das )?nur (?:mal )?wissen\b"
+)
+
+
+def only_asked(text: str) -> bool:
+    """Whether the message says that a question was all it was: "no, was only asking"."""
+    return not asks(text) and _ONLY_ASKED.search(folded(text)) is not None
+
+
+_SUPPOSES = re.compile(
+    r"^(?:(?:and|but|so|ok(?:ay)?|hm+|und|aber|also)[, ]+)*(?:(?:what|how about|was ware|was ist|und)[, ]+)?"
+    r"(?:if|suppose|supposing|assuming|wenn|falls|angenommen)\b"
+)
+
+
+def supposes(text: str) -> bool:
+    """Whether something is only supposed in a question: "and if we paused it over winter instead?"."""
+    return text.rstrip().endswith("?") and _SUPPOSES.match(folded(text).strip()) is not None
 
 
 _ORDINAL = re.compile(

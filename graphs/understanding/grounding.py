@@ -246,6 +246,8 @@ def _by_place(said: Said, able: Sequence[RecordView], memory: Memory) -> Grounds
                 others = [id for id in (shown or ids) if id != memory.focus]
                 if len(others) == 1:
                     return Grounds(records=tuple(others), how="picked")
+                if len(others) > 1 and len(others) == _other_count(said, len(others)):
+                    return Grounds(records=tuple(others), together=True, how="all")
             case "newest" if ids and not _names_something(said, able):
                 return Grounds(records=(ids[0],), how="named")
             case "oldest" if ids and not _names_something(said, able):
@@ -253,6 +255,21 @@ def _by_place(said: Said, able: Sequence[RecordView], memory: Memory) -> Grounds
             case _:
                 continue
     return None
+
+
+_OTHERS = re.compile(r"\b(?:other|anderen|autres|otr[oa]s|altr[ie]|andere) (\w+)")
+_COUNTED = {
+    **dict.fromkeys(("two", "2", "both", "beiden", "zwei", "deux", "dos", "due", "twee"), 2),
+    **dict.fromkeys(("three", "3", "drei", "trois", "tres", "tre", "drie"), 3),
+}
+
+
+def _other_count(said: Said, left: int) -> int:
+    """How many others are meant: "the other two"; ``left`` where it is open, as in "the other ones"."""
+    named = _OTHERS.search(folded(said.text))
+    if named is None:
+        return 0
+    return left if named[1] == "ones" and left <= 3 else _COUNTED.get(named[1], 0)
 
 
 def _means_time(said: Said) -> bool:

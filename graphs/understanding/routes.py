@@ -87,6 +87,8 @@ def _settled(heard: HeardTurn, act: Act) -> bool:
 
 #: With the record named, or its own word said, less will do: what would be changed is shown before it is.
 _GROUNDED, _SAID = 0.65, 0.6
+#: What changes something is hardly meant by a question that does not name it, and never by a supposition.
+_ASKED, _NEVER = 0.8, 2.0
 
 
 def _floor(heard: HeardTurn, act: Act, intent: Intent) -> float:
@@ -99,8 +101,13 @@ def _floor(heard: HeardTurn, act: Act, intent: Intent) -> float:
     if mentions(tokens(act.text), intent.verbs) and not asked:
         floor *= _SAID
     operation = context.operations.get(intent.operation or "")
-    writes = operation is not None and operation.writes
-    return max(floor, context.thresholds.proposal) if writes else floor
+    if operation is None or not operation.writes:
+        return floor
+    if dialogue.supposes(act.text):
+        return _NEVER  # nothing is begun that was only supposed
+    if asked and not mentions(tokens(act.text), intent.verbs):
+        floor = max(floor, _ASKED)
+    return max(floor, context.thresholds.proposal)
 
 
 def _served(

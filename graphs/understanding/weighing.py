@@ -202,6 +202,18 @@ _SOMEBODYS = re.compile(r"\b([^\W\d_]{2,})['’]s\s+(?:[^\W\d_]+\s+)?([^\W\d_]+)
 _SOMEBODY_HAS = re.compile(
     r"\b(?:does|did|has) ([^\W\d_]{2,}) (?:have|order|ordered|buy|bought|own|pay|paid|spend|spent)\b"
 )
+_RELATION = (
+    r"(?:wife|husband|partner|girlfriend|boyfriend|mother|father|mum|mom|dad|son|daughter|brother|sister|neighbou?r|friend|"
+    r"colleague|frau|mann|mutter|vater|sohn|tochter|bruder|schwester|nachbar\w*|freund\w*|kolleg\w*)"
+)
+#: Who writes for somebody: "it's ben's wife"; and what somebody else has: "his parcel", "she ordered".
+_SPEAKS_FOR = re.compile(
+    rf"\b(?:i'?m|i am|it'?s|this is|hier ist)\s+[^\W\d_]{{2,}}['’]?s\s+{_RELATION}\b"
+)
+_THEIRS = re.compile(r"\b(?:his|her|seine[rnms]?)\s+(?:[^\W\d_]+\s+)?([^\W\d_]+)")
+_THEY_BOUGHT = re.compile(
+    r"\b(?:he|she|er|sie)(?:'s| has| had| hat)?\s+(?:ordered|bought|bestellt|gekauft)\b"
+)
 #: So much of its chances a message about somebody else's records takes from what it would be of one's own.
 _ANOTHERS = 0.8
 
@@ -230,6 +242,12 @@ def _of_somebody(text: str, views: Sequence[RecordView], context: Context) -> bo
     names = [
         name for name, thing in _SOMEBODYS.findall(plain) if mentions([thing], [*kinds, "account"])
     ]
+    if _SPEAKS_FOR.search(plain) or any(
+        mentions([thing], [*kinds, "account"]) for thing in _THEIRS.findall(plain)
+    ):
+        return True
+    if _THEY_BOUGHT.search(plain) and not any(word in own for word in tokens(text)):
+        return True
     if mentions(tokens(text), kinds):
         names += _SOMEBODY_HAS.findall(plain)
     return any(somebody(name) for name in names)

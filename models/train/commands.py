@@ -117,11 +117,13 @@ def train_domain(
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 7,
 ) -> None:
-    """Fit the heads that understand a turn on the domain's own examples."""
+    """Fit the heads that understand a turn on the domain's own examples, and read its articles and known
+    questions once for all."""
     from app.domains import DomainInvalid, load_domain
     from models.train.kept_out import measured
     from models.train.understanding import ExamplesInvalid, Source, examples_of
     from models.train.understanding import train as fit
+    from models.train.vectors import prepare_vectors
 
     try:
         domain = load_domain(folder_of(folder))
@@ -138,8 +140,10 @@ def train_domain(
                 source=source,
                 kept_out=kept_out,
             )
+        vectors = prepare_vectors(domain, kept_out)
     except DomainInvalid as error:
         stop(str(error))
     except ExamplesInvalid as error:
         stop(f"The examples cannot be used: {error}")
     console.print(f"{out or domain.models}: {len(entries)} heads from {len(examples)} examples.")
+    console.print(f"{domain.folder}: {vectors} vectors of sentences and known questions.")

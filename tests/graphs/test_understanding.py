@@ -6,9 +6,9 @@ import pytest
 from langchain_core.messages import AIMessage
 
 from domains.northfell.data_model import OrderStatus
-from graphs.nodes.operation import swapped
 from tests.graphs.world import Played, World
 from tests.northfell import NORTHFELL
+from tools.reading.restating import swapped
 
 
 @pytest.fixture

@@ -1,0 +1,100 @@
+"""Known questions: a customer's question is looked up among those that articles are known to answer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tools.questions import Answered
+
+log = logging.getLogger(__name__)
+
+Vector = NDArray[np.float32]
+#: Questions read before others may go on.
+BATCH = 64
+#: A sentence as a place: its chunk, and where it stands in it.
+Place = tuple[str, int]
+
+
+class Asking(Protocol):
+    """Reads a text as a question."""
+
+    async def embed_query(self, text: str) -> list[float]: ...
+
+
+class KnownQuestions:
+    """Known questions as vectors, each with the sentences that answer it."""
+
+    def __init__(self, answered: Sequence[Answered]) -> None:
+        self.answered = answered
+        self.unanswered = [n for n, one in enumerate(answered) if not one.sentences]
+        self._groups = np.empty(0, np.int64)
+        self._matrix: Vector = np.empty((0, 0), np.float32)
+
+    async def read(self, embedder: Asking, mean: Vector | None) -> None:
+        """Make the matrix, once. ``mean``: what questions have in common."""
+        if len(self._groups) or not self.answered:
+            return
+        rows = [(n, text) for n, one in enumerate(self.answered) for text in one.questions]
+        read: list[list[float]] = []
+        for _, text in rows:
+            read.append(await embedder.embed_query(text))
+            if not len(read) % BATCH:
+                await asyncio.sleep(0)  # What was prepared is there at once, and other turns wait.
+        made = await asyncio.to_thread(np.asarray, read, np.float32)
+        moved = made if mean is None else made - mean
+        length = np.linalg.norm(moved, axis=1, keepdims=True)
+        self._matrix = moved / np.maximum(length, 1e-9)
+        self._groups = np.array([n for n, _ in rows])
+
+    def near(self, asked: Vector) -> dict[int, float]:
+        """Of every group of questions the cosine of its nearest with the question, which is centred and of
+        length one."""
+        if not len(self._groups):
+            return {}
+        best = np.full(len(self.answered), -1.0, np.float32)
+        np.maximum.at(best, self._groups, self._matrix @ asked)
+        return dict(enumerate(best.tolist()))
+
+    def places(
+        self, texts: Mapping[str, Sequence[str]], chunks: Mapping[str, Mapping[str, Any]]
+    ) -> dict[int, tuple[Place, ...]]:
+        """Where the sentences of each group stand now. A group of which one stands no more answers nothing:
+        half an answer may be without its exception."""
+        by: dict[tuple[str, str], list[tuple[Place, str]]] = {}
+        for chunk, sentences in texts.items():
+            held = chunks[chunk]
+            article = (Path(str(held["source"])).stem, str(held.get("language") or "en"))
+            by.setdefault(article, []).extend(
+                ((chunk, place), _bare(text)) for place, text in enumerate(sentences)
+            )
+        found: dict[int, tuple[Place, ...]] = {}
+        lost = 0
+        for number, one in enumerate(self.answered):
+            standing = by.get((one.article, one.language), [])
+            wanted = [_standing(_bare(text), standing) for text in one.sentences]
+            if wanted and all(wanted):
+                found[number] = tuple(dict.fromkeys(place for some in wanted for place in some))
+            elif standing:
+                lost += 1
+        if lost:
+            log.warning(
+                "%d groups of known questions are answered by sentences that their articles have no more; "
+                "`signalbox domain check` names them",
+                lost,
+            )
+        return found
+
+
+def _standing(text: str, sentences: Iterable[tuple[Place, str]]) -> list[Place]:
+    return [place for place, known in sentences if text == known or text in known or known in text]
+
+
+def _bare(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,167 @@
+"""Known questions find the sentences that answer them, as long as an article says them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from app.checking import check_folder
+from app.config import DEMO
+from app.domains import load_domain
+from app.knowledge.knowledge import HybridKnowledge
+from app.knowledge.opening import sentence_search
+from app.knowledge.prepared import FILE, key, read_vectors, write_vectors
+from app.models.encoder import OnnxEncoder
+from app.models.manifest import load_manifest
+from app.models.multilingual import MultilingualEncoder
+from tools.domain import Domain
+from tools.questions import Answered, QuestionsInvalid, load_questions
+from tools.values import Clock
+
+DRYING = Answered(
+    article="tent-care",
+    sentences=("- let it dry for two days",),
+    questions=("it rained the whole weekend, when may I pack everything away for the winter",),
+)
+NOTHING = Answered(questions=("do you wash tents for me",))
+
+
+def business(known: Sequence[Answered]) -> Domain:
+    """A business that knows these questions, without vectors made before."""
+    return replace(load_domain(DEMO), folder=Path("nowhere"), answered=tuple(known))
+
+
+async def opened(
+    folder: Path, articles: Path, encoder: OnnxEncoder, clock: Clock, *known: Answered
+) -> HybridKnowledge:
+    """The articles with their sentences and these questions read."""
+    search = sentence_search(MultilingualEncoder(), load_manifest(), business(known))
+    knowledge = HybridKnowledge.open(folder, encoder, clock=clock, sentences=search)
+    await knowledge.ingest([articles])
+    await knowledge.sentences_ready()
+    return knowledge
+
+
+@pytest.fixture
+async def knowing(
+    tmp_path: Path, articles: Path, encoder: OnnxEncoder, clock: Clock
+) -> AsyncGenerator[HybridKnowledge]:
+    knowledge = await opened(tmp_path / "data", articles, encoder, clock, DRYING, NOTHING)
+    yield knowledge
+    knowledge.close()
+
+
+async def test_a_story_finds_what_answers_a_story_like_it(
+    tmp_path: Path, articles: Path, encoder: OnnxEncoder, clock: Clock, knowing: HybridKnowledge
+) -> None:
+    """The sentence shares no word with what happened."""
+    story = "we had rain all weekend, when can I pack it all away until next winter?"
+    bare = await opened(tmp_path / "bare", articles, encoder, clock)
+    [without] = await bare.nearest(story, limit=1)
+    bare.close()
+    [found] = await knowing.nearest(story, limit=1)
+
+    assert found.sentences[int(np.argmax(found.helps))] == "- let it dry for two days"
+    assert max(found.helps) > 0.5 > max(without.helps)
+
+
+async def test_a_question_that_nothing_answers_is_helped_by_none(knowing: HybridKnowledge) -> None:
+    """What is nearer to it than every answered question has no answer."""
+    found = await knowing.nearest("do you wash my tent for me?", limit=20)
+
+    assert all(help_ < 0.5 for passage in found for help_ in passage.helps)
+
+
+async def test_questions_of_a_sentence_that_was_taken_out_answer_nothing(
+    tmp_path: Path, articles: Path, encoder: OnnxEncoder, clock: Clock
+) -> None:
+    """The article is the truth; a question only finds it."""
+    file = articles / "tent-care.md"
+    file.write_text(file.read_text("utf-8").replace("two days", "three days"), "utf-8")
+    knowledge = await opened(tmp_path / "data", articles, encoder, clock, DRYING)
+    found = await knowledge.nearest(DRYING.questions[0], limit=20)
+    knowledge.close()
+
+    assert found
+    assert all(help_ < 0.5 for passage in found for help_ in passage.helps)
+
+
+def test_vectors_are_read_back_and_another_models_are_not(tmp_path: Path) -> None:
+    made = np.random.default_rng(1).normal(size=384).astype(np.float32)
+    write_vectors(tmp_path / FILE, {key("one", asking=True): made}, "a model")
+    known = read_vectors(tmp_path / FILE, "a model")
+
+    found = known.get(key("one", asking=True))
+    assert found is not None
+    assert np.allclose(found, made, atol=0.02)
+    assert known.get(key("one", asking=False)) is None
+    assert not len(read_vectors(tmp_path / FILE, "another model"))
+    (tmp_path / FILE).write_bytes(b"broken")
+    assert not len(read_vectors(tmp_path / FILE, "a model"))
+
+
+async def test_a_first_start_reads_none_of_the_shops_articles_and_questions(
+    tmp_path: Path, encoder: OnnxEncoder
+) -> None:
+    """Their vectors are shipped: whoever changes one trains the domain again."""
+
+    class Unwilling(MultilingualEncoder):
+        def _run(self, texts: Sequence[str], *, asking: bool) -> Any:
+            raise AssertionError(f"signalbox domain train was not run since: {list(texts)[:3]}")
+
+    domain = load_domain(DEMO)
+    search = sentence_search(Unwilling(), load_manifest(), domain)
+    knowledge = HybridKnowledge.open(tmp_path, encoder, sentences=search)
+    await knowledge.ingest([domain.knowledge])
+    await knowledge.sentences_ready()
+    found = knowledge.sentences
+    knowledge.close()
+
+    assert found is not None
+    assert len(found.shelf.answers) > 500
+    assert len(found.shelf.lines) > 500
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ('{"questions": []}', "line 1"),
+        ('{"article": "a", "questions": ["why"]}', "the article and the sentences"),
+        ('{"sentences": ["A."], "questions": ["why"]}', "the article and the sentences"),
+        ('{"article": "a", "sentence": "A.", "questions": ["why"]}', "sentence"),
+        ("no json", "line 1"),
+    ],
+)
+def test_a_line_that_is_wrong_is_named(tmp_path: Path, line: str, why: str) -> None:
+    (tmp_path / "mine.jsonl").write_text(line, "utf-8")
+
+    with pytest.raises(QuestionsInvalid, match=r"mine\.jsonl") as wrong:
+        load_questions(tmp_path)
+
+    assert why in str(wrong.value)
+
+
+def test_the_shops_questions_are_answered_by_its_articles() -> None:
+    """Every sentence stands where its group says."""
+    assert [p.text for p in check_folder(DEMO) if p.file == "questions"] == []
+
+
+def test_a_sentence_that_no_article_says_is_named(tmp_path: Path) -> None:
+    """`signalbox domain check` says which questions find no answer any more."""
+    shutil.copytree(
+        DEMO, tmp_path / "shop", ignore=shutil.ignore_patterns("examples", "*.safetensors")
+    )
+    lost = Answered(
+        article="vat", sentences=("Nothing costs anything.",), questions=("is it free",)
+    )
+    (tmp_path / "shop/questions/more.jsonl").write_text(lost.model_dump_json(), "utf-8")
+    [found] = [p for p in check_folder(tmp_path / "shop") if p.file == "questions"]
+
+    assert "vat does not say 'Nothing costs anything.'" in found.text
+    assert not found.grave
