@@ -26,7 +26,7 @@ FOREIGN, NATIVE = 0.30, 0.38
 #: What it counts that a sentence is about what the question names, or about something else that is sold.
 SAME_THING, OTHER_THING = 0.08, -0.2
 #: A sentence with less than this share of the best one's score is said beside it for no reason.
-SHARE = 0.6
+SHARE = 0.75
 #: Sentences that share so many of their words say the same.
 TWINS = 0.7
 #: What it counts that a sentence is in the article that was quoted last, where a question follows that answer.
@@ -230,7 +230,8 @@ def of_parts(found: Sequence[Sequence[Passage]], each: int = 2) -> tuple[Passage
     for one in answered:
         for line in chosen(one, each):
             kept.setdefault(
-                (line.passage.id, line.text), replace(line, score=max(line.score, SHARE * best))
+                (line.passage.id, line.text),
+                replace(line, score=max(line.score, (SHARE + 0.01) * best)),
             )
     return _by_passage(list(kept.values()))
 

@@ -100,12 +100,12 @@ def write_vectors(file: Path, vectors: Mapping[bytes, Vector], model: str) -> No
     from safetensors import numpy as files
 
     keys = sorted(vectors)
-    made = np.stack([vectors[one] for one in keys])
-    scale = np.maximum(np.abs(made).max(1, keepdims=True), 1e-9) / 127
+    made: Vector = np.stack([vectors[one] for one in keys])
+    scale: Vector = np.maximum(np.abs(made).max(1, keepdims=True), 1e-9) / 127
     digests: NDArray[np.uint8] = np.stack([np.frombuffer(one, np.uint8) for one in keys])
     tensors = {
         "keys": digests,
-        "vectors": np.round(made / scale).astype(np.int8),
+        "vectors": (made / scale).round().astype(np.int8),
         "scales": scale.astype(np.float32),
     }
     save: Any = files.save_file  # type: ignore[reportUnknownMemberType]

@@ -167,18 +167,21 @@ async def _nearest(
         if not follows:
             return found
         said, articles = _just_told(state)
-        return in_context(found, await near(state["turn"].text), said, articles)
+        # What the last answer was about says what this is about: "Using a stove safely: and in the porch?"
+        alone = ": ".join([*dict.fromkeys(articles.values()), state["turn"].text])
+        return in_context(found, await near(alone), said, frozenset(articles))
     except PortError as error:
         raise LookUpFailed(str(error)) from error
 
 
-def _just_told(state: SupportState) -> tuple[str, frozenset[str]]:
-    """The last reply, and the articles that it quoted."""
+def _just_told(state: SupportState) -> tuple[str, dict[str, str]]:
+    """The last reply, and the titles of the articles that it quoted."""
     for message in reversed(state.get("messages", [])):
         if isinstance(message, AIMessage):
             cited = message.additional_kwargs.get("citations", ())
-            return str(message.content), frozenset(str(one["source"]) for one in cited)
-    return "", frozenset()
+            titles = {str(one["source"]): str(one["title"]).partition(" > ")[0] for one in cited}
+            return str(message.content), titles
+    return "", {}
 
 
 def _language(state: SupportState, context: Context) -> str:

@@ -158,7 +158,7 @@ _ONLY_ASKED = re.compile(
 
 def only_asked(text: str) -> bool:
     """Whether the message says that a question was all it was: "no, was only asking"."""
-    return not asks(text) and _ONLY_ASKED.search(folded(text)) is not None
+    return "?" not in text and _ONLY_ASKED.search(folded(text)) is not None
 
 
 _SUPPOSES = re.compile(

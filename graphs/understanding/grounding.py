@@ -150,6 +150,8 @@ def ground(
     }
     top = max(near.values())
     ids = [id for id, value in near.items() if value >= top - _AHEAD + 1e-9]
+    if (whole := _better_told(said, ids, able, views, lexicon)) is not None:
+        return whole
     likely = [view.id for view in able if view.id in ids and view.state in first]
     ids = likely if likely and not means_all(said) else ids
     together = len(ids) > 1 and means_all(said)
@@ -184,6 +186,27 @@ def _elsewhere_priced(
     if len(fitting) != 1:
         return None
     return Grounds(kind=fitting[0].kind, records=(fitting[0].id,), how="named")
+
+
+def _better_told(
+    said: Said,
+    ids: Sequence[str],
+    able: Sequence[RecordView],
+    views: Sequence[RecordView],
+    lexicon: Lexicon,
+) -> Grounds | None:
+    """The one whole that is told better than what the best of this kind belong to, and has none of this kind: "the
+    money for the trousers that I cancelled" is not the refund of other trousers."""
+    parents = {view.parent for view in able}
+    wholes = [view for view in views if view.kind in {v.kind for v in views if v.id in parents}]
+    told = {view.id: _evidence(said, view, wholes, lexicon) for view in wholes}
+    best = max(told.values(), default=0.0)
+    fitting = [id for id, value in told.items() if value > best - _AHEAD]
+    theirs = [told.get(view.parent or "", 0.0) for view in able if view.id in ids]
+    if len(fitting) != 1 or fitting[0] in parents or not theirs or best < max(theirs) + _AHEAD:
+        return None
+    kind = next(view.kind for view in wholes if view.id == fitting[0])
+    return Grounds(kind=kind, records=(fitting[0],), how="named")
 
 
 _JOINS = frozenset(("and", "und", "plus", "et", "y", "e", "en", "sowie"))
@@ -512,9 +535,10 @@ def _spans(said: Said, item: Item) -> list[tuple[int, int]]:
 def _names_record(said: Said, item: Item, lexicon: Lexicon) -> bool:
     """Whether the item only says which record is meant: "the tent order", "the order with the tent"."""
     called = {word for words in lexicon.kinds.values() for word in words}
-    for start, end in _spans(said, item):
+    whole = found(item.name, said.words)
+    for start, end in [whole] if whole is not None else _spans(said, item):
         after = said.words[end : end + 1]
-        before = said.words[max(start - 4, 0) : start]
+        before = said.words[max(start - 6, 0) : start]  # "the one that came with the"
         if any(alike(word, name) for word in after for name in called):
             return True
         if any(word in ("with", "mit", "avec", "con", "met") for word in before) and any(

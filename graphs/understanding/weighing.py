@@ -210,7 +210,7 @@ _RELATION = (
 _SPEAKS_FOR = re.compile(
     rf"\b(?:i'?m|i am|it'?s|this is|hier ist)\s+[^\W\d_]{{2,}}['’]?s\s+{_RELATION}\b"
 )
-_THEIRS = re.compile(r"\b(?:his|her|seine[rnms]?)\s+(?:[^\W\d_]+\s+)?([^\W\d_]+)")
+_THEIRS = re.compile(r"\b(?:his|her|seine[rnms]?)\s+([^\W\d_]+)(?:\s+([^\W\d_]+))?")
 _THEY_BOUGHT = re.compile(
     r"\b(?:he|she|er|sie)(?:'s| has| had| hat)?\s+(?:ordered|bought|bestellt|gekauft)\b"
 )
@@ -243,7 +243,7 @@ def _of_somebody(text: str, views: Sequence[RecordView], context: Context) -> bo
         name for name, thing in _SOMEBODYS.findall(plain) if mentions([thing], [*kinds, "account"])
     ]
     if _SPEAKS_FOR.search(plain) or any(
-        mentions([thing], [*kinds, "account"]) for thing in _THEIRS.findall(plain)
+        mentions(things, [*kinds, "account"]) for things in _THEIRS.findall(plain)
     ):
         return True
     if _THEY_BOUGHT.search(plain) and not any(word in own for word in tokens(text)):

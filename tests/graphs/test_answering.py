@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphs.answering import chosen, of_parts, parts_of, together, worded
+from graphs.answering import chosen, in_context, of_parts, parts_of, together, worded
 from tools.ports import Passage
 from tools.records import Item, Lexicon
 
@@ -113,3 +113,20 @@ def test_the_kind_of_a_named_product_is_looked_up_too() -> None:
     """Articles speak of tents, customers of the Ridgeline."""
     assert worded("can I wash the ridgeline?", LEXICON) == "can I wash the ridgeline? (tent)"
     assert worded("can I wash the ridgeline tent?", LEXICON) == "can I wash the ridgeline tent?"
+
+
+def test_what_was_told_is_not_told_again() -> None:
+    """A question that follows an answer is answered from the same article first, by what was not said."""
+    joined = [
+        passage("a", "Returns", ("Goods can be returned within 30 days.", 0.6), ("They count from delivery.", 0.3)),
+        passage("b", "Points", ("Points are booked after 30 days.", 0.33)),
+    ]  # fmt: skip
+    alone = [
+        passage("a", "Returns", ("They count from delivery.", 0.4)),
+        passage("b", "Points", ("Points are booked after 30 days.", 0.42)),
+    ]
+    told = "Goods can be returned within 30 days. [1]"
+    found = in_context(joined, alone, told, frozenset({"a.md"}))
+
+    assert texts(found, 1) == ["They count from delivery."]
+    assert "Goods can be returned within 30 days." not in texts(found)

@@ -10,10 +10,12 @@ from graphs.understanding.dialogue import (
     agrees,
     asks,
     move,
+    only_asked,
     partial,
     requests,
     restricts,
     says_no,
+    supposes,
     takes_back,
 )
 from graphs.understanding.grounding import Grounds
@@ -195,3 +197,31 @@ def test_a_part_is_wanted(text: str, part: bool) -> None:
 def test_a_request_put_as_a_question(text: str, request_: bool) -> None:
     """Who asks somebody to do it does not ask whether it could be done."""
     assert requests(text) is request_
+
+
+@pytest.mark.parametrize(
+    ("text", "only"),
+    [
+        ("no dont do it, was only asking", True),
+        ("just wondering, thanks", True),
+        ("nein, war nur eine Frage", True),
+        ("just asking, can you cancel it?", False),
+        ("please only cancel the mat", False),
+    ],
+)
+def test_who_only_asked_wants_nothing_done(text: str, only: bool) -> None:
+    assert only_asked(text) is only
+
+
+@pytest.mark.parametrize(
+    ("text", "supposed"),
+    [
+        ("and if we paused all of it over winter instead?", True),
+        ("what if i cancelled it now?", True),
+        ("und wenn ich es zurückschicke?", True),
+        ("if it has not shipped, send it to Bonn", False),
+        ("can i pause it?", False),
+    ],
+)
+def test_a_supposition_begins_nothing(text: str, supposed: bool) -> None:
+    assert supposes(text) is supposed

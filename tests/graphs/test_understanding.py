@@ -6,6 +6,7 @@ import pytest
 from langchain_core.messages import AIMessage
 
 from domains.northfell.data_model import OrderStatus
+from graphs.understanding.weighing import by_owner
 from tests.graphs.world import Played, World
 from tests.northfell import NORTHFELL
 from tools.reading.restating import swapped
@@ -332,6 +333,38 @@ async def test_the_same_for_another_record(ben: World) -> None:
 def test_a_word_takes_no_numbers_place(text: str) -> None:
     """What could be read in two ways leaves the value as it was shown."""
     assert swapped({"address": "Aachener Str 41, 50667 Köln"}, text) == {}
+
+
+def test_an_end_is_put_right() -> None:
+    """Only the end is said anew; what the value does not end with changes nothing."""
+    phone = {"phone": "0151 2345678"}
+
+    assert swapped(phone, "sorry, ends in 79 not 78") == {"phone": "0151 2345679"}
+    assert swapped(phone, "79, not 77") == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "others"),
+    [
+        (
+            "hi its bens wife, he's at sea. he ordered a sleeping mat with you, when does it arrive?",
+            True,
+        ),
+        ("what did my neighbour pay for her order?", True),
+        ("when does his parcel come", True),
+        ("she ordered a lantern with you, where is it", True),
+        ("my wife loves the boots, when do they come", False),
+        ("he bought the fellwalker boots for me in july, the sole is off", False),
+    ],
+)
+async def test_other_peoples_orders_are_known_by_how_they_are_spoken_of(
+    ana: World, text: str, others: bool
+) -> None:
+    """A thing that the customer owns is their own, whoever paid for it."""
+    views = await ana.context.backend.records(ana.context.customer)
+    weighed = by_owner({"order_status": 1.0}, text, views, ana.context)
+
+    assert (max(weighed, key=weighed.__getitem__) == "order_status") is not others
 
 
 async def test_a_correction_in_the_same_breath(ben: World) -> None:

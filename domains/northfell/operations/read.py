@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 from typing import Annotated
 
 from pydantic import BaseModel
@@ -176,6 +176,23 @@ class GetInvoice(Arguments):
 
 class InvoiceFound(Record):
     invoice: Invoice
+    cancelled: bool = False  #: Its order was cancelled, so that nothing of it is to be paid.
+    due_on: date | None = (
+        None  #: Until when it is to be paid, where it is not and somebody buys on invoice.
+    )
+
+
+#: How long a business customer has to pay an invoice; see knowledge/business-invoice-payment.md.
+PAYMENT_DAYS = 30
+
+
+def _show_invoice(shop: Shop, invoice: Invoice) -> InvoiceFound:
+    order = next((one for one in shop.orders() if one.number == invoice.order_number), None)
+    cancelled = order is not None and order.status == "cancelled"
+    on_invoice = order is not None and order.payment == "invoice"
+    open_ = not invoice.paid and not cancelled and on_invoice
+    due_on = invoice.issued_on + timedelta(days=PAYMENT_DAYS) if open_ else None
+    return InvoiceFound(invoice=invoice, cancelled=cancelled, due_on=due_on)
 
 
 def match_invoice(
@@ -202,7 +219,7 @@ get_invoice = reading_operation(
     field="invoice_number",
     match=lambda shop, given: match_invoice(shop, given.invoice_number, given.order_number),
     label=invoice_label,
-    show=lambda shop, invoice: InvoiceFound(invoice=invoice),
+    show=_show_invoice,
 )
 
 

@@ -57,6 +57,7 @@ async def _ground(
         ("eva", "Wo bleiben meine 99 €?", "refund", "SB-10465"),
         ("eva", "Die Hose hab ich letzte Woche storniert, wo bleiben meine 99 €?", "refund", "SB-10465"),
         ("eva", "where is my refund of 89 euros", "refund", "RF-30118"),
+        ("eva", "where is the money for the trousers? cancelled them days ago, paid with paypal", "refund", "SB-10465"),
     ],
 )  # fmt: skip
 async def test_one_record_is_meant(who: str, text: str, kind: str, record: str) -> None:
@@ -192,3 +193,17 @@ async def test_a_message_that_only_names_a_thing(text: str, only: bool) -> None:
     views = await backend.records(accounts["ben"].customer)
 
     assert only_names(text, views) is only
+
+
+async def test_the_other_two_are_both() -> None:
+    """Two are left beside the one that was told; of three, "the other two" is not said."""
+    found = await _ground("eva", "what about the other two", "refund", Memory(focus="RF-30118"))
+
+    assert {*found.records} == {"RF-30075", "RF-30091"}
+    assert found.together
+
+
+async def test_what_came_with_a_thing_is_not_the_thing() -> None:
+    found = await _ground("ana", "lost my long spoon, the one that came with the stove")
+
+    assert [part.name for part in found.parts] == ["Long Spoon"]
