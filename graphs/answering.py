@@ -33,6 +33,10 @@ TWINS = 0.7
 SAME_ARTICLE = 0.08
 #: What is among the nearest of one reading of such a question only is taken to be so near by the other.
 UNSEEN = 0.6
+#: So far ahead of all that was not said yet must be what is said a second time.
+TOLD = 1.1
+#: What a question's own words count that others stand before.
+BARE = 0.9
 PARTS = 3
 
 _WORD = re.compile(r"[^\W_]+")
@@ -106,31 +110,48 @@ def together(
     return _by_passage([line for line in lines if line.score > 0])
 
 
-def in_context(
-    joined: Sequence[Passage], alone: Sequence[Passage], said: str, articles: Collection[str]
-) -> tuple[Passage, ...]:
-    """What is near to a question that follows an answer: to its own words and to them behind what they lean on,
-    in the articles that were just quoted before others. What was said already (``said``) is not said again."""
-    near: dict[tuple[str, str], list[float]] = {}
+@dataclass(frozen=True)
+class Readings:
+    """What is near to a question that follows an answer, each way it can be read."""
+
+    joined: Sequence[Passage]  #: Behind the messages that it leans on.
+    titled: Sequence[
+        Passage
+    ]  #: Behind what the last answer was about: "Using a stove safely: in the porch?".
+    bare: Sequence[Passage]  #: By its own words.
+
+
+def in_context(near: Readings, said: str, articles: Collection[str]) -> tuple[Passage, ...]:
+    """The sentences that are near to a question that follows an answer, in the articles that were just quoted
+    before others. What was said already (``said``) is said again only where nothing else comes near."""
     passages: dict[str, Passage] = {}
     needed: dict[tuple[str, str], str] = {}
-    for found in (joined, alone):
-        for line in lines_of(found):
-            key = (line.passage.id, line.text)
+    scores: list[dict[tuple[str, str], float]] = []
+    for found in (near.joined, near.titled, near.bare):
+        lines = lines_of(found)
+        for line in lines:
             passages.setdefault(line.passage.id, line.passage)
-            near.setdefault(key, []).append(line.score)
+            key = (line.passage.id, line.text)
             needed[key] = needed.get(key) or line.needs
-    lines = [
-        Line(
-            passages[chunk],
-            text,
-            (sum(scores) if len(scores) == 2 else (1 + UNSEEN) * scores[0]) / 2
-            + (SAME_ARTICLE if passages[chunk].source in articles else 0.0),
-            needed[chunk, text],
-        )
-        for (chunk, text), scores in near.items()
-    ]
-    return _by_passage([line for line in lines if line.score > 0 and line.text not in said])
+        scores.append({(line.passage.id, line.text): line.score for line in lines})
+    joined, titled, bare = scores
+
+    def score(key: tuple[str, str]) -> float:
+        here = [one[key] for one in (joined, titled) if key in one]
+        both = sum(here) / 2 if len(here) == 2 else sum(here) * (1 + UNSEEN) / 2
+        if both and passages[key[0]].source in articles:
+            both += SAME_ARTICLE
+        return max(both, BARE * bare.get(key, 0.0))
+
+    weighed = [Line(passages[key[0]], key[1], score(key), needs) for key, needs in needed.items()]
+    new = max((line.score for line in weighed if line.text not in said), default=0.0)
+    return _by_passage(
+        [
+            line
+            for line in weighed
+            if line.score > 0 and (line.text not in said or line.score > TOLD * new)
+        ]
+    )
 
 
 def _known(best: float, nearest: float, *, pruned: bool) -> bool:

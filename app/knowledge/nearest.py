@@ -38,6 +38,8 @@ FEW = 30
 UNLIKE, ALIKE = 0.45, 0.6
 #: What it counts, beside a sentence's own nearness, that a known question with this answer is like the one asked.
 KNOWN = 0.9
+#: So much nearer a question that nothing answers must be to take the answer from another.
+DOUBT = 0.05
 #: Sentences whose mean stands in for that of questions where no head brings it.
 SAMPLE = 64
 
@@ -187,7 +189,7 @@ class NearestSentences:
         unanswered = max((likeness[n] for n in self._known.unanswered), default=-1.0)
         found: dict[int, float] = {}
         for group, places in shelf.answers.items():
-            if likeness[group] > unanswered and (help_ := helps_of(likeness[group])) > 0:
+            if likeness[group] > unanswered - DOUBT and (help_ := helps_of(likeness[group])) > 0:
                 for place in places:
                     if (row := shelf.rows.get(place)) is not None:
                         found[row] = max(found.get(row, 0.0), help_)

@@ -7,7 +7,6 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any, cast
 
-from langchain_core.messages import AIMessage
 from langgraph.runtime import Runtime
 
 import prompts
@@ -15,6 +14,7 @@ from graphs import replies
 from graphs.answering import (
     ENGLISH,
     SHARE,
+    Readings,
     chosen,
     in_context,
     of_parts,
@@ -27,7 +27,7 @@ from graphs.checked import Checked
 from graphs.context import Context
 from graphs.deciding import by_rule, decided, log, ms_since
 from graphs.nodes.converse import transcript
-from graphs.nodes.turn import in_full, offer_hand_off
+from graphs.nodes.turn import in_full, just_told, offer_hand_off
 from graphs.sameness import personal, stands_alone
 from graphs.state import Draft, SupportState
 from graphs.validation import says_unknown
@@ -166,22 +166,12 @@ async def _nearest(
         found = await near(question)
         if not follows:
             return found
-        said, articles = _just_told(state)
-        # What the last answer was about says what this is about: "Using a stove safely: and in the porch?"
-        alone = ": ".join([*dict.fromkeys(articles.values()), state["turn"].text])
-        return in_context(found, await near(alone), said, frozenset(articles))
+        (said, articles), own = just_told(state), state["turn"].text
+        titled = ": ".join([*dict.fromkeys(articles.values()), own])
+        readings = Readings(found, await near(titled), await near(own))
+        return in_context(readings, said, frozenset(articles))
     except PortError as error:
         raise LookUpFailed(str(error)) from error
-
-
-def _just_told(state: SupportState) -> tuple[str, dict[str, str]]:
-    """The last reply, and the titles of the articles that it quoted."""
-    for message in reversed(state.get("messages", [])):
-        if isinstance(message, AIMessage):
-            cited = message.additional_kwargs.get("citations", ())
-            titles = {str(one["source"]): str(one["title"]).partition(" > ")[0] for one in cited}
-            return str(message.content), titles
-    return "", {}
 
 
 def _language(state: SupportState, context: Context) -> str:

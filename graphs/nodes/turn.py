@@ -157,10 +157,27 @@ async def in_full(state: SupportState, context: Context) -> str:
     was asked about France."""
     *before, said = *last_words(state), state["turn"].text
     question = [said]
-    while before and await _leans(context, said):
+    route = state.get("route")
+    ours = route is None or route.otherwise != "out_of_scope"
+    further = ours and bool(just_told(state)[1]) and len(said.split()) <= _FURTHER
+    while before and ((further and len(question) == 1) or await _leans(context, said)):
         said = before.pop()
         question.insert(0, said)
     return " ".join(question)
+
+
+def just_told(state: SupportState) -> tuple[str, dict[str, str]]:
+    """The last reply, and the titles of the articles that it quoted."""
+    for message in reversed(state.get("messages", [])):
+        if isinstance(message, AIMessage):
+            cited = message.additional_kwargs.get("citations", ())
+            titles = {str(one["source"]): str(one["title"]).partition(" > ")[0] for one in cited}
+            return str(message.content), titles
+    return "", {}
+
+
+#: A question of so few words right after a quoted answer asks further.
+_FURTHER = 5
 
 
 async def _leans(context: Context, text: str) -> bool:

@@ -131,11 +131,14 @@ def _agreed_to(heard: HeardTurn, wanted: str) -> Act | None:
 def _within_case(heard: HeardTurn, route: Route, wanted: str) -> Route:
     """What stays unclear right after a case was told is still about it: the articles are asked, then the case."""
     intents = heard.context.intents
+    further = wanted in intents.names and _asks_further(heard, route, wanted)
+    if further:
+        route = route.model_copy(update={"served": "recall", "otherwise": "clarify"})
     if route.otherwise != "clarify" or wanted not in intents.names:
         return route
     if intents.get(wanted).case is None:
         return route
-    if intents.get(route.intent).role not in (None, "courtesy"):
+    if not further and intents.get(route.intent).role not in (None, "courtesy", "help"):
         return route
     act = Act(
         intent=wanted,
@@ -149,6 +152,28 @@ def _within_case(heard: HeardTurn, route: Route, wanted: str) -> Route:
         told = {"acts": (act,), "intent": wanted, "otherwise": "", "abstained": False}
         return route.model_copy(update={**told, "lane": "operation", "served": "advise"})
     return route.model_copy(update={"acts": (act,), "otherwise": "advise"})
+
+
+#: A look-up that is surer than this is wanted, although a case was just told.
+_LOOKED_UP = 0.8
+
+
+def _asks_further(heard: HeardTurn, route: Route, wanted: str) -> bool:
+    """Whether a question right after a case was told asks how it goes on, rather than for another case of the same
+    record or for the record: "since when is it considered lost?", "and what happens then?"."""
+    intents, act = heard.context.intents, route.act
+    if intents.get(wanted).case is None or act is None or len(route.acts) > 1 or route.otherwise:
+        return False
+    intent = intents.get(act.intent)
+    if intent.name == wanted or act.grounds.how in ("named", "picked", "all"):
+        return False
+    if dialogue.requests(act.text) or not (
+        dialogue.asks(act.text) and dialogue.asks_which(act.text)
+    ):
+        return False
+    operation = heard.context.operations.get(intent.operation or "")
+    looked_up = operation is not None and not operation.writes and act.probability < _LOOKED_UP
+    return looked_up or intent.case is not None
 
 
 async def _spread(heard: HeardTurn, act: Act) -> list[Act]:

@@ -72,8 +72,10 @@ def move(pending: Pending, heard: Heard, intents: Intents, operations: frozenset
         return "new"
     if _takes_none(heard.text) and not substantive:
         return "decline"
-    if pending.stage == "field" and asks(heard.text) and not heard.fits and not same:
-        return "new"  # a question is no answer, whatever day or thing it names
+    # A question is no answer, whatever day or thing it names; what was asked for may be asked for again.
+    asked = asks(heard.text) and (not same or (asks_which(heard.text) and not requests(heard.text)))
+    if pending.stage == "field" and asked and not heard.fits:
+        return "new"
     if names or heard.fits:
         return "new" if substantive and chance >= 0.9 and not same and not names else "continue"
     if heard.points and pending.stage == "choice" and len(tokens(heard.text)) <= _POINTS:
@@ -280,6 +282,17 @@ _REQUESTS = re.compile(
 )
 
 
+_WH = re.compile(
+    r"\b(?:who|what|when|where|why|how|which|if|whether|wer|was|wann|wo|warum|wie\w*|welche\w*|ob|qui|quand|comment|"
+    r"combien|cuando|como|cuanto|quando|come|quanto|wanneer|hoe\w*)\b"
+)
+
+
+def asks_which(text: str) -> bool:
+    """Whether a word is asked with: when, how, which."""
+    return _WH.search(folded(text)) is not None
+
+
 _RETRACTS = re.compile(
     r"^(?:(?:ok|ach|nein|stopp|halt|dann|doch|bitte|i|ich|wir|we|no)[, ]+)*(?:zieh|nehm|withdraw|retract)\w*\b"
 )
@@ -329,7 +342,7 @@ _WHEN = re.compile(
     r"(?:(?:ok(?:ay)?|and|so|great|thanks|thx|cool|gut|und|danke|also|et|merci|y|gracias|e|grazie|en)[,.! ]+)*"
     r"(?:when|how (?:long|soon|fast)|wann|wie (?:lange|schnell)|quand|combien de temps|cuando|cuanto|quando|quanto|wanneer|"
     r"hoe (?:lang|snel))(?: (?:do|does|will|would|can|is|it|that|this|i|we|get|have|take|takes|be|so|still|now|then|roughly|"
-    r"about|usually|until|till|done|ready|decided|approved|know|hear|expect|back|my|the|money|bekomm\w*|krieg\w*|ich|wir|es|das|"
+    r"about|usually|until|till|there|here|arrive|arrived|in|account|card|paid|done|ready|decided|approved|know|hear|expect|back|my|the|money|bekomm\w*|krieg\w*|ich|wir|es|das|"
     r"dauer\w*|denn|noch|wird|kommt|mein|geld|ist|soweit|bis|da|je|le|ca|prend|mon|argent|lo|tarda\w*|mi|dinero|ci|vuole|"
     r"soldi|miei|i|het|duurt|mijn|geld))+[?!. ]*"
 )

@@ -67,14 +67,8 @@ def route_of(heard: HeardTurn, acts: tuple[Act, ...], reason: str = "") -> Route
 def _questions(text: str) -> bool:
     """Whether anything in the message is a question, and not a request put as one."""
     if dialogue.requests(text):
-        return _WH.search(folded(text)) is not None
+        return dialogue.asks_which(text)
     return "?" in text or any(dialogue.asks(clause.text) for clause in split(text))
-
-
-_WH = re.compile(
-    r"\b(?:who|what|when|where|why|how|which|if|whether|wer|was|wann|wo|warum|wie\w*|welche\w*|ob|qui|quand|comment|"
-    r"combien|cuando|como|cuanto|quando|come|quanto|wanneer|hoe\w*)\b"
-)
 
 
 def _settled(heard: HeardTurn, act: Act) -> bool:

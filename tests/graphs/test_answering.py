@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphs.answering import chosen, in_context, of_parts, parts_of, together, worded
+from graphs.answering import Readings, chosen, in_context, of_parts, parts_of, together, worded
 from tools.ports import Passage
 from tools.records import Item, Lexicon
 
@@ -118,7 +118,7 @@ def test_the_kind_of_a_named_product_is_looked_up_too() -> None:
 def test_what_was_told_is_not_told_again() -> None:
     """A question that follows an answer is answered from the same article first, by what was not said."""
     joined = [
-        passage("a", "Returns", ("Goods can be returned within 30 days.", 0.6), ("They count from delivery.", 0.3)),
+        passage("a", "Returns", ("Goods can be returned within 30 days.", 0.45), ("They count from delivery.", 0.3)),
         passage("b", "Points", ("Points are booked after 30 days.", 0.33)),
     ]  # fmt: skip
     alone = [
@@ -126,7 +126,29 @@ def test_what_was_told_is_not_told_again() -> None:
         passage("b", "Points", ("Points are booked after 30 days.", 0.42)),
     ]
     told = "Goods can be returned within 30 days. [1]"
-    found = in_context(joined, alone, told, frozenset({"a.md"}))
+    found = in_context(Readings(joined, alone, ()), told, frozenset({"a.md"}))
 
     assert texts(found, 1) == ["They count from delivery."]
     assert "Goods can be returned within 30 days." not in texts(found)
+
+
+def test_what_answers_alone_is_told_again() -> None:
+    """Whoever asks for just that once more is not told something else for the sake of it."""
+    near = [
+        passage("a", "Stoves", ("An open porch is the minimum.", 0.7), ("Check the ring.", 0.4))
+    ]
+    found = in_context(
+        Readings(near, near, ()), "Never inside. An open porch is the minimum. [1]", ()
+    )
+
+    assert texts(found, 1) == ["An open porch is the minimum."]
+
+
+def test_a_question_that_stands_alone_is_answered_by_itself() -> None:
+    """Whoever changes the subject after an answer is not held to it."""
+    before = [passage("a", "Tents", ("A tent is washed by hand.", 0.5))]
+    own = [passage("b", "Abroad", ("We deliver to Norway.", 0.8))]
+
+    assert texts(in_context(Readings(before, before, own), "", {"a.md"}), 1) == [
+        "We deliver to Norway."
+    ]
