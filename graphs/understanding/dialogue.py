@@ -116,7 +116,8 @@ def _at_confirmation(
         return "correct"  # "no, keep it; cancel the jacket one instead"
     if refuses and not heard.fits and not (substantive and chance >= 0.8 and not same):
         return "leave" if leaves > no else "decline"
-    more = restricts(heard.text) or asks(heard.text) or qualified(heard.text, pending)
+    narrows = restricts(heard.text) and not _as_shown(heard.text, pending)
+    more = narrows or asks(heard.text) or qualified(heard.text, pending)
     if (yes >= YES or (says_yes(heard.text) and (same or not substantive))) and not more:
         return "confirm" if heard.asked_last else "repeat"
     if same or (heard.fits and not substantive):
@@ -126,6 +127,16 @@ def _at_confirmation(
     if asks(heard.text):
         return "new"
     return "correct" if names else "repeat"
+
+
+_JUST_ONE = re.compile(
+    r"^(?:yes|yep|yeah|ja|ok(?:ay)?)[,. ]+(?:please |bitte )?(?:just|only|nur) (?:the )?(?:one|1|eine?[nrs]?)[.! ]*$"
+)
+
+
+def _as_shown(text: str, asked: Pending) -> bool:
+    """Whether a yes only says again what was shown: "yes, just one", of one piece."""
+    return "1 x " in asked.question and _JUST_ONE.match(folded(text).strip()) is not None
 
 
 _YES = re.compile(

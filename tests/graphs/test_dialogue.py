@@ -225,3 +225,19 @@ def test_who_only_asked_wants_nothing_done(text: str, only: bool) -> None:
 )
 def test_a_supposition_begins_nothing(text: str, supposed: bool) -> None:
     assert supposes(text) is supposed
+
+
+@pytest.mark.parametrize(("pieces", "becomes"), [(1, "confirm"), (2, "repeat")])
+def test_just_one_is_a_yes_to_one(pieces: int, becomes: str) -> None:
+    """Of two it would be another thing than was shown."""
+    question = f"Shall I order this? {pieces} x Long Spoon. Please answer yes or no."
+    asked = Pending(request="t1", operation="cancel_order", stage="confirm", question=question)
+    heard = Heard(
+        text="yes, just one",
+        chances=a_choice("affirm", SURE, INTENTS.names, "encoder").probabilities,
+        grounds=NOTHING,
+        fits=False,
+        asked_last=True,
+    )
+
+    assert move(asked, heard, INTENTS, frozenset({"cancel_order"})) == becomes
