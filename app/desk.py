@@ -268,10 +268,10 @@ class ApprovalRoom(Protocol):
         ...
 
     async def unsettled(self, *, tenant: str | None = None) -> list[Unsettled]:
-        """Effects in another system that nobody can vouch for yet, oldest first."""
+        """Effects in another system whose outcome nobody knows yet, oldest first."""
         ...
 
-    async def vouch(
+    async def settle(
         self,
         action_id: str,
         operator: str,

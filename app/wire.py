@@ -167,7 +167,7 @@ class Approvals(BaseModel):
     approvals: list[ShownApproval]
 
 
-class VouchRequest(BaseModel):
+class SettleRequest(BaseModel):
     """A person's word on an effect that no lookup could settle."""
 
     model_config = ConfigDict(extra="forbid")

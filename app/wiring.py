@@ -298,9 +298,9 @@ async def wiring(
         )
         await stack.enter_async_context(desk.deliveries.running())
         if traces.provider is not None:
-            from app.tracing.courier import carrying
+            from app.tracing.relay import relaying
 
-            await stack.enter_async_context(carrying(traces, stores.traces))
+            await stack.enter_async_context(relaying(traces, stores.traces))
         yield desk
 
 

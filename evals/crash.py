@@ -216,7 +216,7 @@ async def _vouched_for(desk: Any, site: Any) -> int:
     paid = set(await asyncio.to_thread(_references, site)) if unsettled else set[str]()
     for effect in unsettled:
         happened = effect.order.reference in paid
-        await desk.approvals.vouch(effect.action.id, "olga", happened=happened)
+        await desk.approvals.settle(effect.action.id, "olga", happened=happened)
     return len(unsettled)
 
 

@@ -508,11 +508,11 @@ async def _serve(site: Site, assemble: Assemble) -> None:
         # Whoever finds the socket under its name can talk to it.
         await asyncio.to_thread(os.rename, draft, site.socket)
         async with server:
-            await _courier(desk, 5 / site.speed)
+            await _relay(desk, 5 / site.speed)
 
 
-async def _courier(desk: SupportDesk, pause: float) -> None:
-    """The desk's own courier, at the speed of this clock."""
+async def _relay(desk: SupportDesk, pause: float) -> None:
+    """The desk's own outbox relay, at the speed of this clock."""
     while True:
         with suppress(*UNAVAILABLE, HoldLost):
             await desk.deliveries.deliver_due()

@@ -567,7 +567,7 @@ class ActionGraph:
         if known.values:
             outcome = known.values.get("outcome")
             if outcome is not None and outcome.status == "unknown":
-                # The courier or a person may have settled it since.
+                # The outbox relay or a person may have settled it since.
                 found = await context.ledger.find(action.tenant, action.operation, action.key)
                 outcome = found or outcome
             if outcome is not None:

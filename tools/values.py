@@ -370,7 +370,7 @@ class Attempt(Record):
 
 
 class Unsettled(Record):
-    """An effect nobody can vouch for: it may have happened, and it is not tried again blindly."""
+    """An effect whose outcome nobody knows: it may have happened, and it is not tried again blindly."""
 
     action: Action
     order: SerializeAsAny[EffectRequest]

@@ -1,4 +1,4 @@
-"""The reviewers' room: questions for a person, their answers, and effects that nobody can vouch for."""
+"""The reviewers' room: questions for a person, their answers, and effects whose outcome nobody knows."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ class SupportApprovals:
     async def unsettled(self, *, tenant: str | None = None) -> list[Unsettled]:
         return await self.ledger.unsettled(tenant=tenant)
 
-    async def vouch(
+    async def settle(
         self,
         action_id: str,
         operator: str,
@@ -177,7 +177,7 @@ class SupportApprovals:
         tenant: str | None = None,
     ) -> Outcome:
         try:
-            action, outcome = await self.ledger.vouch(
+            action, outcome = await self.ledger.settle(
                 action_id,
                 self.operations,
                 happened=happened,

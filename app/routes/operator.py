@@ -33,11 +33,11 @@ from app.wire import (
     ReleaseRequest,
     Reviews,
     SampleRequest,
+    SettleRequest,
     ShownApproval,
     SignedIn,
     Tickets,
     UnsettledEffects,
-    VouchRequest,
     shown_approval,
     shown_decision,
     storable,
@@ -127,16 +127,16 @@ async def decide(
 
 @router.get("/unsettled")
 async def unsettled(operator: OperatorDep, room: ApprovalRoomDep) -> UnsettledEffects:
-    """Effects nobody can vouch for: asked of another system, and not known to have happened."""
+    """Effects whose outcome nobody knows: asked of another system, and not known to have happened."""
     return UnsettledEffects(unsettled=await room.unsettled(tenant=operator.tenant))
 
 
 @router.post("/unsettled/{action}", responses=also(404, 409))
-async def vouch(
-    action: ThreadId, body: VouchRequest, operator: OperatorDep, room: ApprovalRoomDep
+async def settle(
+    action: ThreadId, body: SettleRequest, operator: OperatorDep, room: ApprovalRoomDep
 ) -> Outcome:
     """It happened, or it did not: the first word counts (409 afterwards), and the customer is told."""
-    return await room.vouch(
+    return await room.settle(
         action, operator.name, happened=body.happened, note=body.note, tenant=operator.tenant
     )
 

@@ -19,7 +19,7 @@ State = Literal["started", "succeeded", "failed", "unknown"]
 
 
 class LedgerAction(Record):
-    """One action of the ledger: ``succeeded`` was executed, ``unknown`` nobody can vouch for yet."""
+    """One action of the ledger: ``succeeded`` was executed, of ``unknown`` nobody knows yet."""
 
     id: str
     tenant: str

@@ -1,6 +1,6 @@
 """The idempotency ledger in SQL: an action's effect and its record commit together or not at all.
 
-An effect in another system cannot. It is written down before it is asked for, and what nobody can vouch
+An effect in another system cannot. It is written down before it is asked for, and what nobody knows the outcome of
 for afterwards is looked up there, sent again under a key that is still honoured, or left to a person.
 """
 
@@ -183,14 +183,14 @@ class SqlLedger:
     async def settle_due(
         self, operations: Mapping[str, Operation], limit: int = 20
     ) -> list[tuple[Action, Outcome]]:
-        """Look up again what nobody could vouch for; what is settled by now."""
+        """Look up again what nobody knew the outcome of; what is settled by now."""
         return await asyncio.to_thread(self._settle_due, operations, limit)
 
     async def unsettled(self, limit: int = 50, *, tenant: str | None = None) -> list[Unsettled]:
-        """Effects that a person may have to vouch for, oldest first; everybody's, or one tenant's."""
+        """Effects that a person may have to settle, oldest first; everybody's, or one tenant's."""
         return await asyncio.to_thread(self._unsettled, limit, tenant)
 
-    async def vouch(
+    async def settle(
         self,
         action_id: str,
         operations: Mapping[str, Operation],
@@ -204,7 +204,7 @@ class SqlLedger:
 
         Raises KeyError for an unknown id, and Settled when there is nothing to decide any more."""
         return await asyncio.to_thread(
-            self._vouch, action_id, operations, happened, operator, note or "", tenant
+            self._settle_by_person, action_id, operations, happened, operator, note or "", tenant
         )
 
     async def prune(self) -> int:
@@ -667,7 +667,7 @@ class SqlLedger:
                 for row in conn.execute(open_)
             ]
 
-    def _vouch(
+    def _settle_by_person(
         self,
         action_id: str,
         operations: Mapping[str, Operation],
@@ -691,7 +691,7 @@ class SqlLedger:
             raise Settled(asked)
         facts: dict[str, JsonValue] = {"by": "person", "operator": operator, "note": note}
         if happened:
-            said = Answer(name="vouched for")
+            said = Answer(name="settled by a person")
             return action, self._finish(asked, "reconciliation", said, **facts)
         return action, self._decline(asked, "reconciliation", NOT_DONE, **facts)
 

@@ -341,7 +341,7 @@ class SqlPrivacy:
                     kind="unsettled",
                     action=row.action_id,
                     operation=row.operation,
-                    todo="wait until it is settled, or vouch for it at the desk (POST /v1/unsettled/ACTION)",
+                    todo="wait until it is settled, or settle it at the desk (POST /v1/unsettled/ACTION)",
                 )
                 for row in conn.execute(unsettled)
             ),

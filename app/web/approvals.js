@@ -1,4 +1,4 @@
-// Actions that wait for a reviewer, those that were answered, and payments that nobody can vouch for.
+// Actions that wait for a reviewer, those that were answered, and payments whose outcome nobody knows.
 
 import { ask, el, title, toast } from "./operator.js";
 import { clock, visible } from "./web.js";
@@ -149,7 +149,7 @@ export function decidedSheet(approval) {
   );
 }
 
-// --- effects in other systems that nobody can vouch for -------------------------------------
+// --- effects in other systems whose outcome nobody knows -------------------------------------
 
 export function doubtSheet(item) {
   const { action, order } = item;

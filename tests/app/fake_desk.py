@@ -107,7 +107,7 @@ class FakeDesk:
         self._keys: dict[tuple[str, str], tuple[str, list[Event] | None]] = {}
         self._approvals: dict[str, Approval] = {}
         self.in_doubt: dict[str, Unsettled] = {}
-        self.vouched: dict[str, Outcome] = {}
+        self.settled: dict[str, Outcome] = {}
         self.released: list[tuple[str, str, str | None]] = []
         self.handed_off: dict[str, datetime] = {}
         self.claims: dict[str, str] = {}
@@ -383,7 +383,7 @@ class FakeDesk:
     async def unsettled(self, *, tenant: str | None = None) -> list[Unsettled]:
         return list(self.in_doubt.values())
 
-    async def vouch(
+    async def settle(
         self,
         action_id: str,
         operator: str,
@@ -392,21 +392,21 @@ class FakeDesk:
         note: str | None = None,
         tenant: str | None = None,
     ) -> Outcome:
-        if action_id in self.vouched:
-            raise EffectSettled(self.vouched[action_id])
+        if action_id in self.settled:
+            raise EffectSettled(self.settled[action_id])
         doubt = self.in_doubt.pop(action_id, None)
         if doubt is None:
             raise EffectNotFound
-        self.vouched[action_id] = Outcome(
+        self.settled[action_id] = Outcome(
             status="executed" if happened else "failed",
             action_id=action_id,
             operation=doubt.action.operation,
             reason=f"{operator}: {note}",
         )
-        return self.vouched[action_id]
+        return self.settled[action_id]
 
     def doubt(self, action: Action) -> None:
-        """An effect nobody can vouch for, as the ledger would list it."""
+        """An effect whose outcome nobody knows, as the ledger would list it."""
         order = PaymentOrder(
             kind="refund", reference=action.id, amount=Decimal("89.50"), method="card"
         )

@@ -182,7 +182,7 @@ async def test_a_payment_in_doubt_is_settled_at_the_desk(page, live: Served, des
     await page.get_by_role("button", name="It did not").click()
     await page.get_by_text("Closed as not done").wait_for()
     await page.get_by_text("No payment is in doubt.").wait_for()
-    assert [each.reason for each in desk.vouched.values()] == ["olga: not on the statement"]
+    assert [each.reason for each in desk.settled.values()] == ["olga: not on the statement"]
 
 
 async def a_refund(desk: FakeDesk):

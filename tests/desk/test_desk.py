@@ -248,7 +248,7 @@ async def test_an_unanswered_question_expires_and_is_told(world, desk, thread):
 # --- deliveries and crashes ---------------------------------------------------------------------
 
 
-async def courier(world, desk):
+async def relay(world, desk):
     for _ in range(3):
         world.hands.pass_(minutes=1)
         await desk.deliveries.deliver_due()
@@ -273,12 +273,12 @@ async def test_an_edit_outlives_the_process_that_took_it(world, desk, thread):
     assert await desk.approvals.listed() == []
 
     async with world.process() as other:
-        await courier(world, other)
+        await relay(world, other)
         (new,) = await other.approvals.listed()
         assert (new.action.arguments["amount"], new.status) == ("100.00", "pending")
         assert len(await texts(world, other, thread)) == 2  # Nobody said that it was declined.
         await other.approvals.decide(new.id, APPROVE)
-        await courier(world, other)
+        await relay(world, other)
     assert [str(r["amount"]) for r in world.rows("refunds", customer_id="ana")] == ["100.00"]
     assert "100.00 EUR" in (await texts(world, desk, thread))[-1]
 
@@ -296,18 +296,18 @@ async def test_a_decision_made_before_the_turn_ends_is_told(world, desk, thread)
     desk.approvals.actions.propose = decided_at_once
     await world.say(desk, thread, "yes", "affirm")
     desk.approvals.actions.propose = real
-    await courier(world, desk)
+    await relay(world, desk)
     assert "did not approve" in (await texts(world, desk, thread))[-1]
 
 
 async def test_what_was_told_is_not_told_again(world, desk, thread):
-    """The courier finds nothing to do after turns and decisions that ended well."""
+    """The relay finds nothing to do after turns and decisions that ended well."""
     await world.say(desk, thread, "cancel my order", "cancel_order")
     await world.say(desk, thread, "yes", "affirm")
     action = await waiting_refund(world, desk, thread)
     await desk.approvals.decide(action, APPROVE)
     before = await texts(world, desk, thread)
-    await courier(world, desk)
+    await relay(world, desk)
     assert await texts(world, desk, thread) == before
 
 
@@ -320,9 +320,9 @@ async def test_killed_in_the_middle_of_a_write(world, thread, desk, point):
         await world.say(desk, thread, "yes", "affirm")
     world.hands.pass_(minutes=1)
     async with world.process() as restarted:
-        await courier(world, restarted)
+        await relay(world, restarted)
         await world.say(restarted, thread, "when are you open", "ask_hours")
-        await courier(world, restarted)
+        await relay(world, restarted)
         said = await texts(world, restarted, thread)
     (order,) = world.rows("orders", number="SB-10482")
     assert order["status"] == "cancelled"
@@ -333,13 +333,13 @@ async def test_killed_in_the_middle_of_a_write(world, thread, desk, point):
 
 @pytest.mark.parametrize("point", ["before_effect", "committed"])
 async def test_killed_while_carrying_out_an_approval(world, desk, thread, point):
-    """Approved and killed: the courier of another process carries it out, once, and tells it, once."""
+    """Approved and killed: the relay of another process carries it out, once, and tells it, once."""
     action = await waiting_refund(world, desk, thread)
     world.kill_at = point
     with pytest.raises(Killed):
         await desk.approvals.decide(action, APPROVE)
     async with world.process() as restarted:
-        await courier(world, restarted)
+        await relay(world, restarted)
         said = await texts(world, restarted, thread)
     assert len(world.rows("refunds", customer_id="ana")) == 1
     assert len([t for t in said if "A colleague has approved it" in t]) == 1
@@ -526,7 +526,7 @@ async def test_a_hand_off_survives_a_kill(world, desk, thread):
         await world.say(desk, thread, "a human please", "human_request")
     world.hands.pass_(minutes=1)
     async with world.process() as restarted:
-        await courier(world, restarted)
+        await relay(world, restarted)
         assert [h.thread for h in await restarted.inbox.hand_offs()] == [thread]
     assert len(world.rows("tickets", customer_id="ana")) == 1
 
@@ -606,7 +606,7 @@ async def test_an_operators_answer_is_what_came_of_it(world, desk, thread, answe
     assert "olga" in logged.outcome_detail
 
 
-async def test_the_courier_forgets_old_decisions(world, desk, thread, monkeypatch):
+async def test_the_relay_forgets_old_decisions(world, desk, thread, monkeypatch):
     """Retention is run with the rest of the housekeeping."""
     await world.say(desk, thread, "hello", "greeting")
     world.hands.pass_(days=31)

@@ -201,7 +201,7 @@ async def test_nothing_is_erased_while_an_approval_waits(world, desk):
 
 
 async def test_nothing_is_erased_while_a_write_is_unsettled(world, desk):
-    """Nobody can vouch for it, so its request is still needed."""
+    """Nobody knows its outcome, so its request is still needed."""
     thread = await converse(world, desk, "ana", ANA)
     engine = create_engine(world.url)
     with writing(engine) as conn:
@@ -209,7 +209,7 @@ async def test_nothing_is_erased_while_a_write_is_unsettled(world, desk):
     with pytest.raises(StillOpen) as refused:
         await desk.privacy.erase(TENANT, "ana", "quirin")
     assert [item.kind for item in refused.value.items] == ["unsettled"]
-    assert "vouch" in refused.value.items[0].todo
+    assert "settle it at the desk" in refused.value.items[0].todo
     assert await desk.turns.history(world.customers["ana"], thread)
     engine.dispose()
 
@@ -306,7 +306,7 @@ async def test_a_process_that_slept_writes_nothing_back(world, desk):
 
 
 async def test_each_process_forgets_the_questions_it_remembers(world, desk):
-    """Answers that are given again are kept in the process: its courier learns of an erasure by another."""
+    """Answers that are given again are kept in the process: its relay learns of an erasure by another."""
     from app.answer_cache import ProcessAnswers
 
     await converse(world, desk, "ana", ANA)

@@ -152,7 +152,7 @@ async def test_what_cannot_be_looked_up_waits_for_a_person(world):
     assert (await world.execute(action)).status == "unknown"
     world.hands.pass_(hours=2)
     assert (await world.reconcile(action)).status == "unknown"
-    _, settled = await world.ledger.vouch(
+    _, settled = await world.ledger.settle(
         action.id, world.operations, happened=True, operator="olga"
     )
 

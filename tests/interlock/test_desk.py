@@ -123,19 +123,19 @@ async def test_what_cannot_be_told_waits_for_a_person_and_is_then_told_once(site
         # It is not there for another tenant's operators.
         assert await desk.approvals.unsettled(tenant="southfell") == []
         with pytest.raises(EffectNotFound):
-            await desk.approvals.vouch(action.id, "sven", happened=True, tenant="southfell")
-        assert (await desk.approvals.vouch(action.id, "olga", happened=False)).status == "failed"
+            await desk.approvals.settle(action.id, "sven", happened=True, tenant="southfell")
+        assert (await desk.approvals.settle(action.id, "olga", happened=False)).status == "failed"
         await asyncio.gather(desk.deliveries.deliver_due(), desk.deliveries.deliver_due())
         assert len(await told(desk, customer, thread)) == 1
         context = desk.player.context_for(customer, thread)
         assert (await desk.approvals.actions.propose(action, context)).status == "failed"
         with pytest.raises(EffectSettled):
-            await desk.approvals.vouch(action.id, "olga", happened=True)
+            await desk.approvals.settle(action.id, "olga", happened=True)
         with pytest.raises(EffectNotFound):
-            await desk.approvals.vouch("act_nothing", "olga", happened=True)
+            await desk.approvals.settle("act_nothing", "olga", happened=True)
 
 
-async def test_the_courier_of_another_process_settles_and_tells(site):
+async def test_the_relay_of_another_process_settles_and_tells(site):
     """Found by the lookup when its time has come, by whoever is alive."""
     async with asked(site) as (desk, customer, thread, action):
         trouble(site, {"error_after": 1, "times": 1})

@@ -98,7 +98,7 @@ async def test_killed_at_any_point_it_is_paid_once_or_a_person_is_asked(world, r
         return
     [waiting] = await world.ledger.unsettled()
     assert (waiting.action, waiting.order.amount) == (refund, Decimal("89.50"))
-    _, outcome = await world.ledger.vouch(refund.id, OPERATIONS, happened=False, operator="op")
+    _, outcome = await world.ledger.settle(refund.id, OPERATIONS, happened=False, operator="op")
     assert (outcome.status, outcome.reason) == ("failed", NOT_DONE)
     assert (world.paid(refund), world.refunds(), await world.ledger.unsettled()) == (
         0,
@@ -178,7 +178,7 @@ async def test_a_key_that_was_used_for_something_else_ends_with_a_person(world, 
 
     [doubt] = await world.ledger.unsettled()
     assert "(422)" in doubt.found
-    _, outcome = await world.ledger.vouch(refund.id, OPERATIONS, happened=False, operator="olga")
+    _, outcome = await world.ledger.settle(refund.id, OPERATIONS, happened=False, operator="olga")
     assert (outcome.status, world.paid(refund), world.refunds()) == ("failed", 0, ["rejected"])
 
 
@@ -227,29 +227,29 @@ async def test_a_person_vouches_once(world, refund):
     """The first word counts and is in the audit; books and outbox follow it."""
     world.trouble(drop_after=1, times=1)
     await carried_out(world, refund)
-    action, outcome = await world.ledger.vouch(
+    action, outcome = await world.ledger.settle(
         refund.id, OPERATIONS, happened=True, operator="op", note="seen on the statement"
     )
     assert (action, outcome.status, world.refunds()) == (refund, "executed", ["approved"])
     with pytest.raises(Settled):
-        await world.ledger.vouch(refund.id, OPERATIONS, happened=False, operator="op")
+        await world.ledger.settle(refund.id, OPERATIONS, happened=False, operator="op")
     with pytest.raises(KeyError):
-        await world.ledger.vouch("act_nothing", OPERATIONS, happened=False, operator="op")
+        await world.ledger.settle("act_nothing", OPERATIONS, happened=False, operator="op")
     last = world.audit.of_action(refund.id)[-1]
     assert (last.kind, last.actor) == ("reconciliation", "operator:op")
     assert last.told["note"] == "seen on the statement"
 
 
 async def test_while_the_call_is_in_flight_nobody_else_settles_it(world, refund):
-    """The lease keeps a courier, a person and a duplicate away."""
+    """The lease keeps a relay, a person and a duplicate away."""
     seen = []
 
     def meanwhile(name: str) -> None:
         if name == "called":
-            seen.append(other.approvals.ledger._execute(refund, REFUND, GRAVE))
-            seen.append(other.approvals.ledger._reconcile(refund, REFUND))
+            seen.append(other.ledger._execute(refund, REFUND, GRAVE))
+            seen.append(other.ledger._reconcile(refund, REFUND))
             with pytest.raises(Settled):
-                other.approvals.ledger._vouch(refund.id, OPERATIONS, False, "op", "", None)
+                other.ledger._settle_by_person(refund.id, OPERATIONS, False, "op", "", None)
 
     other = World(world.url, world.payments_url, keys=world.keys, hands=world.hands)
     calling = World(

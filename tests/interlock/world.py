@@ -143,7 +143,7 @@ class World:
         await self.approvals.decide(action.id, approve=True, reviewer="op")
 
     async def settle(self) -> list[Outcome]:
-        """What the courier does, when it is due."""
+        """What the relay does, when it is due."""
         return [outcome for _, outcome in await self.ledger.settle_due(OPERATIONS)]
 
     def paid(self, action: Action) -> int:

@@ -312,7 +312,7 @@ class Office(RuleBasedStateMachine):
 
     @rule()
     def go_on(self):
-        """What the courier does for an edit whose process died."""
+        """What the relay does for an edit whose process died."""
         for approval, successor in asyncio.run(self.world.approvals.left_undone(timedelta(0))):
             if successor is not None:
                 self._request(successor)
@@ -366,13 +366,13 @@ class Office(RuleBasedStateMachine):
         asyncio.run(self.ledger.settle_due(WIRES))
 
     @rule()
-    def vouch(self):
+    def settle_by_person(self):
         """A person looks into the bank's books."""
         for effect in asyncio.run(self.ledger.unsettled()):
             happened = any(p.reference == effect.order.reference for p in self.bank.made.values())
             if happened or self.bank.mood == "fine":
                 asyncio.run(
-                    self.ledger.vouch(effect.action.id, WIRES, happened=happened, operator="olga")
+                    self.ledger.settle(effect.action.id, WIRES, happened=happened, operator="olga")
                 )
 
     @invariant()

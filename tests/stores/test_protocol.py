@@ -2,7 +2,7 @@
 
 Each process takes the thread, asks a bank for one payment under its key, books it, and writes on the thread. At
 any named boundary, and inside the bank, it may sleep for longer than every lease, while the other one does what
-it likes; then it wakes up believing that nothing happened. A courier and a person settle what nobody knows."""
+it likes; then it wakes up believing that nothing happened. A relay and a person settle what nobody knows."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ PLACES = st.sampled_from(
     ["", "", *(place for place in OUTSIDE_CHECKPOINTS if place != "before_commit"), "asked", "paid"]
 )
 WHO = st.sampled_from([0, 1])
-#: What the other process, a courier and a person do while one sleeps.
-MEANWHILE = st.lists(st.sampled_from(["pay", "write", "settle", "vouch"]), max_size=3)
+#: What the other process, a relay and a person do while one sleeps.
+MEANWHILE = st.lists(st.sampled_from(["pay", "write", "settle", "person"]), max_size=3)
 
 
 def order(till: Till, arguments, reference: str) -> PaymentOrder:
@@ -149,12 +149,14 @@ class Protocol(RuleBasedStateMachine):
                 self._write(who)
             case "settle":
                 self.ledger._settle_due({PAY.name: PAY}, 5)
-            case "vouch":
+            case "person":
                 # A person reads the bank's own books.
                 happened = bool(self.bank.paid[WANTED.id])
                 if happened:
                     with contextlib.suppress(KeyError, Settled):
-                        self.ledger._vouch(WANTED.id, {PAY.name: PAY}, True, "op", "", None)
+                        self.ledger._settle_by_person(
+                            WANTED.id, {PAY.name: PAY}, True, "op", "", None
+                        )
 
     def _take(self, who: int) -> None:
         if (hold := self.holds._take("th-1")) is not None:
@@ -187,7 +189,7 @@ class Protocol(RuleBasedStateMachine):
         """As whoever has just taken the thread, or as somebody who believes to have it still."""
         self._write(who) if believes else self._does(who, "write")
 
-    @rule(step=st.sampled_from(["settle", "vouch"]))
+    @rule(step=st.sampled_from(["settle", "person"]))
     def is_looked_at(self, step):
         self._does(0, step)
 

@@ -21,8 +21,8 @@ from app.stores.reviews import SqlReviews
 from app.stores.tables import approvals, threads
 from app.stores.traces import SqlRatings, SqlTraces
 from app.tracing import Place, Targets
-from app.tracing.courier import Courier
 from app.tracing.ports import TracedLargeModel
+from app.tracing.relay import TraceRelay
 from app.tracing.spans import Traces
 from tests.tracing.receiver import Receiver, receiving, sending
 from tests.tracing.test_tracing import Talker, langfuse
@@ -178,12 +178,12 @@ async def test_what_became_known_of_a_turn_is_its_score(
         conn.execute(sa.insert(approvals), approval("t-1", "executed", store.now()))
     async with sending(langfuse(receiver.url, environment="test")) as traces:
         assert isinstance(traces, Traces)
-        courier = Courier(traces, store)
-        await asyncio.to_thread(courier.once)
+        relay = TraceRelay(traces, store)
+        await asyncio.to_thread(relay.once)
         asked = len(receiver.asked)
-        await asyncio.to_thread(courier.once)
+        await asyncio.to_thread(relay.once)
         assert len(receiver.asked) == asked
-        await asyncio.to_thread(Courier(traces, store).once)
+        await asyncio.to_thread(TraceRelay(traces, store).once)
 
     said = {(each["traceId"][0], each["name"]): each for each in fake.scores.values()}
     assert {key: (each["value"], each["dataType"]) for key, each in said.items()} == {
@@ -230,12 +230,12 @@ async def test_scores_wait_for_a_langfuse_that_is_down(
     fake.down = True
     async with sending(langfuse(receiver.url)) as traces:
         assert isinstance(traces, Traces)
-        courier = Courier(traces, SqlTraces(engine, mask_pii))
+        relay = TraceRelay(traces, SqlTraces(engine, mask_pii))
         for _ in range(2):
-            await asyncio.to_thread(courier.once)
+            await asyncio.to_thread(relay.once)
         fake.down = False
         assert not fake.scores
-        await asyncio.to_thread(courier.once)
+        await asyncio.to_thread(relay.once)
 
     assert {each["name"] for each in fake.scores.values()} == {"outcome", "groundedness"}
     assert len([r for r in caplog.records if "scores and prompts wait" in r.message]) == 1
@@ -243,16 +243,16 @@ async def test_scores_wait_for_a_langfuse_that_is_down(
 
 
 async def test_where_a_turn_is_outlives_the_process(receiver: Receiver, data: Path) -> None:
-    """The courier writes it down, with what was measured; a turn that is played again is where it was last."""
+    """The relay writes it down, with what was measured; a turn that is played again is where it was last."""
     engine = opened(data)
     store = SqlTraces(engine, mask_pii)
     async with sending(Targets(otlp=receiver.url)) as traces:
         assert isinstance(traces, Traces)
-        courier = Courier(traces, store)
+        relay = TraceRelay(traces, store)
         for _ in range(2):
             async with traces.turn("t-9", "th", "ana", "hi") as turn:
                 turn.score(groundedness=0.5)
-            courier.write_down()
+            relay.write_down()
 
     place = store.find("t-9")
     assert place is not None
@@ -276,7 +276,7 @@ async def test_a_generation_links_the_prompt_by_name_and_version(
     for _ in range(2):
         async with sending(langfuse(receiver.url)) as traces:
             assert isinstance(traces, Traces)
-            await asyncio.to_thread(Courier(traces, SqlTraces(engine, mask_pii)).once)
+            await asyncio.to_thread(TraceRelay(traces, SqlTraces(engine, mask_pii)).once)
             async with traces.turn("t-1", "th", "ana", "hi"):
                 large = TracedLargeModel(Talker(), traces)
                 assert [piece async for piece in large.write("synthesizer", "s", "hi")]

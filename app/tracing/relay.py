@@ -1,4 +1,4 @@
-"""Carries what traces need besides spans: where turns are into the database, scores and prompts to Langfuse."""
+"""Relays what traces need besides spans: where turns are into the database, scores and prompts to Langfuse."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ REMEMBERED = 20_000
 
 
 @asynccontextmanager
-async def carrying(
+async def relaying(
     tracing: Tracing, store: SqlTraces, seconds: float = SECONDS
 ) -> AsyncGenerator[None]:
-    """Carry in the background until the block ends; what was not yet written down then is written down."""
+    """Relay in the background until the block ends; what was not yet written down then is written down."""
     if not isinstance(tracing, Traces):
         yield
         return
     tracing.places = store
-    courier = Courier(tracing, store)
-    task = asyncio.create_task(courier.forever(seconds), name="traces")
+    relay = TraceRelay(tracing, store)
+    task = asyncio.create_task(relay.forever(seconds), name="traces")
     try:
         yield
     finally:
         task.cancel()
         await asyncio.wait([task])
-        await asyncio.to_thread(courier.write_down)
+        await asyncio.to_thread(relay.write_down)
 
 
-class Courier:
+class TraceRelay:
     """One process's; what two of them say is the same."""
 
     def __init__(self, traces: Traces, store: SqlTraces) -> None:
@@ -64,7 +64,7 @@ class Courier:
             await asyncio.to_thread(self.once)
 
     def once(self) -> None:
-        """Carry what there is; what cannot be carried now is, later."""
+        """Relay what there is; what cannot go now goes later."""
         self.write_down()
         if not self._traces.targets.langfuse:
             return
