@@ -32,6 +32,7 @@ from evals.dialogues import (
 from evals.domain import DOMAIN
 from evals.examples import books_of
 from evals.figures import Figure, NotPossible, Report, Scored, Table
+from evals.outside import Outside, in_this_process, outside_of
 from evals.runs import RUNS
 from evals.world import Folders, Progress, demo_customer, quiet, running
 from tools.domain import Domain
@@ -146,18 +147,25 @@ def notes_of(domain: Domain) -> frozenset[str]:
 
 
 async def play(
-    folder: Path, conversations: Sequence[Conversation], domain: Domain, progress: Progress = quiet
+    folder: Path,
+    conversations: Sequence[Conversation],
+    domain: Domain,
+    progress: Progress = quiet,
+    *,
+    outside: Outside | None = None,
 ) -> list[Held]:
-    """Every conversation on a thread of its own, the books as a first start leaves them."""
+    """Every conversation on a thread of its own, the books, and the backend where there is one, as at first."""
     results: list[Held] = []
-    judge = Judge(datetime.now(UTC).date(), notes_of(domain))
+    backend = outside or in_this_process()
+    judge = Judge(backend.clock.now().date(), notes_of(domain))
     async with (
-        running(folder, progress, domain=domain.folder) as desk,
+        running(folder, progress, domain=domain.folder, clock=backend.clock) as desk,
         books_of(folder) as (engine, books),
     ):
         player = Player(desk, engine, judge)
         for number, one in enumerate(conversations):
             progress(f"Playing {one.id}", number, len(conversations))
+            await asyncio.to_thread(backend.reset)
             results.append(await player.play(one))
             await asyncio.to_thread(books.restore)
     progress("Playing", len(conversations), len(conversations))
@@ -302,8 +310,9 @@ def run(
     if unknown:
         raise NotPossible(f"{path}: {business.name} has no operation {', '.join(unknown)}")
     name = suite_of(path, business, only)
-    folder = folders.prepared(business.folder)
-    results = asyncio.run(play(folder, picked, business, progress))
+    with outside_of(business.folder) as outside:
+        folder = folders.prepared(business.folder)
+        results = asyncio.run(play(folder, picked, business, progress, outside=outside))
     kept = keep(results, transcripts, name)
     return report(results, name, [f"Transcripts: {kept}."])
 

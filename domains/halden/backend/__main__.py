@@ -17,6 +17,7 @@ def main(
     port: int = 8400,
     data: Path = Path("data/halden.sqlite"),
     hold: Annotated[float, typer.Option(help="Seconds before a write is answered.")] = 0,
+    resettable: Annotated[bool, typer.Option(help="Take POST /reset: evals only.")] = False,
     document: Annotated[Path | None, typer.Option(help="Write openapi.json and stop.")] = None,
 ) -> None:
     """Serve Halden's customer system; HALDEN_KEY is the bearer token it takes."""
@@ -24,7 +25,9 @@ def main(
     async def wait(_request: Request) -> None:
         await asyncio.sleep(hold)
 
-    app = create_backend(data, os.environ.get("HALDEN_KEY", "halden-demo-key"), wait)
+    app = create_backend(
+        data, os.environ.get("HALDEN_KEY", "halden-demo-key"), wait, resettable=resettable
+    )
     if document is not None:
         document.write_text(json.dumps(app.openapi(), indent=2, ensure_ascii=False) + "\n")
         return

@@ -44,8 +44,12 @@ async def hold_nothing(_request: Request) -> None:
     """Every answer goes out at once."""
 
 
-def create_backend(path: Path, key: str, held: Held = hold_nothing) -> FastAPI:
-    """The service over one SQLite file; `held` is waited for after a write, before its answer."""
+def create_backend(
+    path: Path, key: str, held: Held = hold_nothing, *, resettable: bool = False
+) -> FastAPI:
+    """The service over one SQLite file; `held` is waited for after a write, before its answer.
+
+    One that is `resettable` puts its demo data back when asked to, which is for evals alone."""
     store = Store(path)
     with store.transaction() as books:
         seed(books, datetime.now(UTC).date())
@@ -64,6 +68,14 @@ def create_backend(path: Path, key: str, held: Held = hold_nothing) -> FastAPI:
         return answer
 
     Routes(store).attach(app)
+    if resettable:
+
+        @app.post("/reset", status_code=204, include_in_schema=False)
+        def reset() -> None:
+            with store.transaction() as books:
+                books.clear()
+                seed(books, datetime.now(UTC).date())
+
     return app
 
 

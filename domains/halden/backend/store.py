@@ -63,6 +63,11 @@ class Books:
         ).fetchone()
         return int(row[0])
 
+    def clear(self) -> None:
+        """Forget every record and every answer."""
+        self._connection.execute("DELETE FROM records")
+        self._connection.execute("DELETE FROM answers")
+
     def answered(self, key: str, request: object, kind: type[R]) -> R | None:
         """What was answered under this key before."""
         row = self._connection.execute(

@@ -17,6 +17,28 @@ def test_the_document_is_the_services_own(tmp_path):
     assert json.loads((HALDEN / "openapi.json").read_text()) == app.openapi()
 
 
+async def test_only_a_resettable_service_is_put_back(tmp_path):
+    """What was changed is as at the start again; a service that is not started for evals has no such path."""
+
+    def client_of(name: str, **options: bool) -> httpx.AsyncClient:
+        app = create_backend(tmp_path / name, "key", **options)
+        headers = {"Authorization": "Bearer key"}
+        transport = httpx.ASGITransport(app=app)
+        return httpx.AsyncClient(transport=transport, base_url="http://halden", headers=headers)
+
+    async with client_of("e.sqlite", resettable=True) as client:
+        new = {"email": "new@mail.example"}
+        (await client.patch("/customers/H-1001/contact", json=new)).raise_for_status()
+        wrong = await client.post("/reset", headers={"Authorization": "Bearer other"})
+        assert wrong.status_code == 401
+        assert (await client.get("/customers/H-1001")).json()["email"] == "new@mail.example"
+
+        assert (await client.post("/reset")).status_code == 204
+        assert (await client.get("/customers/H-1001")).json()["email"] == "maja@mail.example"
+    async with client_of("s.sqlite") as client:
+        assert (await client.post("/reset")).status_code == 404
+
+
 def test_a_request_without_the_key_is_refused(service):
     assert httpx.get(f"{service.url}/customers/H-1001").status_code == 401
     wrong = {"Authorization": "Bearer something-else"}
