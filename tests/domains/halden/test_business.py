@@ -6,6 +6,10 @@ import asyncio
 
 import pytest
 
+from graphs.understanding.grounding import Memory, ground
+from graphs.understanding.heard import said_in
+from tools.reading import Spans
+from tools.records import Lexicon
 from tools.values import Consequence, RecordNotFound
 
 
@@ -126,3 +130,21 @@ async def test_a_contract_ends_only_with_an_approval(world, service):
     assert (await world.execute(action, approved=True)).status == "executed"
 
     assert service.get("/contracts/C-7001")["status"] == "cancelled"
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("cancel my mobile, i keep the rest", "C-7001"),
+        ("how long does my internet run", "C-6001"),
+        ("wie lange läuft das Handy noch", "C-7001"),
+        ("die Glasfaser kündigen", "C-6001"),
+    ],
+)
+async def test_a_contract_is_named_by_what_it_is_for(world, said, meant):
+    views = await world.books.backend.records(world.customer)
+    grounds = ground(
+        said_in(said, Spans(said)), views, ["contract"], lexicon=Lexicon(), memory=Memory()
+    )
+
+    assert grounds.record == meant
