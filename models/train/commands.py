@@ -8,18 +8,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.commands.domain import Folder, folder_of
-from app.commands.shared import console, progress_bars, stop
+from app.commands.shared import Json, console, progress_bars, read_settings, show, stop
 from app.roles import Fit
 
 if TYPE_CHECKING:
     from app.models.router import Router
 
+#: How long a teacher may take to write or label a batch: nobody waits for it.
+TEACHING_SECONDS = 120.0
+
 
 def add(program: typer.Typer, domain: typer.Typer) -> Fit:
-    """Put `train` beside the other commands, and `domain train` beside those about a business's folder; what makes a
-    router of a catalogue is theirs to use."""
+    """Put `train` beside the other commands, `domain train` and `domain teach` beside those about a business's
+    folder; what makes a router of a catalogue is theirs to use."""
     program.command()(train)
     domain.command("train")(train_domain)
+    domain.command("teach")(teach_domain)
     return router_of
 
 
@@ -147,3 +151,78 @@ def train_domain(
         stop(f"The examples cannot be used: {error}")
     console.print(f"{out or domain.models}: {len(entries)} heads from {len(examples)} examples.")
     console.print(f"{domain.folder}: {vectors} vectors of sentences and known questions.")
+
+
+def teach_domain(
+    folder: Folder = None,
+    per_intent: Annotated[
+        int, typer.Option(min=1, help="Messages for each intent, those of earlier runs counted.")
+    ] = 24,
+    only: Annotated[list[str] | None, typer.Option(help="Only for these intents.")] = None,
+    language: Annotated[
+        list[str] | None, typer.Option(help="In these languages; by default the domain's.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of who writes in which situation.")] = 7,
+    json: Json = False,
+) -> None:
+    """Have the configured large model write labelled messages into examples/taught.jsonl.
+
+    For each intent it writes as different customers would; a second pass labels what it wrote without the label in
+    sight, and what agrees is kept. A run that was broken off goes on where it stopped. Then: `signalbox domain train`.
+    """
+    import asyncio
+
+    from app.domains import DomainInvalid, load_domain
+    from app.models.chain import ChainedLargeModel
+    from app.models.large import ChatLargeModel
+    from models.train.teach import TAUGHT, Taught, Teacher
+    from models.train.understanding import ExamplesInvalid
+    from tools.ports import ModelUnavailable
+
+    settings = read_settings()
+    if not settings.hosted_llm:
+        stop(
+            "No large model is configured, and the embedded one cannot teach. Set SIGNALBOX_LLM_MODEL, and "
+            "SIGNALBOX_LLM_BASE_URL for a server of your own; see docs/large-model.md."
+        )
+    chain = {
+        each.named: ChatLargeModel(
+            each.model,
+            base_url=each.base_url,
+            api_key=each.api_key.get_secret_value() if each.api_key else "",
+            timeout_for=lambda _: TEACHING_SECONDS,
+        )
+        for each in settings.llm_chain
+    }
+
+    async def teach(teacher: Teacher, model: ChainedLargeModel) -> Taught:
+        try:
+            with progress_bars() as progress:
+                return await teacher.teach(per_intent, only or (), progress)
+        finally:
+            await model.aclose()
+
+    try:
+        domain = load_domain(folder_of(folder))
+        if unknown := sorted({*(only or ())} - {*domain.intents.names}):
+            stop(f"intents.yaml has no intent {', '.join(unknown)}.")
+        model = ChainedLargeModel(chain)
+        teacher = Teacher(domain, model, called=model.name, languages=language or (), seed=seed)
+        try:
+            taught = asyncio.run(teach(teacher, model))
+        except ModelUnavailable as error:
+            kept = teacher.taught.kept.total()
+            stop(f"{error} {kept} messages are kept; the same command goes on from there.")
+    except (DomainInvalid, ExamplesInvalid) as error:
+        stop(str(error))
+    if json:
+        show(taught.as_json())
+        return
+    console.print(
+        f"{taught.kept.total()} messages added to {domain.examples / TAUGHT}, of {taught.written} that were written in "
+        f"{taught.calls} calls. Not kept: {taught.disagreed} that the second pass read otherwise, {taught.known} that "
+        f"are there already, {taught.measured} of the evaluation sets; {taught.unusable} answers were none.\n"
+        "Read some of them, then train: signalbox domain train",
+        markup=False,
+        highlight=False,
+    )

@@ -110,6 +110,11 @@ class Source(BaseModel):
 
     written_by: Annotated[str, StringConstraints(min_length=1)] = "the business itself"
     licence: Annotated[str, StringConstraints(min_length=1)] = "the business's own"
+    taught_by: tuple[str, ...] = ()  #: The large models that wrote ``taught.jsonl``.
+
+    @property
+    def authors(self) -> str:
+        return "; ".join([self.written_by, *(f"{name} (taught)" for name in self.taught_by)])
 
     @classmethod
     def of(cls, examples: Path) -> Source:
@@ -194,7 +199,7 @@ def train(
             "method": "linear classifier on message, turn before, words and word pieces; temperature from folds",
             "seed": seed,
             "data": {"own": {"messages": len(job.chosen), "licence": source.licence}},
-            "written by": source.written_by,
+            "written by": source.authors,
             "languages": dict(spoken.most_common()),
             "dev": dev,
         }

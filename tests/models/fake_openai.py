@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -44,6 +44,12 @@ class FakeOpenAI:
         self.goes_on = threading.Event()
         self.pieces = ["Hello", " there."]
         self.sent = 0  #: Pieces of an endless reply.
+        #: Says the whole answer to a request, in place of the pieces.
+        self.script: Callable[[dict[str, Any]], str] | None = None
+
+    def said_to(self, asked: dict[str, Any]) -> list[str]:
+        """What a request is answered with, piece by piece."""
+        return self.pieces if self.script is None else [self.script(asked)]
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -82,7 +88,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         about: dict[str, Any] = {"id": "c1", "created": 1, "model": model}
         if not stream:
-            message = {"role": "assistant", "content": "".join(self.fake.pieces)}
+            message = {"role": "assistant", "content": "".join(self.fake.said_to(asked))}
             choice = {"index": 0, "message": message, "finish_reason": finish}
             usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
             answer = {**about, "object": "chat.completion", "choices": [choice], "usage": usage}
@@ -90,7 +96,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         about["object"] = "chat.completion.chunk"
         deltas: list[tuple[dict[str, Any], str | None]] = [
-            ({"content": piece}, None) for piece in self.fake.pieces
+            ({"content": piece}, None) for piece in self.fake.said_to(asked)
         ]
         for delta, reason in [*deltas, ({}, finish)]:
             chunk = {**about, "choices": [{"index": 0, "delta": delta, "finish_reason": reason}]}
