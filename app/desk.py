@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from pydantic import JsonValue
 
 from app.drift_watch import Drift
+from app.economics import Economics, TurnUse
 from app.models.metering import Meter
 from app.privacy import Erased
 from app.release_watch import ReleaseState
+from app.spending import Budgets
 from app.stores.access import AccessStore
 from app.stores.actions import LedgerAction
 from app.stores.actions import State as LedgerState
@@ -112,6 +114,7 @@ class Case(Record):
     actions: tuple[LedgerAction, ...]
     approvals: tuple[Approval, ...]  #: What waits for a reviewer.
     tickets: tuple[Ticket, ...]
+    usage: tuple[TurnUse, ...]  #: What each turn asked of which model, newest first.
 
 
 class ThreadNotFound(Exception):
@@ -388,6 +391,14 @@ class ViewRoom(Protocol):
         """What waits for people, and since when."""
         ...
 
+    async def economics(self, days: float, *, tenant: str | None = None) -> Economics:
+        """What the last days' turns asked of models, what it cost and what came of it."""
+        ...
+
+    async def spent_today(self) -> float:
+        """What large models cost since midnight UTC, of all replicas."""
+        ...
+
     def counts(self) -> Mapping[str, int]:
         """What this process counted of its shadow: offered, compared, dropped, failed."""
         ...
@@ -434,6 +445,11 @@ class Desk(Protocol):
     @property
     def meter(self) -> Meter:
         """What the large model's calls of this process used."""
+        ...
+
+    @property
+    def budgets(self) -> Budgets:
+        """What may be spent on large models."""
         ...
 
     def health(self) -> Awaitable[Mapping[str, Any]]:

@@ -81,6 +81,7 @@ class Housekeeping:
             "requests": stores.requests.prune,
             "actions": self.ledger.prune,
             "decisions": stores.decisions.prune,
+            "usage": stores.usage.prune,
             "traces": partial(asyncio.to_thread, stores.traces.prune),
             "reviews": partial(stores.reviews.prune, unlabelled=kept.samples, labelled=kept.labels),
             "approvals": partial(stores.approvals.prune, kept.records),

@@ -27,6 +27,7 @@ from app.stores.approvals import SqlApprovals
 from app.stores.decisions import LoggedDecision, SqlDecisionLog, Wanted
 from app.stores.holds import SqlHolds
 from app.stores.turns import SqlThreads, Thread
+from app.stores.usage import SqlUsage
 from graphs.context import Context
 from tools.domain import Books
 from tools.ports import BackendUnavailable
@@ -51,6 +52,7 @@ class Inbox:
     approvals: SqlApprovals
     decisions: SqlDecisionLog
     actions: SqlActions
+    usage: SqlUsage
     holds: SqlHolds
     books: Books
     context_for: Callable[[Customer, str], Context]
@@ -115,6 +117,7 @@ class Inbox:
             ),
             approvals=tuple(each for each in asked if each.action.thread == thread),
             tickets=tuple(await self.books.tickets(found.customer, found.tenant)),
+            usage=tuple(await self.usage.of_thread(thread, limit=TRIED)),
         )
 
     # --- what a person does -----------------------------------------------------------------------

@@ -23,6 +23,7 @@ from app.desk import Event
 from app.drift_watch import Drift
 from app.models.metering import Meter
 from app.release_watch import ReleaseState
+from app.spending import Budgets
 from app.stores.waiting import Waiting
 
 
@@ -82,6 +83,10 @@ class Metrics:
         self.drift_looked = self._gauge(
             "drift_looked_timestamp_seconds", "When drift was last looked at, in Unix time."
         )
+        self.spent_today = self._gauge(
+            "spent_today", "What large models cost since midnight UTC, of all replicas."
+        )
+        self.day_budget = self._gauge("day_budget", "What they may cost a day; 0: whatever it is.")
         self.shadow = self._gauge(
             "shadow_messages",
             "Messages for the candidate since the start, by what became of them.",
@@ -134,6 +139,12 @@ class Metrics:
         """Show what the large model's calls used."""
         self._llm.meter = meter
 
+    def spends(self, budgets: Budgets, today: float) -> None:
+        """Show what turns came to and cost, and what of the day's budget is spent."""
+        self._llm.budgets = budgets
+        self.spent_today.set(today)
+        self.day_budget.set(budgets.limits.day)
+
     def rated(self, *, good: bool) -> None:
         """Count what a customer thinks of an answer; who changes their mind counts twice."""
         self.ratings.labels(good=str(good).lower()).inc()
@@ -164,10 +175,11 @@ class Metrics:
 
 
 class LlmCollector(Collector):
-    """Reads the meter when Prometheus asks."""
+    """Reads the meter and the budgets when Prometheus asks."""
 
     def __init__(self) -> None:
         self.meter = Meter()
+        self.budgets = Budgets()
 
     def collect(self) -> Iterator[Metric]:
         calls = CounterMetricFamily(
@@ -191,7 +203,28 @@ class LlmCollector(Collector):
         )
         for model, spent in self.meter.cost.items():
             cost.add_metric([model, self.meter.prices.currency], spent)
-        yield from (calls, tokens, cost)
+        ended = CounterMetricFamily(
+            "signalbox_turn_outcomes",
+            "Turns by what came of them when they ended: resolved, failed, escalated, open.",
+            labels=["lane", "outcome"],
+        )
+        for (lane, outcome), number in self.budgets.ended.items():
+            ended.add_metric([lane, outcome], number)
+        turns = CounterMetricFamily(
+            "signalbox_turn_cost",
+            "What turns cost, of the models with a known price.",
+            labels=["lane", "currency"],
+        )
+        for lane, spent in self.budgets.cost.items():
+            turns.add_metric([lane, self.budgets.prices.currency], spent)
+        refused = CounterMetricFamily(
+            "signalbox_budget_refusals",
+            "Calls of the large model that were not made because a budget was spent.",
+            labels=["budget"],
+        )
+        for budget, number in self.budgets.refused.items():
+            refused.add_metric([budget], number)
+        yield from (calls, tokens, cost, ended, turns, refused)
 
 
 def _age(since: datetime | None) -> float:

@@ -22,6 +22,7 @@ from app.models.profiles import LlmServer
 from app.models.release import ReleaseError, Releases
 from app.models.trial import Trial
 from app.releases import opened_releases
+from app.spending import Budgets
 from tools.domain import Domain
 from tools.ports import LargeModel, SmallModel
 
@@ -53,11 +54,14 @@ def resident(settings: Settings, domain: Domain) -> Settings:
 class Serving:
     """The models that decide. A release with the same adapters is served by the same child process."""
 
-    def __init__(self, settings: Settings, releases: Releases) -> None:
+    def __init__(
+        self, settings: Settings, releases: Releases, budgets: Budgets | None = None
+    ) -> None:
+        self.budgets = budgets or Budgets()
         self.domain = domain_of(settings)
         self.settings = resident(settings, self.domain)
         self.releases = releases
-        self.meter = Meter(read_prices(settings.prices), budget=settings.llm_day_budget)
+        self.meter = Meter(read_prices(settings.prices))
         self.models: Models
         self._base = base_model()
         self._stack, self._server_stack = AsyncExitStack(), AsyncExitStack()
@@ -145,7 +149,7 @@ class Serving:
         if settings.hosted_llm:
             large = ChainedLargeModel(
                 {each.named: self._hosted(each) for each in settings.llm_chain},
-                affords=self.meter.affords,
+                spent=self.budgets.spent,
             )
         else:
             assert server is not None
@@ -173,6 +177,7 @@ class Serving:
             timeout_for=self._timeout_for,
             silence=self.settings.llm_first_seconds,
             heard=self.meter.heard,
+            local=server.local,
         )
 
     def _small(

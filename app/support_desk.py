@@ -14,6 +14,7 @@ from app.rooms.deliveries import SupportDeliveries
 from app.rooms.playing import Support, TurnPlayer
 from app.rooms.turns import SupportTurns
 from app.rooms.views import SupportViews
+from app.spending import Budgets
 from app.stores.access import SqlAccess
 from app.tracing import Tracing
 
@@ -46,6 +47,7 @@ class SupportDesk:
     privacy: Privacy
     library: Library | None
     meter: Meter
+    budgets: Budgets
     #: Per dependency: ``ok``, ``degraded`` or ``down`` with a reason.
     health: Callable[[], Coroutine[Any, Any, Mapping[str, Any]]]
     #: Roles, models, digests, URLs, and what is embedded or off.
@@ -74,6 +76,7 @@ def furnished(
     tracing: Tracing | None = None,
     identity: Reader | None = None,
     meter: Meter | None = None,
+    budgets: Budgets | None = None,
     intent_names: Callable[[], list[str]] = list,
     drift: DriftWatch | None = None,
     shadow: Shadow | None = None,
@@ -83,14 +86,17 @@ def furnished(
     wait_seconds: float = 25.0,
 ) -> SupportDesk:
     """A desk on these parts; what runs in the background runs when ``deliveries.running()`` is entered."""
+    meter, budgets = meter or Meter(), budgets or Budgets(stores.usage)
     player = TurnPlayer(
         support,
         stores.threads,
         stores.outbox,
         stores.decisions,
+        stores.usage,
         stores.holds,
         context_for,
         tracing or Tracing(),
+        budgets,
         shadow,
     )
     approvals = SupportApprovals(
@@ -111,14 +117,18 @@ def furnished(
             approvals=stores.approvals,
             decisions=stores.decisions,
             actions=stores.actions,
+            usage=stores.usage,
             holds=stores.holds,
             books=books,
             context_for=context_for,
         ),
-        views=SupportViews(stores, books, intent_names, drift, shadow, releases),
+        views=SupportViews(
+            stores, books, domain.tenant, budgets, meter, intent_names, drift, shadow, releases
+        ),
         privacy=privacy,
         library=library,
-        meter=meter or Meter(),
+        meter=meter,
+        budgets=budgets,
         health=health,
         info=info,
         stores=stores,

@@ -7,7 +7,7 @@ import logging
 import sqlite3
 import sys
 import threading
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -22,19 +22,21 @@ from app.config import LARGE_ROLES, Settings, prepare_environment
 from app.domains import domain_of, replies_of
 from app.drift import sketch_of
 from app.drift_watch import DriftWatch
+from app.economics import Limits as Spendable
 from app.housekeeping import Housekeeping, Retention
 from app.identity.tokens import reader_of
 from app.models.chain import ChainedLargeModel
 from app.models.encoder import OnnxEncoder
 from app.models.manifest import Manifest, ManifestError
 from app.models.masked import MaskedLargeModel
-from app.models.metering import Meter
+from app.models.metering import read_prices
 from app.models.release import ReleaseError, Releases
 from app.privacy import Privacy
 from app.release_watch import ReleaseState, ReleaseWatch
 from app.releases import adopt_releases, releases_on
 from app.serving import Models, Serving, resident
 from app.shadow import Candidate, Shadow
+from app.spending import REFERENCE, Budgets
 from app.stores.access import SqlAccess
 from app.stores.actions import SqlActions
 from app.stores.approvals import SqlApprovals
@@ -51,13 +53,14 @@ from app.stores.reviews import SqlReviews
 from app.stores.stores import Stores
 from app.stores.traces import SqlRatings, SqlTraces
 from app.stores.turns import SqlThreads, SqlTurns
+from app.stores.usage import SqlUsage
 from app.stores.waiting import SqlWaiting
 from app.tracing import Tracing
 from app.tracing.targets import tracing_of
 from graphs.action import ActionGraph
 from graphs.context import Context, Limits, Thresholds
 from graphs.support import support_graph
-from tools.domain import Opening, Progress
+from tools.domain import Domain, Opening, Progress
 from tools.injection import HEAD
 from tools.intents import SPOKEN, Intents, IntentsInvalid, check_intents
 from tools.policy import FilePolicy
@@ -116,7 +119,11 @@ async def wiring(
             )
         known = releases_on(settings, engine)
         releases = await asyncio.to_thread(ReleaseWatch.of, known, lambda: take_up())
-        serving = await stack.enter_async_context(await asyncio.to_thread(Serving, settings, known))
+        usage = SqlUsage(engine, settings.retention_days, clock)
+        budgets = budgets_of(settings, usage, domain, clock)
+        serving = await stack.enter_async_context(
+            await asyncio.to_thread(Serving, settings, known, budgets)
+        )
         models = serving.models
         books = await stack.enter_async_context(domain.open_books(Opening(engine, clock, progress)))
         knowledge = await stack.enter_async_context(
@@ -156,6 +163,7 @@ async def wiring(
             traces=SqlTraces(engine, mask_pii, settings.retention_days, clock),
             ratings=SqlRatings(engine, clock),
             access=SqlAccess(engine, clock),
+            usage=usage,
         )
 
         policy = await asyncio.to_thread(FilePolicy, settings.rules, domain.operations)
@@ -283,10 +291,11 @@ async def wiring(
                 payments,
                 releases.state,
                 books.health(),
-                serving.meter,
+                partial(budgets.day_is_spent, domain.tenant),
             ),
             info=lambda: asyncio.to_thread(_info, settings, known, live.models, knowledge, traces),
             meter=serving.meter,
+            budgets=budgets,
             library=library,
             tracing=traces,
             intent_names=lambda: sorted(live.intents.names),
@@ -312,6 +321,22 @@ class _Live:
     intents: Intents
     thresholds: Thresholds
     second_opinion: bool  #: May the small model be asked what a message means?
+
+
+def budgets_of(settings: Settings, usage: SqlUsage, domain: Domain, clock: Clock) -> Budgets:
+    """What may be spent on large models, and where it is written down."""
+    return Budgets(
+        usage,
+        Spendable(
+            day=settings.llm_day_budget,
+            customer=settings.llm_customer_budget,
+            turn=settings.llm_turn_budget,
+        ),
+        read_prices(settings.prices),
+        domain=domain.name[:64],
+        reference=settings.llm_chain[0].model if settings.hosted_llm else REFERENCE,
+        clock=clock,
+    )
 
 
 def _retention(settings: Settings) -> Retention:
@@ -561,7 +586,7 @@ async def _health(
     payments: HttpPayments | None,
     release: ReleaseState,
     outside: Mapping[str, str],
-    meter: Meter,
+    spent: Callable[[], Awaitable[bool]],
 ) -> Mapping[str, Any]:
     checks: dict[str, Any] = {}
     for name, why in outside.items():
@@ -602,9 +627,13 @@ async def _health(
         checks["embedded model"] = {"status": "ok" if ready else "degraded", **state}
     if isinstance(models.large, ChainedLargeModel):
         each = models.large.health()
-        well = all(state == "ok" for state in each.values()) and meter.affords()
+        try:
+            nothing_left = await spent()
+        except BackendUnavailable:
+            nothing_left = False  # Said above, as the database's.
+        well = all(state == "ok" for state in each.values()) and not nothing_left
         checks["large model"] = {"status": "ok" if well else "degraded", "models": dict(each)}
-        if not meter.affords():
+        if nothing_left:
             checks["large model"]["reason"] = "the day's budget is spent"
     checks["knowledge"] = await index_health(knowledge.indexes) | {
         "version": knowledge.version,

@@ -60,6 +60,7 @@ from app.stores.reviews import SqlReviews
 from app.stores.stores import Stores
 from app.stores.traces import SqlRatings, SqlTraces
 from app.stores.turns import Fresh, SqlThreads, SqlTurns
+from app.stores.usage import SqlUsage
 from app.stores.waiting import SqlWaiting
 from app.support_desk import SupportDesk, furnished
 from domains.northfell.store import SqlBackend, sql_books, writing_shop
@@ -246,6 +247,7 @@ def sound(site: Site, engine: sa.Engine, clock: Clock, reached: Reached) -> Part
             traces=SqlTraces(engine, str, 90, clock),
             ratings=SqlRatings(engine, clock),
             access=SqlAccess(engine, clock),
+            usage=SqlUsage(engine, 90, clock),
         ),
         SqlLedger(
             engine,

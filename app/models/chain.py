@@ -19,7 +19,13 @@ from purgatory.domain.model import Context as Circuit
 from purgatory.domain.model import OpenedState
 
 from app.models.large import ChatLargeModel, ModelBusy, ModelUnreadable
-from tools.ports import Filled, ModelOutputInvalid, ModelUnavailable, PortError
+from tools.ports import (
+    BackendUnavailable,
+    Filled,
+    ModelOutputInvalid,
+    ModelUnavailable,
+    PortError,
+)
 
 T = TypeVar("T")
 
@@ -85,17 +91,24 @@ class _Link:
 UNREACHABLE = "cannot be reached"
 
 
+async def _unlimited() -> str | None:
+    return None
+
+
 class ChainedLargeModel:
     """The first model that answers. One that had been well is asked twice; nobody waits in between.
 
     A reply that began to be read is not begun again by another model: its failure is the caller's."""
 
     def __init__(
-        self, models: Mapping[str, ChatLargeModel], *, affords: Callable[[], bool] = lambda: True
+        self,
+        models: Mapping[str, ChatLargeModel],
+        *,
+        spent: Callable[[], Awaitable[str | None]] = _unlimited,
     ) -> None:
         """``models``: by what each is called, in the order in which they are asked.
-        ``affords``: whether there is money left to ask one."""
-        self._affords = affords
+        ``spent``: which budget there is nothing left of to ask one; None: there is enough of all."""
+        self._spent = spent
         self._chain = [
             _Link(name, model, Circuit(name, FAILURES, SECONDS)) for name, model in models.items()
         ]
@@ -161,8 +174,12 @@ class ChainedLargeModel:
 
     async def _first(self, ask: Callable[[ChatLargeModel], Awaitable[T]]) -> tuple[_Link, T]:
         """The first answer of the chain. Raises the last model's error."""
-        if not self._affords():
-            raise ModelUnavailable("The day's budget for large models is spent.")
+        try:
+            budget = await self._spent()
+        except BackendUnavailable as error:
+            raise ModelUnavailable("What was spent on large models cannot be read.") from error
+        if budget is not None:
+            raise ModelUnavailable(f"The {budget}'s budget for large models is spent.")
         failure: PortError = ModelUnavailable("No large model is left to ask.")
         for link in self._in_turn():
             try:

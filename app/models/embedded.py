@@ -23,7 +23,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 from app.models import embedded_server, scoring
 from app.models.grammar import one_of, schema_grammar
 from app.models.manifest import Manifest, ManifestError, sha256_of
-from app.models.metering import Usage, note
+from app.models.metering import SmallCall, Usage, note
 from tools.ports import Choice, Filled, ModelOutputInvalid, ModelUnavailable
 
 log = logging.getLogger(__name__)
@@ -447,7 +447,7 @@ class EmbeddedSmallModel:
         if grammar is not None:
             body["grammar"] = grammar
         answer = await self._server.post("/completion", body, within=self._timeout_for(role))
-        note(used_by(answer))
+        note(SmallCall(MODEL, used_by(answer), role))
         return written_of(answer)
 
     def _version(self, role: str) -> str:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from app.memory import give_back
 from app.models.classifier import Classifier
 from app.models.manifest import HeadEntry, Manifest, ManifestError, packaged_file
-from app.models.metering import Usage, note
+from app.models.metering import SmallCall, Usage, note
 from app.models.minilm import CUT, INPUTS, base_onnx, halves, opened
 from app.models.multilingual import MultilingualEncoder
 from app.models.router import read_classifier
@@ -253,7 +253,7 @@ class OnnxEncoder:
     def _encode(self, texts: Sequence[str]) -> list[Vector]:
         read, tokenizer = self._session()
         ids = [cast("list[int]", one.ids) for one in tokenizer.encode_batch(list(texts))]
-        note(Usage(read=sum(map(len, ids))))
+        note(SmallCall(self.name, Usage(read=sum(map(len, ids)))))
         result: list[Vector] = [np.empty(0, np.float32)] * len(texts)
         for batch in _batches([len(one) for one in ids]):
             longest = max(len(ids[index]) for index in batch)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, cast
 from app.models import ollama_wire
 from app.models.embedded import MODEL, EmbeddedServer, neutral, parsed_object
 from app.models.grammar import quotes_grammar, schema_grammar
-from app.models.metering import LlmCall, Usage, note
+from app.models.metering import LlmCall, Usage, is_masked, note
 from app.models.reply import Said, seconds_to_wait
 from tools.ports import Filled, ModelOutputInvalid, ModelUnavailable, PortError
 from tools.values import Clock
@@ -148,6 +148,8 @@ class _Ending:
 class ChatLargeModel:
     """The large model on an OpenAI-compatible server."""
 
+    stands_in = False  #: It is the generative small model, in a large one's place.
+
     def __init__(
         self,
         model: str,
@@ -157,9 +159,11 @@ class ChatLargeModel:
         timeout_for: Callable[[str], float] = lambda role: 60.0,
         silence: float = math.inf,
         heard: Callable[[LlmCall], None] = _unheard,
+        local: bool = False,
     ) -> None:
-        """``silence``: seconds without a word after which the server is given up."""
+        """``silence``: seconds without a word after which the server is given up. ``local``: it is our own."""
         self.name = model
+        self._local = local
         self._silence = silence
         self._base_url = base_url
         self._api_key = api_key
@@ -310,7 +314,9 @@ class ChatLargeModel:
     @asynccontextmanager
     async def _metered(self, role: str) -> AsyncGenerator[Usage]:
         """A call: its tokens are put in by the caller, how it ended is told to whoever counts."""
-        call = LlmCall(role, self.name)
+        call = LlmCall(
+            role, self.name, local=self._local, masked=is_masked(), stands_in=self.stands_in
+        )
         try:
             async with self._errors():
                 yield call.usage
@@ -358,6 +364,8 @@ class ChatLargeModel:
 class EmbeddedLargeModel(ChatLargeModel):
     """The same client pointed at the embedded server, held to grammars, because the model is tiny."""
 
+    stands_in = True
+
     def __init__(
         self,
         server: EmbeddedServer,
@@ -367,7 +375,7 @@ class EmbeddedLargeModel(ChatLargeModel):
         extractive: int = EXTRACTED,
         served_as: Callable[[str], str] = lambda role: role,
     ) -> None:
-        super().__init__(MODEL, timeout_for=timeout_for, heard=heard)
+        super().__init__(MODEL, timeout_for=timeout_for, heard=heard, local=True)
         self._served_as = served_as  # As the small model's: a candidate's adapter has another name.
         self._server = server
         self._extractive = extractive

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
 from typing import Any, cast
 
+from app.models.metering import masking
 from tools.masking import Masker
 from tools.ports import Backend, BackendUnavailable, Filled, LargeModel, PortError
 from tools.privacy import find_pii
@@ -58,7 +59,11 @@ class MaskedLargeModel:
         )
         # Closed also when the reader goes away, so that the server stops writing.
         async with aclosing(cast("AsyncGenerator[str]", written)) as pieces:
-            async for piece in pieces:
+            while True:
+                with masking():
+                    piece = await anext(pieces, None)
+                if piece is None:
+                    break
                 if text := reply.take(piece):
                     yield text
         if text := reply.rest():
@@ -75,7 +80,8 @@ class MaskedLargeModel:
         narrow: dict[str, Any] | None = None,
     ) -> Filled:
         system, user, bare = await self._masked(system, user, bare)
-        filled = await self._large.fill(role, system, user, schema, bare=bare, narrow=narrow)
+        with masking():
+            filled = await self._large.fill(role, system, user, schema, bare=bare, narrow=narrow)
         return filled.model_copy(update={"values": self._masker.restored(filled.values)})
 
     async def _masked(self, *texts: str) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from tools.values import Clock
+from tools.values import Tier
 
 #: Shipped prices; a deployment names its own with SIGNALBOX_PRICES.
 PACKAGED_PRICES = Path(__file__).with_name("prices.yaml")
@@ -57,14 +57,38 @@ class LlmCall:
     model: str
     ending: Ending = "left"
     usage: Usage = field(default_factory=Usage)
+    local: bool = False  #: The server is the business's own.
+    masked: bool = False  #: It read placeholders in place of personal data.
+    stands_in: bool = False  #: It is the generative small model, where no large one is configured.
+
+    @property
+    def tier(self) -> Tier:
+        return "small" if self.stands_in else "large"
+
+
+@dataclass
+class SmallCall:
+    """One call of a model that is the business's own: an encoder, or a generative small model in a role."""
+
+    model: str
+    usage: Usage
+    role: str = ""  #: Empty for an encoder: one reading serves several heads.
+    ending: Ending = "ok"
+    local: bool = True
+    masked: bool = False
+
+    @property
+    def tier(self) -> Tier:
+        return "small" if self.role else "encoder"
 
 
 @dataclass
 class Noted:
-    """What one call through a port used, for whoever traces it: tokens, and each request behind it."""
+    """What was used inside a block, for whoever traces or records it: tokens, and each call behind them."""
 
     usage: Usage = field(default_factory=Usage)
     calls: list[LlmCall] = field(default_factory=list[LlmCall])
+    small: list[SmallCall] = field(default_factory=list[SmallCall])
 
 
 _noting: ContextVar[tuple[Noted, ...]] = ContextVar("noted_usage", default=())
@@ -80,14 +104,32 @@ def noting(noted: Noted) -> Generator[None]:
         _noting.reset(token)
 
 
-def note(used: LlmCall | Usage) -> None:
+def note(used: LlmCall | SmallCall) -> None:
     """Say what a model's answer took; nobody may be listening."""
     for noted in _noting.get():
         if isinstance(used, LlmCall):
             noted.calls.append(used)
-            noted.usage.add(used.usage)
         else:
-            noted.usage.add(used)
+            noted.small.append(used)
+        noted.usage.add(used.usage)
+
+
+_masking: ContextVar[bool] = ContextVar("masking", default=False)
+
+
+@contextmanager
+def masking() -> Generator[None]:
+    """What is asked inside was masked before. In a generator only around a step, never around a yield."""
+    token = _masking.set(True)
+    try:
+        yield
+    finally:
+        _masking.reset(token)
+
+
+def is_masked() -> bool:
+    """Whether whoever asks now has masked what is sent."""
+    return _masking.get()
 
 
 class PricesInvalid(ValueError):
@@ -116,9 +158,12 @@ class Prices(BaseModel):
     currency: str = "USD"
     models: Mapping[str, Price] = {}
 
-    def cost(self, call: LlmCall) -> float | None:
+    def cost(self, call: LlmCall | SmallCall) -> float | None:
+        """What a call cost; None: nobody knows. A model of one's own that is not listed has no price a call."""
         price = self.models.get(call.model)
-        return None if price is None else price.of(call.usage)
+        if price is None:
+            return 0.0 if call.tier != "large" else None
+        return price.of(call.usage)
 
 
 def read_prices(path: Path = PACKAGED_PRICES) -> Prices:
@@ -129,7 +174,7 @@ def read_prices(path: Path = PACKAGED_PRICES) -> Prices:
         raise PricesInvalid(f"{path.name}: {str(error).splitlines()[0]}") from error
 
 
-class Economics(BaseModel):
+class ProcessUse(BaseModel):
     """What this process asked of large models since its start."""
 
     model_config = ConfigDict(frozen=True)
@@ -140,8 +185,6 @@ class Economics(BaseModel):
     cost: dict[str, float]
     cost_by_role: dict[str, float]
     unpriced: list[str]  #: Models without a price: their calls cost what nobody knows.
-    spent_today: float
-    day_budget: float | None
 
 
 @dataclass
@@ -155,23 +198,10 @@ class Meter:
     cost: dict[str, float] = field(default_factory=dict[str, float])
     #: Role -> what its calls cost.
     roles: dict[str, float] = field(default_factory=dict[str, float])
-    budget: float = 0.0  #: What a day may cost; 0: whatever it does.
-    clock: Clock = field(default_factory=Clock)
-    _day: tuple[date, float] | None = None
 
-    @property
-    def spent_today(self) -> float:
-        """What this process's calls cost since midnight UTC."""
-        day, spent = self._day or (self.clock.today(), 0.0)
-        return spent if day == self.clock.today() else 0.0
-
-    def affords(self) -> bool:
-        """Whether another call is inside the day's budget."""
-        return not self.budget or self.spent_today < self.budget
-
-    def economics(self) -> Economics:
+    def told(self) -> ProcessUse:
         """What was asked of large models since the start, and what it cost."""
-        return Economics(
+        return ProcessUse(
             currency=self.prices.currency,
             calls=sum(self.calls.values()),
             failed=sum(n for (_, _, ending), n in self.calls.items() if ending != "ok"),
@@ -182,8 +212,6 @@ class Meter:
             cost=dict(self.cost),
             cost_by_role=dict(self.roles),
             unpriced=sorted({m for _, m, _ in self.calls} - set(self.prices.models)),
-            spent_today=self.spent_today,
-            day_budget=self.budget or None,
         )
 
     def heard(self, call: LlmCall) -> None:
@@ -195,4 +223,3 @@ class Meter:
         if (cost := self.prices.cost(call)) is not None:
             self.cost[call.model] = self.cost.get(call.model, 0.0) + cost
             self.roles[call.role] = self.roles.get(call.role, 0.0) + cost
-            self._day = (self.clock.today(), self.spent_today + cost)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.models.manifest import ManifestError, packaged_file, sha256_of
+from app.models.metering import SmallCall, Usage, note
 
 Vector = NDArray[np.float32]
 
@@ -46,6 +47,9 @@ class MultilingualEncoder:
         unknown = [text for text in dict.fromkeys(texts) if _key(text) not in self._cache]
         if unknown:
             await asyncio.to_thread(self._read, unknown)
+            # Its tokens stay inside the library: of each text it is known that it was read.
+            for _ in unknown:
+                note(SmallCall(NAME, Usage()))
         return np.stack([self._cache[_key(text)] for text in texts])
 
     def read(self, texts: Sequence[str]) -> Vector:

@@ -14,7 +14,7 @@ from app.models import scoring
 from app.models.embedded import parsed_object, prompt_text
 from app.models.grammar import EDGE_PUNCTUATION, copyable
 from app.models.manifest import Manifest
-from app.models.metering import note
+from app.models.metering import SmallCall, note
 from tools.ports import Choice, Filled, ModelOutputInvalid
 
 
@@ -139,7 +139,9 @@ class OllamaSmallModel:
                     logprobs=logprobs,
                     keep_alive=self._keep_alive,
                 )
-                return _noted(wire.reply_of(await client.generate(**request), chat=False))
+                reply = wire.reply_of(await client.generate(**request), chat=False)
+                note(SmallCall(model, reply.usage, role))
+                return reply
             chat = wire.chat_request(
                 model,
                 self._prompt_for(role),
@@ -149,7 +151,9 @@ class OllamaSmallModel:
                 logprobs=logprobs,
                 keep_alive=self._keep_alive,
             )
-            return _noted(wire.reply_of(await client.chat(**chat), chat=True))
+            reply = wire.reply_of(await client.chat(**chat), chat=True)
+            note(SmallCall(model, reply.usage, role))
+            return reply
 
     def _client(self, seconds: float) -> wire.Client:
         # The client takes its time-out at construction only; roles share one by time-out.
@@ -187,11 +191,6 @@ class OllamaSmallModel:
             return adapter
         text = f"{self._model_for(role)}\0{self._prompt_for(role) or ''}"
         return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def _noted(reply: wire.Reply) -> wire.Reply:
-    note(reply.usage)
-    return reply
 
 
 def _copied_only(

@@ -130,6 +130,7 @@ class SupportApprovals:
         }[answer.decision]
         try:
             await self.decisions.outcome(action.turn, aftermath, said)
+            await self.player.usage.outcome(action.turn, aftermath)
         except PortError as error:
             log.warning("what came of action %s is not in the decision log: %s", action.id, error)
 

@@ -108,7 +108,10 @@ class SupportDeliveries:
             return
         context = self.player.context(customer, delivery.thread)
         turn = Turn(id=f"o_{delivery.action_id}", at=context.clock.now(), outcome=delivery.outcome)
-        async with self.player.holds.holding(delivery.thread):
+        async with (
+            self.player.budgets.paying(turn.id, delivery.thread, customer),
+            self.player.holds.holding(delivery.thread),
+        ):
             if not await self.outbox.claimed(delivery):
                 return
             async for _ in self.player.play(turn, context):

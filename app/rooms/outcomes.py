@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import JsonValue
 
 from app.desk import Event
+from app.spending import Purse
 from graphs.context import Context
 from tools.decisions import Aftermath
 
@@ -53,6 +54,14 @@ def aftermath_of(events: Sequence[Event]) -> Aftermath | None:
         return None
     sorry = "failed" in results or last.data.get("apology") is True
     return Aftermath.FAILED if sorry else Aftermath.RESOLVED
+
+
+def noted_on(purse: Purse, events: Sequence[Event], context: Context) -> None:
+    """Write on a turn's purse what its events say of it, for what it cost to be counted by."""
+    told = told_of(events)
+    purse.lane, purse.tier = told["lane"], told["tier"]
+    lost = unanswered(events, context) is not None
+    purse.outcome = Aftermath.FAILED if lost else aftermath_of(events)
 
 
 def unanswered(events: Sequence[Event], context: Context) -> str | None:

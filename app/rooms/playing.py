@@ -15,11 +15,13 @@ from langgraph.types import StateSnapshot
 from app.desk import Event, ThreadNotFound
 from app.rooms.outcomes import aftermath_of, told_of, unanswered
 from app.shadow import Shadow
+from app.spending import Budgets
 from app.stores.decisions import SqlDecisionLog
 from app.stores.fences import HoldLost
 from app.stores.holds import SqlHolds
 from app.stores.outbox import SqlOutbox
 from app.stores.turns import SqlThreads
+from app.stores.usage import SqlUsage
 from app.tracing import Tracing
 from graphs.context import Context
 from graphs.corrections import corrects
@@ -44,9 +46,11 @@ class TurnPlayer:
     threads: SqlThreads
     outbox: SqlOutbox
     decisions: SqlDecisionLog
+    usage: SqlUsage
     holds: SqlHolds
     context_for: Callable[[Customer, str], Context]
     tracing: Tracing = field(default_factory=Tracing)
+    budgets: Budgets = field(default_factory=Budgets)
     shadow: Shadow | None = None
 
     def context(self, customer: Customer, thread: str) -> Context:
@@ -146,6 +150,7 @@ class TurnPlayer:
         try:
             if previous is not None and corrects(turn.text):
                 await decisions.outcome(previous, Aftermath.CORRECTED, turn.text)
+                await self.usage.outcome(previous, Aftermath.CORRECTED)
             lost = unanswered(seen, context)
             if lost is not None:
                 # What the turn was taken for is not what it was answered with: no success of anybody's.
@@ -174,7 +179,10 @@ class TurnPlayer:
         context = self.context(action.customer, action.thread)
         turn = Turn(id=f"o_{action.id}", at=context.clock.now(), outcome=outcome)
         try:
-            async with self.holds.holding(action.thread):
+            async with (
+                self.budgets.paying(action.turn, action.thread, action.customer),
+                self.holds.holding(action.thread),
+            ):
                 async for _ in self.play(turn, context, of=action.turn):
                     pass
         except HoldLost:

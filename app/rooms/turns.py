@@ -25,6 +25,7 @@ from app.desk import (
     TurnNotFound,
 )
 from app.inbox import TURN, shown
+from app.rooms.outcomes import noted_on
 from app.rooms.playing import TurnPlayer
 from app.stores.fences import HoldLost, kept
 from app.stores.holds import SqlHolds
@@ -157,6 +158,7 @@ class SupportTurns:
                 lost = False
                 try:
                     async with (
+                        self.player.budgets.paying(turn.id, asked.thread, asked.customer) as purse,
                         self._keeping(claim),
                         self.holds.holding(asked.thread),
                         self.player.first(),
@@ -165,6 +167,7 @@ class SupportTurns:
                             events.append(event)
                             tell(event)
                             answered = answered or event.event == "final"
+                        noted_on(purse, events, context)
                 except HoldLost:
                     lost = True
                     log.warning("turn %s of thread %s goes on elsewhere", turn.id, asked.thread)

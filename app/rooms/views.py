@@ -8,8 +8,11 @@ from datetime import timedelta
 
 from app.desk import IntentUnknown
 from app.drift_watch import Drift, DriftWatch
+from app.economics import Economics, baseline_of
+from app.models.metering import Meter
 from app.release_watch import ReleaseState, ReleaseWatch
 from app.shadow import Shadow
+from app.spending import Budgets
 from app.stores.actions import LedgerAction
 from app.stores.actions import State as LedgerState
 from app.stores.decisions import LoggedDecision, Wanted
@@ -26,6 +29,9 @@ class SupportViews:
 
     stores: Stores
     books: Books
+    tenant: str  #: Of the business that this desk serves.
+    budgets: Budgets
+    meter: Meter
     intent_names: Callable[[], list[str]] = list
     drift: DriftWatch | None = None
     shadow: Shadow | None = None
@@ -80,6 +86,20 @@ class SupportViews:
 
     async def waiting(self) -> Waiting:
         return await self.stores.waiting.now()
+
+    async def spent_today(self) -> float:
+        return await self.budgets.today(self.tenant)
+
+    async def economics(self, days: float, *, tenant: str | None = None) -> Economics:
+        budgets, spent = self.budgets, await self.stores.usage.over(days, tenant=tenant)
+        return Economics(
+            days=days,
+            currency=budgets.prices.currency,
+            spent=spent,
+            baseline=baseline_of(spent, budgets.prices, budgets.reference),
+            budgets=await budgets.told(tenant or self.tenant),
+            process=self.meter.told(),
+        )
 
     def counts(self) -> Mapping[str, int]:
         return {} if self.shadow is None else self.shadow.counts

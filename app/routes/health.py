@@ -90,5 +90,6 @@ async def metrics(request: Request, desk: DeskDep) -> Response:
     numbers.shadowed(desk.views.counts())
     numbers.released(desk.views.release_state())
     numbers.metered(desk.meter)
+    numbers.spends(desk.budgets, await desk.views.spent_today())
     numbers.waits(await desk.views.waiting())
     return Response(numbers.text(), media_type=CONTENT_TYPE_LATEST)

@@ -9,11 +9,11 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import AfterValidator, BeforeValidator
 
-from app.auth import AccessDep, DeskDep, Operator, OperatorDep, SessionsDep
+from app.auth import AccessDep, Operator, OperatorDep, SessionsDep
 from app.contract import also
 from app.desk import Case
 from app.drift_watch import Drift
-from app.models.metering import Economics
+from app.economics import Economics
 from app.privacy import Erased
 from app.problems import Problem
 from app.routes.rooms import ApprovalRoomDep, InboxDep, PrivacyDep, ViewsDep
@@ -93,9 +93,15 @@ Moment = Annotated[datetime | None, BeforeValidator(_written), AfterValidator(_u
 
 
 @router.get("/economics")
-async def economics(desk: DeskDep, _: OperatorDep) -> Economics:
-    """What the large models of this process were asked since its start, what it cost, and the day's budget."""
-    return desk.meter.economics()
+async def economics(
+    views: ViewsDep,
+    operator: OperatorDep,
+    days: Annotated[float, Query(gt=0, le=3660, description="So many days back from now.")] = 30,
+) -> Economics:
+    """What turns asked of models, what that cost by lane, customer, business and model, and what came of it: the share of
+    turns that asked a large model, of those that went to a person, the cost of a resolved task, and the same with a large
+    model for everything; budgets; and what this process asked since its start."""
+    return await views.economics(days, tenant=operator.tenant)
 
 
 @router.get("/approvals")

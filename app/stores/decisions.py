@@ -115,8 +115,8 @@ class SqlDecisionLog:
 
     async def outcome(self, turn: str, outcome: Aftermath, detail: str = "") -> int:
         """Say what came of a turn's decisions, unless something weightier is known; how many it is true of."""
-        replaced = {each for line in _LINES[: _line_of(outcome) + 1] for each in line}
-        open_or_lighter = or_(table.c.outcome.is_(None), table.c.outcome.in_(sorted(replaced)))
+        replaced = replaced_by(outcome)
+        open_or_lighter = or_(table.c.outcome.is_(None), table.c.outcome.in_(replaced))
         return await asyncio.to_thread(
             self._close, [table.c.turn == turn, open_or_lighter], outcome, detail
         )
@@ -249,8 +249,10 @@ def conditions(wanted: Wanted) -> builtins.list[ColumnElement[bool]]:
     return found
 
 
-def _line_of(outcome: Aftermath) -> int:
-    return next(number for number, line in enumerate(_LINES) if outcome in line)
+def replaced_by(outcome: Aftermath) -> builtins.list[str]:
+    """What an outcome takes the place of: those of its own line and of the lines before."""
+    last = next(number for number, line in enumerate(_LINES) if outcome in line)
+    return sorted(each.value for line in _LINES[: last + 1] for each in line)
 
 
 def _logged(row: Row[Any]) -> LoggedDecision:

@@ -27,10 +27,13 @@ from app.stores.tables import (
     ratings,
     requests,
     reviews,
+    spending,
     thread_notes,
     threads,
     traces,
     turns,
+    usage_calls,
+    usage_turns,
     votes,
 )
 from tools.values import Clock, Record
@@ -167,6 +170,9 @@ class SqlPrivacy:
                 "requests": self._mine(conn, requests, tenant, customer),
                 "deliveries": self._mine(conn, outbox, tenant, customer),
                 "replies": self._mine(conn, turns, tenant, customer),
+                "usage": self._mine(conn, usage_turns, tenant, customer),
+                "model calls": self._all(conn, usage_calls, usage_calls.c.thread.in_, of),
+                "spending": self._mine(conn, spending, tenant, customer),
             }
             asked = [row["action_id"] for row in theirs["approvals"]]
             theirs["votes"] = self._all(conn, votes, votes.c.action_id.in_, asked)
@@ -249,6 +255,8 @@ class SqlPrivacy:
                 ("ratings", ratings, ratings.c.thread == thread),
                 ("notes", thread_notes, thread_notes.c.thread == thread),
                 ("requests", requests, requests.c.thread == thread),
+                ("usage", usage_turns, usage_turns.c.thread == thread),
+                ("model calls", usage_calls, usage_calls.c.thread == thread),
                 ("deliveries", outbox, outbox.c.thread == thread),
                 ("conversations", threads, threads.c.id == thread),
             ):
@@ -279,6 +287,8 @@ class SqlPrivacy:
                 ("requests", requests, ()),
                 ("deliveries", outbox, ()),
                 ("ratings", ratings, ()),
+                ("usage", usage_turns, ()),
+                ("spending", spending, ()),
                 ("replies", turns, (turns.c.finished_at.is_not(None),)),
             ):
                 mine = and_(_owned(table, tenant, customer), *which)
@@ -362,7 +372,7 @@ class SqlPrivacy:
     def _named(self, conn: Connection, tenant: str, customer: str) -> set[str]:
         """Conversations that other tables know of, whose own row may be gone."""
         found = set[str]()
-        for table in (outbox, requests, ratings):
+        for table in (outbox, requests, ratings, usage_turns):
             found |= {*conn.scalars(select(table.c.thread).where(_owned(table, tenant, customer)))}
         said = and_(audit.c.tenant == tenant, audit.c.actor == f"customer:{customer}")
         found |= {*conn.scalars(select(audit.c.thread).where(said).distinct())}

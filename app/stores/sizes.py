@@ -34,6 +34,9 @@ AGES = {
     "desk_tickets": "opened_on",
     "traces": "at",
     "ratings": "at",
+    "usage_turns": "at",
+    "usage_calls": "at",
+    "spending": "day",
     "revocations": "at",
     "erasures": "begun_at",
 }

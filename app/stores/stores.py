@@ -14,6 +14,7 @@ from app.stores.requests import SqlRequests
 from app.stores.reviews import SqlReviews
 from app.stores.traces import SqlRatings, SqlTraces
 from app.stores.turns import SqlThreads, SqlTurns
+from app.stores.usage import SqlUsage
 from app.stores.waiting import SqlWaiting
 
 
@@ -34,3 +35,4 @@ class Stores:
     traces: SqlTraces
     ratings: SqlRatings
     access: SqlAccess
+    usage: SqlUsage

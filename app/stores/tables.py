@@ -466,6 +466,65 @@ ratings = Table(
     Index("ratings_at", "at"),
 )
 
+# What each turn asked of models and what that cost; no words of anybody's.
+usage_turns = Table(
+    "usage_turns",
+    metadata,
+    Column("turn", String(200), primary_key=True),
+    Column("tenant", String(64), nullable=False),
+    Column("domain", String(64), nullable=False),
+    Column("customer_id", String(128), nullable=False),
+    Column("thread", String(200), nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("lane", String(16)),
+    Column("tier", String(16)),
+    Column("outcome", String(16)),
+    Column("seconds", Float, nullable=False),
+    Column("llm_calls", Integer, nullable=False),
+    Column("cost", Float, nullable=False),
+    Column("unpriced", Integer, nullable=False),  #: Calls whose cost nobody knows.
+    Index("usage_turns_at", "at"),
+    Index("usage_turns_thread", "thread"),
+)
+
+usage_calls = Table(
+    "usage_calls",
+    metadata,
+    Column(
+        "id",
+        BigInteger().with_variant(Integer, "sqlite"),
+        primary_key=True,
+        autoincrement=True,
+    ),
+    Column("turn", String(200), nullable=False),
+    Column("thread", String(200), nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("tier", String(16), nullable=False),
+    Column("role", String(64), nullable=False),
+    Column("model", String(200), nullable=False),
+    Column("local", Boolean, nullable=False),
+    Column("masked", Boolean, nullable=False),
+    Column("calls", Integer, nullable=False),
+    Column("failed", Integer, nullable=False),
+    Column("read", BigInteger, nullable=False),
+    Column("cached", BigInteger, nullable=False),
+    Column("written", BigInteger, nullable=False),
+    Column("cost", Float),
+    Index("usage_calls_turn", "turn"),
+    Index("usage_calls_thread", "thread"),
+    Index("usage_calls_at", "at"),
+)
+
+# What was spent on a day, by a customer and (without one) by everybody: budgets are held to it by all replicas.
+spending = Table(
+    "spending",
+    metadata,
+    Column("tenant", String(64), primary_key=True),
+    Column("customer_id", String(128), primary_key=True),
+    Column("day", Date, primary_key=True),
+    Column("spent", Float, nullable=False),
+)
+
 # Whose keys were handed out by `signalbox operators`; of a key there is its digest.
 operators = Table(
     "operators",
@@ -539,6 +598,9 @@ ALL = (
     thread_notes,
     traces,
     ratings,
+    usage_turns,
+    usage_calls,
+    spending,
     operators,
     revocations,
     erasures,

@@ -126,6 +126,8 @@ function showCase(opened) {
   byId("records").replaceChildren(...recordRows(opened.records));
   byId("tried").replaceChildren(...opened.tried.map(triedRow), ...opened.actions.map(doneRow));
   if (!opened.tried.length && !opened.actions.length) byId("tried").append(el("li", { class: "by" }, "Nothing yet."));
+  byId("usage-part").hidden = opened.usage.length === 0;
+  byId("usage").replaceChildren(...opened.usage.map(usageRow));
   byId("tickets-part").hidden = opened.tickets.length === 0;
   byId("tickets").replaceChildren(...opened.tickets.slice(0, 8).map((each) => el("li", {}, el("b", {}, each.number), ` ${each.subject}`)));
 }
@@ -159,6 +161,21 @@ function triedRow(tried) {
     `“${tried.said}” `,
     el("span", { class: "by" }, `${tried.sure ? "understood as" : "not sure, perhaps"}: ${tried.understood} (${tried.probability.toFixed(2)}, ${TIERS[tried.tier] ?? tried.tier}) `),
     tried.outcome ? el("span", { class: `chip ${OUTCOMES[tried.outcome] ?? ""}` }, tried.outcome) : null,
+  );
+}
+
+/** Which models one turn was put to, and what that cost. */
+function usageRow(turn) {
+  const asked = turn.models.map((use) => {
+    const tokens = use.read + use.written;
+    return [`${TIERS[use.tier] ?? use.tier}${use.role ? ` ${use.role}` : ""} (${use.model})`, `${use.calls} ×`, tokens ? `${tokens} tokens` : "", use.failed ? `${use.failed} failed` : "", use.local ? "in the house" : use.masked ? "masked" : "not masked"].filter(Boolean).join(", ");
+  });
+  return el(
+    "li",
+    {},
+    el("time", { datetime: turn.at }, clock(turn.at)),
+    ` ${turn.cost.toFixed(4)}${turn.unpriced ? ` and ${turn.unpriced} calls without a price` : ""} `,
+    el("span", { class: "by" }, asked.join("; ") || "No model was asked."),
   );
 }
 

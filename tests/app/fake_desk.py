@@ -31,9 +31,11 @@ from app.desk import (
     TurnNotFound,
 )
 from app.drift_watch import Drift
+from app.economics import Economics, ModelUse, Spent, TurnUse, baseline_of
 from app.models.metering import Meter
 from app.privacy import Erased, NothingKept
 from app.release_watch import ReleaseState
+from app.spending import Budgets
 from app.stores.access import MemoryAccess
 from app.stores.actions import LedgerAction
 from app.stores.decisions import LoggedDecision, Wanted
@@ -122,6 +124,29 @@ class FakeDesk:
         self.library = None
         self.access = MemoryAccess()
         self.meter = Meter()
+        self.budgets = Budgets()
+        self.spent = Spent(
+            since=datetime.now(UTC),
+            until=datetime.now(UTC),
+            lanes={},
+            domains={},
+            customers={},
+            dearest=(),
+            models=(),
+        )
+
+    async def spent_today(self) -> float:
+        return 0.0
+
+    async def economics(self, days: float, *, tenant: str | None = None) -> Economics:
+        return Economics(
+            days=days,
+            currency=self.budgets.prices.currency,
+            spent=self.spent,
+            baseline=baseline_of(self.spent, self.budgets.prices, "big"),
+            budgets=await self.budgets.told(tenant or "northfell"),
+            process=self.meter.told(),
+        )
 
     @property
     def sign_in(self) -> FakeDesk:
@@ -577,6 +602,32 @@ class FakeDesk:
             actions=(),
             approvals=tuple(a for a in waiting if a.action.thread == thread),
             tickets=(Ticket(number="T-70013", subject="Handed over", body="", opened_on=TODAY),),
+            usage=(
+                TurnUse(
+                    turn="turn-1",
+                    thread=thread,
+                    customer=customer.id,
+                    at=datetime.now(UTC),
+                    lane="escalate",
+                    llm_calls=1,
+                    cost=0.0021,
+                    models=(
+                        ModelUse(
+                            tier="large",
+                            role="escalation",
+                            model="big",
+                            local=False,
+                            masked=True,
+                            calls=1,
+                            failed=0,
+                            read=900,
+                            cached=0,
+                            written=80,
+                            cost=0.0021,
+                        ),
+                    ),
+                ),
+            ),
         )
 
     def opens(self, customer: Customer) -> datetime | None:

@@ -13,10 +13,11 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.desk import Event
+from app.economics import Limits, Line
 from app.metrics import Metrics
 from app.models.metering import LlmCall, Meter, Price, Prices, Usage, read_prices
+from app.spending import Budgets
 from app.stores.waiting import Waiting
-from tools.values import Clock
 
 MONITORING = Path(__file__).parents[2] / "docs" / "monitoring"
 #: Prometheus makes this one itself, of every target.
@@ -110,36 +111,47 @@ def test_calls_of_the_large_model_are_counted_with_tokens_cost_and_failures():
     assert value(metrics, "llm_cost_total", model="other", currency="USD") is None
 
 
-def test_a_day_has_a_budget():
-    """What was spent counts until midnight UTC; the next day has its own."""
-    now = [datetime(2026, 11, 20, 23, tzinfo=UTC)]
-    prices = Prices(models={"big": Price(input=2, output=8)})
-    meter = Meter(prices, budget=5.0, clock=Clock(now=lambda: now[0]))
-    assert meter.affords()
-    for spent in (3.0, 6.0):
-        meter.heard(LlmCall("synthesizer", "big", "ok", Usage(1_500_000, 0)))
-        assert meter.spent_today == pytest.approx(spent)
-    assert not meter.affords()
+def test_what_turns_came_to_and_cost_is_counted_by_lane():
+    """With what was not asked for want of budget."""
+    budgets = Budgets(limits=Limits(day=20))
+    budgets.ended["answer", "resolved"] += 3
+    budgets.cost["answer"] = 1.5
+    budgets.refused["customer"] += 2
+    metrics = Metrics()
+    metrics.spends(budgets, 4.0)
 
-    now[0] += timedelta(hours=2)
-    assert meter.affords()
-    assert meter.spent_today == 0
-    assert meter.economics().cost == {"big": pytest.approx(6.0)}
+    assert value(metrics, "turn_outcomes_total", lane="answer", outcome="resolved") == 3
+    assert value(metrics, "turn_cost_total", lane="answer", currency="USD") == 1.5
+    assert value(metrics, "budget_refusals_total", budget="customer") == 2
+    assert (value(metrics, "spent_today"), value(metrics, "day_budget")) == (4.0, 20.0)
 
 
 async def test_the_economics_are_for_operators(client, desk, operator):
-    """Tokens and cost by model and role, and what has no price."""
-    desk.meter = Meter(Prices(models={"big": Price(input=2, output=8)}), budget=20)
+    """What turns cost and came to, the same with a large model for everything, budgets, and this process's calls."""
+    desk.meter = Meter(Prices(models={"big": Price(input=2, output=8)}))
+    desk.budgets = Budgets(limits=Limits(day=20), prices=desk.meter.prices)
+    answers = Line(turns=10, with_llm=4, resolved=8, escalated=1, cost=2.0)
+    desk.spent = desk.spent.model_copy(update={"lanes": {"answer": answers}})
     desk.meter.heard(LlmCall("synthesizer", "big", "ok", Usage(1_000_000, 500_000)))
     desk.meter.heard(LlmCall("planner", "new", "timeout", Usage(10, 0)))
 
     told = (await client.get("/v1/economics", headers=operator)).json()
 
     assert (await client.get("/v1/economics")).status_code == 401
-    assert (told["calls"], told["failed"], told["unpriced"]) == (2, 1, ["new"])
-    assert told["cost_by_role"] == {"synthesizer": 6.0}
-    assert told["tokens"]["big"] == {"input": 1_000_000, "cached": 0, "output": 500_000}
-    assert (told["spent_today"], told["day_budget"]) == (6.0, 20)
+    assert (await client.get("/v1/economics?days=0", headers=operator)).status_code == 422
+    total = told["spent"]["total"]
+    assert (total["llm_share"], total["escalation_rate"]) == (0.4, 0.1)
+    assert total["cost_per_resolved"] == 0.25
+    assert told["baseline"]["cost"] > 0
+    assert told["budgets"] == {
+        "limits": {"day": 20.0, "customer": 0.0, "turn": 0.0},
+        "spent_today": 0.0,
+        "refused": {},
+    }
+    process = told["process"]
+    assert (process["calls"], process["failed"], process["unpriced"]) == (2, 1, ["new"])
+    assert process["cost_by_role"] == {"synthesizer": 6.0}
+    assert process["tokens"]["big"] == {"input": 1_000_000, "cached": 0, "output": 500_000}
 
 
 def test_our_own_model_costs_nothing():

@@ -9,8 +9,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from app.economics import Limits
 from app.housekeeping import Housekeeping
+from app.models.metering import Prices
 from app.privacy import Privacy
+from app.spending import Budgets
 from app.stores.access import SqlAccess
 from app.stores.actions import SqlActions
 from app.stores.approvals import SqlApprovals
@@ -28,6 +31,7 @@ from app.stores.reviews import SqlReviews
 from app.stores.stores import Stores
 from app.stores.traces import SqlRatings, SqlTraces
 from app.stores.turns import SqlThreads, SqlTurns
+from app.stores.usage import SqlUsage
 from app.stores.waiting import SqlWaiting
 from app.support_desk import SupportDesk, furnished
 from domains.northfell import store as shop
@@ -101,6 +105,7 @@ class DeskWorld:
         self.knowledge = MemoryKnowledge()
         self.operations = dict(OPERATIONS)
         self.answers: AnswerCache | None = None
+        self.limits, self.prices = Limits(), Prices()
         #: Checkpoint of the ledger or of an erasure -> raise there, once.
         self.kill_at: str | None = None
         self.customers = {a.customer.id: a.customer for a in stories(TODAY)}
@@ -151,6 +156,7 @@ class DeskWorld:
             traces=SqlTraces(engine, str, 90, clock),
             ratings=SqlRatings(engine, clock),
             access=SqlAccess(engine, clock),
+            usage=SqlUsage(engine, 30, clock),
         )
         actions = actions_on(saver, stores.holds.holding)
         backend = SqlBackend(engine, clock)
@@ -202,6 +208,7 @@ class DeskWorld:
             health=nothing,
             info=nothing,
             privacy=privacy,
+            budgets=Budgets(stores.usage, self.limits, self.prices, domain="shop", clock=clock),
             housekeeping=Housekeeping(stores, ledger, privacy, engine),
         )
 

@@ -246,10 +246,14 @@ async def test_a_reply_that_breaks_off_is_not_begun_again(hosted: FakeOpenAI, mo
     assert [asked["model"] for asked in hosted.requests] == ["stalling"]
 
 
-async def test_with_the_day_s_budget_spent_no_model_is_asked(hosted: FakeOpenAI, model) -> None:
+async def test_with_a_budget_spent_no_model_is_asked(hosted: FakeOpenAI, model) -> None:
     """The fallback of the turn's lane answers, as where a model is down."""
-    chain = ChainedLargeModel({"gpt": model("gpt")}, affords=lambda: False)
-    with pytest.raises(ModelUnavailable, match="budget"):
+
+    async def spent() -> str:
+        return "customer"
+
+    chain = ChainedLargeModel({"gpt": model("gpt")}, spent=spent)
+    with pytest.raises(ModelUnavailable, match="customer's budget"):
         await written(chain)
 
     assert hosted.requests == []

@@ -23,6 +23,7 @@ from app.stores.reviews import SqlReviews
 from app.stores.stores import Stores
 from app.stores.traces import SqlRatings, SqlTraces
 from app.stores.turns import SqlThreads, SqlTurns
+from app.stores.usage import SqlUsage
 from app.stores.waiting import SqlWaiting
 from app.support_desk import furnished
 from domains.northfell import store as shop
@@ -107,6 +108,7 @@ class Gate:
                     traces=SqlTraces(self.engine, str, 90, clock),
                     ratings=SqlRatings(self.engine, clock),
                     access=SqlAccess(self.engine, clock),
+                    usage=SqlUsage(self.engine, 90, clock),
                 ),
                 ledger=self.ledger,
                 context_for=lambda customer, thread: self.context,

@@ -21,7 +21,7 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command, interrupt
 from typing_extensions import TypedDict
 
-from app.models.metering import LlmCall, Price, Prices, Usage, note
+from app.models.metering import LlmCall, Price, Prices, SmallCall, Usage, note
 from app.tracing import Place, Targets, Tracing, export, tracing
 from app.tracing.ports import TracedLargeModel, TracedLedger, TracedSmallModel
 from app.tracing.spans import Traces
@@ -43,7 +43,7 @@ class Router:
     """A small model that always chooses the first option."""
 
     async def choose(self, role: str, input: str, options: Sequence[str]) -> Choice:
-        note(Usage(21, 1, 5))
+        note(SmallCall("small", Usage(21, 1, 5), "router"))
         return Choice(
             option=options[0],
             probabilities={options[0]: 0.91, options[1]: 0.09},
