@@ -15,7 +15,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from graphs.understanding.words import alike, any_found, folded, found, tokens
+from graphs.understanding.words import alike, any_found, folded, found, numbers_joined, tokens
 from tools.records import Item, Lexicon, RecordView
 
 How = Literal["named", "picked", "focus", "only", "all", "none"]
@@ -74,7 +74,8 @@ class Said:
 
     @staticmethod
     def of(text: str, **read: object) -> Said:
-        return Said(text=text, words=tuple(tokens(text)), **read)  # type: ignore[arg-type]
+        said = tokens(text)
+        return Said(text=text, words=(*said, *numbers_joined(said)), **read)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)

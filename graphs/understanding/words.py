@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -15,6 +16,8 @@ _EXACT_BELOW = 6
 _ALIKE = 88.0
 #: A compound may hold a word of at least so many letters ("Zeltbestellung").
 _INSIDE = 4
+#: A number of so many digits is written in groups.
+_LONG = 7
 _ENDINGS = ("es", "en", "er", "s", "n", "e")
 
 
@@ -72,8 +75,20 @@ def found(name: str, said: Sequence[str], *, slips: bool = True) -> tuple[int, i
     return None
 
 
+#: A compound begins with a word of at least so many letters ("Internetvertrag"), and has so many more.
+_BEGINS, _MORE = 6, 5
+
+
 def _equal(said: str, name: str) -> bool:
-    return said == name
+    return said == name or (
+        len(name) >= _BEGINS and len(said) >= len(name) + _MORE and said.startswith(name)
+    )
+
+
+def numbers_joined(said: Sequence[str]) -> tuple[str, ...]:
+    """Long numbers that were written in groups, each as one: "0151 1000014"."""
+    runs = ("".join(group) for digits, group in itertools.groupby(said, key=str.isdigit) if digits)
+    return tuple(run for run in runs if len(run) >= _LONG and run not in said)
 
 
 def any_found(names: Iterable[str], said: Sequence[str], *, slips: bool = True) -> bool:

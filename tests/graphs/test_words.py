@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from graphs.understanding.words import alike, any_found, folded, found, tokens
+from graphs.understanding.words import alike, any_found, folded, found, numbers_joined, tokens
 
 
 def test_accents_and_capitals_make_no_difference() -> None:
@@ -64,3 +64,15 @@ def test_states_are_said_exactly_where_no_slip_is_allowed() -> None:
     """ "Paid" is not "pay" with a slip, where nothing but the word itself counts."""
     assert any_found(("refunded", "returned"), tokens("it was return"), slips=False) is False
     assert any_found(("refunded", "returned"), tokens("it was returned"), slips=False)
+
+
+def test_a_compound_begins_with_what_it_names() -> None:
+    """Where slips are none, a German compound still names the thing: an English ending does not."""
+    assert any_found(("internet",), tokens("kündigen Sie den Internetvertrag"), slips=False)
+    assert not any_found(("cancel",), tokens("i am cancelling it"), slips=False)
+
+
+def test_a_long_number_is_one_however_it_is_grouped() -> None:
+    """A telephone number is written in groups; other figures do not stand in a row."""
+    assert numbers_joined(tokens("the SIM of 0151 1000014, please")) == ("01511000014",)
+    assert numbers_joined(tokens("2 of 30, since 2026")) == ()
