@@ -186,10 +186,11 @@ class NearestSentences:
     def _answering(self, shelf: Shelf, direction: Vector) -> dict[int, float]:
         """Rows of the sentences that answer known questions like this one, with what each helps."""
         likeness = self._known.near(direction)
-        unanswered = max((likeness[n] for n in self._known.unanswered), default=-1.0)
+        unanswered = max((likeness.get(n, -1.0) for n in self._known.unanswered), default=-1.0)
         found: dict[int, float] = {}
-        for group, places in shelf.answers.items():
-            if likeness[group] > unanswered - DOUBT and (help_ := helps_of(likeness[group])) > 0:
+        for group, near in likeness.items():
+            places = shelf.answers.get(group, ())
+            if near > unanswered - DOUBT and (help_ := helps_of(near)) > 0:
                 for place in places:
                     if (row := shelf.rows.get(place)) is not None:
                         found[row] = max(found.get(row, 0.0), help_)

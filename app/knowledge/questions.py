@@ -16,6 +16,8 @@ from tools.questions import Answered
 log = logging.getLogger(__name__)
 
 Vector = NDArray[np.float32]
+#: Questions that are looked at, and what the second of a group counts.
+NEAREST, SECOND = 300, 0.3
 #: Questions read before others may go on.
 BATCH = 64
 #: A sentence as a place: its chunk, and where it stands in it.
@@ -34,6 +36,11 @@ class KnownQuestions:
     def __init__(self, answered: Sequence[Answered]) -> None:
         self.answered = answered
         self.unanswered = [n for n, one in enumerate(answered) if not one.sentences]
+        #: Groups whose questions have nothing in common, and those of one.
+        self._alone = {
+            *self.unanswered,
+            *(n for n, one in enumerate(answered) if len(one.questions) == 1),
+        }
         self._groups = np.empty(0, np.int64)
         self._matrix: Vector = np.empty((0, 0), np.float32)
 
@@ -54,13 +61,25 @@ class KnownQuestions:
         self._groups = np.array([n for n, _ in rows])
 
     def near(self, asked: Vector) -> dict[int, float]:
-        """Of every group of questions the cosine of its nearest with the question, which is centred and of
-        length one."""
+        """Of the groups of questions that are near how like they are to the question, which is centred and of
+        length one: the cosine of the nearest, and a part of the next one's, so that one odd question decides
+        nothing."""
         if not len(self._groups):
             return {}
-        best = np.full(len(self.answered), -1.0, np.float32)
-        np.maximum.at(best, self._groups, self._matrix @ asked)
-        return dict(enumerate(best.tolist()))
+        cosines = self._matrix @ asked
+        best: dict[int, float] = {}
+        second: dict[int, float] = {}
+        looked_at = np.argsort(-cosines)[:NEAREST]
+        for row in looked_at.tolist():
+            group = int(self._groups[row])
+            (second if group in best else best).setdefault(group, float(cosines[row]))
+        least = float(cosines[looked_at[-1]])
+        return {
+            group: cosine
+            if group in self._alone
+            else (1 - SECOND) * cosine + SECOND * second.get(group, least)
+            for group, cosine in best.items()
+        }
 
     def places(
         self, texts: Mapping[str, Sequence[str]], chunks: Mapping[str, Mapping[str, Any]]
