@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -116,4 +117,8 @@ def _standing(text: str, sentences: Iterable[tuple[Place, str]]) -> list[Place]:
 
 
 def _bare(text: str) -> str:
+    """The text without what may differ: spaces, and in a table's row the heads that a chunk has beside each cell."""
+    if text.startswith("|"):
+        cells = re.split(r"\s*[|;]\s*", text.strip("| "))
+        return " | ".join(cell.rpartition(": ")[2] for cell in cells)
     return " ".join(text.split())
