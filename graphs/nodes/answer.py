@@ -451,7 +451,9 @@ def best_quotes(passages: Sequence[Passage], most: int = 3, *, share: float = SH
     should have to choose from."""
     numbers = {passage.id: n for n, passage in enumerate(passages, 1)}
     return [
-        f"{line.text} [{numbers[line.passage.id]}]" for line in chosen(passages, most, share=share)
+        # A row of a table is said without its rule.
+        f"{line.text.lstrip('| ')} [{numbers[line.passage.id]}]"
+        for line in chosen(passages, most, share=share)
     ]
 
 

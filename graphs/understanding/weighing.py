@@ -196,7 +196,7 @@ _NOBODYS = frozenset({
     "autumn", "winter", "christmas", "easter", "it", "that", "there", "this", "what", "who", "where", "when",
     "here", "let", "he", "she", "how", "one", "everyone", "someone", "company", "customer", "shop", "store",
     "men", "women", "kid", "kids", "child", "children", "man", "woman", "mother", "father", "day", "you", "we",
-    "they", "i", "not", "do",
+    "they", "i", "not", "do", "my", "our", "your", "the",
 })  # fmt: skip
 _SOMEBODYS = re.compile(r"\b([^\W\d_]{2,})['’]s\s+(?:[^\W\d_]+\s+)?([^\W\d_]+)")
 _SOMEBODY_HAS = re.compile(
@@ -223,7 +223,10 @@ def by_owner(
 ) -> dict[str, float]:
     """The chances where the records of somebody who is named are asked for: "which orders does Ben have"."""
     others = context.intents.of_role("other_person")
-    if not others or not _of_somebody(text, views, context):
+    if not others or not (
+        _of_somebody(text, views, context)
+        or (_only_asks(chances, context) and _theirs(text, views, context))
+    ):
         return chances
     best = max(others, key=lambda name: chances.get(name, 0.0))
     return _mixed({best: 0.0, **chances}, best, _ANOTHERS)
@@ -242,15 +245,28 @@ def _of_somebody(text: str, views: Sequence[RecordView], context: Context) -> bo
     names = [
         name for name, thing in _SOMEBODYS.findall(plain) if mentions([thing], [*kinds, "account"])
     ]
-    if _SPEAKS_FOR.search(plain) or any(
-        mentions(things, [*kinds, "account"]) for things in _THEIRS.findall(plain)
-    ):
-        return True
-    if _THEY_BOUGHT.search(plain) and not any(word in own for word in tokens(text)):
-        return True
     if mentions(tokens(text), kinds):
         names += _SOMEBODY_HAS.findall(plain)
     return any(somebody(name) for name in names)
+
+
+def _only_asks(chances: Mapping[str, float], context: Context) -> bool:
+    """Whether the likeliest wish only tells: who has a relative's card blocked means one of their own account."""
+    best = context.intents.get(max(chances, key=chances.__getitem__))
+    operation = context.operations.get(best.operation or "")
+    return best.role is None and (operation is None or not operation.writes) and best.case is None
+
+
+def _theirs(text: str, views: Sequence[RecordView], context: Context) -> bool:
+    """Whether somebody speaks for another customer, or of what another one has or bought."""
+    plain = folded(text)
+    kinds = [word for words in context.lexicon.kinds.values() for word in words]
+    if _SPEAKS_FOR.search(plain):
+        return True
+    if any(mentions(things, [*kinds, "account"]) for things in _THEIRS.findall(plain)):
+        return True
+    own = {word for view in views for item in view.items for word in tokens(item.name)}
+    return _THEY_BOUGHT.search(plain) is not None and not own & {*tokens(text)}
 
 
 #: What an intent loses that is about records of another kind than the one that was named, or that is not owned.

@@ -354,6 +354,7 @@ def test_an_end_is_put_right() -> None:
         ("when does his parcel come", True),
         ("she ordered a lantern with you, where is it", True),
         ("my wife loves the boots, when do they come", False),
+        ("has my order left?", False),
         ("he bought the fellwalker boots for me in july, the sole is off", False),
     ],
 )
@@ -365,6 +366,14 @@ async def test_other_peoples_orders_are_known_by_how_they_are_spoken_of(
     weighed = by_owner({"order_status": 1.0}, text, views, ana.context)
 
     assert (max(weighed, key=weighed.__getitem__) == "order_status") is not others
+
+
+async def test_a_change_of_what_a_relative_uses_is_the_accounts_own(ana: World) -> None:
+    """Whoever changes something means their own account; whose number it is else is said by the books."""
+    views = await ana.context.backend.records(ana.context.customer)
+    changing = by_owner({"cancel_order": 1.0}, "cancel her order, please", views, ana.context)
+
+    assert max(changing, key=changing.__getitem__) == "cancel_order"
 
 
 async def test_a_correction_in_the_same_breath(ben: World) -> None:

@@ -76,11 +76,36 @@ def dates(
     known = [one for one in languages if one in LANGUAGES]
     for language in known:
         found += _Reader.of(language).read(text, plain, seen)
-    kept = longest(found)
+    kept = _dated_weekdays(longest(found), plain, [_Reader.of(one) for one in known])
     if merge:
         for language in known:
             kept = _merged(kept, text, plain, _Reader.of(language), seen)
     return kept
+
+
+#: Between a weekday and its date: "Thursday, the 10th of December", "Donnerstag, den 10.12.".
+_ITS_DATE = re.compile(r"[\s,.]*(?:(?:the|der|den|dem|le|el|il|de)\s+)?")
+
+
+def _dated_weekdays(
+    spans: list[DateSpan], plain: str, readers: Sequence[_Reader]
+) -> list[DateSpan]:
+    """The days without the weekdays that only stand before their date: "Thursday 10 December" is one day."""
+
+    def named(one: DateSpan) -> bool:
+        return any(r.weekday.fullmatch(plain[one.start : one.end]) for r in readers)
+
+    following = [*spans[1:], None]
+    return [
+        one
+        for one, after in zip(spans, following, strict=False)
+        if after is None
+        or not named(one)
+        or named(after)
+        or after.value is None
+        or after.value.day is None
+        or not _ITS_DATE.fullmatch(plain, one.end, after.start)
+    ]
 
 
 # --- figures only -------------------------------------------------------------------------------
