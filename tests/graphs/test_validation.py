@@ -118,3 +118,19 @@ def test_whatever_is_unfriendly_only_by_itself(said, stopped):
     """A shrug is stopped; "whatever the order value" is how articles speak."""
     passage = SOURCES[0].model_copy(update={"text": f"{SOURCES[0].text} {said[:-5]}."})
     assert any("unfriendly" in each for each in problems(said, passages=(passage,))) is stopped
+
+
+ROWS = (
+    Passage(id="1", title="Plans", source="plans.md", text="| plan: Mobile M; data: 20 GB; price: 19.90 EUR"),
+    Passage(id="2", title="5G", source="5g.md", text="5G is included in Mobile M; Mobile S has 4G."),
+)  # fmt: skip
+
+
+def test_a_row_that_is_quoted_is_no_claim_with_what_follows_it() -> None:
+    """It has no stop at its end; a figure that is not in it is still found."""
+    quoted = "plan: Mobile M; data: 20 GB; price: 19.90 EUR [1] 5G is included in Mobile M; Mobile S has 4G. [2]"
+
+    assert problems(quoted, source="quotes", passages=ROWS) == ()
+    assert problems(quoted.replace("19.90", "9.90"), source="quotes", passages=ROWS)
+    assert problems(quoted.replace("[2]", "[1]"), source="quotes", passages=ROWS)
+    assert problems(f"{quoted} Nothing is sold to men.", source="quotes", passages=ROWS)
