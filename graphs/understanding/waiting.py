@@ -21,7 +21,7 @@ def of_waiting(
     intents = heard.context.intents
     just_asked = any(one.action.turn == last_turn for one in waiting)
     if just_asked and dialogue.asks_when(heard.text) and (told := intents.of_role("waiting")):
-        return _meaning(heard, told[0])
+        return _meaning(heard, told[0], least=_PLAIN)
     names = intents.of_role("withdraw")
     told_of = wanted in intents.names and intents.get(wanted).case is not None
     if told_of and not waiting and intents.get(heard.whole.best).role == "waiting":
@@ -71,7 +71,11 @@ def _without(heard: HeardTurn, names: Sequence[str]) -> HeardTurn:
     return replace(heard, whole=Read(heard.whole.clause, dealt_out(kept, chances)))
 
 
-def _meaning(heard: HeardTurn, intent: str) -> HeardTurn:
+#: So sure a question is that can be about nothing else: "when do I get it?" right after asking for it.
+_PLAIN = 0.8
+
+
+def _meaning(heard: HeardTurn, intent: str, *, least: float = 0.0) -> HeardTurn:
     """The same message, read as this."""
-    chances = {**dict.fromkeys(heard.whole.chances, 0.0), intent: heard.whole.chance}
+    chances = {**dict.fromkeys(heard.whole.chances, 0.0), intent: max(heard.whole.chance, least)}
     return replace(heard, whole=Read(heard.whole.clause, chances), parts=())

@@ -622,17 +622,23 @@ async def test_a_question_that_was_overtaken_is_not_asked_again(ana: World) -> N
     assert "Shall we go on" not in done.reply
 
 
+@pytest.mark.parametrize("chance", [0.97, 0.19])
 @pytest.mark.parametrize(
     ("text", "of_it"),
-    [("when do i get it", True), ("and how long does that take?", True), ("how long is delivery?", False)],
-)  # fmt: skip
+    [
+        ("when do i get it", True),
+        ("and how long does that take?", True),
+        ("and when is it there", True),
+        ("how long is delivery?", False),
+    ],
+)
 async def test_when_is_asked_of_what_was_just_requested(
-    ana: World, text: str, *, of_it: bool
+    ana: World, text: str, chance: float, *, of_it: bool
 ) -> None:
-    """A question that names nothing is about the request that the reply before spoke of."""
+    """A question that names nothing is about the request that the reply before spoke of, however unsure the head."""
     await ana.say("refund SB-10482", "request_refund")
     await ana.say("yes", "affirm")
-    told = await ana.say(text, "track_parcel")
+    told = await ana.say(text, "track_parcel", chance)
 
     assert ("5-7 working days" in told.reply) is of_it
 
