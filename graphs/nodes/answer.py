@@ -98,7 +98,18 @@ async def prune(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any
         )
     except LookUpFailed as error:
         return {"passages": (), "degraded": (*state.get("degraded", ()), f"pruner: {error}")}
+    route = state.get("route")
+    if route is not None and route.otherwise and not _near_enough(kept):
+        return {"passages": ()}
     return {"passages": tuple(kept)}
+
+
+#: So near must be what answers a message of which nobody is sure that it asks the articles anything.
+UNASKED = 0.42
+
+
+def _near_enough(kept: Sequence[Passage]) -> bool:
+    return max((p.score for p in kept), default=0.0) >= UNASKED
 
 
 async def answering(

@@ -68,12 +68,18 @@ def split(text: str, verbs: Sequence[str] = ()) -> list[Clause]:
     for part in (piece.strip(" ,;:-\n\t") for piece in parts):
         if not part:
             continue
-        if kept and len(tokens(part)) < _SHORTEST:
+        if kept and (len(tokens(part)) < _SHORTEST or _ONE_MORE.search(folded(part))):
             kept[-1] = f"{kept[-1]} {part}"
         else:
             kept.append(part)
     return [_clause(part) for part in kept[:MOST]] or [_clause(text)]
 
+
+#: A clause that wants another one says nothing without the thing before it: "lost my spoon. can you send one more?".
+_ONE_MORE = re.compile(
+    r"\b(?:one more|another one|a (?:new|second|fresh) one|noch (?:ein(?:e[nmrs]?|s)?|mal ein(?:e[nmrs]?|s)?)|ein(?:e[nm]?)? "
+    r"neue[nrs]?)(?![\w'-]|\s+(?!please|pls|bitte|too|auch|schick|send|bekomm|haben|kauf|bestell)[^\W\d_])"
+)
 
 _WISH = (
     r"(?=(?:when|where|what|how|which|is|are|can|could|do|does|did|send|cancel|change|tell|refund|show|please|i|my|wann|wo|was|"

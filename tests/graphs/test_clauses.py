@@ -135,3 +135,15 @@ def test_wishes_that_only_numbers_count():
         "when does the mat come", "send me the invoice", "is the jacket paid"
     ]  # fmt: skip
     assert len(split("1 tent and 2 mats and 3 poles")) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "clauses"),
+    [
+        ("lost my long spoon on the trail. can you send me one more? happy to pay", 2),
+        ("Der Löffel ist weg. Können Sie mir noch einen schicken?", 1),
+        ("cancel the mat, and send me one more invoice please", 2),
+    ],
+)
+def test_another_one_is_one_of_what_was_just_named(text: str, clauses: int) -> None:
+    assert len(split(text)) == clauses
