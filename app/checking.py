@@ -190,8 +190,9 @@ def _about_intents(folder: Path, overlay: Overlay, business: Business | None) ->
     yield from _about_examples(intents, folder)
 
 
-def _labelled(folder: Path) -> Counter[str]:
-    """How many messages of ``examples/`` teach each intent."""
+def labelled_in(folder: Path) -> Counter[str]:
+    """How many messages of a domain's ``examples/`` teach each intent. Raises ValueError or AttributeError where a
+    line is none."""
     return Counter(
         str(json.loads(line).get("intent"))
         for file in (folder / "examples").rglob("*.jsonl")
@@ -203,7 +204,7 @@ def _labelled(folder: Path) -> Counter[str]:
 def _about_examples(intents: Intents, folder: Path) -> Iterator[Problem]:
     file = "intents.yaml"
     try:
-        labelled = _labelled(folder)
+        labelled = labelled_in(folder)
     except (ValueError, AttributeError) as error:
         yield Problem("examples", f"a line of a .jsonl file is no labelled message: {error}")
         return

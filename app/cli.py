@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app import roles
-from app.commands import domain, drift, knowledge, operators, privacy, release, review, traces
+from app.commands import (
+    domain,
+    drift,
+    knowledge,
+    operators,
+    privacy,
+    release,
+    review,
+    scorecard,
+    traces,
+)
 from app.commands.shared import (
     NOTHING,
     Json,
@@ -54,6 +64,7 @@ app.add_typer(release.shadow, name="shadow")
 app.command()(knowledge.ingest)
 app.command()(knowledge.retrieve)
 app.add_typer(knowledge.app, name="knowledge")
+app.command()(scorecard.scorecard)
 app.add_typer(domain.app, name="domain")
 app.add_typer(traces.app, name="traces")
 app.add_typer(operators.app, name="operators")

@@ -63,6 +63,7 @@ def test_the_command_line_starts_light():
         "doctor",
         "reset-demo",
         "role",
+        "scorecard",
     ],
 )
 def test_every_command_explains_itself(command):
