@@ -141,6 +141,22 @@ def conversations(
 
 
 @app.command()
+def economics(
+    file: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="JSON Lines; else the domain's own."),
+    ] = None,
+    only: Annotated[str, typer.Option(help="Ids or tags, separated by commas.")] = "",
+    json: Json = None,
+) -> None:
+    """What conversations cost, beside the same with a large model asked for everything."""
+    from evals import economics as suite
+
+    picked = [name.strip() for name in only.split(",") if name.strip()]
+    _play(partial(suite.run, file=file, only=picked), json)
+
+
+@app.command()
 def understanding(
     only: Annotated[
         list[str] | None, typer.Option(help="Hold out only these authors' files; several times.")

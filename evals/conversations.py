@@ -299,6 +299,17 @@ def run(
     """Play one file: what a domain brings along unless another is named."""
     business = DOMAIN if domain is None else load_domain(domain.resolve())
     path = file or business.cases / OWN
+    picked = picked_from(path, business, only)
+    name = suite_of(path, business, only)
+    with outside_of(business.folder) as outside:
+        folder = folders.prepared(business.folder)
+        results = asyncio.run(play(folder, picked, business, progress, outside=outside))
+    kept = keep(results, transcripts, name)
+    return report(results, name, [f"Transcripts: {kept}."])
+
+
+def picked_from(path: Path, business: Domain, only: Sequence[str] = ()) -> list[Conversation]:
+    """What is to be played of a file. Raises NotPossible where that is nothing, or the business cannot do it."""
     try:
         conversations = load(path)
     except ConversationsInvalid as error:
@@ -309,12 +320,7 @@ def run(
     unknown = sorted({want for one in picked for want in _operations(one)} - {*business.operations})
     if unknown:
         raise NotPossible(f"{path}: {business.name} has no operation {', '.join(unknown)}")
-    name = suite_of(path, business, only)
-    with outside_of(business.folder) as outside:
-        folder = folders.prepared(business.folder)
-        results = asyncio.run(play(folder, picked, business, progress, outside=outside))
-    kept = keep(results, transcripts, name)
-    return report(results, name, [f"Transcripts: {kept}."])
+    return picked
 
 
 def _operations(conversation: Conversation) -> list[str]:
@@ -334,12 +340,12 @@ def _operations(conversation: Conversation) -> list[str]:
     ]
 
 
-def suite_of(path: Path, domain: Domain, only: Sequence[str]) -> str:
+def suite_of(path: Path, domain: Domain, only: Sequence[str], suite: str = "conversations") -> str:
     """Under which name a run is kept and compared: a part of a file is never held to what the whole reached."""
     own = path.resolve() == (domain.cases / OWN).resolve() and domain.folder == DOMAIN.folder
     if only:
-        return "conversations@chosen"
-    return "conversations" if own else f"conversations@{path.resolve().parent.name}-{path.stem}"
+        return f"{suite}@chosen"
+    return suite if own else f"{suite}@{path.resolve().parent.name}-{path.stem}"
 
 
 def open_set(data: Path | None) -> Path:
