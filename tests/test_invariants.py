@@ -104,7 +104,7 @@ async def test_1_no_write_runs_outside_the_action_graph():
     assert used("execute", "ledger", "inner") <= MAY_EXECUTE
     assert used("propose", "actions") <= {
         "graphs/nodes/operation.py", "graphs/nodes/converse.py", "graphs/loop.py",
-        "app/support_desk.py", "app/tracing/ports.py",
+        "app/rooms/approvals.py", "app/tracing/ports.py",
     }  # fmt: skip
     world = World()
     for operation in OPERATIONS.values():

@@ -39,12 +39,17 @@ def load_questions(folder: Path) -> tuple[Answered, ...]:
     QuestionsInvalid with file and line."""
     found: list[Answered] = []
     for file in sorted(folder.glob("*.jsonl")):
-        for number, line in enumerate(file.read_text("utf-8").splitlines(), 1):
+        try:
+            text = file.read_text("utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise QuestionsInvalid(f"{file.name} cannot be read as UTF-8: {error}") from error
+        # Not splitlines: what stands in a string of JSON may hold other ends of lines.
+        for number, line in enumerate(text.split("\n"), 1):
             if not line.strip():
                 continue
             try:
                 one = Answered.model_validate(json.loads(line))
-            except (ValidationError, ValueError) as error:
+            except (ValidationError, ValueError, RecursionError) as error:
                 raise QuestionsInvalid(f"{file.name}, line {number}: {error}") from error
             if bool(one.article) != bool(one.sentences):
                 raise QuestionsInvalid(

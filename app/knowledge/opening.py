@@ -124,7 +124,7 @@ def _passages(model: MultilingualEncoder, domain: Domain | None) -> Embedder:
 
 @cache
 def _prepared(file: Path) -> Prepared:
-    return read_vectors(file, MADE_BY)
+    return read_vectors(file, MADE_BY, DIMENSIONS)
 
 
 def folder_of(settings: Settings) -> Path:

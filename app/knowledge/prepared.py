@@ -113,8 +113,9 @@ def write_vectors(file: Path, vectors: Mapping[bytes, Vector], model: str) -> No
     file.chmod(0o644)
 
 
-def read_vectors(file: Path, model: str) -> Prepared:
-    """The vectors that this model made; nothing where there are none, or another model's."""
+def read_vectors(file: Path, model: str, size: int) -> Prepared:
+    """The vectors that this model made; nothing where there are none, or another model's.
+    ``size``: numbers of a vector."""
     from safetensors import SafetensorError, safe_open
 
     if not file.exists():
@@ -129,4 +130,14 @@ def read_vectors(file: Path, model: str) -> Prepared:
     except (SafetensorError, OSError) as error:
         log.warning("%s cannot be used, articles and questions are read again: %s", file, error)
         return Prepared()
-    return Prepared(*found)
+    keys, made, scales = found
+    sound = (
+        made.ndim == keys.ndim == scales.ndim == 2
+        and len(keys) == len(made) == len(scales)
+        and made.shape[1] == size
+        and bool(np.isfinite(scales).all())
+    )
+    if not sound:
+        log.warning("%s does not hold what it should: articles and questions are read again", file)
+        return Prepared()
+    return Prepared(keys, made, scales)

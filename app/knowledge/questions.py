@@ -87,22 +87,26 @@ class KnownQuestions:
     ) -> dict[int, tuple[Place, ...]]:
         """Where the sentences of each group stand now. A group of which one stands no more answers nothing:
         half an answer may be without its exception."""
-        by: dict[tuple[str, str], list[tuple[Place, str]]] = {}
+        # By its source too: an article for others may have the same name, and its sentences are not told.
+        by: dict[tuple[str, str], dict[str, list[tuple[Place, str]]]] = {}
         for chunk, sentences in texts.items():
             held = chunks[chunk]
-            article = (Path(str(held["source"])).stem, str(held.get("language") or "en"))
-            by.setdefault(article, []).extend(
+            source = str(held["source"])
+            article = (Path(source).stem, str(held.get("language") or "en"))
+            by.setdefault(article, {}).setdefault(source, []).extend(
                 ((chunk, place), _bare(text)) for place, text in enumerate(sentences)
             )
         found: dict[int, tuple[Place, ...]] = {}
         lost = 0
         for number, one in enumerate(self.answered):
-            standing = by.get((one.article, one.language), [])
-            wanted = [_standing(_bare(text), standing) for text in one.sentences]
-            if wanted and all(wanted):
-                found[number] = tuple(dict.fromkeys(place for some in wanted for place in some))
-            elif standing:
-                lost += 1
+            sources = by.get((one.article, one.language), {})
+            for standing in sources.values():
+                wanted = [_standing(_bare(text), standing) for text in one.sentences]
+                if wanted and all(wanted):
+                    found[number] = tuple(dict.fromkeys(place for some in wanted for place in some))
+                    break
+            else:
+                lost += bool(sources)
         if lost:
             log.warning(
                 "%d groups of known questions are answered by sentences that their articles have no more; "
@@ -113,7 +117,14 @@ class KnownQuestions:
 
 
 def _standing(text: str, sentences: Iterable[tuple[Place, str]]) -> list[Place]:
-    return [place for place, known in sentences if text == known or text in known or known in text]
+    """Where a sentence stands: as one, as a part of a longer one, or split into several that make it up."""
+    whole = [
+        place for place, known in sentences if text == known or (" " in text and text in known)
+    ]
+    if whole:
+        return whole
+    parts = [(place, known) for place, known in sentences if known and known in text]
+    return [place for place, _ in parts] if " ".join(known for _, known in parts) == text else []
 
 
 def _bare(text: str) -> str:

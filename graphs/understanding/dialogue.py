@@ -21,7 +21,9 @@ YES = 0.6
 ANOTHER = 0.45
 _RESTRICTS = re.compile(
     r"\b(?:but|except|only|just|instead|rather|wait|actually|aber|ausser|nur|doch lieber|stattdessen|sondern|halt|mais|"
-    r"sauf|seulement|plutot|pero|solo|mejor|ma|pero|soltanto|invece|maar|alleen|liever|doch nicht|moment|allerdings|statt)\b"
+    r"sauf|seulement|plutot|pero|solo|mejor|ma|pero|soltanto|invece|maar|alleen|liever|doch nicht|moment|allerdings|statt|"
+    r"if|unless|provided|as long as|assuming|wenn|falls|sofern|solange|vorausgesetzt|es sei denn|mits|tenzij|a condition|"
+    r"a moins|siempre que|a menos|purche|a meno)\b|(?<=[,.;] )(?:si|se|als)\b"
 )
 #: Words of a yes that only soften it.
 _SOFT = re.compile(
@@ -66,7 +68,7 @@ def move(pending: Pending, heard: Heard, intents: Intents, operations: frozenset
         if says_yes(heard.text) and restricts(heard.text) and heard.grounds.parts:
             return "correct"  # a yes to a part of what was offered
         if yes >= YES and not asks(heard.text):
-            return "confirm" if heard.asked_last else "repeat"
+            return "confirm" if heard.asked_last and not _on_terms(heard.text) else "repeat"
         if max(no, leaves) >= YES or (max(no, leaves) > chance and not substantive):
             return "decline"
         return "new"
@@ -132,6 +134,17 @@ def _at_confirmation(
 _JUST_ONE = re.compile(
     r"^(?:yes|yep|yeah|ja|ok(?:ay)?)[,. ]+(?:please |bitte )?(?:just|only|nur) (?:the )?(?:one|1|eine?[nrs]?)[.! ]*$"
 )
+
+
+_TERMS = re.compile(
+    r"\b(?:if|unless|provided|as long as|wenn|falls|sofern|solange|vorausgesetzt|es sei denn|mits|tenzij|siempre que|purche)\b"
+    r"|(?<=[,.;] )(?:si|se|als)\b"
+)
+
+
+def _on_terms(text: str) -> bool:
+    """Whether a yes depends on something: "yes, if it costs nothing" agrees to nothing that was shown."""
+    return _TERMS.search(folded(text)) is not None
 
 
 def _as_shown(text: str, asked: Pending) -> bool:

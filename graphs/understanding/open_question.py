@@ -13,6 +13,7 @@ from graphs.understanding.grounding import Grounds, Memory, ground
 from graphs.understanding.heard import HeardTurn, ranked
 from graphs.understanding.routes import route_of, sensitivity_of
 from graphs.understanding.weighing import only_names
+from tools.reading.restating import swapped
 from tools.values import Lane
 
 
@@ -45,7 +46,8 @@ def answer_to(state: SupportState, heard: HeardTurn, pending: Pending) -> Route 
             text=heard.text,
             chances=heard.whole.chances,
             grounds=grounds,
-            fits=fits(pending, heard.text, context.operations),
+            fits=fits(pending, heard.text, context.operations)
+            or bool(pending.stage == "confirm" and swapped(pending.arguments, heard.text)),
             asked_last=pending.asked_in == state.get("last_turn"),
             another=_another(pending, grounds),
             points=bool(heard.said(heard.text).which),

@@ -40,7 +40,7 @@ def prepare_vectors(domain: Domain, kept_out: Sequence[str] = ()) -> int:
 async def _prepare(domain: Domain) -> int:
     file, encoder = domain.folder / FILE, OnnxEncoder()
     bare = SentenceEmbedder(encoder.multilingual, MADE_BY, DIMENSIONS)
-    recorder = Recorder(PreparedEmbedder(bare, read_vectors(file, MADE_BY)))
+    recorder = Recorder(PreparedEmbedder(bare, read_vectors(file, MADE_BY, DIMENSIONS)))
 
     def sentences(_: object) -> NearestSentences:
         return NearestSentences(

@@ -72,6 +72,14 @@ def moved(
         ("offer", "sure, but what does it cost?", "affirm", 0.9, {}, "new"),
         ("confirm", "yes, but keep the mat", "affirm", 0.9, {"grounds": NAMED}, "correct"),
         ("confirm", "yes, but later", "affirm", 0.9, {}, "repeat"),
+        # nor does one on terms that nobody has promised
+        ("confirm", "yes, if it costs nothing", "affirm", SURE, {}, "repeat"),
+        ("confirm", "yes as long as it hasn't been packed yet", "affirm", SURE, {}, "repeat"),
+        ("confirm", "oui, si c'est immédiat", "affirm", SURE, {}, "repeat"),
+        ("confirm", "ja, falls es nichts kostet", "affirm", SURE, {}, "repeat"),
+        ("offer", "yes, unless there is a fee", "affirm", SURE, {}, "repeat"),
+        # a value put right is no no
+        ("confirm", "15 not 14", "deny", 0.8, {"fits": True}, "correct"),
         # a no drops what was just asked, unless it comes with another record
         ("confirm", "no", "deny", SURE, {}, "decline"),
         ("confirm", "no, SB-1", "deny", SURE, {"grounds": NAMED, "another": True}, "correct"),

@@ -341,6 +341,20 @@ def test_an_end_is_put_right() -> None:
 
     assert swapped(phone, "sorry, ends in 79 not 78") == {"phone": "0151 2345679"}
     assert swapped(phone, "79, not 77") == {}
+    street = {"address": "Ring 8, 50674 Köln"}
+    assert swapped(street, "not Ring 8 but Ring 9") == {"address": "Ring 9, 50674 Köln"}
+    assert swapped(street, "nicht Ring 8 sondern Ring 9") == {"address": "Ring 9, 50674 Köln"}
+
+
+@pytest.mark.parametrize(
+    "text", ["9 not 8", "not Ring 8 but Ring 9", "nicht Ring 8 sondern Ring 9"]
+)
+async def test_a_number_put_right_is_shown_before_it_is_done(ben: World, text: str) -> None:
+    """The old one is not what a yes agrees to then, and the correction is no no."""
+    await ben.say("send SB-10496 to Ring 8, 22763 Hamburg", "change_address")
+    asked = await ben.say(text, "deny", 0.6)
+
+    assert "Ring 9, 22763 Hamburg" in asked.reply
 
 
 @pytest.mark.parametrize(

@@ -111,15 +111,16 @@ async def test_questions_of_a_sentence_that_was_taken_out_answer_nothing(
 def test_vectors_are_read_back_and_another_models_are_not(tmp_path: Path) -> None:
     made = np.random.default_rng(1).normal(size=384).astype(np.float32)
     write_vectors(tmp_path / FILE, {key("one", asking=True): made}, "a model")
-    known = read_vectors(tmp_path / FILE, "a model")
+    known = read_vectors(tmp_path / FILE, "a model", 384)
 
     found = known.get(key("one", asking=True))
     assert found is not None
     assert np.allclose(found, made, atol=0.02)
     assert known.get(key("one", asking=False)) is None
-    assert not len(read_vectors(tmp_path / FILE, "another model"))
+    assert not len(read_vectors(tmp_path / FILE, "another model", 384))
+    assert not len(read_vectors(tmp_path / FILE, "a model", 128))
     (tmp_path / FILE).write_bytes(b"broken")
-    assert not len(read_vectors(tmp_path / FILE, "a model"))
+    assert not len(read_vectors(tmp_path / FILE, "a model", 384))
 
 
 @pytest.mark.parametrize("name", ["northfell", "halden"])
@@ -153,6 +154,7 @@ async def test_a_first_start_reads_none_of_the_articles_and_questions(
         ('{"sentences": ["A."], "questions": ["why"]}', "the article and the sentences"),
         ('{"article": "a", "sentence": "A.", "questions": ["why"]}', "sentence"),
         ("no json", "line 1"),
+        ("[" * 100_000, "line 1"),
     ],
 )
 def test_a_line_that_is_wrong_is_named(tmp_path: Path, line: str, why: str) -> None:
@@ -183,3 +185,37 @@ def test_a_sentence_that_no_article_says_is_named(tmp_path: Path) -> None:
 
     assert "vat does not say 'Nothing costs anything.'" in found.text
     assert not found.grave
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+    """A letter in another encoding is no traceback."""
+    (tmp_path / "mine.jsonl").write_bytes('{"questions": ["für"]}'.encode("latin-1"))
+
+    with pytest.raises(QuestionsInvalid, match=r"mine\.jsonl cannot be read"):
+        load_questions(tmp_path)
+
+
+async def test_half_an_answer_is_none(
+    tmp_path: Path, articles: Path, encoder: OnnxEncoder, clock: Clock
+) -> None:
+    """A group whose sentence the article says in part only answers nothing; neither does one whose rest is internal."""
+    (articles / "internal").mkdir()
+    staff = (
+        "---\ntitle: Tents\naudience: internal\n---\n\n# Tents\n\nTents are never taken back wet.\n"
+    )
+    (articles / "internal" / "tent-care.md").write_text(staff)
+    ask = "my tent dripped all over the car"
+    longer = "Clean a tent by hand with lukewarm water and a soft sponge. It may be ironed."
+    groups = [
+        Answered(article="tent-care", sentences=(longer,), questions=(ask,)),
+        Answered(
+            article="tent-care",
+            sentences=("- let it dry for two days", "Tents are never taken back wet."),
+            questions=(ask,),
+        ),
+    ]
+    knowledge = await opened(tmp_path / "data", articles, encoder, clock, *groups)
+    found = await knowledge.nearest(ask, limit=20)
+    knowledge.close()
+
+    assert all(help_ < 0.5 for passage in found for help_ in passage.helps)
