@@ -21,8 +21,11 @@ YES = 0.6
 ANOTHER = 0.45
 _RESTRICTS = re.compile(
     r"\b(?:but|except|only|just|instead|rather|wait|actually|aber|ausser|nur|doch lieber|stattdessen|sondern|halt|mais|"
-    r"sauf|seulement|plutot|pero|solo|mejor|ma|pero|soltanto|invece|maar|alleen|liever|doch nicht|moment|allerdings|statt|"
-    r"if|unless|provided|as long as|assuming|wenn|falls|sofern|solange|vorausgesetzt|es sei denn|mits|tenzij|a condition|"
+    r"sauf|seulement|plutot|pero|solo|mejor|ma|pero|soltanto|invece|maar|alleen|liever|doch nicht|moment|allerdings|statt)\b"
+)
+#: Words that make a yes depend on something.
+_TERMS = re.compile(
+    r"\b(?:if|unless|provided|as long as|assuming|wenn|falls|sofern|solange|vorausgesetzt|es sei denn|mits|tenzij|a condition|"
     r"a moins|siempre que|a menos|purche|a meno)\b|(?<=[,.;] )(?:si|se|als)\b"
 )
 #: Words of a yes that only soften it.
@@ -133,12 +136,6 @@ def _at_confirmation(
 
 _JUST_ONE = re.compile(
     r"^(?:yes|yep|yeah|ja|ok(?:ay)?)[,. ]+(?:please |bitte )?(?:just|only|nur) (?:the )?(?:one|1|eine?[nrs]?)[.! ]*$"
-)
-
-
-_TERMS = re.compile(
-    r"\b(?:if|unless|provided|as long as|wenn|falls|sofern|solange|vorausgesetzt|es sei denn|mits|tenzij|siempre que|purche)\b"
-    r"|(?<=[,.;] )(?:si|se|als)\b"
 )
 
 
@@ -413,7 +410,8 @@ def agrees(text: str) -> bool:
 def restricts(text: str) -> bool:
     """Whether a yes holds something that changes what it agrees to: "yes, but keep the mat"."""
     plain = folded(text).strip()
-    return bool(_RESTRICTS.search(plain)) and not _SOFT.match(plain)
+    changes = _RESTRICTS.search(plain) is not None or _on_terms(text)
+    return changes and not _SOFT.match(plain)
 
 
 _NONE = re.compile(

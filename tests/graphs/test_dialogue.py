@@ -78,6 +78,7 @@ def moved(
         ("confirm", "oui, si c'est immédiat", "affirm", SURE, {}, "repeat"),
         ("confirm", "ja, falls es nichts kostet", "affirm", SURE, {}, "repeat"),
         ("offer", "yes, unless there is a fee", "affirm", SURE, {}, "repeat"),
+        ("offer", "oui, à moins qu'il y ait des frais", "affirm", SURE, {}, "repeat"),
         # a value put right is no no
         ("confirm", "15 not 14", "deny", 0.8, {"fits": True}, "correct"),
         # a no drops what was just asked, unless it comes with another record
