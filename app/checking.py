@@ -80,12 +80,18 @@ def _about_questions(folder: Path) -> Iterator[Problem]:
     except QuestionsInvalid as error:
         yield Problem(QUESTIONS, str(error))
         return
-    texts: dict[str, str] = {}  # An article and its translations have one name.
+    texts: dict[
+        str, list[str]
+    ] = {}  # An article has its translations and others of its name beside it.
     for file in (folder / "knowledge").rglob("*.md"):
         said = " ".join(file.read_text("utf-8", errors="replace").split())
-        texts[file.stem] = f"{texts.get(file.stem, '')} {said}"
+        texts.setdefault(file.stem, []).append(said)
     for one in answered:
-        lost = [s for s in one.sentences if " ".join(s.split()) not in texts.get(one.article, "")]
+        lacking = (
+            [s for s in one.sentences if " ".join(s.split()) not in said]
+            for said in texts.get(one.article, [""])
+        )
+        lost = min(lacking, key=len)
         if lost:
             text = (
                 f"{one.article} does not say {lost[0]!r}, so that {len(one.questions)} questions like "

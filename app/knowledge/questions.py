@@ -55,10 +55,7 @@ class KnownQuestions:
             read.append(await embedder.embed_query(text))
             if not len(read) % BATCH:
                 await asyncio.sleep(0)  # What was prepared is there at once, and other turns wait.
-        made = await asyncio.to_thread(np.asarray, read, np.float32)
-        moved = made if mean is None else made - mean
-        length = np.linalg.norm(moved, axis=1, keepdims=True)
-        self._matrix = moved / np.maximum(length, 1e-9)
+        self._matrix = await asyncio.to_thread(_centred, read, mean)
         self._groups = np.array([n for n, _ in rows])
 
     def near(self, asked: Vector) -> dict[int, float]:
@@ -114,6 +111,13 @@ class KnownQuestions:
                 lost,
             )
         return found
+
+
+def _centred(read: Sequence[Sequence[float]], mean: Vector | None) -> Vector:
+    """The vectors without what all have in common, of length one."""
+    made = np.asarray(read, np.float32)
+    moved: Vector = made if mean is None else made - mean
+    return moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), 1e-9)
 
 
 def _standing(text: str, sentences: Iterable[tuple[Place, str]]) -> list[Place]:
