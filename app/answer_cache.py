@@ -2,6 +2,7 @@
 
 Kept in the process: losing them costs an answer, sharing them would put one more store between a changed
 article and the customer. A replica that has not heard of an answer writes its own; nothing waits for another.
+What is shared is the register: what people see at the desk, and what they withdrew.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
+from app.stores.answers import Source, id_of
 from graphs.sameness import normal, shape
 from tools.ports import Encoder, KnownAnswer, Passage, PortError
 
@@ -21,6 +23,20 @@ CAPACITY = 1000
 
 Scope = tuple[str, ...]  #: Tenant and audience first.
 Shape = tuple[frozenset[str], frozenset[str], tuple[str, ...]]
+
+
+class Register(Protocol):
+    """Where it is written down what is given again, and what people withdrew."""
+
+    async def keep(
+        self, id: str, scope: Sequence[str], question: str, text: str, sources: Sequence[Source]
+    ) -> bool:
+        """Whether this may be kept."""
+        ...
+
+    async def serve(self, id: str, tenant: str, questions: Sequence[str], text: str) -> bool:
+        """Whether this may be given again."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -43,14 +59,30 @@ class ProcessAnswers:
         *,
         near: float = NEAR,
         capacity: int = CAPACITY,
+        register: Register | None = None,
     ) -> None:
         self.encoder = encoder
         self.how = how
         self.near = near
         self.capacity = capacity
+        self.register = register
         self.kept: OrderedDict[tuple[Scope, str], Kept] = OrderedDict()
 
     async def find(self, question: str, scope: Scope) -> KnownAnswer | None:
+        found = await self._nearest(question, scope)
+        if found is None or self.register is None:
+            return found
+        wordings = [normal(question), normal(found.question)]
+        id = id_of(scope, wordings[-1])
+        try:
+            if await self.register.serve(id, scope[0], wordings, found.text):
+                return found
+        except PortError:
+            return None  # Nobody knows whether it was withdrawn; it is written anew.
+        self.kept.pop((scope, wordings[-1]), None)
+        return None
+
+    async def _nearest(self, question: str, scope: Scope) -> KnownAnswer | None:
         key = (scope, normal(question))
         if key in self.kept:
             self.kept.move_to_end(key)
@@ -71,6 +103,8 @@ class ProcessAnswers:
     async def keep(
         self, question: str, scope: Scope, text: str, passages: Sequence[Passage]
     ) -> None:
+        if not await self._allowed(question, scope, text, passages):
+            return
         answer = KnownAnswer(question=question, text=text, passages=tuple(passages), how="exact")
         vector = await self.meaning(question) if self.how == "semantic" else None
         # What another version of the knowledge answered will not be asked for again.
@@ -80,6 +114,20 @@ class ProcessAnswers:
         self.kept[scope, normal(question)] = Kept(answer, scope, shape(question), vector)
         while len(self.kept) > self.capacity:
             self.kept.popitem(last=False)
+
+    async def _allowed(
+        self, question: str, scope: Scope, text: str, passages: Sequence[Passage]
+    ) -> bool:
+        if self.register is None:
+            return True
+        sources = {p.source: Source(source=p.source, title=p.title) for p in passages}
+        wording = normal(question)
+        try:
+            return await self.register.keep(
+                id_of(scope, wording), scope, question, text, [*sources.values()]
+            )
+        except PortError:
+            return False
 
     async def meaning(self, question: str) -> tuple[float, ...] | None:
         try:

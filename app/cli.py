@@ -13,6 +13,7 @@ import typer
 
 from app import roles
 from app.commands import (
+    answers,
     domain,
     drift,
     knowledge,
@@ -58,6 +59,7 @@ audit = typer.Typer(
     help="The append-only record of who or what decided, and what happened.", no_args_is_help=True
 )
 app.add_typer(audit, name="audit")
+app.add_typer(answers.app, name="answers")
 app.add_typer(review.app, name="review")
 app.add_typer(drift.app, name="drift")
 app.add_typer(release.shadow, name="shadow")

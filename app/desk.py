@@ -17,6 +17,7 @@ from app.spending import Budgets
 from app.stores.access import AccessStore
 from app.stores.actions import LedgerAction
 from app.stores.actions import State as LedgerState
+from app.stores.answers import CachedAnswer
 from app.stores.decisions import LoggedDecision, Wanted
 from app.stores.reviews import Item
 from app.stores.turns import Note
@@ -397,6 +398,14 @@ class ViewRoom(Protocol):
 
     async def spent_today(self) -> float:
         """What large models cost since midnight UTC, of all replicas."""
+        ...
+
+    async def answers(self, *, tenant: str | None, limit: int = 200) -> list[CachedAnswer]:
+        """Answers that are given again, those served most first, and those that were withdrawn."""
+        ...
+
+    async def withdraw(self, answer: str, operator: str, *, tenant: str | None) -> CachedAnswer:
+        """Let an answer be given no more, until its articles change. Raises AnswerNotFound."""
         ...
 
     def counts(self) -> Mapping[str, int]:

@@ -82,6 +82,7 @@ class Housekeeping:
             "actions": self.ledger.prune,
             "decisions": stores.decisions.prune,
             "usage": stores.usage.prune,
+            "cached answers": stores.answers.prune,
             "traces": partial(asyncio.to_thread, stores.traces.prune),
             "reviews": partial(stores.reviews.prune, unlabelled=kept.samples, labelled=kept.labels),
             "approvals": partial(stores.approvals.prune, kept.records),

@@ -33,6 +33,7 @@ from app.desk import (
     TwinApproved,
 )
 from app.privacy import NothingKept
+from app.stores.answers import AnswerNotFound
 from app.stores.fences import HoldLost
 from app.stores.privacy import StillOpen
 from app.stores.reviews import ReviewNotFound
@@ -116,6 +117,7 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(EditInvalid, _edit_invalid)
     app.add_exception_handler(EffectNotFound, _not_found)
     app.add_exception_handler(ReviewNotFound, _not_found)
+    app.add_exception_handler(AnswerNotFound, _not_found)
     app.add_exception_handler(NothingKept, _not_found)
     app.add_exception_handler(StillOpen, _still_open)
     app.add_exception_handler(IntentUnknown, _intent_unknown)

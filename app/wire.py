@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, mo
 
 from app.desk import Event, HandOff, Message, ThreadSummary
 from app.stores.actions import LedgerAction
+from app.stores.answers import CachedAnswer
 from app.stores.decisions import LoggedDecision
 from app.stores.reviews import Item
 from graphs.action import question
@@ -226,6 +227,12 @@ class LabelRequest(Request):
 class Reviews(BaseModel):
     items: list[Item]
     intents: list[str]
+
+
+class CachedAnswers(BaseModel):
+    """Those served most first; those that were withdrawn last."""
+
+    items: list[CachedAnswer]
 
 
 class HandOffs(BaseModel):

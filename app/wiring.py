@@ -39,6 +39,7 @@ from app.shadow import Candidate, Shadow
 from app.spending import REFERENCE, Budgets
 from app.stores.access import SqlAccess
 from app.stores.actions import SqlActions
+from app.stores.answers import SqlAnswers
 from app.stores.approvals import SqlApprovals
 from app.stores.audit import SqlAudit
 from app.stores.checkpoints import checkpoints_at
@@ -164,6 +165,7 @@ async def wiring(
             ratings=SqlRatings(engine, clock),
             access=SqlAccess(engine, clock),
             usage=usage,
+            answers=SqlAnswers(engine, clock, standing=knowledge.standing, audit=audit),
         )
 
         policy = await asyncio.to_thread(FilePolicy, settings.rules, domain.operations)
@@ -194,7 +196,7 @@ async def wiring(
         answers = (
             None
             if settings.answer_cache == "off"
-            else ProcessAnswers(models.encoder, settings.answer_cache)
+            else ProcessAnswers(models.encoder, settings.answer_cache, register=stores.answers)
         )
 
         contact = domain.profile.contact

@@ -41,6 +41,7 @@ from app.privacy import Privacy
 from app.rooms.playing import Support
 from app.stores.access import SqlAccess
 from app.stores.actions import SqlActions
+from app.stores.answers import SqlAnswers
 from app.stores.approvals import SqlApprovals
 from app.stores.checkpoints import SqliteCheckpoints, sqlite_checkpoints
 from app.stores.database import create_engine
@@ -248,6 +249,7 @@ def sound(site: Site, engine: sa.Engine, clock: Clock, reached: Reached) -> Part
             ratings=SqlRatings(engine, clock),
             access=SqlAccess(engine, clock),
             usage=SqlUsage(engine, 90, clock),
+            answers=SqlAnswers(engine, clock),
         ),
         SqlLedger(
             engine,

@@ -409,6 +409,7 @@ class AuditEntry(Record):
         "hand_off",
         "release",
         "erasure",
+        "answer_withdrawn",
     ]
     actor: str  #: ``customer:ID``, ``operator:NAME``, ``model:NAME`` or ``signalbox``.
     action: str = ""

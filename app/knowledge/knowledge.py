@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import logging
 import os
 import time
@@ -13,7 +14,7 @@ from collections import Counter, OrderedDict
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -110,6 +111,7 @@ class View:
 
     version: str
     places: Mapping[str, int]  #: Chunk -> its place in its document.
+    articles: Mapping[str, str] = field(default_factory=dict[str, str])  #: Source -> its digest.
     target: Target | None = None  #: None: nothing was ingested.
 
 
@@ -270,6 +272,7 @@ class HybridKnowledge:
                 for entry in entries.values()
                 for place, chunk in enumerate(entry.chunks)
             },
+            articles={entry.source: entry.digest for entry in entries.values()},
             target=self.target(generation) if generation else None,
         )
         self.known_vectors.clear()
@@ -304,6 +307,11 @@ class HybridKnowledge:
     @property
     def version(self) -> str:
         return self.view.version
+
+    def standing(self, sources: Sequence[str]) -> str:
+        """A digest of what these articles say now; one that is gone says nothing."""
+        told = [f"{each} {self.view.articles.get(each, '')}" for each in sorted({*sources})]
+        return hashlib.sha256("\n".join(told).encode()).hexdigest()
 
     @property
     def outdated(self) -> str | None:

@@ -15,6 +15,7 @@ from app.shadow import Shadow
 from app.spending import Budgets
 from app.stores.actions import LedgerAction
 from app.stores.actions import State as LedgerState
+from app.stores.answers import CachedAnswer
 from app.stores.decisions import LoggedDecision, Wanted
 from app.stores.reviews import Item
 from app.stores.stores import Stores
@@ -25,7 +26,7 @@ from tools.values import Ticket
 
 @dataclass
 class SupportViews:
-    """Reads the stores for operators; all it writes is what they say of a sample."""
+    """Reads the stores for operators; all it writes is what they say of a sample or an answer."""
 
     stores: Stores
     books: Books
@@ -100,6 +101,12 @@ class SupportViews:
             budgets=await budgets.told(tenant or self.tenant),
             process=self.meter.told(),
         )
+
+    async def answers(self, *, tenant: str | None, limit: int = 200) -> list[CachedAnswer]:
+        return await self.stores.answers.list(tenant=tenant, limit=limit)
+
+    async def withdraw(self, answer: str, operator: str, *, tenant: str | None) -> CachedAnswer:
+        return await self.stores.answers.withdraw(answer, operator, tenant=tenant)
 
     def counts(self) -> Mapping[str, int]:
         return {} if self.shadow is None else self.shadow.counts

@@ -19,10 +19,12 @@ from app.problems import Problem
 from app.routes.rooms import ApprovalRoomDep, InboxDep, PrivacyDep, ViewsDep
 from app.routes.threads import ThreadId
 from app.stores.actions import State as LedgerState
+from app.stores.answers import CachedAnswer
 from app.stores.decisions import Wanted
 from app.stores.reviews import Item
 from app.wire import (
     Approvals,
+    CachedAnswers,
     ClaimRequest,
     DecisionPage,
     DecisionRequest,
@@ -304,6 +306,20 @@ async def label(
     return await views.label(
         sample, decision, body.label, operator=operator.name, tenant=operator.tenant
     )
+
+
+@router.get("/answers")
+async def answers(operator: OperatorDep, views: ViewsDep, limit: Limit = 200) -> CachedAnswers:
+    """Answers that are given again to whoever asks the same: today's, those served most first, then those that were
+    withdrawn; `holds` says whether the articles of one are still what they were."""
+    return CachedAnswers(items=await views.answers(tenant=operator.tenant, limit=limit))
+
+
+@router.delete("/answers/{answer}", responses=also(404))
+async def withdraw(answer: ThreadId, operator: OperatorDep, views: ViewsDep) -> CachedAnswer:
+    """Withdraw an answer: no replica gives it again, nor keeps another to the same question or in the same words, until
+    an article it was written from changes. Twice is as good as once."""
+    return await views.withdraw(answer, operator.name, tenant=operator.tenant)
 
 
 @router.get("/operator")

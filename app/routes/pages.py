@@ -40,6 +40,12 @@ async def models_page(request: Request) -> Response:
     return _page(request, "models.html", room="models")
 
 
+@router.get("/desk/answers")
+async def answers_page(request: Request) -> Response:
+    """The answers that are given again: for whoever reads what customers are told."""
+    return _page(request, "answers.html", room="answers")
+
+
 @router.get("/favicon.ico")
 async def icon() -> Response:
     # The pages name their own icon; browsers ask for this one anyway.

@@ -19,6 +19,7 @@ from app.stores.database import reading, scrub, writing
 from app.stores.tables import (
     approvals,
     audit,
+    cached_answers,
     decisions,
     erasures,
     insert_if_absent,
@@ -306,6 +307,16 @@ class SqlPrivacy:
             gone["actions"] += conn.execute(
                 update(ledger).where(mine, worded).values(blank)
             ).rowcount
+            # Whose question it was nobody knows; what was withdrawn stays so by its digests.
+            cached = cached_answers.c.withdrawn_at
+            gone["cached answers"] += conn.execute(
+                delete(cached_answers).where(cached_answers.c.tenant == tenant, cached.is_(None))
+            ).rowcount
+            conn.execute(
+                update(cached_answers)
+                .where(cached_answers.c.tenant == tenant, cached_answers.c.question != "")
+                .values(question="", text="")
+            )
             gone["tickets"] += forget(conn, tenant, customer)
             by = f"operator:{erasure.begun_by}"
             gone["audit rows"] += self._audit.erase(

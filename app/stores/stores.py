@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from app.stores.access import SqlAccess
 from app.stores.actions import SqlActions
+from app.stores.answers import SqlAnswers
 from app.stores.approvals import SqlApprovals
 from app.stores.decisions import SqlDecisionLog
 from app.stores.holds import SqlHolds
@@ -36,3 +37,4 @@ class Stores:
     ratings: SqlRatings
     access: SqlAccess
     usage: SqlUsage
+    answers: SqlAnswers

@@ -525,6 +525,30 @@ spending = Table(
     Column("spent", Float, nullable=False),
 )
 
+# Answers that are given again while nothing they depend on changes. Replicas keep the answers themselves; here is what
+# people look at, and what they withdrew.
+cached_answers = Table(
+    "cached_answers",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("tenant", String(64), nullable=False),
+    Column("wording", String(64), nullable=False),  #: Digest of the question.
+    Column("said", String(64), nullable=False),  #: Digest of the answer.
+    Column("question", FreeText, nullable=False),
+    Column("text", FreeText, nullable=False),
+    Column("language", String(16), nullable=False),
+    Column("sources", JSON, nullable=False),
+    Column("articles", String(64), nullable=False),  #: Digest of what the sources said.
+    Column("made_at", Instant, nullable=False),
+    Column("served", Integer, nullable=False),
+    Column("served_at", Instant),
+    Column("withdrawn_at", Instant),
+    Column("withdrawn_by", FreeText),
+    Index("cached_answers_wording", "tenant", "wording"),
+    Index("cached_answers_said", "tenant", "said"),
+    Index("cached_answers_made_at", "made_at"),
+)
+
 # Whose keys were handed out by `signalbox operators`; of a key there is its digest.
 operators = Table(
     "operators",
@@ -601,6 +625,7 @@ ALL = (
     usage_turns,
     usage_calls,
     spending,
+    cached_answers,
     operators,
     revocations,
     erasures,

@@ -38,6 +38,7 @@ from app.release_watch import ReleaseState
 from app.spending import Budgets
 from app.stores.access import MemoryAccess
 from app.stores.actions import LedgerAction
+from app.stores.answers import AnswerNotFound, CachedAnswer, Source
 from app.stores.decisions import LoggedDecision, Wanted
 from app.stores.privacy import Open, StillOpen
 from app.stores.reviews import Item, ReviewNotFound
@@ -85,6 +86,23 @@ RULES: dict[str, dict[str, Any]] = {
 }
 
 
+CACHED = (
+    CachedAnswer(
+        id="a1",
+        tenant="northfell",
+        question="How much does a return label cost?",
+        text="A return label costs 3.95 EUR. [1]",
+        language="en",
+        sources=(Source(source="labels.md", title="Labels"),),
+        made_at=datetime(2026, 11, 20, 9, tzinfo=UTC),
+        served=3,
+        served_at=datetime(2026, 11, 20, 10, tzinfo=UTC),
+        withdrawn_at=None,
+        withdrawn_by=None,
+    ),
+)
+
+
 class FakeDesk:
     """Every room in one, which keeps threads, keys and approvals like the real ones; words in the message choose what
     happens.
@@ -120,6 +138,7 @@ class FakeDesk:
         self.sampled: dict[int, Item] = {}
         self.still_open: list[Open] = []
         self.erased: list[tuple[str, str]] = []
+        self.cached = {each.id: each for each in CACHED}
         self.drift = Drift()
         self.library = None
         self.access = MemoryAccess()
@@ -147,6 +166,19 @@ class FakeDesk:
             budgets=await self.budgets.told(tenant or "northfell"),
             process=self.meter.told(),
         )
+
+    async def answers(self, *, tenant: str | None, limit: int = 200) -> list[CachedAnswer]:
+        mine = [e for e in self.cached.values() if tenant in (None, e.tenant)]
+        return sorted(mine, key=lambda e: e.withdrawn_at is not None)[:limit]
+
+    async def withdraw(self, answer: str, operator: str, *, tenant: str | None) -> CachedAnswer:
+        found = self.cached.get(answer)
+        if found is None or tenant not in (None, found.tenant):
+            raise AnswerNotFound
+        given = {"withdrawn_at": datetime.now(UTC), "withdrawn_by": operator}
+        if found.withdrawn_at is None:
+            found = self.cached[answer] = found.model_copy(update=given)
+        return found
 
     @property
     def sign_in(self) -> FakeDesk:

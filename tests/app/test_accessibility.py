@@ -151,6 +151,16 @@ async def test_the_inbox(page, look: Look, desk: FakeDesk) -> None:
     await look(page, "in doubt")
 
 
+async def test_the_room_of_answers(page, look: Look, desk: FakeDesk) -> None:
+    """With an answer that is given again, and when it was withdrawn."""
+    await open_desk(page, "/desk/answers")
+    await page.get_by_text("A return label costs 3.95 EUR.").wait_for()
+    await look(page, "answers")
+    await page.get_by_role("button", name="Withdraw").click()
+    await page.get_by_text("until an article changes", exact=True).wait_for()
+    await look(page, "withdrawn")
+
+
 async def test_the_models_room(page, look: Look, desk: FakeDesk) -> None:
     """Before anything was looked at, and with an alarm, a sample to label and decisions."""
     await open_desk(page, "/desk/models")

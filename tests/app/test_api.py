@@ -111,6 +111,7 @@ async def test_an_expired_session_is_refused(settings, desk):
         "/v1/drift",
         "/v1/economics",
         "/v1/reviews",
+        "/v1/answers",
         "/v1/actions?customer=ana",
         "/v1/tickets?customer=ana",
     ],

@@ -451,7 +451,7 @@ async def test_an_expired_session_leads_to_the_door(page):
 
 
 @pytest.mark.parametrize("width", [320, 390])
-@pytest.mark.parametrize("path", ["/", "/desk", "/desk#approvals", "/desk/models"])
+@pytest.mark.parametrize("path", ["/", "/desk", "/desk#approvals", "/desk/models", "/desk/answers"])
 async def test_narrow_screens_do_not_scroll_sideways(page, desk: FakeDesk, width: int, path: str):
     """Both pages fit a phone."""
     await page.set_viewport_size({"width": width, "height": 720})
@@ -471,6 +471,21 @@ async def test_narrow_screens_do_not_scroll_sideways(page, desk: FakeDesk, width
 
     wide = "document.scrollingElement.scrollWidth > document.scrollingElement.clientWidth"
     assert not await page.evaluate(wide)
+
+
+async def test_an_operator_withdraws_an_answer(page, desk: FakeDesk):
+    """It is read with its articles and how often it was given; withdrawn, it says by whom. Nothing there is told."""
+    await open_desk(page, "/desk/answers")
+    given = page.locator("#answers .sheet")
+    await given.get_by_text("How much does a return label cost?").wait_for()
+    await given.get_by_text("From Labels. Given again 3 times").wait_for()
+    await given.get_by_role("button", name="Withdraw").click()
+
+    await page.get_by_text("No answer is given again.").wait_for()
+    withdrawn = page.locator("#withdrawn .sheet")
+    await withdrawn.get_by_text("until an article changes", exact=True).wait_for()
+    await withdrawn.get_by_text("olga").wait_for()
+    assert desk.cached["a1"].withdrawn_by == "olga"
 
 
 def test_every_file_of_the_pages_is_ours():

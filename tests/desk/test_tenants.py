@@ -6,6 +6,7 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
+from app.answer_cache import ProcessAnswers
 from app.config import Settings
 from app.main import create_app
 from app.stores.database import create_engine, writing
@@ -229,3 +230,34 @@ async def test_an_operator_answers_as_often_as_it_takes_and_gives_back_once(worl
         "Bye.",
     ]
     assert not any("carrier" in message.text for message in history)
+
+
+async def test_a_cached_answer_is_there_for_its_tenants_operators_only(world, desk, client):
+    """One question is answered once and given again to the next; its tenant's operator stops that, nobody else's."""
+    asked = "how long does standard delivery take?"
+    world.answers = ProcessAnswers(world.encoder, "exact", register=desk.stores.answers)
+
+    async def ask() -> bool:
+        thread = await desk.turns.open_thread(world.customers["ana"])
+        events = await world.say(desk, thread, asked, "ask_delivery")
+        return "cached" in events[-1].data
+
+    async def seen(name):
+        found = (await client.get("/v1/answers", headers=key_of(name))).json()["items"]
+        return [(each["served"], each["withdrawn_by"]) for each in found]
+
+    def withdraw(name):
+        return client.delete(f"/v1/answers/{answer}", headers=key_of(name))
+
+    assert [await ask(), await ask()] == [False, True]
+    assert [await seen(name) for name in ("olga", "sven", "quirin")] == [
+        [(1, None)],
+        [],
+        [(1, None)],
+    ]
+    answer = (await client.get("/v1/answers", headers=key_of("olga"))).json()["items"][0]["id"]
+    assert (await withdraw("sven")).status_code == 404
+    assert (await withdraw("olga")).json()["withdrawn_by"] == "olga"
+    assert (await withdraw("quirin")).json()["withdrawn_by"] == "olga"
+    assert [await ask(), await ask()] == [False, False]
+    assert await seen("olga") == [(1, "olga")]

@@ -16,6 +16,7 @@ from app.privacy import Privacy
 from app.spending import Budgets
 from app.stores.access import SqlAccess
 from app.stores.actions import SqlActions
+from app.stores.answers import SqlAnswers
 from app.stores.approvals import SqlApprovals
 from app.stores.audit import SqlAudit
 from app.stores.checkpoints import sqlite_checkpoints
@@ -157,6 +158,7 @@ class DeskWorld:
             ratings=SqlRatings(engine, clock),
             access=SqlAccess(engine, clock),
             usage=SqlUsage(engine, 30, clock),
+            answers=SqlAnswers(engine, clock),
         )
         actions = actions_on(saver, stores.holds.holding)
         backend = SqlBackend(engine, clock)

@@ -11,6 +11,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from app.privacy import Privacy
 from app.stores.access import SqlAccess
 from app.stores.actions import SqlActions
+from app.stores.answers import SqlAnswers
 from app.stores.approvals import SqlApprovals
 from app.stores.database import create_engine, reading
 from app.stores.decisions import SqlDecisionLog
@@ -109,6 +110,7 @@ class Gate:
                     ratings=SqlRatings(self.engine, clock),
                     access=SqlAccess(self.engine, clock),
                     usage=SqlUsage(self.engine, 90, clock),
+                    answers=SqlAnswers(self.engine, clock),
                 ),
                 ledger=self.ledger,
                 context_for=lambda customer, thread: self.context,
