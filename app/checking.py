@@ -106,6 +106,10 @@ def _unserved(operation: str) -> Problem:
 
 
 def _about_operations(overlay: Overlay, read: Read, profile: Profile) -> Iterator[Problem]:
+    for name, kind in overlay.records.items():
+        if kind.proposed:
+            text = f"{name}: this kind of record is proposed and not confirmed, so it does not exist for the agent"
+            yield read.problem(["records", name, "proposed"], text, grave=False)
     for name, one in overlay.operations.items():
         here = ["operations", name]
         if one.declared is None:
@@ -184,13 +188,15 @@ def _about_intents(folder: Path, overlay: Overlay, business: Business | None) ->
     file = "intents.yaml"
     try:
         intents = load_intents(
-            folder / file, operations=None if business is None else business.operations
+            folder / file,
+            operations=None if business is None else business.operations,
+            waiting=overlay.waiting,
         )
     except IntentsInvalid as error:
         yield Problem(file, str(error))
         return
     served = {one.operation for one in intents.intents}
-    for name in overlay.operations:
+    for name in overlay.confirmed.operations:
         if name not in served:
             yield _unserved(name)
     yield from _about_examples(intents, folder)

@@ -59,7 +59,7 @@ class Business:
     @property
     def lexicon(self) -> Lexicon:
         """What customers call each kind of record."""
-        kinds = self.overlay.records
+        kinds = self.overlay.confirmed.records
         return Lexicon(
             kinds={name: kind.called for name, kind in kinds.items() if kind.called},
             forms=tuple(kind.example for kind in kinds.values() if kind.example),
@@ -163,10 +163,11 @@ def read_business(folder: Path, profile: Profile) -> Business:
             return next(iter(systems.values()))
         return systems[named or next(iter(systems))]
 
-    records = Records(overlay.records, system_of, expressions)
+    confirmed = overlay.confirmed
+    records = Records(confirmed.records, system_of, expressions)
     tying = Tying(records, systems, read, profile.languages[0])
     _check_lists(overlay, tying)
-    built = all_built(tying, overlay.operations)
+    built = all_built(tying, confirmed.operations)
     return Business(folder, profile, overlay, read, documents, systems, records, built, expressions)
 
 

@@ -90,8 +90,9 @@ def _configured(folder: Path, profile: Profile) -> Domain:
     except FilesInvalid as error:
         raise DomainInvalid(f"{folder}:\n{error}") from error
     operations = business.operations
+    waiting = business.overlay.waiting
     try:
-        intents = load_intents(folder / "intents.yaml", operations=operations)
+        intents = load_intents(folder / "intents.yaml", operations=operations, waiting=waiting)
     except IntentsInvalid as error:
         raise DomainInvalid(f"{folder}: {error}") from error
     return Domain(

@@ -208,12 +208,18 @@ def derived(examples: Iterable[tuple[str, str]]) -> Intents:
         raise IntentsInvalid(f"the examples: {error}") from error
 
 
-def load_intents(source: Path, *, operations: Collection[str] | None = None) -> Intents:
-    """Read and check the catalogue; with ``operations`` every named one must be among them."""
+def load_intents(
+    source: Path, *, operations: Collection[str] | None = None, waiting: Collection[str] = ()
+) -> Intents:
+    """Read and check the catalogue; with ``operations`` every named one must be among them. Intents of operations
+    that wait for a person's confirmation are left out, as their operations are."""
     try:
         intents = Intents.model_validate(yaml.safe_load(source.read_text("utf-8")))
     except (OSError, yaml.YAMLError, ValidationError) as error:
         raise IntentsInvalid(f"{source.name}: {error}") from error
+    awake = tuple(one for one in intents.intents if one.operation not in waiting)
+    if len(awake) < len(intents.intents) and awake:
+        intents = intents.model_copy(update={"intents": awake})
     if operations is not None:
         try:
             check_intents(intents, operations)

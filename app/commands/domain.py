@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import secrets
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from app.commands.init import init
 from app.commands.shared import Json, console, read_settings, show, stop
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tools.importing.openapi import Document
 
 app = typer.Typer(help="A business of your own: docs/your-own-domain.md.", no_args_is_help=True)
+app.command()(init)
 
 Folder = Annotated[
     Path | None, typer.Argument(file_okay=False, help="The folder; by default SIGNALBOX_DOMAIN.")
@@ -25,69 +26,6 @@ Folder = Annotated[
 def folder_of(given: Path | None) -> Path:
     """The folder that was named, or the one of the settings."""
     return given.resolve() if given is not None else read_settings().domain
-
-
-@app.command()
-def init(
-    name: Annotated[str, typer.Argument(help="The new folder; its last part names the business.")],
-    openapi: Annotated[
-        str | None, typer.Option(help="The API's OpenAPI document: a file or an address.")
-    ] = None,
-    knowledge: Annotated[
-        Path | None, typer.Option(exists=True, file_okay=False, help="Help pages to take along.")
-    ] = None,
-) -> None:
-    """Write a folder to begin with: every usable operation, its class proposed and waiting for you."""
-    from app.beginning import Begun, begin
-
-    folder = Path(name)
-    if folder.exists() and any(folder.iterdir()):
-        stop(f"{folder} is not empty: choose another name.")
-    if openapi is None:
-        stop("Say what the agent can use: --openapi FILE or --openapi https://…")
-    content, file = _document(openapi)
-    from tools.importing.problems import FilesInvalid
-
-    try:
-        begun: Begun = begin(folder.name, content, file)
-    except FilesInvalid as error:
-        stop(f"This document cannot be used:\n{error}")
-    folder.mkdir(parents=True, exist_ok=True)
-    for path, text in begun.files.items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_bytes(text)
-    if knowledge is not None:
-        shutil.copytree(knowledge, folder / "knowledge", dirs_exist_ok=True)
-    console.print(
-        f"{folder}: {begun.proposed} operations proposed, {begun.refused} refused. Nothing exists for the agent "
-        "until you confirm its class in operations.yaml; see docs/your-own-domain.md, then "
-        f"`signalbox domain check {folder}`."
-    )
-
-
-def _document(source: str) -> tuple[bytes, str]:
-    """The document's bytes and a name for them; an address is asked once, by the person who typed it."""
-    import httpx
-
-    suffix = ".json" if source.endswith(".json") else ".yaml"
-    if not source.startswith(("http://", "https://")):
-        try:
-            return Path(source).read_bytes(), f"openapi{Path(source).suffix or suffix}"
-        except OSError as error:
-            stop(f"{source} cannot be read: {error.strerror}.")
-    from tools.importing.yaml_files import MOST_BYTES
-
-    content = b""
-    try:
-        with httpx.stream("GET", source, timeout=30, follow_redirects=False) as answer:
-            answer.raise_for_status()
-            for part in answer.iter_bytes():
-                content += part
-                if len(content) > MOST_BYTES:
-                    stop(f"{source} is larger than {MOST_BYTES // 2**20} MB.")
-    except httpx.HTTPError as error:
-        stop(f"{source} cannot be fetched: {error}.")
-    return content, f"openapi{suffix}"
 
 
 @app.command()
@@ -156,8 +94,8 @@ def mock(
     """Serve the examples of the domain's documents, to try it without its API."""
     import uvicorn
 
-    from app.beginning import mock_server
     from app.domains import DomainInvalid, profile_of
+    from app.example_server import mock_server
     from tools.importing.declared import Api
     from tools.importing.openapi import read_document
     from tools.importing.problems import FilesInvalid

@@ -597,11 +597,9 @@ def _look(built: Built, account_for: Opened, customer: Customer, given: Argument
 
 
 def all_built(tying: Tying, declared: Mapping[str, Declared]) -> dict[str, Built]:
-    """Every operation that a person confirmed. Raises FilesInvalid with everything that is wrong."""
+    """Every operation of those declared. Raises FilesInvalid with everything that is wrong."""
     made: dict[str, Built] = {}
     for name, one in declared.items():
-        if one.declared is None and not one.lists:
-            continue  # Proposed, and not confirmed: it does not exist for the agent.
         built = tying.build(name, one)
         if built is not None:
             made[name] = built

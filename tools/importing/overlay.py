@@ -68,6 +68,9 @@ class Items(Part):
 class RecordKind(Part):
     """One kind of the customer's own records."""
 
+    #: Why it was proposed at import. As long as the line stands, nobody has seen that the list holds the customer's
+    #: own records alone, and neither the kind nor what is about it exists for the agent.
+    proposed: str = ""
     list: Listing
     id: Expression
     label: Text
@@ -293,6 +296,24 @@ class Overlay(Part):
 
     records: dict[Name, RecordKind] = {}
     operations: dict[Name, Operation] = {}
+
+    @property
+    def confirmed(self) -> Overlay:
+        """What exists for the agent: what a person has confirmed, about records that a person has confirmed."""
+        kinds = {name: kind for name, kind in self.records.items() if not kind.proposed}
+        waiting = set(self.records) - set(kinds)
+
+        def stands(one: Operation) -> bool:
+            meant = one.lists or (one.about.kind if one.about is not None else None)
+            return one.declared is not None and meant not in waiting
+
+        operations = {name: one for name, one in self.operations.items() if stands(one)}
+        return Overlay(records=kinds, operations=operations)
+
+    @property
+    def waiting(self) -> frozenset[str]:
+        """The operations that the file lists and that do not exist for the agent yet."""
+        return frozenset(set(self.operations) - set(self.confirmed.operations))
 
 
 def _exactly_one(part: BaseModel, *names: str) -> None:
