@@ -40,6 +40,9 @@ def sample(schema: Mapping[str, Any], depth: int = 0) -> Any:
         return given[0]
     if "default" in schema or "const" in schema:
         return schema.get("default", schema.get("const"))
+    branches: Any = schema.get("oneOf") or schema.get("anyOf")
+    if branches:
+        return sample(branches[0], depth + 1)
     match kind_of(schema):
         case "object":
             properties: Mapping[str, Any] = schema.get("properties") or {}

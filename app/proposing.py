@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from graphs.consequences import CLASSES, Judged, admits, described
+from graphs.consequences import CLASSES, Judged, admits, described, opening
 from tools.importing.mcp_tools import Tool
 from tools.importing.openapi import ApiOperation, snake
 from tools.importing.schemas import kind_of
@@ -69,8 +69,8 @@ def of_document(system: str, one: ApiOperation) -> Offered:
         system=system,
         id=one.id,
         called=one.called,
-        title=one.summary or _sentence(one.description) or spoken(one.id).capitalize(),
-        description=one.description,
+        title=_plain(one.summary or _sentence(one.description)) or spoken(one.id).capitalize(),
+        description=_plain(one.description),
         method=one.method,
         path=one.path,
         takes={name: source.schema for name, source in one.sources.items()},
@@ -107,6 +107,17 @@ def class_of(one: Offered, judge: Judge | None = None) -> tuple[Consequence, str
     said = [_first_guess(one, judged)]
     if (admitted := admits(text)) is not None:
         said.append((admitted, "its own text says so"))
+    if said[0][0] is not Consequence.SAFE:
+        said += [
+            (
+                found,
+                f"it begins with {words!r}"
+                if words == one.title
+                else f"its path ends in {words!r}",
+            )
+            for words in (one.title, _noun(one.path))
+            if (found := opening(words)) is not None
+        ]
     if judged is not None and judged.write and one.method not in _READS:
         said.append((judged.consequence, "the consequence head thinks so"))
     # Of two that say the same the first is named: it is the plainer reason.
@@ -206,14 +217,15 @@ def _entries(gives: Mapping[str, Any]) -> tuple[str, Mapping[str, Mapping[str, A
 
 
 def _fields(schema: Any) -> Mapping[str, Mapping[str, Any]]:
-    given: Any = cast("Mapping[str, Any]", schema) if isinstance(schema, Mapping) else {}
-    fields: Any = given.get("properties")
-    named = cast("Mapping[str, Any]", fields) if isinstance(fields, Mapping) else {}
     return {
-        name: cast("Mapping[str, Any]", one)
-        for name, one in named.items()
+        name: _object(one)
+        for name, one in _object(_object(schema).get("properties")).items()
         if isinstance(one, Mapping) and _NAME.fullmatch(name)
     }
+
+
+def _object(node: Any) -> Mapping[str, Any]:
+    return cast("Mapping[str, Any]", node) if isinstance(node, Mapping) else {}
 
 
 def _noun(path: str) -> str:
@@ -359,7 +371,13 @@ def _may_be_told(name: str, schema: Mapping[str, Any]) -> bool:
 
 
 def _sentence(text: str) -> str:
-    return re.split(r"(?<=[.!?])\s", text.strip(), maxsplit=1)[0][:120]
+    """The first one, which is the title where a document gives none."""
+    return re.split(r"(?<=[.!?])\s", _plain(text), maxsplit=1)[0][:120].rstrip(".")
+
+
+def _plain(text: str) -> str:
+    """Without the HTML that some documents describe themselves in."""
+    return " ".join(re.sub(r"<[^<>]{0,200}>", " ", text).split())
 
 
 # --- what customers would say ---------------------------------------------------------------------
@@ -370,8 +388,8 @@ def examples_of(one: Proposal) -> list[str]:
     first, _, rest = one.title.rstrip(".").partition(" ")
     wish = f"{first.lower()} {rest}".strip()
     made = [wish, f"please {wish}", f"can you {wish}?", f"I would like to {wish}"]
-    plain = " ".join(one.name.split("_"))
-    return list(dict.fromkeys([*made, plain]))
+    made.append(" ".join(one.name.split("_")))
+    return list({each.casefold(): each for each in reversed(made)}.values())[::-1]
 
 
 def names_for(offered: Sequence[Offered]) -> Iterator[tuple[str, Offered]]:

@@ -196,6 +196,12 @@ def intents(
 
 
 @app.command()
+def consequences(data: Data = None, json: Json = None) -> None:
+    """The classes that `signalbox domain init` proposes, beside the labels of public operations."""
+    _play(suites(data)["consequences"], json)
+
+
+@app.command()
 def lanes(
     part: Annotated[str, typer.Option(help="dev, test or all.")] = "all", json: Json = None
 ) -> None:
@@ -551,6 +557,7 @@ def suites(data: Path | None = None) -> dict[str, Suite]:
         answering,
         benches,
         caching,
+        consequences,
         conversations,
         evaluator,
         examples,
@@ -582,6 +589,7 @@ def suites(data: Path | None = None) -> dict[str, Suite]:
         "understanding": understanding.run,
         "bitext": partial(bitext_suite.run, data=data),
         "lanes": lanes.run,
+        "consequences": partial(consequences.run, data=data),
         "intents": partial(intents.run, data=data),
         "extraction": partial(extraction.run, data=data),
         "evaluator": evaluator.run,

@@ -192,6 +192,15 @@ def signs(text: str) -> frozenset[str]:
     return frozenset(found)
 
 
+def opening(sentence: str) -> Consequence | None:
+    """What the verb that a title or a path begins with amounts to: "Cancel Order Transfer", "void".
+
+    Weaker than ``admits``, for "Transfer history" begins so too: good for a proposal, not for a verdict."""
+    first = words(sentence)[:1]
+    kinds = _kinds(first) if first and first[0] == _base(first[0]) else []
+    return _AMOUNTS_TO.get(kinds[0]) if kinds else None
+
+
 def admits(text: str) -> Consequence | None:
     """The class of what the text says outright that the operation does, whatever else it says.
 

@@ -9,6 +9,7 @@ Fixtures
     copied_database       `copied_database("sqlite" or "postgres", fill)`: a database of the test's own, copied from one
                           that `fill(url)` filled once in this session; without `fill`, a migrated one.
     hosts_tried           Hosts beyond this machine the test tried to reach (automatic; must end empty).
+    public_data           The folder of the public data sets (SIGNALBOX_DATA); skips where it is not set.
     free_port             A loopback port that nothing listens on.
 
 Guards
@@ -49,6 +50,7 @@ GIVEN = {
         "SIGNALBOX_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/test"
     ),
     "required": os.environ.get("SIGNALBOX_REQUIRE", ""),
+    "data": os.environ.get("SIGNALBOX_DATA", ""),
 }
 
 for _name in [*os.environ]:
@@ -230,6 +232,13 @@ def copied_database(templates: Templates, tmp_path: Path) -> Generator[Callable[
             return stack.enter_context(templates.copy(kind, fill, tmp_path))
 
         yield copied
+
+
+@pytest.fixture
+def public_data() -> Path:
+    if not GIVEN["data"]:
+        pytest.skip("needs the public data sets: set SIGNALBOX_DATA to their folder")
+    return Path(GIVEN["data"])
 
 
 @pytest.fixture

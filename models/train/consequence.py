@@ -96,19 +96,13 @@ _SET = set(
 
 def examples(folder: Path) -> list[Example]:
     """Every operation of the public sets, of our shop and of the written ones, in each presentation."""
-    found = [*_azure(folder), *_rest(folder), *_sgd(folder), *_written(), *_shop()]
+    found = [*_azure(folder), *_rest(folder), *_sgd(folder), *own()]
     return list({(e.service, e.text): e for e in found}.values())
 
 
 def _azure(folder: Path) -> Iterable[Example]:
     for row in rows(folder, "actions_azure_mcp/tools"):
-        said = row["labels"]
-        if said["read_only"]:
-            label = SAFE
-        elif _GONE & set(words(row["name"])):
-            label = IRREVERSIBLE
-        else:
-            label = RETRY_SAFE if said["idempotent"] else RETRY_UNSAFE
+        label = azure_label(row)
         arguments = [str(one) for one in row.get("parameters") or ()]
         yield Example(
             f"azure {row['area']}",
@@ -119,16 +113,29 @@ def _azure(folder: Path) -> Iterable[Example]:
         )
 
 
+def azure_label(row: dict[str, Any]) -> str:
+    """The class of a vendor's tool: its own labels, and what is gone for good by its name."""
+    said = row["labels"]
+    if said["read_only"]:
+        return SAFE
+    if _GONE & set(words(row["name"])):
+        return IRREVERSIBLE
+    return RETRY_SAFE if said["idempotent"] else RETRY_UNSAFE
+
+
+#: The public sets of operations of web interfaces.
+REST = (
+    "actions_rest_medusa/medusa",
+    "actions_rest_stripe_twilio/stripe",
+    "actions_rest_stripe_twilio/twilio",
+)
+
+
 def _rest(folder: Path) -> Iterable[Example]:
-    names = (
-        "actions_rest_medusa/medusa",
-        "actions_rest_stripe_twilio/stripe",
-        "actions_rest_stripe_twilio/twilio",
-    )
-    for row in (row for name in names for row in rows(folder, name)):
+    for row in (row for name in REST for row in rows(folder, name)):
         provider, name, method = row["provider"], row["operation"], row["method"]
         summary, description = row["summary"] or "", row["description"] or ""
-        label = _rest_label(method, words(name), f"{summary} {description}")
+        label = rest_label(method, words(name), f"{summary} {description}")
         service = row["api"] if provider == "twilio" else provider
         bare = name
         for prefix in ("Get", "Post", "Delete", "Put"):
@@ -145,7 +152,8 @@ def _rest(folder: Path) -> Iterable[Example]:
             )
 
 
-def _rest_label(method: str, name: list[str], text: str) -> str:
+def rest_label(method: str, name: list[str], text: str) -> str:
+    """The class of an operation of a web interface, from its method and its verbs."""
     first = set(words(text)[:1])
     if method == "GET":
         return SAFE
@@ -162,13 +170,7 @@ def _rest_label(method: str, name: list[str], text: str) -> str:
 
 def _sgd(folder: Path) -> Iterable[Example]:
     for row in rows(folder, "actions_sgd_intents/intents"):
-        said = set(words(f"{row['intent']} {row['description']}"))
-        if not row["is_transactional"]:
-            label = SAFE
-        elif _MONEY & said:
-            label = IRREVERSIBLE
-        else:
-            label = RETRY_SAFE if {"play", "watch", "listen"} & said else RETRY_UNSAFE
+        label = sgd_label(row)
         yield Example(
             # The paraphrases Banks_11 to Banks_15 stay with Banks_1, and all Banks together.
             f"sgd {row['service'].rsplit('_', 1)[0]}",
@@ -177,6 +179,21 @@ def _sgd(folder: Path) -> Iterable[Example]:
             label,
             row["intent"],
         )
+
+
+def sgd_label(row: dict[str, Any]) -> str:
+    """The class of a consumer service's intent: transactional or not, and whether money moves."""
+    said = set(words(f"{row['intent']} {row['description']}"))
+    if not row["is_transactional"]:
+        return SAFE
+    if _MONEY & said:
+        return IRREVERSIBLE
+    return RETRY_SAFE if {"play", "watch", "listen"} & said else RETRY_UNSAFE
+
+
+def own() -> list[Example]:
+    """The operations that were written for this project, the domain's own among them."""
+    return [*_written(), *_shop()]
 
 
 def _written() -> Iterable[Example]:

@@ -278,6 +278,8 @@ class _Reading:
             return None, ""
         media, declared = _medium(content)
         schema = self._schemas.inline(_mapping(declared).get("schema") or {}, "request")
+        if schema.get("properties") == {} and not schema.get("additionalProperties"):
+            return None, ""  # Some documents give every look-up an empty form.
         root = str(_mapping(schema.get("xml")).get("name") or schema.get("x-name") or "root")
         needed = bool(body.get("required", False))
         properties = _mapping(schema.get("properties"))
