@@ -108,20 +108,20 @@ def class_of(one: Offered, judge: Judge | None = None) -> tuple[Consequence, str
     if (admitted := admits(text)) is not None:
         said.append((admitted, "its own text says so"))
     if said[0][0] is not Consequence.SAFE:
-        said += [
-            (
-                found,
-                f"it begins with {words!r}"
-                if words == one.title
-                else f"its path ends in {words!r}",
-            )
-            for words in (one.title, _noun(one.path))
-            if (found := opening(words)) is not None
-        ]
+        said += _by_its_verb(one)
     if judged is not None and judged.write and one.method not in _READS:
         said.append((judged.consequence, "the consequence head thinks so"))
     # Of two that say the same the first is named: it is the plainer reason.
     return max(said, key=lambda each: CLASSES.index(each[0].value))
+
+
+def _by_its_verb(one: Offered) -> list[tuple[Consequence, str]]:
+    """What the verb says that its title begins with, or its path ends in: what is added to ``/refunds`` is a refund."""
+    found = [(opening(one.title), f"it begins with {one.title.split(' ')[0]!r}")]
+    last = one.path.rstrip("/").rpartition("/")[2]
+    if last and "{" not in last:
+        found.append((opening(_singular(_noun(one.path))), f"its path ends in {last!r}"))
+    return [(consequence, why) for consequence, why in found if consequence is not None]
 
 
 def _first_guess(one: Offered, judged: Judged | None) -> tuple[Consequence, str]:

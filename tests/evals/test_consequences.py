@@ -34,6 +34,8 @@ def test_a_write_that_is_proposed_as_a_read_is_missed_and_named():
     [
         ("Cancel Order Transfer", "/orders/{id}", "irreversible"),  # The verb that its title begins with.
         ("Order Transfer", "/orders/{id}/transfer/cancel", "irreversible"),  # Its path ends in it.
+        ("Create a Refund", "/refunds", "irreversible"),  # Money out, whatever it is called.
+        ("Update a Refund", "/refunds/{id}", "retry_safe"),  # Its notes.
         ("Add a Return", "/returns", "retry_unsafe"),
         ("Update a Cart", "/carts/{id}", "retry_safe"),
         ("Thing", "/things", "retry_unsafe"),  # Nobody says what it does.

@@ -15,6 +15,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
+import mcp.client.stdio  # noqa: F401 - it keeps the stderr of its first import, which must be a real one
 import pytest
 import yaml
 from rich.console import Console
