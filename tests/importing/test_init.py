@@ -96,7 +96,7 @@ def test_every_operation_of_a_document_is_proposed_and_none_exists(proposed, fol
         "extend_rental": "irreversible",
         "cancel_rental": "irreversible",
         "list_charges": "safe",
-        "add_extra": "retry_unsafe",
+        "add_extra": "irreversible",  # POST /charges: it charges.
         "report_fault": "retry_unsafe",
         "delete_rider": "irreversible",
     }
