@@ -164,7 +164,7 @@ def read_business(folder: Path, profile: Profile) -> Business:
         return systems[named or next(iter(systems))]
 
     confirmed = overlay.confirmed
-    records = Records(confirmed.records, system_of, expressions)
+    records = Records(confirmed.records, system_of, expressions, confirmed.allowed)
     tying = Tying(records, systems, read, profile.languages[0])
     _check_lists(overlay, tying)
     built = all_built(tying, confirmed.operations)

@@ -21,9 +21,7 @@ async def choices_of(
         preview: Preview = await context.backend.preview(
             context.customer, operation, operation.arguments.model_validate(open_)
         )
-    except (
-        ValidationError
-    ):  # Something else is still to be asked for: every record of the kind could be meant.
+    except ValidationError:  # Something else is still to be asked for: every record whose state allows it could be meant.
         return await _records_of(context, operation, arguments)
     except (OperationFailed, BackendUnavailable):
         return found
@@ -45,5 +43,5 @@ async def _records_of(
     return {
         view.id: (view.label, {**arguments, kinds[view.kind]: view.id})
         for view in views
-        if view.kind in kinds
+        if view.kind in kinds and view.allowed(operation.name)
     }

@@ -53,20 +53,25 @@ def _fields_of(arguments: type[BaseModel]) -> tuple[Field, ...]:
 # --- what rules can find ------------------------------------------------------------------------
 
 
-def numbers(kind: str, text: str) -> tuple[list[str], list[str]]:
+def numbers(kind: str, text: str, form: str = "") -> tuple[list[str], list[str]]:
     """Record numbers of this kind in the text: those that say so, and bare ones that may be."""
-    spans = number_spans(kind, text)
+    spans = number_spans(kind, text, form)
     return values_of(spans, certain=True), values_of(spans, certain=False)
 
 
-def _numbers_in(kind: str, text: str) -> list[str]:
-    certain, possible = numbers(kind, text)
+def _numbers_in(one: Field, text: str) -> list[str]:
+    certain, possible = numbers(one.record or "", text, one.form)
     return [*certain, *possible]
 
 
 def named(one: Field, text: str) -> bool:
     """Does the text hold a number that says itself that it is of this field's kind?"""
-    return one.record is not None and bool(numbers(one.record, text)[0])
+    return one.record is not None and bool(numbers(one.record, text, one.form)[0])
+
+
+def says_option(one: Field, text: str) -> bool:
+    """Does the text say one of the field's options?"""
+    return bool(one.choices) and bool(evidence.options_in(one, text))
 
 
 def quantity(text: str, bounds: tuple[int, int]) -> int | None:
@@ -118,7 +123,7 @@ def fits(pending: Pending, text: str, operations: Mapping[str, Operation]) -> bo
         return False
     wanted = [f for f in fields(operation) if pending.field is None or f.name == pending.field]
     for one in wanted:
-        if one.record is not None and any(numbers(one.record, text)):
+        if one.record is not None and _numbers_in(one, text):
             return True
         if one.integer is not None and quantity(text, one.integer) is not None:
             return True
@@ -144,8 +149,7 @@ def schema_for(name: str, wanted: Sequence[Field], text: str) -> dict[str, Any]:
     properties: dict[str, Any] = {}
     for one in wanted:
         if one.record is not None:
-            certain, possible = numbers(one.record, text)
-            properties[one.name] = {"enum": [*dict.fromkeys([*certain, *possible]), None]}
+            properties[one.name] = {"enum": [*dict.fromkeys(_numbers_in(one, text)), None]}
         elif one.choices:
             properties[one.name] = {"enum": [*one.options, None]}
         elif (bounds := one.integer) is not None:
@@ -171,7 +175,7 @@ def by_rules(
     wanted: Sequence[Field], text: str, when: When, *, asked: frozenset[str] = frozenset()
 ) -> turns.Reading:
     """Everything no model is needed for."""
-    own = {f.name: number_spans(f.record, text) for f in wanted if f.record is not None}
+    own = {f.name: number_spans(f.record, text, f.form) for f in wanted if f.record is not None}
     found = turns.read(wanted, text, when, asked=asked, own=own)
     for one in wanted:
         if one.record is not None:
@@ -225,7 +229,7 @@ def for_the_model(
         and (
             f.copied
             or (_is_town(f) and capitals)
-            or (f.record is not None and any(numbers(f.record, text)))
+            or (f.record is not None and _numbers_in(f, text))
         )
     ]
 
@@ -419,7 +423,7 @@ def _unsupported(one: Field, value: JsonValue, text: str) -> str:
     if one.record is not None:
         if value == NEWEST and means_newest(text):
             return ""
-        said = _numbers_in(one.record, text)
+        said = _numbers_in(one, text)
         number = normalise_number(one.record, str(value))
         return "" if number in said else "is not a number the customer wrote"
     if one.choices:
@@ -480,9 +484,7 @@ def _plausible(one: Field, value: str) -> bool:
 
 def _stands_only_in(number: str, one: Field, others: Sequence[JsonValue]) -> bool:
     """Is a record number nothing but the digits of a value that was copied, as a postcode is?"""
-    return any(
-        number in _numbers_in(one.record or "", str(v)) for v in others if isinstance(v, str)
-    )
+    return any(number in _numbers_in(one, str(v)) for v in others if isinstance(v, str))
 
 
 def checked(

@@ -737,8 +737,8 @@ def as_often_as_named(steps: list[str], goal: str, context: Context) -> list[str
     for name in steps:
         most = 1
         if name != ANSWER:
-            numbered = (f.record for f in extraction.fields(context.operations[name]) if f.record)
-            most = max([1, *(len(_numbers(kind, goal)) for kind in numbered)])
+            numbered = (f for f in extraction.fields(context.operations[name]) if f.record)
+            most = max([1, *(len(_numbers(field, goal)) for field in numbered)])
         if kept.count(name) < most:
             kept.append(name)
     return kept
@@ -752,13 +752,13 @@ def named_for(
     if len(same) < 2:
         return {}
     for field in extraction.fields(operation):
-        if field.record and len(found := _numbers(field.record, goal)) >= len(same):
+        if field.record and len(found := _numbers(field, goal)) >= len(same):
             return {field.name: found[same.index(index)]}
     return {}
 
 
-def _numbers(kind: str, text: str) -> list[str]:
-    certain, possible = extraction.numbers(kind, text)
+def _numbers(field: extraction.Field, text: str) -> list[str]:
+    certain, possible = extraction.numbers(field.record or "", text, field.form)
     return certain or possible
 
 

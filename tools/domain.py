@@ -5,6 +5,7 @@ artefacts) is found by its place in it; what it is called and how it is reached 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -182,7 +183,19 @@ class Domain:
             currency=self.profile.currency,
             record_words=tuple(word for words in kinds for word in words),
             record_forms=self.lexicon.forms,
+            names=self._numbered_options,
         )
+
+    @property
+    def _numbered_options(self) -> tuple[str, ...]:
+        """What customers say for options that are called by a number as long as a record's: "Fibre 1000"."""
+        found: dict[str, None] = {}
+        for operation in self.operations.values():
+            shapes = operation.arguments.model_json_schema().get("properties", {})
+            for shape in shapes.values():
+                for option, sayings in shape.get("x-synonyms", {}).items():
+                    found |= dict.fromkeys((option.replace("_", " "), *sayings))
+        return tuple(one for one in found if re.search(r"\d{3}", one))
 
     @property
     def rules(self) -> Path:

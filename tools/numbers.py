@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Literal, get_args
+from typing import Literal
 
 RecordKind = Literal["order", "invoice", "subscription", "refund"]
 NumberedKind = Literal["order", "invoice", "subscription", "refund", "charge", "ticket"]
@@ -55,7 +55,10 @@ def number_for(kind: str, digits: int) -> str:
 
 
 def normalise_number(kind: str, text: str) -> str | None:
-    """``SB-10482`` for "10482", "#10482", "sb 10482", "order no. 10482"; None when it is no such number."""
+    """``SB-10482`` for "10482", "#10482", "sb 10482", "order no. 10482"; None when it is no such number. A number of
+    a kind that is none of the shop's stands as it is written."""
+    if kind not in PREFIXES:
+        return text.strip() or None
     pattern = (
         rf"\s*(?:my\s+)?(?:{_WORDS[kind]})?\s*(?:number|no\.?|nr\.?|id)?[\s:#]*"
         rf"(?:{PREFIXES[kind]})?[\s\-_#.:\u2010-\u2015]*(\d{{3,9}})\s*[.!?,]*\s*"
@@ -67,6 +70,3 @@ def normalise_number(kind: str, text: str) -> str | None:
 def means_newest(text: str) -> bool:
     """Whether the customer named the record by its place in time: "my last order"."""
     return _NEWEST.search(text) is not None
-
-
-RECORD_KINDS: tuple[RecordKind, ...] = get_args(RecordKind)

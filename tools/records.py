@@ -44,8 +44,15 @@ class RecordView(BaseModel):
     amount: Decimal | None = None
     currency: str = ""
     words: tuple[str, ...] = ()  #: What it may be called beyond its items.
+    called: tuple[str, ...] = ()  #: Those of the words that any record of its kind is called by.
+    #: Operations that its state allows, of those about its kind; None where the domain leaves that to them.
+    allows: tuple[str, ...] | None = None
     parent: str | None = None  #: Id of the record it belongs to (an invoice's order).
     facts: dict[str, JsonValue] = {}  #: What replies, rules and the case file may speak of.
+
+    def allowed(self, operation: str) -> bool:
+        """Whether the record's state allows the operation, as far as the domain says so."""
+        return self.allows is None or operation in self.allows
 
 
 @dataclass(frozen=True)

@@ -159,6 +159,8 @@ class Operation:
     method: str | None = None  #: HTTP method, where the operation is somebody's API.
     #: Where the effect lives when that system is configured; None: in the books, by ``run``.
     outside: OutsideEffect | None = None
+    #: Its preview takes arguments that are still incomplete, and says what is refused whatever the rest will be.
+    foresees: bool = False
     #: What it is called in other languages, by their code.
     titles: Mapping[str, str] = field(default_factory=dict[str, str])
 

@@ -194,6 +194,9 @@ async def extract_by_rules(state: SupportState, runtime: Runtime[Context]) -> di
     text, started = state["turn"].text, time.perf_counter()
     when = _when(runtime.context, text)
     found, refused = arguments_by_rules(operation, text, when, asked=asked)
+    # A record that the words were found to point to stays.
+    records = {f.name for f in extraction.fields(operation) if f.record}
+    found = {n: v for n, v in found.items() if n not in records & {*extracted.arguments}}
     said = by_rule("extractor", _written(found), _why_not(refused), ms=ms_since(started))
     await log(runtime, state, said, input=_extractor_input(operation, text, asked))
     return {
@@ -260,8 +263,15 @@ async def _read_arguments(
     context, started = runtime.context, time.perf_counter()
     wanted = extraction.fields(operation)
     if asked is not None:
-        # The reply to one question: a house number in it is no order number.
-        wanted = [f for f in wanted if f.name == asked or extraction.named(f, text)]
+        # The reply to one question: a house number in it is no order number. "Saturday afternoon" answers two.
+        worded = any(f.name == asked and f.copied for f in wanted)
+        wanted = [
+            f
+            for f in wanted
+            if f.name == asked
+            or extraction.named(f, text)
+            or (not worded and extraction.says_option(f, text))
+        ]
     read = await extraction.read_turn(
         context.small,
         context.encoder,
@@ -442,6 +452,8 @@ async def what_next(
             return narrowed
         arguments = narrowed
     if (lack := extraction.missing(operation, arguments)) is not None:
+        if (refusal := await _foreseen(context, operation, arguments)) is not None:
+            return Next(step="refuse", question=refusal)
         field, question = lack
         return Next(step="ask", field=field or None, question=question, arguments=arguments)
     try:
@@ -483,6 +495,22 @@ async def what_next(
             arguments=completed,
         )
     return Next(step="act", label=label, effects=preview.effects, arguments=completed)
+
+
+async def _foreseen(
+    context: Context, operation: Operation, arguments: dict[str, JsonValue]
+) -> str | None:
+    """Why it will be refused whatever is still to be asked for: nobody is asked for a day in vain."""
+    if not operation.foresees:
+        return None
+    given = operation.arguments.model_construct(**arguments)  # pyright: ignore[reportArgumentType]
+    try:
+        preview: Preview = await context.backend.preview(context.customer, operation, given)
+    except BackendUnavailable:
+        return None
+    except OperationFailed as error:
+        return str(error)
+    return preview.refusal
 
 
 async def _narrowed(

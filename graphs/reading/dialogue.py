@@ -147,7 +147,7 @@ def _spans(one: Field, text: str, when: When) -> list[Span]:
     """What a message of the assistant names for a field."""
     match one.kind:
         case "record":
-            return number_spans(one.record or "", text)
+            return number_spans(one.record or "", text, one.form)
         case "code":
             return [s for s in values.codes(one, text) if s.certain]
         case "date":

@@ -9,8 +9,6 @@ from typing import Any, Literal, cast
 
 from pydantic import JsonValue
 
-from tools.numbers import RECORD_KINDS
-
 Kind = Literal[
     "record", "choice", "flag", "integer", "number", "date", "moment", "time", "email", "phone",
     "url", "code", "name", "place", "address", "text", "unknown",
@@ -35,7 +33,10 @@ class Field:
     question: str = ""
     description: str = ""
     required: bool = False
-    record: str | None = None  #: Kind of the shop's own records it numbers.
+    record: str | None = (
+        None  #: Kind of the customer's own records whose number it is, as the domain declares it.
+    )
+    form: str = ""  #: An example of such a number, where the domain gives one.
     choices: tuple[Option, ...] = ()
     low: float | None = None
     high: float | None = None
@@ -278,7 +279,8 @@ def field_of(
         question=str(shape.get("x-question") or (description if description.endswith("?") else "")),
         description=description,
         required=required,
-        record=shape["x-record"] if shape.get("x-record") in RECORD_KINDS else None,
+        record=shape.get("x-record") or None,
+        form=str(shape.get("x-record-form") or ""),
         choices=choices,
         low=low,
         high=high,
@@ -300,7 +302,7 @@ def _kind(
     choices: Sequence[Option],
     shapes: Sequence[str],
 ) -> Kind:
-    if shape.get("x-record") in RECORD_KINDS:
+    if shape.get("x-record"):
         return "record"
     if choices:
         return "choice"

@@ -29,8 +29,12 @@ _NEWEST_KIND = re.compile(rf"\b(?:last|latest|newest|recent|letzte\w*|neueste\w*
 _REFUND_THIS = re.compile(r"\brefund\W*$")
 
 
-def number_spans(kind: str, text: str) -> list[Span]:
-    """Record numbers of this kind and where they stand; ``certain`` ones say that they are of the kind."""
+def number_spans(kind: str, text: str, form: str = "") -> list[Span]:
+    """Record numbers of this kind and where they stand; ``certain`` ones say that they are of the kind.
+
+    ``form``: an example of such a number, for a kind that is none of the shop's."""
+    if kind not in CALLED:
+        return _of_form(form, text)
     read = records.record_numbers(
         text,
         (),
@@ -54,6 +58,17 @@ def number_spans(kind: str, text: str) -> list[Span]:
             continue
         found.append(Span(number, one.start, one.end, certain=named == kind))
     return found
+
+
+def _of_form(form: str, text: str) -> list[Span]:
+    """Numbers that are written like the example, letters and all."""
+    if not form:
+        return []
+    read = records.record_numbers(
+        text, (), forms=(form,), claimed=_something_else(text), all_known=False
+    )
+    found = [(str(one.value), one) for one in read.foreign]
+    return [Span(value, one.start, one.end) for value, one in found if not value.isdigit()]
 
 
 @lru_cache(maxsize=64)

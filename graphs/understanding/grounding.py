@@ -15,6 +15,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from graphs.understanding.staying import staying
 from graphs.understanding.words import alike, any_found, folded, found, numbers_joined, tokens
 from tools.records import Item, Lexicon, RecordView
 
@@ -101,9 +102,10 @@ def ground(
     lexicon: Lexicon,
     memory: Memory,
     first: Collection[str] = (),
+    operation: str = "",
 ) -> Grounds:
     """What ``said`` points to among the records of these kinds. ``first``: the states in which a record may be
-    meant without being named."""
+    meant without being named; ``operation``: what is to be done, where the records say what their state allows."""
     able = [view for view in views if view.kind in kinds]
     kind = able[0].kind if able else next(iter(kinds), "")
     if said.numbers and (ids := _by_number(said, able, views)):
@@ -118,24 +120,39 @@ def ground(
     if said.foreign and not said.numbers:
         # A number that is nobody's here is said to be so; a thing that fits by chance is not taken for it.
         return Grounds(kind=kind, foreign=said.foreign)
-    able = [view for view in able if view.id not in said.excluded]
+    every, able = able, [view for view in able if view.id not in said.excluded]
+    able = _not_ruled_out(said, able, views)
+    left = able if len(able) < len(every) else []
     if "other" in said.which and memory.focus is not None:
         able = [v for v in able if not _is_focus(v.id, views, memory)] or able
-    picked = _by_place(said, able, memory)
+    apt = [view for view in able if not operation or view.allowed(operation)]
+    picked = _by_place(said, able, memory, apt or able)
     if picked is not None:
         return picked.model_copy(update={"kind": kind, "foreign": said.foreign})
-    evidence = {view.id: _evidence(said, view, able, lexicon) for view in able}
+    # A day names nothing that is over: "move it to friday", and last friday somebody was to come.
+    undated = replace(said, days=())
+    ids_apt = {view.id for view in apt}
+    evidence = {
+        view.id: _evidence(
+            said if view.id in ids_apt or not apt else undated, view, able, lexicon, views
+        )
+        for view in able
+    }
     missing = _missing(said, able, views, evidence, lexicon)
     best = max(evidence.values(), default=0.0)
-    undated = replace(said, days=())
-    named_of_it = max((_evidence(undated, view, able, lexicon) for view in able), default=0.0)
+    named_of_it = max(
+        (_evidence(undated, view, able, lexicon, views) for view in able), default=0.0
+    )
     if named_of_it < _CALLED and (priced := _elsewhere_priced(said, able, views)) is not None:
         return priced
     if best <= 0:
-        found = _from_focus(kind, able, views, memory, said, missing, lexicon)
+        found = _from_focus(kind, apt or able, views, memory, said, missing, lexicon)
         if "other" in said.which and memory.focus is not None and not found.records and able:
             return Grounds(kind=kind, records=tuple(view.id for view in able), foreign=said.foreign)
-        return found if found.records or missing or said.foreign else _only(kind, able, first)
+        if found.records or missing or said.foreign:
+            return found
+        alone = _only(kind, apt or able, first)
+        return alone if alone.records else _apt_alone(kind, able, apt, left)
     named = any(_names(said, view, able, lexicon) for view in able)
     if not named and first and not said.days_of(lexicon):
         # A day alone, said of something else ("since friday"), picks nothing where a state would.
@@ -149,6 +166,9 @@ def ground(
         for id, value in evidence.items()
         if value >= best - _AHEAD
     }
+    # What its state does not allow is meant only where nothing else fits as well.
+    allowed = ids_apt & near.keys()
+    near = {id: value for id, value in near.items() if id in allowed or not allowed}
     top = max(near.values())
     ids = [id for id, value in near.items() if value >= top - _AHEAD + 1e-9]
     if (whole := _better_told(said, ids, able, views, lexicon)) is not None:
@@ -165,6 +185,16 @@ def ground(
         missing=missing,
         foreign=said.foreign,
     )
+
+
+def _apt_alone(
+    kind: str, able: Sequence[RecordView], apt: Sequence[RecordView], left: Sequence[RecordView]
+) -> Grounds:
+    """Nothing was named: the one record whose state allows it, or what is left where some were ruled out."""
+    if any(view.allows is not None for view in able) and len(apt) == 1:
+        return Grounds(kind=kind, records=(apt[0].id,), how="only")
+    ids = tuple(view.id for view in left if view in apt or not apt)
+    return Grounds(kind=kind, records=ids, how="only" if len(ids) == 1 else "none")
 
 
 def _elsewhere_priced(
@@ -200,7 +230,7 @@ def _better_told(
     money for the trousers that I cancelled" is not the refund of other trousers."""
     parents = {view.parent for view in able}
     wholes = [view for view in views if view.kind in {v.kind for v in views if v.id in parents}]
-    told = {view.id: _evidence(said, view, wholes, lexicon) for view in wholes}
+    told = {view.id: _evidence(said, view, wholes, lexicon, views) for view in wholes}
     best = max(told.values(), default=0.0)
     fitting = [id for id, value in told.items() if value > best - _AHEAD]
     theirs = [told.get(view.parent or "", 0.0) for view in able if view.id in ids]
@@ -254,8 +284,10 @@ def _by_number(said: Said, able: Sequence[RecordView], views: Sequence[RecordVie
     return list(dict.fromkeys([*children, *above]))
 
 
-def _by_place(said: Said, able: Sequence[RecordView], memory: Memory) -> Grounds | None:
-    """A reference into the list that was shown, or to the newest and oldest."""
+def _by_place(
+    said: Said, able: Sequence[RecordView], memory: Memory, apt: Sequence[RecordView]
+) -> Grounds | None:
+    """A reference into the list that was shown, or to the newest and oldest whose state allows it."""
     ids = [view.id for view in able]
     shown = [id for id in memory.offered if id in ids]
     for which in said.which:
@@ -273,9 +305,9 @@ def _by_place(said: Said, able: Sequence[RecordView], memory: Memory) -> Grounds
                 if len(others) > 1 and len(others) == _other_count(said, len(others)):
                     return Grounds(records=tuple(others), together=True, how="all")
             case "newest" if ids and not _names_something(said, able):
-                return Grounds(records=(ids[0],), how="named")
+                return Grounds(records=(apt[0].id,), how="named")
             case "oldest" if ids and not _names_something(said, able):
-                return Grounds(records=(ids[-1],), how="named")
+                return Grounds(records=(apt[-1].id,), how="named")
             case _:
                 continue
     return None
@@ -306,7 +338,13 @@ def _names_something(said: Said, able: Sequence[RecordView]) -> bool:
     )
 
 
-def _evidence(said: Said, view: RecordView, able: Sequence[RecordView], lexicon: Lexicon) -> float:
+def _evidence(
+    said: Said,
+    view: RecordView,
+    able: Sequence[RecordView],
+    lexicon: Lexicon,
+    views: Sequence[RecordView] = (),
+) -> float:
     """How much of what is said fits the record; nothing where only things that are to stay were named."""
     common = frozenset(lexicon.common)
     told = {item.id: _item(said, item, common) for item in view.items}
@@ -320,8 +358,7 @@ def _evidence(said: Said, view: RecordView, able: Sequence[RecordView], lexicon:
     value = max(told.values(), default=0.0)
     named = [id for id, item in told.items() if item > 0]
     value += 0.4 * max(len(named) - 1, 0)
-    if any_found(view.words, said.words, slips=False):
-        value += _WORDS
+    value += _worded(said, view, able, views)
     if any(view.amount == amount or _priced(view, amount) for amount in said.amounts):
         value += _AMOUNT
     # A thing that was named beats a day on which something else happened.
@@ -331,6 +368,74 @@ def _evidence(said: Said, view: RecordView, able: Sequence[RecordView], lexicon:
     if len(able) > 1 and any_found(state, said.words) and not _negated(state, said):
         value += _STATE
     return value
+
+
+#: What a word of a record's own counts beyond what any of its kind is called by, and each further one.
+_TOLD, _FURTHER = 1.5, 0.3
+
+
+def _worded(
+    said: Said, view: RecordView, able: Sequence[RecordView], views: Sequence[RecordView]
+) -> float:
+    """How clearly the words name the record: by words of its own or of what it belongs to, or by what any of its
+    kind is called."""
+    own = _own_words(view, views)
+    shared = [_own_words(other, views) for other in able if other.id != view.id]
+    telling = [word for word in own if not (shared and all(word in other for other in shared))]
+    places = {at for word in telling for at in _told_at(word, said, view)}
+    if places:
+        return _WORDS + _TOLD + _FURTHER * (len(places) - 1)
+    return _WORDS if any_found(view.words, said.words, slips=False) else 0.0
+
+
+def _own_words(view: RecordView, views: Sequence[RecordView]) -> tuple[str, ...]:
+    """What tells a record from others of its kind: its own words, and those of the record that it belongs to."""
+    parent = next((one for one in views if view.parent is not None and one.id == view.parent), None)
+    above = () if parent is None else (word for word in parent.words if word not in parent.called)
+    return tuple(dict.fromkeys(word for word in (*view.words, *above) if word not in view.called))
+
+
+def _told_at(word: str, said: Said, view: RecordView) -> list[int]:
+    """Where a word of a record's own is said, and not as a part of what any such record is called: "SIM card"."""
+    places: list[int] = []
+    size = len(tokens(word))
+    for start in range(len(said.words)):
+        if found(word, said.words[start : start + size], slips=False) is None:
+            continue
+        around = (
+            range(max(start - len(tokens(name)) + size, 0), start + 1)
+            for name in view.called
+            if len(tokens(name)) > size
+        )
+        longer = (name for name in view.called if len(tokens(name)) > size)
+        within = any(
+            found(name, said.words[at : at + len(tokens(name))], slips=False) is not None
+            for name, starts in zip(longer, around, strict=True)
+            for at in starts
+        )
+        if not within:
+            places.append(start)
+    return places
+
+
+def _not_ruled_out(
+    said: Said, able: Sequence[RecordView], views: Sequence[RecordView]
+) -> list[RecordView]:
+    """The records without those that are named only to say that they stay: "leave the internet alone"."""
+    stays = staying(said.text)
+    if not stays:
+        return list(able)
+    ruled_out: set[str] = set()
+    for view in able:
+        places = {
+            at + n
+            for word in _own_words(view, views)
+            for at in _told_at(word, said, view)
+            for n in range(len(tokens(word)))
+        }
+        if places and places <= stays:
+            ruled_out.add(view.id)
+    return [view for view in able if view.id not in ruled_out]
 
 
 def _names(said: Said, view: RecordView, able: Sequence[RecordView], lexicon: Lexicon) -> bool:

@@ -55,6 +55,7 @@ class HeardTurn:
             lexicon=self.context.lexicon,
             memory=self.memory,
             first=known.first,
+            operation=known.operation or "",
         )
 
 

@@ -29,7 +29,12 @@ def answer_to(state: SupportState, heard: HeardTurn, pending: Pending) -> Route 
         asked = replace(heard, views=tuple(v for v in heard.views if v.id in shown))
     grounds = (
         ground(
-            heard.said(heard.text), asked.views, kinds, lexicon=context.lexicon, memory=heard.memory
+            heard.said(heard.text),
+            asked.views,
+            kinds,
+            lexicon=context.lexicon,
+            memory=heard.memory,
+            operation=operation,
         )
         if kinds
         else Grounds()

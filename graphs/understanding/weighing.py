@@ -35,7 +35,7 @@ def lent(
     wanted, unclear = state.get("wanted", ""), state.get("unclear", "")
     best = max(chances, key=chances.__getitem__)
     points = len(tokens(text)) <= _SHORT and any(which != "none" for which in references)
-    if (unclear or wanted) in chances and only_names(text, views):
+    if (unclear or wanted) in chances and only_names(text, _of(unclear or wanted, views, context)):
         return _mixed(chances, unclear or wanted, _CORRECTED)
     if wanted in chances and (dialogue.again_for(text) or (chances[best] < _SURELY and points)):
         return _mixed(chances, wanted, _CORRECTED)
@@ -91,7 +91,7 @@ _AROUND = frozenset({
     "of", "is", "was", "it's", "its", "i'm", "just", "only", "talking", "about", "both", "ah", "so", "fine", "yes",
     "der", "die", "das", "den", "dem", "des", "ein", "eine", "einen", "mein", "meine", "meinen",
     "meins", "ich", "wir", "meinte", "doch", "nein", "ne", "nee", "nicht", "sondern", "lieber", "dann", "und",
-    "auch", "noch", "bitte", "ach", "halt", "moment", "aber", "mit", "von", "fur", "le", "la", "les", "un", "une",
+    "auch", "noch", "bitte", "ach", "halt", "moment", "aber", "mit", "von", "fur", "furs", "beim", "vom", "le", "la", "les", "un", "une",
     "mon", "ma", "mes", "non", "pas", "plutot", "et", "aussi", "el", "los", "las", "mi", "mis", "digo", "y", "il",
     "lo", "gli", "mio", "mia", "het", "de", "een", "mijn", "niet",
 })  # fmt: skip
@@ -107,9 +107,16 @@ def only_names(text: str, views: Sequence[RecordView]) -> bool:
         for n in (item.name, *item.words)
         for word in tokens(n)
     ]
+    names += [w for view in views for n in view.words if n not in view.called for w in tokens(n)]
     kinds = {view.kind for view in views}
     left = [word for word in said if word not in _AROUND and not any(alike(word, k) for k in kinds)]
     return bool(left) and all(any(alike(word, name) for name in names) for word in left)
+
+
+def _of(wanted: str, views: Sequence[RecordView], context: Context) -> list[RecordView]:
+    """The records that hold things, and those that what was wanted is about."""
+    kinds = context.intents.get(wanted).records
+    return [view for view in views if view.items or view.kind in kinds]
 
 
 #: What a write gains whose own word is said, and not forbidden or asked about.

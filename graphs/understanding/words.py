@@ -94,3 +94,9 @@ def numbers_joined(said: Sequence[str]) -> tuple[str, ...]:
 def any_found(names: Iterable[str], said: Sequence[str], *, slips: bool = True) -> bool:
     """Whether one of the names is said; ``slips``: also with another ending or a typing slip."""
     return any(found(name, said, slips=slips) is not None for name in names)
+
+
+@lru_cache(maxsize=512)
+def word_places(text: str) -> tuple[tuple[int, int], ...]:
+    """Each of the folded words of a text: its number, and where it begins in the folded text."""
+    return tuple((n, one.start()) for n, one in enumerate(_WORD.finditer(folded(text))))

@@ -147,3 +147,18 @@ def test_wishes_that_only_numbers_count():
 )
 def test_another_one_is_one_of_what_was_just_named(text: str, clauses: int) -> None:
     assert len(split(text)) == clauses
+
+
+@pytest.mark.parametrize(
+    ("text", "forbidden"),
+    [
+        ("don't cancel the internet, only the mobile", False),
+        ("das Internet nicht stornieren, nur das Handy", False),
+        ("don't cancel it, only tell me the price", True),
+        ("don't cancel the internet, please", True),
+    ],
+)
+def test_what_is_forbidden_of_one_thing_may_be_wanted_of_another(
+    text: str, forbidden: bool
+) -> None:
+    assert forbids(text, CANCEL) is forbidden

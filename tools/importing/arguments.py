@@ -48,6 +48,7 @@ class Shape:
     question: str = ""
     questions: Mapping[str, str] = field(default_factory=dict[str, str])  #: By language.
     record: str | None = None  #: The kind of record whose id it is.
+    form: str = ""  #: An example of such an id.
     from_record: bool = False
     copied: bool = False
     why: bool = False  #: It says why it is wanted, and changes nothing of what is done.
@@ -63,6 +64,8 @@ class Shape:
             made["x-questions"] = dict(self.questions)
         if self.record is not None:
             made |= {"x-record": self.record, "x-copy": True}
+        if self.form:
+            made["x-record-form"] = self.form
         if self.from_record:
             made["x-from-record"] = True
         if self.copied:

@@ -121,6 +121,7 @@ class Built:
             example=self.declared.example,
             confirm=writes if confirm is None else confirm,
             outside=outside,
+            foresees=True,
             titles=self.declared.title if isinstance(self.declared.title, dict) else {},
         )
 
@@ -131,6 +132,9 @@ class Built:
         if self.kind is None:
             return self._planned(account, values, None, Preview(consequence=consequence))
         owns = self._meant(account, values)
+        refused = self._all_refused(account, values, owns) if len(owns) > 1 else None
+        if refused is not None:
+            return Preview(consequence=consequence, refusal=refused)
         if len(owns) != 1:
             none = self.records.kinds[self.kind].none
             return Preview(
@@ -264,6 +268,23 @@ class Built:
         names = {**account.names, **own.raw, "record": own.raw, "state": view.state}
         return bool(self.expressions.holds(condition, names))
 
+    def _all_refused(
+        self, account: Account, values: Mapping[str, Any], owns: Sequence[Own]
+    ) -> str | None:
+        """What is said where the state of none of them allows it; nothing where one's does."""
+        if any(own.view.allowed(self.name) for own in owns):
+            return None
+        told = [
+            self._refusal(
+                account,
+                self._names(
+                    account, {**dict.fromkeys(self.shapes), **self._picking(values, own)}, own
+                ),
+            )
+            for own in owns
+        ]
+        return " ".join(dict.fromkeys(t for t in told if t)) if all(told) else None
+
     def _one(self, account: Account, values: Mapping[str, Any]) -> Own | None:
         if self.kind is None:
             return None
@@ -292,6 +313,8 @@ class Built:
         if refusal is not None:
             kept = {k: v for k, v in given.items() if v is not None}
             return shown.model_copy(update={"arguments": kept, "refusal": refusal})
+        if self._lacks(values):
+            return shown
         for argument in self.shapes:
             said = self.declared.said(argument)
             if said.from_record is not None:
@@ -328,11 +351,17 @@ class Built:
     def _refusal(self, account: Account, names: Mapping[str, Any]) -> str | None:
         for refusal in self.declared.refuse:
             holds = self.expressions.holds(refusal.when, names)
+            if holds is None and self._lacks(names["arguments"]):
+                continue  # It asks about what was not said yet.
             if holds is None:
                 raise self._unclear(f"refuse: {refusal.when!r} could not be worked out")
             if holds:
                 return self._text(refusal.say, account, names)
         return None
+
+    def _lacks(self, values: Mapping[str, Any]) -> bool:
+        """Whether something that it needs was not said yet."""
+        return any(shape.required and values.get(n) is None for n, shape in self.shapes.items())
 
     def _text(self, text: Text, account: Account, names: Mapping[str, Any]) -> str:
         source = in_language(text, account.language, self.language)
@@ -531,6 +560,7 @@ class Tying:
             question=question,
             questions=said.ask if isinstance(said.ask, dict) else {},
             record=kind,
+            form=self.records.kinds[kind].example if kind and kind in self.records.kinds else "",
             from_record=said.from_record is not None,
             copied=said.copied or _is_words(schema, said),
             why=said.why,

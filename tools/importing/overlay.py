@@ -315,6 +315,15 @@ class Overlay(Part):
         """The operations that the file lists and that do not exist for the agent yet."""
         return frozenset(set(self.operations) - set(self.confirmed.operations))
 
+    @property
+    def allowed(self) -> dict[str, dict[str, str | None]]:
+        """By kind of record: the operations about such records, each with what has to hold of one."""
+        found: dict[str, dict[str, str | None]] = {kind: {} for kind in self.records}
+        for name, one in self.operations.items():
+            if one.about is not None and one.about.kind in found:
+                found[one.about.kind][name] = one.about.when
+        return found
+
 
 def _exactly_one(part: BaseModel, *names: str) -> None:
     given = [name for name in names if getattr(part, name) is not None]

@@ -75,6 +75,10 @@ class Records:
     kinds: Mapping[str, RecordKind]
     system_of: Callable[[str, str | None], System]
     expressions: Expressions
+    #: By kind: the operations about its records, each with what has to hold of one, where anything has to.
+    allowed: Mapping[str, Mapping[str, str | None]] = field(
+        default_factory=dict[str, Mapping[str, str | None]]
+    )
 
     def load(self, account: Account, kind: str) -> tuple[Own, ...]:
         """What lists them is also the proof that they are the customer's. Raises BackendUnavailable."""
@@ -172,6 +176,12 @@ class Records:
             amount=amount,
             currency=str(value(declared.currency) or self.expressions.manner.currency),
             words=tuple(_words([value(s) for s in declared.words] + list(declared.called))),
+            called=declared.called,
+            allows=tuple(
+                name
+                for name, when in self.allowed.get(kind, {}).items()
+                if when is None or self.expressions.holds(when, names)
+            ),
             parent=None if (parent := value(declared.parent)) is None else str(parent),
             facts={n: value(s) for n, s in declared.facts.items()},
         )

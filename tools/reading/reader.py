@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -15,7 +16,7 @@ from tools.reading.money import Amount, amounts
 from tools.reading.negation import negated, replaced
 from tools.reading.numbers import Quantity, quantities
 from tools.reading.references import Reference, references
-from tools.reading.spans import AnySpan, Span, outside
+from tools.reading.spans import AnySpan, Span, folded, outside
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class ValueReader:
     currency: str | None = None
     record_words: tuple[str, ...] = ()  #: "order", "Bestellung"
     record_forms: tuple[str, ...] = ()  #: An example number of each kind of record.
+    names: tuple[str, ...] = ()  #: What is called by a number and is no record: "Fibre 1000".
     day_first: bool | None = True
 
     def read(
@@ -82,7 +84,11 @@ class ValueReader:
         sums = outside(amounts(new, tongues, self.currency), [*mails, *homes, *days])
         claimed: list[AnySpan] = [*mails, *homes, *calls, *days, *sums]
         found = records.record_numbers(
-            new, own_ids, words=self.record_words, forms=self.record_forms, claimed=claimed
+            new,
+            own_ids,
+            words=self.record_words,
+            forms=self.record_forms,
+            claimed=[*claimed, *self._named(new)],
         )
         claimed += [*found.own, *found.foreign, *found.unclear]
         unsure = {d.start for d in days if not d.certain}
@@ -114,6 +120,15 @@ class ValueReader:
             phones=tuple(negated(calls, new, tongues)),
             addresses=tuple(negated(homes, new, tongues)),
         )
+
+    def _named(self, text: str) -> list[tuple[int, int]]:
+        """Where something stands that is called by a number."""
+        plain = folded(text)
+        return [
+            found.span()
+            for name in self.names
+            for found in re.finditer(rf"(?<!\w){re.escape(folded(name))}(?!\w)", plain)
+        ]
 
 
 def read(

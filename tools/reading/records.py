@@ -48,7 +48,7 @@ def record_numbers(
     *,
     words: Sequence[str] = (),
     forms: Sequence[str] = (),
-    claimed: Iterable[AnySpan] = (),
+    claimed: Iterable[AnySpan | tuple[int, int]] = (),
     all_known: bool = True,
 ) -> Numbers:
     """The records' numbers in a text.
@@ -94,7 +94,7 @@ class _Reader:
             else None
         )
 
-    def read(self, text: str, claimed: list[AnySpan]) -> Numbers:
+    def read(self, text: str, claimed: list[AnySpan | tuple[int, int]]) -> Numbers:
         whole = list(self._whole(text))
         left = outside(self._bare(text), [*whole, *claimed])
         # A number that says itself what it is stands, wherever it stands.

@@ -1,0 +1,150 @@
+"""Which of a customer's own records words point to, in a business that only declares what its records are."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from app.domains import load_domain
+from graphs.choices import choices_of
+from graphs.extraction import fields
+from graphs.nodes.operation import what_next
+from graphs.understanding.grounding import Memory, ground
+from graphs.understanding.heard import said_in
+from tests.domains.halden.conftest import HALDEN
+from tests.graphs.world import World as Support
+
+
+@pytest.fixture(scope="module")
+def reader():
+    return load_domain(HALDEN).reader
+
+
+def context_for(world, customer):
+    """A desk's context around the business's own system."""
+    world.customer = world.customer.model_copy(update={"id": customer})
+    return replace(
+        Support("ana").context,
+        backend=world.books.backend,
+        customer=world.customer,
+        operations=world.operations,
+    )
+
+
+async def pointed(world, reader, customer, said, operation, focus=None):
+    """What the words point to among the customer's records, for one operation."""
+    world.customer = world.customer.model_copy(update={"id": customer})
+    views = await world.books.backend.records(world.customer)
+    (kind,) = {f.record for f in fields(world.operations[operation]) if f.record}
+    spans = reader.read(said, today=world.hands.at.date(), own_ids=[view.id for view in views])
+    return ground(
+        said_in(said, spans),
+        views,
+        [kind],
+        lexicon=world.business.lexicon,
+        memory=Memory(focus=focus),
+        operation=operation,
+    )
+
+
+@pytest.mark.parametrize(
+    ("customer", "said", "operation", "meant"),
+    [
+        ("H-1004", "block SIM S-3004, it was stolen", "block_sim", "S-3004"),
+        ("H-1004", "block the one with 0151 1000014", "block_sim", "S-3014"),
+        ("H-1004", "please block the esim", "block_sim", "S-3014"),
+        ("H-1004", "block the card, not the esim", "block_sim", "S-3004"),
+        ("H-1001", "leave the internet alone, cancel just the mobile", "cancel_contract", "C-7001"),
+        ("H-1001", "das Handy kündigen, das Internet bleibt", "cancel_contract", "C-7001"),
+        ("H-1001", "don't cancel the mobile, only the internet", "cancel_contract", "C-6001"),
+        ("H-1001", "kündigen, aber nicht das Handy", "cancel_contract", "C-6001"),
+        ("H-1001", "end the contract for L-2001", "cancel_contract", "C-6001"),
+        ("H-1004", "cancel the contract for 0151 1000014", "cancel_contract", "C-7014"),
+        # What nobody kept is over: only what is still to come can be moved, unless it is named.
+        ("H-1003", "move the technician to friday", "reschedule_appointment", "A-4013"),
+        ("H-1003", "move A-4003 to friday", "reschedule_appointment", "A-4003"),
+        ("H-1006", "unblock my sim", "unblock_sim", "S-3006"),
+    ],
+)
+async def test_the_record_is_the_one_that_is_told(world, reader, customer, said, operation, meant):
+    assert (await pointed(world, reader, customer, said, operation)).record == meant
+
+
+@pytest.mark.parametrize(
+    ("customer", "said", "operation", "among"),
+    [
+        ("H-1004", "block my sim card", "block_sim", {"S-3004", "S-3014"}),
+        ("H-1004", "cancel my mobile contract", "cancel_contract", {"C-7004", "C-7014"}),
+        ("H-1004", "end a contract, but not the internet", "cancel_contract", {"C-7004", "C-7014"}),
+    ],
+)
+async def test_what_fits_several_is_left_open(world, reader, customer, said, operation, among):
+    """All that fit and nothing that was ruled out."""
+    grounds = await pointed(world, reader, customer, said, operation)
+
+    assert set(grounds.records) == among
+
+
+async def test_a_visit_that_is_over_is_not_moved_because_it_was_spoken_of(world, reader):
+    grounds = await pointed(
+        world,
+        reader,
+        "H-1003",
+        "can it be moved to friday",
+        "reschedule_appointment",
+        focus="A-4003",
+    )
+
+    assert grounds.record == "A-4013"
+
+
+async def test_an_option_that_is_called_by_a_number_is_no_record(world, reader):
+    """Fibre 1000 is a plan, and S-9999 a SIM of somebody else."""
+    plan = await pointed(world, reader, "H-1001", "switch me to fibre 1000", "change_internet_plan")
+    other = await pointed(world, reader, "H-1001", "block S-9999", "block_sim")
+
+    assert (plan.record, plan.foreign) == ("L-2001", ())
+    assert other.foreign == ("S-9999",)
+
+
+async def test_only_what_its_state_allows_is_offered(world):
+    """Also where something else is still to be asked for."""
+    context = context_for(world, "H-1003")
+
+    moved = await choices_of(context, world.operations["reschedule_appointment"], {})
+
+    assert list(moved) == ["A-4013"]
+
+
+@pytest.mark.parametrize(
+    ("customer", "operation", "arguments", "why"),
+    [
+        ("H-1001", "reschedule_appointment", {}, "A-4001 is not booked"),
+        ("H-1002", "block_sim", {"sim_id": "S-3004"}, "can't find SIM S-3004"),
+        ("H-1004", "unblock_sim", {}, "S-3014 is not blocked"),
+    ],
+)
+async def test_what_is_refused_anyhow_is_refused_at_once(
+    world, customer, operation, arguments, why
+):
+    """Nobody is asked for a day or a reason in vain."""
+    following = await what_next(
+        context_for(world, customer), world.operations[operation], arguments, "", confirmed=None
+    )
+
+    assert following.step == "refuse"
+    assert why in following.question
+
+
+async def test_what_can_be_done_is_asked_for(world):
+    """What is still missing, where nothing speaks against it."""
+    following = await what_next(
+        context_for(world, "H-1003"),
+        world.operations["reschedule_appointment"],
+        {"appointment_id": "A-4013"},
+        "",
+        confirmed=None,
+    )
+
+    assert (following.step, following.field) == ("ask", "day")
