@@ -18,11 +18,12 @@ from itsdangerous import BadData, BadSignature, SignatureExpired, URLSafeTimedSe
 from app.config import Keys
 from app.contract import CUSTOMER_COOKIE, CUSTOMER_TOKEN, OPERATOR_KEY, OPERATOR_TOKEN
 from app.desk import Desk, SignInRoom
+from app.identity.operators import NoRole, OperatorLogin, is_token
 from app.identity.tokens import NotKnown
 from app.problems import Problem
 from app.rates import Kind, Rates, Standing, address_of
 from app.stores.access import AccessStore, OperatorRow, Revocation, digest_of
-from tools.ports import PortError
+from tools.ports import BackendUnavailable, PortError
 from tools.values import Customer, ReviewerRole
 
 log = logging.getLogger(__name__)
@@ -271,6 +272,9 @@ async def found_operator(request: Request) -> Operator:
     at = caller(request)
     # Asked first: while an address has to wait, not even the right key tells it anything.
     allow(request, await rates_of(request).standing("keys", at))
+    login: OperatorLogin | None = request.app.state.operator_login
+    if login is not None and is_token(key):
+        return await _of_login(request, login, key)
     access = access_of(request)
     await access.known()
     keys: Keys = request.app.state.keys
@@ -298,6 +302,21 @@ async def found_operator(request: Request) -> Operator:
         )
         raise unauthorized("This is not a valid operator key.") from None
     raise Problem(403, "Customers cannot do this; it needs an operator's key.")
+
+
+async def _of_login(request: Request, login: OperatorLogin, token: str) -> Operator:
+    """The operator whom a token of the company's login names; one that does not hold counts as a wrong key."""
+    try:
+        found = await asyncio.to_thread(login.read, token)
+    except BackendUnavailable as error:
+        raise Problem(503, f"{str(error).capitalize()}. Try again in a moment.") from None
+    except NoRole as error:
+        raise Problem(403, str(error)) from None
+    except NotKnown as error:
+        await rates_of(request).spend("keys", caller(request))
+        log.warning("an operator's token from %s is not taken", caller(request))
+        raise unauthorized(str(error)) from None
+    return Operator(found.name, found.role, found.tenant)
 
 
 async def counted_turn(request: Request, customer: Customer, thread: str | None) -> None:

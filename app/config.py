@@ -140,6 +140,15 @@ class Settings(BaseSettings):
     # Who may do what
     secret: SecretStr | None = None
     operators: Annotated[dict[str, SecretStr], NoDecode] = {}
+    # Operators of the company's own login (OpenID Connect)
+    oidc_issuer: str | None = None
+    oidc_audience: str | None = None
+    oidc_algorithm: Literal["RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA"] = "RS256"
+    oidc_name_claim: str = "sub"
+    oidc_role_claim: str = "roles"
+    oidc_admin: str = "signalbox-admin"
+    oidc_agent: str = "signalbox-agent"
+    oidc_tenant_claim: str | None = None
     #: A demo login on an address that others can reach has to be meant: both of these say so.
     demo_login: Literal["local", "open"] = "local"
     demo_login_really: Literal["no", "yes"] = "no"
@@ -407,6 +416,31 @@ class Settings(BaseSettings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _oidc_is_whole(self) -> Settings:
+        # What stands as .env.example shows it is not set.
+        given = {
+            f"SIGNALBOX_{name.upper()}"
+            for name, field in type(self).model_fields.items()
+            if name.startswith("oidc_") and getattr(self, name) != field.default
+        }
+        for needed in ("SIGNALBOX_OIDC_ISSUER", "SIGNALBOX_OIDC_AUDIENCE"):
+            if given and needed not in given:
+                raise ValueError(
+                    f"{', '.join(sorted(given))} set, and {needed} is not: operators sign in with "
+                    "both or with keys alone"
+                )
+        if self.oidc_issuer is not None:
+            parts = urlsplit(self.oidc_issuer)
+            loopback = parts.hostname in ("127.0.0.1", "localhost", "::1")
+            if not parts.hostname or (parts.scheme != "https" and not loopback) or parts.query:
+                raise ValueError(
+                    f"SIGNALBOX_OIDC_ISSUER is an https address, and {self.oidc_issuer!r} is none"
+                )
+            if self.oidc_admin == self.oidc_agent:
+                raise ValueError("SIGNALBOX_OIDC_ADMIN and SIGNALBOX_OIDC_AGENT are the same role")
+        return self
+
     @property
     def langfuse(self) -> bool:
         """Are traces sent to Langfuse?"""
@@ -440,12 +474,16 @@ def load_keys(settings: Settings) -> Keys:
     for named, key in settings.operators.items():
         name, role = operator_named(named)
         operators[name], roles[name] = key.get_secret_value(), role
+    # Where operators come from the company's login there is no key that everybody who reads a log has.
+    demo = not operators and settings.oidc_issuer is None
+    if demo:
+        operators["demo"] = _kept(settings.data_dir / "operator-key", "sb-demo-", entropy=15)
+        roles["demo"] = "admin"
     return Keys(
         secret=secret or _kept(settings.data_dir / "secret", entropy=32),
-        operators=operators
-        or {"demo": _kept(settings.data_dir / "operator-key", "sb-demo-", entropy=15)},
-        demo=not operators,
-        roles=roles or {"demo": "admin"},
+        operators=operators,
+        demo=demo,
+        roles=roles,
         tenants=dict(settings.operator_tenants),
     )
 

@@ -59,7 +59,9 @@ OPERATOR_KEY = APIKeyHeader(
     auto_error=False,
 )
 OPERATOR_TOKEN = HTTPBearer(
-    scheme_name=OPERATORS[1], description="The same key as a bearer token.", auto_error=False
+    scheme_name=OPERATORS[1],
+    description="The same key, or a token of the company's login, as a bearer token.",
+    auto_error=False,
 )
 
 #: For `openapi_extra`: nobody has to say who they are; who does is told more.

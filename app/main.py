@@ -18,6 +18,7 @@ from app.config import Settings, load_keys, prepare_environment
 from app.contract import Documented
 from app.desk import Desk
 from app.domains import domain_of
+from app.identity.operators import DISCOVERY, Discovered, OperatorClaims, OperatorLogin
 from app.limits import Answered, BodyLimit, Hosts, Rated, SafeHeaders, TraceTold
 from app.loop_lag import LoopLag
 from app.metrics import Metrics
@@ -27,6 +28,7 @@ from app.routes import chat, completions, health, knowledge, login, operator, pa
 from app.tracing import Tracing
 from app.tracing.targets import tracing_of
 from app.turns import Turns
+from tools.importing.declared import Jwt
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +80,7 @@ def create_app(
         telemetry=_requests_traced(tracing),
     )
     app.state.keys = keys
+    app.state.operator_login = _operator_login(settings)
     domain = domain_of(settings)
     app.state.profile, app.state.demo = domain.profile, domain.demo
     app.state.metrics = metrics
@@ -104,6 +107,27 @@ def create_app(
     app.add_middleware(TraceTold)
     app.add_middleware(Answered, metrics=metrics)
     return app
+
+
+def _operator_login(settings: Settings) -> OperatorLogin | None:
+    """The company's login for operators, where the settings name one."""
+    if settings.oidc_issuer is None or settings.oidc_audience is None:
+        return None
+    declared = Jwt(
+        jwks=settings.oidc_issuer.rstrip("/") + DISCOVERY,
+        algorithms=(settings.oidc_algorithm,),
+        issuer=settings.oidc_issuer,
+        audience=settings.oidc_audience,
+        id=settings.oidc_name_claim,
+    )
+    claims = OperatorClaims(
+        name=settings.oidc_name_claim,
+        role=settings.oidc_role_claim,
+        admin=settings.oidc_admin,
+        agent=settings.oidc_agent,
+        tenant=settings.oidc_tenant_claim,
+    )
+    return OperatorLogin(declared, claims, Discovered(settings.oidc_issuer))
 
 
 def _wiring(tracing: Tracing) -> DeskFactory:

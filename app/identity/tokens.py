@@ -68,6 +68,40 @@ class Reader(Protocol):
         ...
 
 
+class Keyring(Protocol):
+    """Public keys by their ids."""
+
+    def key(self, kid: str | None) -> jwt.PyJWK:
+        """The key with this id, or the only one. Raises NotKnown or BackendUnavailable."""
+        ...
+
+
+def at_https(url: str, what: str) -> str:
+    """The address where it is one to trust keys from: https, or this machine. Raises ValueError."""
+    parts = urlsplit(url)
+    loopback = parts.hostname in ("127.0.0.1", "localhost", "::1")
+    if not parts.hostname or (
+        parts.scheme != "https" and not (parts.scheme == "http" and loopback)
+    ):
+        raise ValueError(f"{what} by https, and {url} is not")
+    return url
+
+
+def fetched(url: str, transport: httpx.BaseTransport | None = None) -> bytes:
+    """A small document of the login's. No redirect is followed. Raises httpx.HTTPError or ValueError."""
+    with (
+        httpx.Client(timeout=5, follow_redirects=False, transport=transport) as client,
+        client.stream("GET", url) as answer,
+    ):
+        answer.raise_for_status()
+        content = b""
+        for part in answer.iter_bytes():
+            content += part
+            if len(content) > _MOST_BYTES:
+                raise ValueError("it is too large")
+    return content
+
+
 class KeySet:
     """The login's public keys by their ids, fetched when they are old or one is new."""
 
@@ -78,11 +112,7 @@ class KeySet:
         seconds: Callable[[], float] = time.monotonic,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        parts = urlsplit(url)
-        loopback = parts.hostname in ("127.0.0.1", "localhost", "::1")
-        if parts.scheme != "https" and not (parts.scheme == "http" and loopback):
-            raise ValueError(f"the login's keys come by https, and {url} is not")
-        self._url = url
+        self._url = at_https(url, "the login's keys come")
         self._seconds = seconds
         self._transport = transport
         self._fetching = threading.Lock()
@@ -109,19 +139,7 @@ class KeySet:
 
     def _fetch(self, now: float) -> None:
         try:
-            with (
-                httpx.Client(
-                    timeout=5, follow_redirects=False, transport=self._transport
-                ) as client,
-                client.stream("GET", self._url) as answer,
-            ):
-                answer.raise_for_status()
-                content = b""
-                for part in answer.iter_bytes():
-                    content += part
-                    if len(content) > _MOST_BYTES:
-                        raise ValueError("too many keys")
-            found = jwt.PyJWKSet.from_json(content.decode())
+            found = jwt.PyJWKSet.from_json(fetched(self._url, self._transport).decode())
         except (httpx.HTTPError, ValueError, jwt.PyJWTError) as error:
             # The keys that are known stay good; a rotation is seen with the next try.
             log.warning("the login's keys at %s cannot be read: %s", self._url, error)
@@ -138,15 +156,19 @@ class JwtReader:
     """JSON Web Tokens: signature, algorithm, issuer, audience, times and lifetime."""
 
     def __init__(
-        self, declared: Jwt, *, clock: Clock | None = None, keys: KeySet | None = None
+        self, declared: Jwt, *, clock: Clock | None = None, keys: Keyring | None = None
     ) -> None:
         self._declared = declared
         self._clock = clock or Clock()
-        self._keys = keys
+        self._keys: Keyring | None = keys
         if keys is None and declared.jwks is not None:
             self._keys = KeySet(declared.jwks)
 
     def read(self, token: str) -> Known:
+        return self._known(self.claims(token))
+
+    def claims(self, token: str) -> dict[str, Any]:
+        """What a token that holds says. Raises NotKnown, or BackendUnavailable where its keys cannot be had."""
         if len(token) > MOST_CHARACTERS:
             raise NotKnown
         declared = self._declared
@@ -172,10 +194,10 @@ class JwtReader:
                 },
             )
         except jwt.PyJWTError as error:
-            log.info("a customer's token is not taken: %s", error)
+            log.info("a token of %s is not taken: %s", declared.issuer, error)
             raise NotKnown from error
         self._in_time(claims)
-        return self._known(claims)
+        return claims
 
     def _key(self, kid: Any) -> Any:
         if self._keys is not None:
@@ -295,6 +317,7 @@ __all__ = [
     "HmacReader",
     "JwtReader",
     "KeySet",
+    "Keyring",
     "Known",
     "NotKnown",
     "Reader",
