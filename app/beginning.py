@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
@@ -78,8 +78,16 @@ class Begun:
 
     def drop(self, name: str) -> None:
         """The agent shall not do this at all."""
+        dropped = {one.offered.id for one in self.proposals if one.name == name}
         self.proposals = [one for one in self.proposals if one.name != name]
         self.chosen.pop(name, None)
+        about = {one.declared.get("lists") or _kind_of(one) for one in self.proposals}
+        # A kind that nothing is about any more goes with the operation that lists it.
+        self.kinds = {
+            kind: one
+            for kind, one in self.kinds.items()
+            if one.listed_by.id not in dropped or kind in about
+        }
 
     @property
     def files(self) -> dict[str, bytes]:
@@ -186,7 +194,8 @@ class Begun:
                 "customer": "C-1",
                 "steps": [
                     {
-                        "say": one["examples"][0],
+                        # Not as in the examples: what is learnt measures nothing.
+                        "say": f"Hello, I have a question. {one['examples'][0]}, if that is possible",
                         "expect": {"operation": one["operation"], "executed": 0},
                     }
                 ],
@@ -352,6 +361,12 @@ _SPOKEN: Sequence[Mapping[str, Any]] = (
     },
 )  # fmt: skip
 _SPOKEN_NAMES = frozenset(str(one["name"]) for one in _SPOKEN)
+
+
+def _kind_of(one: Proposal) -> str | None:
+    """The kind of record that it is about, however the file says so."""
+    record: Any = one.declared.get("record")
+    return cast("Mapping[str, str]", record)["kind"] if isinstance(record, Mapping) else record
 
 
 def _reply(one: Proposal) -> bytes:

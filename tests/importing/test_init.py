@@ -26,6 +26,7 @@ from app.checking import check_folder
 from app.cli import app
 from app.commands.init import ask, write
 from app.domains import load_domain
+from models.train.kept_out import leaks, measured
 from tests.importing.conftest import FJELL, HERE, free_port
 from tests.importing.world import World, business_in
 from tools.values import Consequence, Customer
@@ -142,6 +143,27 @@ def test_what_is_filled_from_the_login_is_marked_and_never_asked_for(proposed):
         ("operations.yaml", "records.rental"),
         ("domain.yaml", "identity"),
     } <= marked
+
+
+def test_what_is_proposed_to_measure_is_not_what_is_learnt(proposed):
+    """The training refuses examples that stand in the evals."""
+    folder, _ = proposed
+    intents = yaml.safe_load((folder / "intents.yaml").read_text())["intents"]
+    kept = measured(folder / "evals")
+
+    assert len(kept) > 5
+    assert list(leaks([text for one in intents for text in one["examples"]], kept)) == []
+
+
+def test_a_kind_goes_with_what_lists_it(tmp_path):
+    """Unless something else is about it."""
+    content = (FJELL / "openapi.yaml").read_bytes()
+    begun = begin("bikes", Sources((content, "openapi.yaml")))
+    assert set(begun.kinds) == {"rental", "charge"}
+    begun.drop("list_charges")
+    begun.drop("list_rentals")
+
+    assert set(begun.kinds) == {"rental"}
 
 
 def test_secrets_of_an_answer_are_not_proposed_for_replies():
