@@ -105,6 +105,17 @@ class Cases(Protocol):
         today: date,
         language: str,
     ) -> Advice: ...
+    def asides_to(self, quoted: str) -> bool: ...
+    def beside(
+        self,
+        quoted: str,
+        *,
+        record: RecordView | None,
+        others: Sequence[RecordView],
+        customer: Customer,
+        today: date,
+        language: str,
+    ) -> Advice | None: ...
 
 
 class Actions(Protocol):

@@ -124,6 +124,25 @@ class Case(_Written):
         return self
 
 
+class Aside(_Written):
+    """What a customer's own record adds to an answer from the articles: the plan is paused, so its benefits rest."""
+
+    beside: Annotated[tuple[str, ...], Field(min_length=1)]  #: Regular expressions: what is quoted.
+    record: Annotated[tuple[str, ...], Field(min_length=1)]  #: Kinds of record that it is about.
+    variants: Annotated[tuple[Variant, ...], Field(min_length=1)]
+
+    @field_validator("beside")
+    @classmethod
+    def _compile(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        return _compiled(patterns)
+
+    @model_validator(mode="after")
+    def _only_says(self) -> Aside:
+        if any(one.ask or one.options or one.then for one in self.variants):
+            raise ValueError("an aside only says something: no `ask`, `options` or `then`")
+        return self
+
+
 class Incident(_Written):
     """Something that must not wait."""
 
@@ -136,12 +155,16 @@ class Incident(_Written):
     @field_validator("patterns")
     @classmethod
     def _compile(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
-        for pattern in patterns:
-            try:
-                re.compile(pattern, re.IGNORECASE)
-            except re.error as error:
-                raise ValueError(f"{pattern!r}: {error}") from None
-        return patterns
+        return _compiled(patterns)
+
+
+def _compiled(patterns: tuple[str, ...]) -> tuple[str, ...]:
+    for pattern in patterns:
+        try:
+            re.compile(pattern, re.IGNORECASE)
+        except re.error as error:
+            raise ValueError(f"{pattern!r}: {error}") from None
+    return patterns
 
 
 class CasesFile(_Written):
@@ -154,6 +177,7 @@ class CasesFile(_Written):
     facts: dict[str, ValueKind | Literal["day", "money", "list"]]  #: What may be spoken of.
     cases: dict[str, Case]
     incidents: dict[str, Incident] = {}
+    asides: dict[str, Aside] = {}
 
 
 # --- ready to be asked -------------------------------------------------------------------------
@@ -195,6 +219,16 @@ class CaseBook:
             for name, incident in file.incidents.items()
             for pattern in incident.patterns
         ]
+        self._asides = {
+            name: (
+                [re.compile(pattern, re.IGNORECASE) for pattern in aside.beside],
+                [
+                    self._variant(name, n, v, "nothing", last=False)
+                    for n, v in enumerate(aside.variants)
+                ],
+            )
+            for name, aside in file.asides.items()
+        }
 
     @property
     def ticket_operation(self) -> str:
@@ -245,18 +279,65 @@ class CaseBook:
         language: str = "en",
     ) -> Advice:
         """What to say of a case: the first variant whose condition holds and whose facts are all known."""
+        found = self._first(self._said[name], record, others, parts, customer, today, language)
+        if found is None:
+            raise CasesInvalid(f"{name}: nothing fits, not even the last variant")
+        return self._advice(name, *found, record)
+
+    def asides_to(self, quoted: str) -> bool:
+        """Whether anything may be to be added to sentences that were quoted."""
+        return any(one.search(quoted) for quotes, _ in self._asides.values() for one in quotes)
+
+    def beside(
+        self,
+        quoted: str,
+        *,
+        record: RecordView | None,
+        others: Sequence[RecordView],
+        customer: Customer,
+        today: date,
+        language: str = "en",
+    ) -> Advice | None:
+        """What the customer's own records add to sentences that were quoted, the first aside that fits: about the
+        record that the question names, else about the newest one of its kind. None where nothing is to be added."""
+        for name, (quotes, variants) in self._asides.items():
+            kinds = self._file.asides[name].record
+            if not any(pattern.search(quoted) for pattern in quotes):
+                continue
+            about = record if record is not None and record.kind in kinds else None
+            if about is None and not _alone(kinds, others):
+                continue
+            about = about or next((one for one in others if one.kind in kinds and one.open), None)
+            told = self._first(variants, about, others, (), customer, today, language)
+            if told is not None:
+                return Advice(
+                    case=name, text=told[1][0], why=f"variant {told[0].place + 1} of {name}"
+                )
+        return None
+
+    def _first(
+        self,
+        variants: Sequence[_Said],
+        record: RecordView | None,
+        others: Sequence[RecordView],
+        parts: Sequence[Piece],
+        customer: Customer,
+        today: date,
+        language: str,
+    ) -> tuple[_Said, tuple[str, str, tuple[str, ...]]] | None:
+        """The first variant whose condition holds and whose facts are all known, and what it says."""
         facts = facts_of(record, others, parts, customer)
         scope = {key: _as(kind, facts.get(key)) for key, kind in self._kinds.items()}
         shown = {key: value for key, value in scope.items() if value is not None}
-        for said in self._said[name]:
+        for said in variants:
             if not holds(said.when, scope):
                 continue
             told = self._told(
                 said, scope, {**shown, "today": today, "language": language}, language
             )
             if told is not None:
-                return self._advice(name, said, told, record)
-        raise CasesInvalid(f"{name}: nothing fits, not even the last variant")
+                return said, told
+        return None
 
     def _told(
         self, said: _Said, scope: Mapping[str, Any], shown: Mapping[str, Any], language: str
@@ -298,28 +379,29 @@ class CaseBook:
     # --- compiling -----------------------------------------------------------------------------
 
     def _variants(self, name: str, case: Case) -> tuple[_Said, ...]:
-        made: list[_Said] = []
-        for place, variant in enumerate(case.variants):
-            where = f"{name}, variant {place + 1}"
-            last = place == len(case.variants) - 1
-            made.append(
-                _Said(
-                    place=place,
-                    when=self._condition(where, variant.when),
-                    say=self._templates(where, variant.say, always=last),
-                    ask=self._templates(where, variant.ask, always=last),
-                    options=tuple(
-                        (
-                            option.operation,
-                            self._condition(where, option.when),
-                            self._templates(where, option.say),
-                        )
-                        for option in variant.options
-                    ),
-                    then=variant.then or case.then,
+        end = len(case.variants) - 1
+        return tuple(
+            self._variant(name, place, variant, case.then, last=place == end)
+            for place, variant in enumerate(case.variants)
+        )
+
+    def _variant(self, name: str, place: int, variant: Variant, then: Then, *, last: bool) -> _Said:
+        where = f"{name}, variant {place + 1}"
+        return _Said(
+            place=place,
+            when=self._condition(where, variant.when),
+            say=self._templates(where, variant.say, always=last),
+            ask=self._templates(where, variant.ask, always=last),
+            options=tuple(
+                (
+                    option.operation,
+                    self._condition(where, option.when),
+                    self._templates(where, option.say),
                 )
-            )
-        return tuple(made)
+                for option in variant.options
+            ),
+            then=variant.then or then,
+        )
 
     def _condition(self, where: str, when: str) -> Any:
         kinds: dict[str, ValueKind] = {}
@@ -452,6 +534,14 @@ def _related(
         fitting = linked or sorted(free, key=lambda one: not one.open)
         if fitting:
             yield kind, fitting[0]
+
+
+def _alone(kinds: Sequence[str], others: Sequence[RecordView]) -> bool:
+    """Whether records of these kinds belong to nothing else, as a plan does: one need not be named to be meant."""
+    parents = _parents(others)
+    return all(
+        one.parent is None and one.kind not in parents for one in others if one.kind in kinds
+    )
 
 
 def _belong(one: RecordView, other: RecordView) -> bool:

@@ -12,6 +12,7 @@ from langgraph.runtime import Runtime
 
 from graphs import replies, routing
 from graphs.apart import apart
+from graphs.beside import aside
 from graphs.context import Context
 from graphs.deciding import by_rule, decision, log, ms_since
 from graphs.orders import order_said
@@ -276,7 +277,11 @@ async def deliver(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
         runtime.stream_writer({"event": "final", "data": {"text": "", "silent": True}})
         return update
     text, cited = renumbered(draft.text.strip())
-    text = "\n\n".join(filter(None, [draft.foreword, text]))
+    said = await aside(state, runtime.context, draft)
+    if said is not None:
+        await log(runtime, state, by_rule("aside", said.case, said.why), input=draft.text)
+    beside = said.text if said is not None else ""
+    text = "\n\n".join(filter(None, [draft.foreword, text, beside]))
     if pending and not draft.asks:
         reminder = pending[-1].model_copy(update={"asked_in": turn.id})
         text = f"{text}\n\n{replies.reminder(reminder, runtime.context)}"

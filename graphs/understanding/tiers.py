@@ -36,6 +36,7 @@ from graphs.understanding.weighing import (
     by_kind,
     by_owner,
     by_person,
+    by_state,
     by_value,
     by_verb,
     dropped,
@@ -88,6 +89,7 @@ async def hear(
         chances = by_verb(chances, text, context)
         chances = by_value(chances, spans, context)
         chances = by_kind(chances, said_in(text, spans), views, context)
+        chances = by_state(chances, said_in(text, spans), views, context)
         chances = by_owner(chances, text, views, context)
         chances = asking(chances, text, context)
         chances = by_person(chances, text, context)

@@ -10,7 +10,7 @@ from graphs.state import SupportState
 from graphs.understanding import dialogue
 from graphs.understanding.acts import dealt_out
 from graphs.understanding.clauses import mentions
-from graphs.understanding.grounding import Said
+from graphs.understanding.grounding import Memory, Said, ground
 from graphs.understanding.words import alike, folded, tokens
 from tools.reading import Spans
 from tools.records import RecordView
@@ -217,6 +217,11 @@ _RELATION = (
 _SPEAKS_FOR = re.compile(
     rf"\b(?:i'?m|i am|it'?s|this is|hier ist)\s+[^\W\d_]{{2,}}['’]?s\s+{_RELATION}\b"
 )
+#: Who writes in somebody's place asks for that person's records, whatever they want of them.
+_ON_BEHALF = re.compile(
+    rf"\b(?:ich schreibe (?:\w+ )?(?:fur|wegen)|im namen|im auftrag|(?:writing|asking|calling|contacting you) (?:for|on behalf of)|on behalf of)"
+    rf"\s+(?:my|mein\w*|unser\w*)\s+{_RELATION}\b"
+)
 _THEIRS = re.compile(r"\b(?:his|her|seine[rnms]?)\s+([^\W\d_]+)(?:\s+([^\W\d_]+))?")
 _THEY_BOUGHT = re.compile(
     r"\b(?:he|she|er|sie)(?:'s| has| had| hat)?\s+(?:ordered|bought|bestellt|gekauft)\b"
@@ -232,6 +237,7 @@ def by_owner(
     others = context.intents.of_role("other_person")
     if not others or not (
         _of_somebody(text, views, context)
+        or (_ON_BEHALF.search(folded(text)) and not _own_thing(text, views))
         or (_only_asks(chances, context) and _theirs(text, views, context))
     ):
         return chances
@@ -272,8 +278,13 @@ def _theirs(text: str, views: Sequence[RecordView], context: Context) -> bool:
         return True
     if any(mentions(things, [*kinds, "account"]) for things in _THEIRS.findall(plain)):
         return True
+    return _THEY_BOUGHT.search(plain) is not None and not _own_thing(text, views)
+
+
+def _own_thing(text: str, views: Sequence[RecordView]) -> bool:
+    """Whether the text names something that the customer ordered: a present is still theirs."""
     own = {word for view in views for item in view.items for word in tokens(item.name)}
-    return _THEY_BOUGHT.search(plain) is not None and not own & {*tokens(text)}
+    return bool(own & {*tokens(text)})
 
 
 #: What an intent loses that is about records of another kind than the one that was named, or that is not owned.
@@ -304,6 +315,33 @@ def by_kind(
         return 1.0 if records & owned else _NOT_OWNED
 
     weighed = {name: chance * weight(name) for name, chance in chances.items()}
+    return dealt_out(weighed, chances)
+
+
+#: What a case gains or loses whose usual states the named thing is, or is not, in: boots that are on their way
+#: are hardly too small, and a mat that was delivered is not late.
+_FITS_STATE, _OTHER_STATE = 1.5, 0.4
+
+
+def by_state(
+    chances: dict[str, float], said: Said, views: Sequence[RecordView], context: Context
+) -> dict[str, float]:
+    """The chances of the cases where the customer names a thing of theirs: its record is in one state."""
+    cases = [one for one in context.intents.intents if one.case is not None and one.first]
+    kinds = {kind for one in cases for kind in one.records}
+    found = ground(said, views, kinds, lexicon=context.lexicon, memory=Memory())
+    if found.how != "named" or not found.records:
+        return chances
+    states = {(view.kind, view.state) for view in views if view.id in found.records}
+    of_kinds = {kind for kind, _ in states}
+    weights = {
+        one.name: _FITS_STATE
+        if any(kind in one.records and state in one.first for kind, state in states)
+        else _OTHER_STATE
+        for one in cases
+        if of_kinds & {*one.records}
+    }
+    weighed = {name: chance * weights.get(name, 1.0) for name, chance in chances.items()}
     return dealt_out(weighed, chances)
 
 

@@ -390,6 +390,25 @@ async def test_a_change_of_what_a_relative_uses_is_the_accounts_own(ana: World) 
     assert max(changing, key=changing.__getitem__) == "cancel_order"
 
 
+@pytest.mark.parametrize(
+    ("text", "others"),
+    [
+        ("ich schreibe für meinen Mann, er möchte sein Abo kündigen", True),
+        ("I'm writing on behalf of my mother, please cancel her plan", True),
+        ("writing for my wife: the tent I ordered for her has a hole", False),
+        ("please cancel my plan", False),
+    ],
+)
+async def test_who_writes_in_somebodys_place_changes_nothing_of_their_own(
+    ana: World, text: str, others: bool
+) -> None:
+    """The plan of whoever is spoken for is another account's; what one bought as a present is one's own."""
+    views = await ana.context.backend.records(ana.context.customer)
+    weighed = by_owner({"cancel_subscription": 1.0}, text, views, ana.context)
+
+    assert (max(weighed, key=weighed.__getitem__) == "other_person") is others
+
+
 async def test_a_correction_in_the_same_breath(ben: World) -> None:
     """What was taken back a word later is not proposed."""
     ben.encoder.several["pls cancel SB-10496 i mean. the jacket i want to keep!!"] = 0.9

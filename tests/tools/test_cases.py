@@ -187,3 +187,69 @@ def test_an_operation_that_does_not_exist_is_refused() -> None:
     """An option cannot offer what nobody can do."""
     with pytest.raises(CasesInvalid, match="no operation note"):
         read_cases(yaml.safe_dump(_file()), {})
+
+
+_ASIDE: dict[str, Any] = {
+    "beside": ["for members"],
+    "record": ["pass"],
+    "variants": [
+        {
+            "when": 'state == "paused"',
+            "say": {"en": "{{ number }} rests.", "de": "{{ number }} ruht."},
+        },
+        {
+            "when": 'state == "active"',
+            "say": {"en": "{{ number }} runs.", "de": "{{ number }} läuft."},
+        },
+    ],
+}
+
+
+def _pass(state: str) -> RecordView:
+    return RecordView(kind="pass", id="P-1", label="P-1", state=state, open=state == "active")
+
+
+@pytest.mark.parametrize(
+    ("quoted", "state", "said"),
+    [
+        ("A lock is free for members.", "active", "P-1 runs."),
+        ("A lock is free for members.", "ended", None),
+        ("A lock costs 9 EUR.", "active", None),
+    ],
+)
+def test_a_record_adds_to_what_is_quoted(quoted: str, state: str, said: str | None) -> None:
+    book = _book(asides={"members": _ASIDE})
+    told = book.beside(
+        quoted, record=None, others=[BIKE, BILL, _pass(state)], customer=RIDER, today=TODAY
+    )
+
+    assert (told.text if told is not None else None) == said
+
+
+def test_an_aside_is_about_the_one_that_was_named() -> None:
+    """A bill belongs to a rental, so which of them is meant has to be said."""
+    aside = {
+        **_ASIDE,
+        "record": ["rental"],
+        "variants": [{"say": {"en": "{{ number }}!", "de": "{{ number }}!"}}],
+    }
+    book = _book(asides={"members": aside})
+    asked = {"others": [BIKE, BILL], "customer": RIDER, "today": TODAY}
+
+    assert book.beside("for members", record=None, **asked) is None
+    named = book.beside("for members", record=BIKE, **asked)
+    assert named is not None
+    assert named.text == "R-1!"
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"beside": ["("]}, "unterminated"),
+        ({"variants": [{"say": {"en": "a", "de": "a"}, "then": "ticket"}]}, "only says"),
+        ({"variants": [{"when": "colour == 1", "say": {"en": "a", "de": "a"}}]}, "colour"),
+    ],
+)
+def test_an_aside_that_is_written_wrong_is_refused(changes: dict[str, Any], why: str) -> None:
+    with pytest.raises(CasesInvalid, match=why):
+        _book(asides={"members": {**_ASIDE, **changes}})
