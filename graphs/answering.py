@@ -6,10 +6,11 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from graphs.sameness import refers_back
+from graphs.sameness import points, refers_back
 from graphs.understanding.clauses import split
 from tools.ports import Passage
-from tools.records import Item, Lexicon
+from tools.records import Item, Lexicon, RecordView
+from tools.sentences import split as sentences_of
 
 #: The language that the articles are written in; the pruner reads no other.
 ENGLISH = "en"
@@ -25,6 +26,8 @@ BESIDE = 0.20
 FOREIGN, NATIVE = 0.30, 0.38
 #: What it counts that a sentence is about what the question names, or about something else that is sold.
 SAME_THING, OTHER_THING = 0.08, -0.2
+#: What is so near answers a question that is known to be asked just so, whatever things it names.
+ASKED_SO = 0.55
 #: A sentence with less than this share of the best one's score is said beside it for no reason.
 SHARE = 0.75
 #: Sentences that share so many of their words say the same.
@@ -60,16 +63,89 @@ class Line:
     needs: str = ""  #: The sentence before it that it cannot be read without.
 
 
-def parts_of(question: str) -> list[str]:
-    """The questions of a message, each so that it can be looked up by itself; one is itself."""
-    found: list[str] = []
+@dataclass(frozen=True)
+class Part:
+    """One question of a message."""
+
+    text: str
+    before: str = ""  #: The clause that it cannot be understood without.
+
+    @property
+    def whole(self) -> str:
+        return f"{self.before} {self.text}".strip()
+
+
+#: A further question of so few words is about what the one before it is about.
+_CURT = 6
+
+
+def parts_of(question: str) -> list[Part]:
+    """The questions of a message, each with what it leans on; one is itself."""
+    found: list[Part] = []
     before = ""
     for clause in split(question):
-        if _ASKS.search(clause.text) and len(clause.text.split()) >= 3:
-            leans = bool(before) and refers_back(clause.text)
-            found.append(f"{before} {clause.text}" if leans else clause.text)
+        words = len(clause.text.split())
+        if _ASKS.search(clause.text) and words >= 3:
+            further = bool(found) and (words <= _CURT or points(clause.text))
+            leans = bool(before) and (further or refers_back(clause.text))
+            found.append(Part(clause.text, before if leans else ""))
         before = clause.text
-    return found[:PARTS] if len(found) > 1 else [question]
+    return found[:PARTS] if len(found) > 1 else [Part(question)]
+
+
+def core_of(question: str) -> str:
+    """The one question in a message that tells a story around it, where it can be understood without; else the whole."""
+    told = sentences_of(question)
+    marked = [one for one in told if one.rstrip().endswith("?")]
+    asking = marked or [one for one in told if _ASKS.search(one)]
+    if (
+        len(told) < 2
+        or len(asking) != 1
+        or refers_back(asking[0])
+        or len(asking[0].split()) < _CORE
+    ):
+        return question
+    return asking[0]
+
+
+#: A question of fewer words says too little without the rest.
+_CORE = 4
+#: What the question alone counts beside the message that it stands in.
+CORE = 0.95
+
+
+def nearer(
+    whole: Sequence[Passage], core: Sequence[Passage], *, weight: float = CORE
+) -> tuple[Passage, ...]:
+    """Each sentence by what it is nearer to: the message, or the question in it."""
+    best: dict[tuple[str, str], Line] = {}
+    for found, counts in ((whole, 1.0), (core, weight)):
+        for line in lines_of(found):
+            key = (line.passage.id, line.text)
+            known = best.get(key)
+            score = counts * line.score
+            if known is None or known.score < score:
+                best[key] = replace(line, score=score, needs=known.needs if known else line.needs)
+    return _by_passage(list(best.values()))
+
+
+@dataclass(frozen=True)
+class Leaning:
+    """What a question is about without saying so itself."""
+
+    before: str = ""  #: The words before it.
+    titles: tuple[
+        str, ...
+    ] = ()  #: What was spoken of: articles, else the customer's record or wish.
+    said: str = ""  #: The reply that it follows.
+    articles: frozenset[str] = frozenset()  #: What that reply quoted.
+
+
+def called(view: RecordView) -> str:
+    """What a record is, without its number and its state: "Care Plus plan", "Ridgeline Tent 2P"."""
+    pieces = [piece.strip() for piece in re.split(r"[,()]", view.label.replace(view.id, ""))]
+    of_it = [piece for piece in pieces if piece and view.state not in piece]
+    return ", ".join(item.name for item in view.items[:2]) or " ".join(of_it[:2])
 
 
 def worded(question: str, lexicon: Lexicon) -> str:
@@ -138,6 +214,8 @@ def in_context(near: Readings, said: str, articles: Collection[str]) -> tuple[Pa
 
     def score(key: tuple[str, str]) -> float:
         here = [one[key] for one in (joined, titled) if key in one]
+        if not articles:  # What a record or a wish is called says more than the words before.
+            return max(titled.get(key, 0.0), BARE * max(joined.get(key, 0.0), bare.get(key, 0.0)))
         both = sum(here) / 2 if len(here) == 2 else sum(here) * (1 + UNSEEN) / 2
         if both and passages[key[0]].source in articles:
             both += SAME_ARTICLE
@@ -183,7 +261,7 @@ def _needed(passage: Passage, place: int) -> str:
 
 
 def _about(line: Line, asked: frozenset[str], lexicon: Lexicon) -> Line:
-    if not asked or line.score <= 0:
+    if not asked or line.score <= 0 or line.score >= ASKED_SO:
         return line
     said = _things(line.text, lexicon)
     titled = _things(line.passage.title, lexicon)
@@ -241,7 +319,7 @@ def _passage(lines: Sequence[Line]) -> Passage:
     )
 
 
-def of_parts(found: Sequence[Sequence[Passage]], each: int = 2) -> tuple[Passage, ...]:
+def of_parts(found: Sequence[Sequence[Passage]], each: int = 3) -> tuple[Passage, ...]:
     """What was found for each part of a question, so that none crowds another out."""
     answered = [one for one in found if one]
     if len(answered) < 2:

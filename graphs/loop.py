@@ -19,7 +19,7 @@ from graphs.deciding import by_rule, decided, log, ms_since
 from graphs.deciding import decision as decided_by
 from graphs.keys import same_request
 from graphs.nodes.advise import advice_of, waiting_of
-from graphs.nodes.answer import LookUpFailed, answering, best_quotes, foreword
+from graphs.nodes.answer import LookUpFailed, answering, best_quotes, foreword, near_enough
 from graphs.nodes.converse import transcript
 from graphs.nodes.operation import (
     carry_out,
@@ -455,7 +455,10 @@ async def _told_of(
     """What is said to a wish that no operation serves."""
     act, context = step.act, runtime.context
     if step.kind == "answer" or act is None:
-        return await _look_up(runtime, state, current, act.text if act is not None else None)
+        asked = act.text if act is not None else None
+        return await _look_up(
+            runtime, state, current, asked, optional=act is not None and act.beside
+        )
     if step.kind == "case":
         return await advice_of(state, runtime, step.name, act)
     if step.kind in ("waiting", "withdraw"):
@@ -788,16 +791,24 @@ def _told(current: Plan) -> Plan:
 
 
 async def _look_up(
-    runtime: Runtime[Context], state: SupportState, current: Plan, asked: str | None = None
+    runtime: Runtime[Context],
+    state: SupportState,
+    current: Plan,
+    asked: str | None = None,
+    *,
+    optional: bool = False,
 ) -> str:
-    """Answer the request's question from the kept sentences themselves; no model writes here."""
+    """Answer the request's question from the kept sentences themselves; no model writes here. ``optional``: nothing
+    is said where nothing is near."""
     context = runtime.context
     question = asked or await _question_in(runtime, state, current.goal)
     try:
         kept = await answering(state, runtime, question, None, 2)
     except LookUpFailed:
-        return replies.unknown()
-    said = " ".join(re.sub(r" \[\d+\]$", "", s) for s in best_quotes(kept, 2))
+        return "" if optional else replies.unknown()
+    if optional and not near_enough(kept):
+        return ""
+    said = " ".join(re.sub(r" \[\d+\]$", "", s) for s in best_quotes(kept, 3))
     if not said:
         return replies.unknown()
     return "\n\n".join(filter(None, [foreword(state, context, kept), said]))

@@ -89,7 +89,7 @@ def after_prune(
     otherwise = _route(state).otherwise
     if otherwise in ("clarify", "advise"):
         return otherwise
-    return "converse" if otherwise == "out_of_scope" else "admit"
+    return "converse" if otherwise in ("out_of_scope", "direct") else "admit"
 
 
 def after_synthesize(state: SupportState) -> Literal["validate", "quote", "admit"]:

@@ -131,6 +131,11 @@ def stands_alone(question: str) -> bool:
     return len(_WORD.findall(question.casefold())) >= 3 and not _LEANS.search(question)
 
 
+def points(question: str) -> bool:
+    """Whether the question has a pronoun that may stand for something said before."""
+    return _POINTS.search(question) is not None
+
+
 def refers_back(question: str) -> bool:
     """Whether the question speaks of something by a pronoun and has little else that says of what: "when does
     it open", but not "how long does it take to get a refund"."""

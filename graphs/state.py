@@ -53,7 +53,7 @@ class Route(Record):
         Act, ...
     ] = ()  #: What the turn asks for, one act a wish; the first is the intent's.
     #: What is said instead where the knowledge holds nothing: the message may not be a question at all.
-    otherwise: Literal["", "clarify", "out_of_scope", "advise"] = ""
+    otherwise: Literal["", "clarify", "out_of_scope", "advise", "direct"] = ""
 
     replaces: bool = False  #: The open question is dealt with by it, and is no longer asked.
     #: Which node serves it, where that does not follow from the lane alone.

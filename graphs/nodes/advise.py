@@ -12,6 +12,7 @@ from pydantic import JsonValue
 from graphs import replies
 from graphs.context import Context
 from graphs.deciding import by_rule, log
+from graphs.nodes.answer import admit
 from graphs.nodes.operation import (
     carry_out,
     grounded,
@@ -20,7 +21,7 @@ from graphs.nodes.operation import (
     reason_of,
     record_of,
 )
-from graphs.nodes.turn import offer_hand_off
+from graphs.nodes.turn import just_told, offer_hand_off
 from graphs.state import CLARIFY, Draft, Extraction, Next, Pending, SupportState
 from graphs.understanding import dialogue
 from graphs.understanding.acts import Act
@@ -30,6 +31,8 @@ from tools.ports import BackendUnavailable
 from tools.records import RecordView
 from tools.values import Approval
 
+#: Who surely asks for the same case again is told it again.
+_PLAINLY = 0.9
 #: So many records are named in a question about which one is meant.
 _SHOWN = 5
 
@@ -59,6 +62,9 @@ async def advise(state: SupportState, runtime: Runtime[Context]) -> dict[str, An
             "draft": Draft(text=which.question, asks=True),
         }
     told = await told_of_case(state, runtime, name, act)
+    if told.again and not told.kept and (route.otherwise or act.probability < _PLAINLY):
+        # Whoever asks on is not told the same once more: nothing else is known of it, and a person is offered.
+        return await admit(state, runtime)
     update: dict[str, Any] = {"draft": Draft(text=told.text)}
     if told.kept:
         update["kept"] = (*state.get("kept", ()), told.kept)
@@ -75,6 +81,7 @@ class ToldOfCase:
     text: str
     kept: str = ""  #: The case and record that a ticket was opened for.
     offer: Pending | None = None  #: What a yes would start.
+    again: bool = False  #: The last reply said just that.
 
 
 async def advice_of(state: SupportState, runtime: Runtime[Context], name: str, act: Act) -> str:
@@ -109,7 +116,8 @@ async def told_of_case(
     elif advice.person or advice.ticket:
         parts.append(replies.person_on_request())
     text = "\n\n".join(part for part in parts if part)
-    return ToldOfCase(text, kept, _offer(state, context, advice, act, record, text))
+    again = advice.text in just_told(state)[0]
+    return ToldOfCase(text, kept, _offer(state, context, advice, act, record, text), again)
 
 
 def _offer(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any, cast
 
 from langgraph.runtime import Runtime
@@ -14,9 +15,14 @@ from graphs import replies
 from graphs.answering import (
     ENGLISH,
     SHARE,
+    Leaning,
+    Part,
     Readings,
+    called,
     chosen,
+    core_of,
     in_context,
+    nearer,
     of_parts,
     parts_of,
     together,
@@ -28,8 +34,11 @@ from graphs.context import Context
 from graphs.deciding import by_rule, decided, log, ms_since
 from graphs.nodes.converse import transcript
 from graphs.nodes.turn import in_full, just_told, offer_hand_off
-from graphs.sameness import personal, stands_alone
-from graphs.state import Draft, SupportState
+from graphs.sameness import personal, points, stands_alone
+from graphs.state import Draft, Route, SupportState
+from graphs.understanding.clauses import mentions
+from graphs.understanding.heard import records_known
+from graphs.understanding.words import tokens
 from graphs.validation import says_unknown
 from tools.decisions import Alternative, Decision
 from tools.injection import instructs
@@ -99,17 +108,30 @@ async def prune(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any
     except LookUpFailed as error:
         return {"passages": (), "degraded": (*state.get("degraded", ()), f"pruner: {error}")}
     route = state.get("route")
-    if route is not None and route.otherwise and not _near_enough(kept):
+    if (
+        route is not None
+        and route.otherwise
+        and not near_enough(kept, _least(state, route, context))
+    ):
         return {"passages": ()}
     return {"passages": tuple(kept)}
 
 
-#: So near must be what answers a message of which nobody is sure that it asks the articles anything.
-UNASKED = 0.42
+#: So near must be what answers a message of which nobody is sure that it asks the articles anything; less will do for
+#: one that the heads take for a question to them, and for one that follows what a case was told.
+UNASKED, HALF_ASKED, ASKED_ON = 0.42, 0.35, 0.32
 
 
-def _near_enough(kept: Sequence[Passage]) -> bool:
-    return max((p.score for p in kept), default=0.0) >= UNASKED
+def near_enough(kept: Sequence[Passage], least: float = UNASKED) -> bool:
+    """Whether what was found is near enough to be said to who may not have asked for it."""
+    return max((p.score for p in kept), default=0.0) >= least
+
+
+def _least(state: SupportState, route: Route, context: Context) -> float:
+    act = route.act
+    if route.otherwise == "advise" and act is not None and act.intent == state.get("wanted"):
+        return ASKED_ON
+    return HALF_ASKED if context.intents.lane(route.intent) == "answer" else UNASKED
 
 
 async def answering(
@@ -121,38 +143,103 @@ async def answering(
 ) -> tuple[Passage, ...]:
     """The passages that a question is answered from, part by part; ``found``: what was retrieved for it as a
     whole. Raises LookUpFailed; what cannot be logged is another failure, and ends the turn."""
-    # A question behind the messages it leans on is one question.
-    alone = found is None or question == state["turn"].text
-    asked = parts_of(question) if alone else [question]
-    parts = [worded(part, runtime.context.lexicon) for part in asked]
-    if parts == [question]:
-        whole = found if found is not None else await _looked_up(question, runtime.context)
-        return await _answering(state, runtime, question, whole, keep)
-    by_part = [
-        await _answering(state, runtime, part, await _looked_up(part, runtime.context), keep)
-        for part in parts
-    ]
-    return of_parts(by_part)
+    context = runtime.context
+    own = state["turn"].text
+    asked = own if question.endswith(f" {own}") else question
+    conversation = await _leaning(state, context, question)
+    answered: list[tuple[Passage, ...]] = []
+    parts = parts_of(asked)
+    for part in parts:
+        leaning = conversation
+        if part.before:
+            leaning = _on_what_was_found(part, answered)
+        elif asked != question:
+            part = replace(part, before=question.removesuffix(own).strip())
+        text = worded(part.whole, context.lexicon)
+        known = found if found is not None and text == question else await _looked_up(text, context)
+        answered.append(await _answering(state, runtime, text, part.text, known, keep, leaning))
+    return of_parts(answered)
+
+
+async def _leaning(state: SupportState, context: Context, question: str) -> Leaning | None:
+    """What the conversation says that the question is about; None for one that says it itself."""
+    own = state["turn"].text
+    follows = question.endswith(f" {own}")
+    said, articles = just_told(state)
+    named = await _named_record(state, context, own)
+    if not (follows or points(question) or named):
+        return None
+    titles = [": ".join(dict.fromkeys(articles.values()))] if articles else []
+    if not articles:
+        titles = [named or await _called(state.get("focus"), context), _wanted(state, context)]
+    known = tuple(title for title in titles if title)
+    if not (follows or known):
+        return None
+    before = question.removesuffix(own).strip() if follows else ""
+    return Leaning(before, known, said, frozenset(articles))
+
+
+async def _named_record(state: SupportState, context: Context, text: str) -> str:
+    """What the one record is that a question names by its kind only: "with my plan" is Care Plus."""
+    said = tokens(text)
+    views, _ = await records_known(context)
+    for kind, words in context.lexicon.kinds.items():
+        same = [view for view in views if view.kind == kind]
+        if len(same) == 1 and same[0].parent is None and mentions(said, words):
+            return called(same[0])
+    return ""
+
+
+async def _called(record: str | None, context: Context) -> str:
+    """What the record that was talked about is, in the words that its customer reads."""
+    if record is None:
+        return ""
+    views, _ = await records_known(context)
+    view = next((one for one in views if one.id == record), None)
+    return called(view) if view is not None else ""
+
+
+def _wanted(state: SupportState, context: Context) -> str:
+    """What was wanted before, as the question whether it is."""
+    wanted = state.get("wanted", "")
+    if wanted not in context.intents.names or context.intents.get(wanted).role is not None:
+        return ""
+    return replies.intent_question(context.intents.get(wanted)).rstrip("?")
+
+
+def _on_what_was_found(part: Part, answered: Sequence[tuple[Passage, ...]]) -> Leaning | None:
+    """A further question of the same message is about what the question before it is answered from."""
+    best = next((found[0] for found in reversed(answered) if found), None)
+    if best is None:
+        return None
+    article, _, section = best.title.partition(" > ")
+    titles = (article, section) if section else (article,)
+    return Leaning(part.before, titles, articles=frozenset({best.source}))
 
 
 async def _answering(
     state: SupportState,
     runtime: Runtime[Context],
     question: str,
+    own: str,
     found: Sequence[Passage],
     keep: int,
+    leaning: Leaning | None,
 ) -> tuple[Passage, ...]:
     context = runtime.context
     kept = await kept_of(state, runtime, question, found, keep)
     language = _language(state, context)
-    near = await _nearest(language, question, state, context)
+    near = await _nearest(language, question, own, leaning, context)
     if language == ENGLISH:
         chosen_from = together(kept, near, question, context.lexicon, english=True)
     else:
-        chosen_from = together((), near, question, context.lexicon, english=False, native=True)
+        # What is asked with its subject is as near to its answer as it gets.
+        strict = leaning is None
+        chosen_from = together((), near, question, context.lexicon, english=False, native=strict)
         if not chosen_from:
             # Their own language has nothing of it; the articles in English may.
-            native, near = bool(near), await _nearest(ENGLISH, question, state, context) or near
+            native = bool(near)
+            near = await _nearest(ENGLISH, question, own, leaning, context) or near
             chosen_from = together(
                 (), near, question, context.lexicon, english=False, native=native
             )
@@ -162,11 +249,11 @@ async def _answering(
 
 
 async def _nearest(
-    language: str, question: str, state: SupportState, context: Context
+    language: str, question: str, own: str, leaning: Leaning | None, context: Context
 ) -> Sequence[Passage]:
-    """The nearest sentences of the articles in this language. Raises LookUpFailed."""
-    follows = question.endswith(f" {state['turn'].text}")
-    most = FOLLOWING if follows else NEAREST
+    """The nearest sentences of the articles in this language. ``own``: the question without what stands before it.
+    Raises LookUpFailed."""
+    most = NEAREST if leaning is None else FOLLOWING
 
     async def near(text: str) -> Sequence[Passage]:
         return await context.knowledge.nearest(
@@ -175,12 +262,14 @@ async def _nearest(
 
     try:
         found = await near(question)
-        if not follows:
-            return found
-        (said, articles), own = just_told(state), state["turn"].text
-        titled = ": ".join([*dict.fromkeys(articles.values()), own])
-        readings = Readings(found, await near(titled), await near(own))
-        return in_context(readings, said, frozenset(articles))
+        if leaning is None:
+            core = core_of(question)
+            return found if core == question else nearer(found, await near(core))
+        titled: Sequence[Passage] = ()
+        for title in leaning.titles or ("",):
+            titled = nearer(titled, await near(f"{title}: {own}" if title else own), weight=1.0)
+        bare = found if question == own else await near(own)
+        return in_context(Readings(found, titled, bare), leaning.said, leaning.articles)
     except PortError as error:
         raise LookUpFailed(str(error)) from error
 
@@ -274,7 +363,7 @@ async def synthesize(state: SupportState, runtime: Runtime[Context]) -> dict[str
         refused=refused(state),
         question=question,
     )
-    quotable = best_quotes(passages)
+    quotable = best_quotes(passages, _most(state))
     if previous is not None:
         runtime.stream_writer({"event": "token", "data": {"text": "", "reset": True}})
     writing = context.large.write(
@@ -373,7 +462,7 @@ async def remember(state: SupportState, runtime: Runtime[Context]) -> dict[str, 
 async def quote(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
     """The synthesizer's fallback: the best kept sentences themselves, cited. Cannot be ungrounded."""
     passages = state.get("passages", ())
-    text = " ".join(best_quotes(passages))
+    text = " ".join(best_quotes(passages, _most(state)))
     before = foreword(state, runtime.context, passages)
     return {"draft": Draft(text=text, source="quotes", passages=passages, foreword=before)}
 
@@ -466,6 +555,14 @@ def best_quotes(passages: Sequence[Passage], most: int = 3, *, share: float = SH
         f"{line.text.lstrip('| ')} [{numbers[line.passage.id]}]"
         for line in chosen(passages, most, share=share)
     ]
+
+
+#: So many sentences answer a question, and so many one of several parts.
+_FEW, _MORE = 3, 4
+
+
+def _most(state: SupportState) -> int:
+    return _MORE if len(parts_of(state["turn"].text)) > 1 else _FEW
 
 
 def shown(passages: tuple[Passage, ...]) -> str:

@@ -32,6 +32,7 @@ class Act(BaseModel):
     conditional: bool = False  #: To be done only if something holds that nobody has looked at yet.
     later: bool = False  #: Its condition is about a day to come.
     reason: str = ""  #: The problem that was told with the wish, as an intent.
+    beside: bool = False  #: A rule that is told beside a record, where one is near.
     agreed: bool = False  #: The customer was asked whether this is what is meant, and picked it.
 
 

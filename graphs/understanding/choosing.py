@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 from graphs.apart import apart
@@ -92,6 +93,7 @@ def _any_record(heard: HeardTurn) -> Grounds:
 
 async def _new(heard: HeardTurn, wanted: str = "") -> Route:
     """The wishes of a message that answers nothing, each with what it is about."""
+    heard = _without_alarm(heard)
     context = heard.context
     if (again := _agreed_to(heard, wanted)) is not None:
         return route_of(heard, (again,), reason="a yes to what a case was said to")
@@ -111,9 +113,63 @@ async def _new(heard: HeardTurn, wanted: str = "") -> Route:
     acts = await apart(
         heard.text, lambda: [act for one in found for act in _acts(heard, one, wanted)]
     )
-    spread = [one for act in acts for one in await _spread(heard, act)]
+    spread = [one for act in _one_question(acts, context) for one in await _spread(heard, act)]
     route = await apart(heard.text, lambda: route_of(heard, tuple(spread[:MOST_ACTS])))
-    return _within_case(heard, route, wanted)
+    route = _within_case(heard, route, wanted)
+    both = _with_rule(heard, route)
+    return await apart(heard.text, lambda: route_of(heard, both)) if both else route
+
+
+def _one_question(acts: Sequence[Act], context: Context) -> list[Act]:
+    """Neighbouring questions to the articles are looked up together, part by part."""
+    joined: list[Act] = []
+    for act in acts:
+        last = joined[-1] if joined else None
+        lanes = {context.intents.lane(one.intent) for one in (last, act) if one is not None}
+        if last is None or lanes != {"answer"} or last.later or act.later:
+            joined.append(act)
+        elif last.text != act.text:
+            joined[-1] = last.model_copy(update={"text": f"{last.text} {act.text}"})
+    return joined
+
+
+#: A question that may be about a record and about a rule is answered by both: so unsure must the record be, and so
+#: likely the rule.
+_RECORD_ONLY, _RULE_TOO = 0.75, 0.15
+
+
+def _with_rule(heard: HeardTurn, route: Route) -> tuple[Act, ...]:
+    """A look-up that is not surely all that is asked for, with the rule that may be meant: "with my plan, how many
+    repairs are free". Nothing where the look-up is all."""
+    act = route.act
+    if act is None or len(route.acts) != 1 or route.otherwise:
+        return ()
+    if not dialogue.asks_which(act.text) or act.probability >= _RECORD_ONLY:
+        return ()
+    context = heard.context
+    operation = context.operations.get(context.intents.get(act.intent).operation or "")
+    rules = [name for name in heard.whole.chances if context.intents.lane(name) == "answer"]
+    if operation is None or operation.writes or not rules or dialogue.requests(act.text):
+        return ()
+    rule = max(rules, key=heard.whole.chances.__getitem__)
+    chance = heard.whole.chances[rule]
+    if chance < _RULE_TOO:
+        return ()
+    return act, Act(intent=rule, probability=chance, text=act.text, beside=True)
+
+
+#: An incident that neither head half believes is none, even where nothing else is likelier.
+_HALF_ALARMED, _HALF_SAID = 0.4, 0.3
+
+
+def _without_alarm(heard: HeardTurn) -> HeardTurn:
+    """The turn without incidents that nobody half believes: a jacket that never came is no hijacked account."""
+    names = heard.context.intents.of_role("incident")
+    said = sum(heard.choice.probabilities.get(name, 0.0) for name in names)
+    if heard.incident >= _HALF_ALARMED or said >= _HALF_SAID:
+        return heard
+    left = {name: 0.0 if name in names else p for name, p in heard.whole.chances.items()}
+    return replace(heard, whole=replace(heard.whole, chances=left)) if any(left.values()) else heard
 
 
 def _agreed_to(heard: HeardTurn, wanted: str) -> Act | None:

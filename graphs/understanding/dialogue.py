@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from graphs.state import Pending
-from graphs.understanding.clauses import mentions
+from graphs.understanding.clauses import forbids, mentions
 from graphs.understanding.grounding import Grounds
 from graphs.understanding.words import folded, tokens
 from tools.intents import Intents
@@ -58,6 +58,10 @@ def move(pending: Pending, heard: Heard, intents: Intents, operations: frozenset
     if pending.stage == "confirm":  # What was not carried out yet is not withdrawn, it is declined.
         no += heard.chance(intents, "withdraw")
     leaves = heard.chance(intents, "leave")
+    if pending.stage == "confirm" and any(
+        forbids(heard.text, one.verbs) for one in intents.intents if one.operation in operations
+    ):
+        no = 1.0  # "hang on, do NOT cancel it", wherever in the message it stands
     best = max(heard.chances, key=heard.chances.__getitem__)
     intent, chance = intents.get(best), heard.chances[best]
     substantive = intent.role is None or intent.role in _SUBSTANTIVE
@@ -121,7 +125,7 @@ def _at_confirmation(
         return "correct"  # "no, keep it; cancel the jacket one instead"
     if refuses and not heard.fits and not (substantive and chance >= 0.8 and not same):
         return "leave" if leaves > no else "decline"
-    narrows = restricts(heard.text) and not _as_shown(heard.text, pending)
+    narrows = restricts(heard.text) and not _as_shown(heard, pending)
     more = narrows or asks(heard.text) or qualified(heard.text, pending)
     if (yes >= YES or (says_yes(heard.text) and (same or not substantive))) and not more:
         return "confirm" if heard.asked_last else "repeat"
@@ -144,9 +148,27 @@ def _on_terms(text: str) -> bool:
     return _TERMS.search(folded(text)) is not None
 
 
-def _as_shown(text: str, asked: Pending) -> bool:
-    """Whether a yes only says again what was shown: "yes, just one", of one piece."""
-    return "1 x " in asked.question and _JUST_ONE.match(folded(text).strip()) is not None
+def _as_shown(heard: Heard, asked: Pending) -> bool:
+    """Whether a yes only says again what was shown: "yes, just one", of one piece; "yes, just the mat", of the mat."""
+    if "1 x " in asked.question and _JUST_ONE.match(folded(heard.text).strip()) is not None:
+        return True
+    shown = asked.arguments.get(_PARTS[0])
+    listed = shown if isinstance(shown, list) else [shown] if shown else []
+    said = heard.grounds.parts
+    return (
+        len(listed) == len(said) > 0
+        and not any(part.quantity for part in said)
+        and all(
+            any(name in str(one) for one in listed for name in (part.id, part.name))
+            for part in said
+        )
+        and not _on_terms(heard.text)
+        and len(tokens(heard.text)) <= _ECHO
+    )
+
+
+#: So short is a yes that only names what was shown.
+_ECHO = 8
 
 
 _YES = re.compile(
@@ -182,6 +204,25 @@ _ONLY_ASKED = re.compile(
 def only_asked(text: str) -> bool:
     """Whether the message says that a question was all it was: "no, was only asking"."""
     return "?" not in text and _ONLY_ASKED.search(folded(text)) is not None
+
+
+_HOLDS_OFF = re.compile(
+    r"\b(?:(?:don'?t|do not) (?:touch|change|do|start|begin|book|cancel) (?:anything|it|that) (?:yet|now|just yet|for now)|"
+    r"(?:don'?t|do not) touch (?:anything|it)|leave (?:it|everything|things) (?:as (?:it is|they are)|for now)|"
+    r"(?:need|have|want) to (?:think|sleep on it|(?:talk|speak|check) (?:to|with) (?:my|our|the)\b)|let me think|i'?ll think|"
+    r"think (?:about it|it over)|(?:noch|erst mal|erstmal|vorerst) nichts? (?:machen|andern|tun|unternehmen|stornieren|kundigen|buchen)|"
+    r"uberleg\w* (?:ich )?(?:es |mir |das )*(?:noch|erst)|"
+    r"(?:muss|will|mochte) (?:ich )?(?:es |das |mir das )?(?:erst|noch)(?: noch| mal| einmal)* (?:besprechen|uberlegen|klaren))\b"
+)
+
+
+def holds_off(text: str) -> bool:
+    """Whether the message only says that nothing is to be done yet: "ok. don't touch anything yet"."""
+    return (
+        "?" not in text
+        and not _WH.search(folded(text))
+        and _HOLDS_OFF.search(folded(text)) is not None
+    )
 
 
 _SUPPOSES = re.compile(

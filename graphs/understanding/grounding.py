@@ -522,12 +522,30 @@ def _missing(
     for item in lexicon.catalogue:
         if item.id not in owned and _item(said, item, common) >= _OWN_WORD:
             return item.name
+    if (other := _other_kind(said, able, lexicon)) is not None:
+        return other
     if max(evidence.values(), default=0.0) > 0:
         return ""
     kinds = [
         item for item in lexicon.catalogue if item.id not in owned and _item(said, item, common)
     ]
     return _word_for(said, kinds[0]) if kinds else ""
+
+
+def _other_kind(said: Said, able: Sequence[RecordView], lexicon: Lexicon) -> str | None:
+    """A kind of thing in two words that none of the records holds, where only one of them fits what they hold: a rain
+    jacket is no down jacket."""
+    held = {item.id for view in able for item in view.items}
+    theirs = {tokens(word) for item in lexicon.catalogue if item.id in held for word in item.words}
+    for item in lexicon.catalogue:
+        for word in item.words:
+            kind = tokens(word)
+            if len(kind) < 2 or kind in theirs or (at := found(word, said.words)) is None:
+                continue
+            rest = replace(said, words=(*said.words[: at[0]], *said.words[at[1] :]))
+            if not any(_evidence(rest, view, able, lexicon) > 0 for view in able):
+                return " ".join(said.words[at[0] : at[1]])
+    return None
 
 
 def _common(lexicon: Lexicon) -> frozenset[str]:

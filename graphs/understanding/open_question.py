@@ -133,6 +133,8 @@ def _serving(context: Context, operation: str, heard: HeardTurn) -> str:
 
 def clarified(asked: Pending, heard: HeardTurn) -> str | None:
     """The intent that was picked from the clarifying question."""
+    if dialogue.holds_off(heard.text):
+        return None
     names = [str(candidate["intent"]) for candidate in asked.candidates]
     said = heard.said(heard.text)
     for which in said.which:

@@ -16,6 +16,9 @@ from tools.intents import Intent
 from tools.privacy import find_pii
 from tools.values import Lane
 
+#: So sure of a simple fact is nobody who asks more than that.
+_PLAINLY = 0.9
+
 
 def route_of(heard: HeardTurn, acts: tuple[Act, ...], reason: str = "") -> Route:
     """The lane of the acts, or that nobody is sure enough."""
@@ -36,6 +39,11 @@ def route_of(heard: HeardTurn, acts: tuple[Act, ...], reason: str = "") -> Route
         abstained = heard.choice.model == NOBODY or not (
             intent.lane == "answer" or _questions(first.text)
         )
+    elif len(acts) == 1 and lane == "direct" and intent.role is None:
+        # A fact that everybody asks for, unless the articles know nearer what was asked.
+        otherwise = "direct" if first.probability < _PLAINLY else ""
+    elif len(acts) == 1 and _asks_a_rule(heard, first, intent):
+        otherwise = "advise"  # the articles first, and the case where they hold nothing of it
     furious = upset >= context.thresholds.furious
     unplaced = not first.grounds.records and (intent.problem or intent.remedy)
     if len(acts) == 1 and furious and unplaced:
@@ -102,6 +110,24 @@ def _floor(heard: HeardTurn, act: Act, intent: Intent) -> float:
     if asked and not mentions(tokens(act.text), intent.verbs):
         floor = max(floor, _ASKED)
     return max(floor, context.thresholds.proposal)
+
+
+#: A case that is surer than this is meant, although it is put as a question.
+_MEANT = 0.6
+
+
+def _asks_a_rule(heard: HeardTurn, act: Act, intent: Intent) -> bool:
+    """Whether what may be a case is a question that names nothing of the customer's: "do you shorten trousers?"."""
+    return (
+        intent.case is not None
+        and act.probability < _MEANT
+        and (
+            act.grounds.how not in ("named", "picked", "all")
+            or not _DEFINITE.search(folded(act.text))
+        )
+        and any(dialogue.asks(clause.text) for clause in split(heard.text))
+        and not dialogue.requests(act.text)
+    )
 
 
 def _served(

@@ -21,6 +21,7 @@ from graphs.understanding.clauses import (
     split,
     standing,
 )
+from graphs.understanding.dialogue import holds_off
 from graphs.understanding.grounding import Memory
 from graphs.understanding.heard import (
     NOBODY,
@@ -93,7 +94,8 @@ async def hear(
         chances = by_owner(chances, text, views, context)
         chances = asking(chances, text, context)
         chances = by_person(chances, text, context)
-        return dropped(chances, context) if all_taken_back(text) else chances
+        left = all_taken_back(text) or holds_off(text)
+        return dropped(chances, context) if left else chances
 
     chances = await apart(text, weighed)
     chances, asked = await _next_tier(state, context, text, chances, degraded)

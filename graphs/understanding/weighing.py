@@ -341,8 +341,9 @@ def by_state(
         for one in cases
         if of_kinds & {*one.records}
     }
-    weighed = {name: chance * weights.get(name, 1.0) for name, chance in chances.items()}
-    return dealt_out(weighed, chances)
+    # Which of the cases it is changes, and not whether it is one.
+    among = {name: chances[name] for name in weights if name in chances}
+    return {**chances, **dealt_out({n: p * weights[n] for n, p in among.items()}, among)}
 
 
 def _above(numbers: Sequence[str], parents: Mapping[str, str | None]) -> set[str | None]:

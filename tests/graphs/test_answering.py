@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
-from graphs.answering import Readings, chosen, in_context, of_parts, parts_of, together, worded
+import pytest
+
+from graphs.answering import (
+    Readings,
+    called,
+    chosen,
+    core_of,
+    in_context,
+    nearer,
+    of_parts,
+    parts_of,
+    together,
+    worded,
+)
 from tools.ports import Passage
-from tools.records import Item, Lexicon
+from tools.records import Item, Lexicon, RecordView
 
 LEXICON = Lexicon(
     catalogue=(
@@ -97,7 +110,7 @@ def test_each_part_of_a_question_has_its_sentence() -> None:
 def test_a_part_that_leans_back_is_looked_up_with_what_it_leans_on() -> None:
     parts = parts_of("Do you sell footprints for the Ridgeline? What does it cost?")
 
-    assert parts == [
+    assert [part.whole for part in parts] == [
         "Do you sell footprints for the Ridgeline?",
         "Do you sell footprints for the Ridgeline? What does it cost?",
     ]
@@ -106,7 +119,7 @@ def test_a_part_that_leans_back_is_looked_up_with_what_it_leans_on() -> None:
 def test_a_story_around_one_question_is_one_question() -> None:
     said = "I bought a tent last week. Can I wash it in the machine?"
 
-    assert parts_of(said) == [said]
+    assert [part.whole for part in parts_of(said)] == [said]
 
 
 def test_the_kind_of_a_named_product_is_looked_up_too() -> None:
@@ -152,3 +165,70 @@ def test_a_question_that_stands_alone_is_answered_by_itself() -> None:
     assert texts(in_context(Readings(before, before, own), "", {"a.md"}), 1) == [
         "We deliver to Norway."
     ]
+
+
+@pytest.mark.parametrize(
+    ("message", "core"),
+    [
+        (
+            "I hardly ever use Care. If I quit, do I get the rest of this month back?",
+            "If I quit, do I get the rest of this month back?",
+        ),
+        ("im 17, can i get the plan for my stuff? dad says its 5 euros", "im 17, can i get the plan for my stuff?"),
+        ("I sent the mat back. When do I get it?", "I sent the mat back. When do I get it?"),
+        ("Do you deliver to Norway? What does shipping cost?", "Do you deliver to Norway? What does shipping cost?"),
+    ],
+)  # fmt: skip
+def test_the_question_in_a_story(message: str, core: str) -> None:
+    """One that leans on the story, or is one of two, is looked up with all of it."""
+    assert core_of(message) == core
+
+
+def test_a_sentence_counts_by_what_it_is_nearest_to() -> None:
+    whole = [passage("a", "Care", ("The first month is free.", 0.5), ("Months are paid.", 0.4))]
+    core = [passage("a", "Care", ("Months are paid.", 0.8))]
+
+    assert texts(nearer(whole, core), 1) == ["Months are paid."]
+
+
+def test_a_curt_further_question_leans_on_the_one_before() -> None:
+    first, second = parts_of("Can Fleet be paused in winter, and would we still be billed?")
+
+    assert (first.before, second.before) == ("", first.text)
+
+
+def test_what_is_asked_just_so_is_said_whatever_it_names() -> None:
+    """Old jackets are taken back, as tents are: the list of what is taken is no other thing."""
+    near = [
+        passage(
+            "a",
+            "Taking back",
+            ("Old tents and packs are taken back.", 0.73),
+            ("Dirt is washed off.", 0.6),
+        )
+    ]
+    found = together((), near, "do you take old jackets back", LEXICON, english=True)
+
+    assert texts(found)[0] == "Old tents and packs are taken back."
+
+
+@pytest.mark.parametrize(
+    ("label", "items", "title"),
+    [
+        ("SUB-1, Care Plus plan, paused until 9 Jan", (), "Care Plus plan"),
+        ("contract C-1 (fibre, line L-1, paused)", (), "contract fibre"),
+        ("SB-1, placed today, paused", (Item(id="a", name="Mat"),), "Mat"),
+    ],
+)
+def test_a_record_is_called_without_number_and_state(
+    label: str, items: tuple[Item, ...], title: str
+) -> None:
+    view = RecordView(
+        kind="k",
+        id=label.split(",")[0].removeprefix("contract ").split(" ")[0],
+        label=label,
+        state="paused",
+        items=items,
+    )
+
+    assert called(view) == title

@@ -9,6 +9,7 @@ from graphs.understanding.dialogue import (
     Heard,
     agrees,
     asks,
+    holds_off,
     move,
     only_asked,
     partial,
@@ -18,7 +19,7 @@ from graphs.understanding.dialogue import (
     supposes,
     takes_back,
 )
-from graphs.understanding.grounding import Grounds
+from graphs.understanding.grounding import Grounds, Part
 from tests.graphs.world import INTENTS, a_choice
 
 SURE, UNSURE = 0.97, 0.3
@@ -250,3 +251,53 @@ def test_just_one_is_a_yes_to_one(pieces: int, becomes: str) -> None:
     )
 
     assert move(asked, heard, INTENTS, frozenset({"cancel_order"})) == becomes
+
+
+def test_what_forbids_the_change_is_a_no_wherever_it_stands() -> None:
+    """The head takes it for something else; the words are plain."""
+    text = "Hang on, no. It's on again. Do NOT cancel it"
+
+    assert moved("confirm", text, "undo_cancellation", 0.59) == "decline"
+
+
+@pytest.mark.parametrize(
+    ("text", "named", "becomes"),
+    [
+        ("yes, just the mat", "Foam Mat", "confirm"),
+        ("yes, just the tent", "Ridgeline Tent 2P", "correct"),
+        ("yes, just the mat, if it costs nothing", "Foam Mat", "correct"),
+    ],
+)
+def test_a_yes_that_names_what_was_shown_is_a_yes(text: str, named: str, becomes: str) -> None:
+    asked = Pending(
+        request="t1",
+        operation="cancel_order",
+        stage="confirm",
+        arguments={"order_number": "SB-1", "items": [{"product": "Foam Mat", "quantity": 1}]},
+    )
+    heard = Heard(
+        text=text,
+        chances=a_choice("affirm", 0.8, INTENTS.names, "encoder").probabilities,
+        grounds=Grounds(records=("SB-1",), how="named", parts=(Part(id="X", name=named),)),
+        fits=False,
+        asked_last=True,
+    )
+
+    assert move(asked, heard, INTENTS, frozenset({"cancel_order"})) == becomes
+
+
+@pytest.mark.parametrize(
+    ("text", "off"),
+    [
+        ("ok. don't touch anything yet, need to talk to my partner first", True),
+        ("let me think about it", True),
+        ("muss das erst noch besprechen", True),
+        ("my parcel has not arrived yet", False),
+        ("ist noch nicht angekommen", False),
+        ("I need to talk to a person", False),
+        ("don't do anything, only tell me what it costs", False),
+        ("can you leave it for now?", False),
+    ],
+)
+def test_who_holds_off_wants_nothing_done_yet(text: str, off: bool) -> None:
+    assert holds_off(text) is off

@@ -6,7 +6,8 @@ import pytest
 from langchain_core.messages import AIMessage
 
 from domains.northfell.data_model import OrderStatus
-from graphs.understanding.weighing import by_owner
+from graphs.understanding.grounding import Grounds, Memory, Said, ground
+from graphs.understanding.weighing import by_owner, by_state
 from tests.graphs.world import Played, World
 from tests.northfell import NORTHFELL
 from tools.reading.restating import swapped
@@ -789,3 +790,62 @@ async def test_an_own_number_beside_an_all_is_that_one(ben: World) -> None:
     played = await ben.say(text, "cancel_order")
 
     assert {id for act in played.state["route"].acts for id in act.grounds.records} <= {"SB-10390"}
+
+
+async def test_an_incident_that_nobody_half_believes_is_none(ana: World) -> None:
+    """Neither head says so, and nothing else is likelier: it is asked what is meant."""
+    unsure(ana)
+    played = await ana.say("deliver it on thursday", "incident_legal", 0.2)
+
+    assert played.lane != "escalate"
+    assert not played.state.get("handed_off")
+
+
+async def test_which_case_it_is_goes_by_the_state_of_the_thing(ben: World) -> None:
+    """A mat that is on its way is not broken: the problem that fits the state of its order is meant."""
+    views = await ben.context.backend.records(ben.context.customer)
+    on_its_way = next(v for v in views if v.state == "shipped" and v.items)
+    said = Said.of(f"waiting for the {on_its_way.items[0].name} for ages")
+    chances = {"does_not_fit": 0.3, "parcel_late": 0.25, "order_status": 0.2}
+    weighed = by_state(chances, said, views, ben.context)
+
+    assert max(weighed, key=weighed.__getitem__) == "parcel_late"
+    assert weighed["order_status"] == 0.2, "whether it is a case at all is not touched"
+
+
+async def test_a_rain_jacket_is_no_down_jacket(ben: World) -> None:
+    """A kind in two words that nobody owns is named as missing, not taken for what shares one of them."""
+    views = await ben.context.backend.records(ben.context.customer)
+    held = {item.id for view in views for item in view.items}
+    assert "JKT-501" not in held
+    assert any("jacket" in item.name.casefold() for view in views for item in view.items)
+
+    def found(text: str) -> Grounds:
+        return ground(Said.of(text), views, {"order"}, lexicon=ben.context.lexicon, memory=Memory())
+
+    assert found("my rain jacket soaks up water").missing == "rain jacket"
+    assert found("my down jacket soaks up water").missing == ""
+
+
+async def test_a_look_up_with_the_rule_that_may_be_meant(ana: World) -> None:
+    """Between the plan and what plans give, both are told."""
+    text = "with my plan, how many repairs are free each year"
+    ana.encoder.intents[text] = ("subscription_status", 0.5)
+    ana.encoder.also[text] = {"ask_plans": 0.4}
+    played = await ana.say(text)
+
+    assert [act.intent for act in played.state["route"].acts] == [
+        "subscription_status",
+        "ask_plans",
+    ]
+    assert "SUB-4021" in played.reply
+
+
+async def test_a_case_that_was_just_told_is_not_told_again(ana: World) -> None:
+    """Who asks on in words that nobody is sure of gets another answer or a person, not the same words."""
+    first = await ana.say("the sole of my boots comes off", "item_defective", 0.9)
+    second = await unsure(ana).say("hm and what about the laces?", "item_defective", 0.2)
+
+    assert "warranty" in first.reply
+    assert second.state["route"].act.intent == "item_defective"
+    assert first.reply.split("\n")[0] not in second.reply

@@ -95,6 +95,7 @@ class ScriptedEncoder:
         self.intents: dict[str, tuple[str, float]] = {}
         self.frustrated: dict[str, float] = {}
         self.several: dict[str, float] = {}
+        self.also: dict[str, dict[str, float]] = {}  #: Further intents that a text may stand for.
         self.incidents: dict[str, float] = {}
         self.outcomes: dict[str, tuple[str, float]] = {}
         self.leaning: set[str] = set()
@@ -109,7 +110,11 @@ class ScriptedEncoder:
             raise self.broken
         if head == "intent":
             intent, probability = self.intents.get(text, ("out_of_scope", 0.9))
-            return a_choice(intent, probability, INTENTS.names, "encoder")
+            said = a_choice(intent, probability, INTENTS.names, "encoder")
+            also = self.also.get(text, {})
+            rest = (1 - probability - sum(also.values())) / len(INTENTS.names)
+            spread = {name: p if name == intent else rest for name, p in said.probabilities.items()}
+            return said.model_copy(update={"probabilities": {**spread, **also}}) if also else said
         if head == "outcome" and text in self.outcomes:
             outcome, probability = self.outcomes[text]
             return a_choice(outcome, probability, ("on", "again", "person"), "encoder")

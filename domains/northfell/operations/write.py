@@ -308,7 +308,7 @@ def _plan_pause(shop: Shop, given: PauseSubscription, plan: Subscription) -> Pla
     if plan.status == "paused":
         return Plan(refusal=say("refusals.pause_paused", until=plan.paused_until, **told))
     until = months_later(shop.today, given.months)
-    effects = [say("effects.pauses", until=until, **told)]
+    effects = [say("effects.pauses", months=given.months, until=until, **told)]
     if plan.renews_on is not None:
         renews = months_later(plan.renews_on, given.months)
         effects.append(
