@@ -319,7 +319,7 @@ def _passage(lines: Sequence[Line]) -> Passage:
     )
 
 
-def of_parts(found: Sequence[Sequence[Passage]], each: int = 3) -> tuple[Passage, ...]:
+def of_parts(found: Sequence[Sequence[Passage]], each: int = 2) -> tuple[Passage, ...]:
     """What was found for each part of a question, so that none crowds another out."""
     answered = [one for one in found if one]
     if len(answered) < 2:
