@@ -127,9 +127,9 @@ class Settings(BaseSettings):
     llm_first_seconds: float = Field(default=8, gt=0)
     llm_reply_seconds: float = Field(default=25, gt=0)
     #: What may be spent on large models, in the price file's currency; 0: whatever it costs.
-    llm_day_budget: float = Field(default=0, ge=0)
-    llm_customer_budget: float = Field(default=0, ge=0)
-    llm_turn_budget: float = Field(default=0, ge=0)
+    llm_day_budget: float = Field(default=0, ge=0, allow_inf_nan=False)
+    llm_customer_budget: float = Field(default=0, ge=0, allow_inf_nan=False)
+    llm_turn_budget: float = Field(default=0, ge=0, allow_inf_nan=False)
     prices: Path = PACKAGED_PRICES
 
     # The payment service

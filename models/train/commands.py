@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.commands.domain import Folder, folder_of
-from app.commands.shared import Json, console, progress_bars, read_settings, show, stop
+from app.commands.shared import (
+    Json,
+    console,
+    opened_database,
+    progress_bars,
+    read_settings,
+    show,
+    stop,
+)
 from app.roles import Fit
 
 if TYPE_CHECKING:
@@ -168,16 +176,21 @@ def teach_domain(
     """Have the configured large model write labelled messages into examples/taught.jsonl.
 
     For each intent it writes as different customers would; a second pass labels what it wrote without the label in
-    sight, and what agrees is kept. A run that was broken off goes on where it stopped. Then: `signalbox domain train`.
+    sight, and what agrees is kept. A run that was broken off goes on where it stopped. What it costs counts in
+    SIGNALBOX_LLM_DAY_BUDGET, which it is held to as every turn is. Then: `signalbox domain train`.
     """
     import asyncio
 
     from app.domains import DomainInvalid, load_domain
+    from app.economics import Limits
     from app.models.chain import ChainedLargeModel
     from app.models.large import ChatLargeModel
+    from app.stores.usage import SqlUsage
+    from app.wiring import budgets_of
     from models.train.teach import TAUGHT, Taught, Teacher
     from models.train.understanding import ExamplesInvalid
     from tools.ports import ModelUnavailable
+    from tools.values import Clock, Customer
 
     settings = read_settings()
     if not settings.hosted_llm:
@@ -206,13 +219,25 @@ def teach_domain(
         domain = load_domain(folder_of(folder))
         if unknown := sorted({*(only or ())} - {*domain.intents.names}):
             stop(f"intents.yaml has no intent {', '.join(unknown)}.")
-        model = ChainedLargeModel(chain)
-        teacher = Teacher(domain, model, called=model.name, languages=language or (), seed=seed)
-        try:
-            taught = asyncio.run(teach(teacher, model))
-        except ModelUnavailable as error:
-            kept = teacher.taught.kept.total()
-            stop(f"{error} {kept} messages are kept; the same command goes on from there.")
+        with opened_database(settings) as engine:
+            budgets = budgets_of(settings, SqlUsage(engine), domain, Clock())
+            # It is no customer's, and one turn in name only.
+            budgets.limits = Limits(day=budgets.limits.day)
+            model = ChainedLargeModel(chain, spent=budgets.spent)
+            nobody = Customer(id="", name="", email="", since=Clock().today(), tenant=domain.tenant)
+            teacher = Teacher(
+                domain,
+                model,
+                called=model.name,
+                languages=language or (),
+                seed=seed,
+                paying=lambda: budgets.paying("teach", "", nobody),
+            )
+            try:
+                taught = asyncio.run(teach(teacher, model))
+            except ModelUnavailable as error:
+                kept = teacher.taught.kept.total()
+                stop(f"{error} {kept} messages are kept; the same command goes on from there.")
     except (DomainInvalid, ExamplesInvalid) as error:
         stop(str(error))
     if json:

@@ -8,6 +8,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -134,11 +135,14 @@ class Teacher:
         called: str,
         languages: Sequence[str] = (),
         seed: int = 7,
+        paying: Callable[[], AbstractAsyncContextManager[object]] = nullcontext,
     ) -> None:
-        """``called``: the model's name in source.yaml; ``languages``: those of the business where none is named."""
+        """``called``: the model's name in source.yaml; ``languages``: those of the business where none is named;
+        ``paying``: around each round, for whoever counts what it costs."""
         self._domain = domain
         self._model = model
         self._seed = seed
+        self._paying = paying
         self._called = called
         self._languages = languages or domain.profile.languages
         self._file = domain.examples / TAUGHT
@@ -184,7 +188,8 @@ class Teacher:
             for one, situation in chosen:
                 if situation is None:
                     fruitless[one.name] = _FRUITLESS
-            kept = await self._round([(one, s) for one, s in chosen if s is not None])
+            async with self._paying():
+                kept = await self._round([(one, s) for one, s in chosen if s is not None])
             room = {one.name: per_intent - have[one.name] for one in some}
             kept = [
                 one

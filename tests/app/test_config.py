@@ -118,6 +118,14 @@ def test_one_model_twice_is_no_chain(tmp_path):
         read(tmp_path, 'SIGNALBOX_LLM_MODELS=[{"model": "a"}, {"model": "a"}]')
 
 
+@pytest.mark.parametrize("name", ["DAY", "CUSTOMER", "TURN"])
+@pytest.mark.parametrize("amount", ["inf", "nan", "-1", "a lot"])
+def test_a_budget_is_an_amount_of_money(tmp_path, name, amount):
+    """No limit is written as 0; what no sum ever reaches would look like one."""
+    with pytest.raises(ValidationError, match=f"llm_{name.lower()}_budget"):
+        read(tmp_path, f"SIGNALBOX_LLM_{name}_BUDGET={amount}")
+
+
 def test_role_changes_are_merged_into_the_profiles(tmp_path):
     """A role keeps what was not changed."""
     settings = read(tmp_path, 'SIGNALBOX_ROLES={"router": {"threshold": 0.9}}')

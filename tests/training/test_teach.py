@@ -277,6 +277,32 @@ def test_the_command_teaches_and_says_what_came_of_it(folder, signalbox, server)
     assert len(lines_of(folder)) == 3
 
 
+def test_what_it_costs_counts_in_the_day_s_budget(folder, signalbox, server, tmp_path):
+    """It is recorded for all replicas after each round, and once the budget is spent no model is asked."""
+    prices = tmp_path / "prices.yaml"
+    prices.write_text(
+        "as_of: 2026-11-30\ncurrency: USD\nmodels:\n  scripted: {input: 1000, output: 1000}\n"
+    )
+    settings = {
+        "SIGNALBOX_LLM_MODEL": "scripted",
+        "SIGNALBOX_LLM_BASE_URL": server.base_url,
+        "SIGNALBOX_LLM_API_KEY": "k",
+        "SIGNALBOX_PRICES": str(prices),
+        "SIGNALBOX_LLM_DAY_BUDGET": "0.025",  # A call is 0.015.
+        "SIGNALBOX_DATA_DIR": str(tmp_path / "data"),
+    }
+    asked = (str(folder), "--per-intent", "60", "--only", "cancel_rental")
+    first, again = signalbox(*asked, **settings), signalbox(*asked, **settings)
+    calls = len(server.requests)
+
+    for done in (first, again):
+        assert done.exit_code == 1
+        assert "The day's budget for large models is spent." in done.stderr
+    assert "0 messages are kept" in again.stderr
+    assert 0 < len(lines_of(folder)) < 60
+    assert calls == 2  # One round: written and labelled.
+
+
 def test_a_server_that_is_down_is_said_and_what_was_kept_stays(folder, signalbox):
     done = signalbox(
         *(str(folder), "--only", "cancel_rental"),
