@@ -27,18 +27,26 @@ class Rule:
 
 
 def find_pii(text: str) -> list[Span]:
-    """Where personal data stands in a text, in order and without overlaps; in a time linear in its length."""
-    found: list[Span] = []
+    """Where personal data stands in a text, in order and without overlaps; in a time linear in its length.
+
+    What two rules find of one kind is one piece; of two kinds, the earlier rule's stays."""
+    kinds = [*dict.fromkeys(rule.kind for rule in RULES)]
     taken = bytearray(len(text))
     for rule in RULES:
+        mark = 1 + kinds.index(rule.kind)
         for match in rule.shape.finditer(text):
             group = "value" if "value" in rule.shape.groupindex else 0
             start = match.start(group)
             end = start + rule.confirmed(match.group(group))
-            if start < end and not any(taken[start:end]):
-                taken[start:end] = b"\x01" * (end - start)
-                found.append(Span(kind=rule.kind, start=start, end=end))
-    return sorted(found, key=lambda span: span.start)
+            if start < end and not taken[start:end].strip(bytes((0, mark))):
+                taken[start:end] = bytes((mark,)) * (end - start)
+    return [
+        Span(kind=kinds[run[1][0] - 1], start=run.start(), end=run.end())
+        for run in _RUN.finditer(taken)
+    ]
+
+
+_RUN = re.compile(rb"([^\x00])\1*")
 
 
 def mask_pii(text: str) -> str:
@@ -114,6 +122,40 @@ _NAMED = (
 _TITLE = r"(?:mr|mrs|ms|miss|dr|prof|herrn?|frau|mme|monsieur|madame|señora?|sig(?:nora?)?)"
 _CAPITAL = r"[A-ZÀ-ÖØ-Þ][\w'’-]{1,30}"
 
+#: Words that announce where somebody lives or something goes.
+_ANNOUNCED = (
+    r"\b(?:address(?:es)?(?:,? (?:is|are)|,? here (?:it is|they are))?|(?:lives?|living) (?:on|at|in)|return(?:ed)? (?:it |them )?to|new one to"
+    r"|(?:office|shop|house|home|flat|place|school) is (?:at|in)|it['’]s (?:at|in)|(?:deliver|ship|send)(?:ed|t)? (?:it |them )?to|adresse(?: ist| lautet)?|anschrift(?: ist| lautet)?|wohn(?:t|e|en)? in"
+    r"|adresse est|direcci[óo]n(?: es)?|indirizzo(?: è)?|adres(?: is)?)"
+)
+_NAME_WORD = r"[A-ZÀ-ÖØ-ÞĀ-ŽΑ-Ω][\w'’.-]{1,30}"
+#: A part of an address: a word with a capital, a small word between two, a number.
+_PIECE = r"(?:[A-ZÀ-ÖØ-ÞĀ-ŽΑ-Ω][\w'’-]{1,30}|(?:St|Str|Ave|Rd|Dr|Blvd|Apt|Nr|No|Gen|Sta|Sto)\.|[A-ZÀ-ÖØ-Þ]{1,2}\.?|(?:de|del|dei|della|di|da|do|dos|du|des|la|le|van|der|den|ten|the|corner|of|and|ul\.|u\.|út|utca|tér|trg)(?!\w)|\d{1,6}[A-Za-z]?\.?(?![\w@]))"
+_GAP = r"[ ,\n]{1,6}"
+_OF = r"(?:de|del|dei|della|di|da|do|dos|du|des|la|le|les|van|der|den|l['’]|d['’])"
+_FIRST = r"(?:Via|Viale|Piazza|Corso|Rua|Rue|Av(?:enida|enue)?\.?|Calle|C/|Carrer|Plaza|Pra[çc]a|[Uu]l\.|Ulica|Aleja|Al\.|Boulevard|Bd\.?|Chemin|Route|Place|Am|An der|Auf dem|Zum)"
+#: How the names of streets end in one word.
+_ENDING = r"[A-ZÀ-ÖØ-ÞĀ-Ž][\w'’-]{0,25}(?:vej|gata|gade|gatan|vägen|katu|straat|gasse|stra(?:ß|ss)e|vegur|veien|vegen|gaten|laan|plein|utca|platz)"
+_LAST = r"(?:[Ss]tra(?:ß|ss)e|Weg|Gasse|Platz|Allee|utca|út|u\.|tér|körút|trg|ulica|cesta|nábřeží|laan|straat|plein|gate|veg|vei)"
+_UNIT = r"(?:Apt|Suite|Unit|Flat|Wohnung|Apartment|Top)\.? ?\d{1,5}(?!\w)"
+#: What may follow a street: a flat, and a place that ends in its postcode.
+_REST = (
+    rf"(?:(?:[ ,\n]{{1,6}}{_UNIT}){{1,2}}(?:[ ,\n]{{1,6}}{_NAME_WORD}){{0,4}})?"
+    rf"(?:[ ,]{{1,3}}\d{{5}} {_NAME_WORD}"
+    rf"|(?:[ ,\n]{{1,6}}(?:{_NAME_WORD}|[A-Z]{{2}}|\([A-Z][\w]{{1,20}}\))){{0,5}}[ ,\n]{{1,6}}\d{{4,6}}(?!\w)"
+    rf"|(?:, {_NAME_WORD}(?: {_NAME_WORD}){{0,3}}){{1,3}})?"
+)
+
+
+def _with_a_house_number(text: str) -> int:
+    # An order or an invoice has more digits, or letters before them.
+    return (
+        len(text.rstrip(" ,.\n"))
+        if re.search(r"(?<![\w-])\d{1,5}[a-zA-Z]?\.?(?![\w-])", text)
+        else 0
+    )
+
+
 # Earlier rules win where matches overlap. Every repetition is bounded: the text comes from strangers.
 RULES = (
     Rule(
@@ -172,10 +214,69 @@ RULES = (
         "phone",
         re.compile(
             r"\b(?:call|phone|telephone|telefon|tel|fax|mobile|handy(?:nummer)?|whatsapp|rufnummer|answering at|téléphone|teléfono"
-            r"|telefono|telefoon)\b[^\n\d]{0,20}?(?P<value>(?:\+|\()?\d[\d ()./-]{4,20}\d(?: ?x\d{1,6})?)(?!\w)",
+            r"|telefono|telefoon)\b[^\d]{0,20}?(?P<value>(?:\+|\()?\d[\d ()./-]{4,20}\d(?: ?x\d{1,6})?)(?!\w)",
             re.IGNORECASE,
         ),
         _phone,
+    ),
+    # Where something lives, is sent or comes back to: to the end of what is written like an address.
+    Rule(
+        "address",
+        re.compile(
+            rf"(?i:{_ANNOUNCED})[:,]?[ \n]{{1,8}}(?P<value>{_PIECE}(?:{_GAP}{_PIECE}){{1,30}})"
+        ),
+        _with_a_house_number,
+    ),
+    # Streets called by a word before their name, a house number behind it or before it.
+    Rule(
+        "address",
+        re.compile(
+            rf"(?<!\w)(?:\d{{1,5}} )?{_FIRST} (?:{_OF} ?){{0,2}}(?:{_NAME_WORD} ){{1,4}}\d{{1,4}}[a-z]?(?!\w){_REST}"
+        ),
+    ),
+    Rule(
+        "address",
+        re.compile(
+            rf"(?<!\w)\d{{1,5}} (?:{_NAME_WORD} ){{0,3}}{_ENDING} \d{{1,4}}[a-z]?(?!\w){_REST}"
+        ),
+    ),
+    Rule("address", re.compile(rf"(?<!\w){_ENDING} \d{{1,4}}[a-z]?(?!\w){_REST}")),
+    Rule(
+        "address",
+        re.compile(rf"(?<!\w)(?:{_NAME_WORD} ){{1,3}}{_LAST} \d{{1,4}}[a-z]?(?!\w){_REST}"),
+    ),
+    # With a flat or a suite whatever stands before it is one; so is a box of the forces.
+    Rule(
+        "address",
+        re.compile(
+            rf"(?<!\w)\d{{1,5}} (?:\d{{1,5}} )?(?:{_NAME_WORD}[ ]){{1,5}}(?:\d{{1,4}}\.?[ ,]?)?[ \n]{{0,5}}{_UNIT}{_REST}"
+        ),
+    ),
+    Rule(
+        "address",
+        re.compile(
+            r"(?<!\w)(?:Unit|PSC|CMR|USNV|USCGC|USS) [\w ]{1,20},? ?(?:Box \d{1,5})?\s{1,3}(?:DPO|APO|FPO) A[AEP] \d{5}"
+        ),
+    ),
+    Rule(
+        "address",
+        re.compile(
+            rf"(?i:the corner of|an der ecke) (?:\d{{1,5}} )?(?:{_NAME_WORD} |ul\. ){{1,4}}(?:\d{{1,5}} )?(?:and|und) (?:[^\W\d_]{{1,20}} )?(?:{_NAME_WORD} ?){{1,3}}(?:\d{{1,5}})?"
+        ),
+    ),
+    Rule(
+        "address",
+        re.compile(
+            rf"(?<!\w)(?:\d{{1,6}} )?\d{{1,5}}[A-Za-z]? (?:{_NAME_WORD} ){{1,4}}{_STREET_EN}(?!\w)\.?"
+            r"(?:,? (?:Apt|Suite|Unit|Flat)\.? ?\w{1,6})?"
+            rf"(?:,? [A-Z][\w-]{{1,30}}){{0,2}}{_REST}"
+        ),
+    ),
+    Rule(
+        "address",
+        re.compile(
+            r"\b(?i:zip(?: ?code)?|post(?:al )?code|postleitzahl|plz)(?: is| ist|:)? (?P<value>\d{4,6})(?!\w)"
+        ),
     ),
     # A house number before a street and another behind it; a flat, a box.
     Rule(
@@ -206,7 +307,7 @@ RULES = (
     Rule(
         "phone",
         re.compile(
-            r"(?<![\w.,/-])(?:\+|00|0|\(\+?\d)\d{0,4}(?:[ ./()-]{0,2}\d{1,10}){2,6}"
+            r"(?<![\w./-])(?<!\d,)(?:\+|00|0|\(\+?\d)\d{0,4}(?:[ ./()-]{0,2}\d{1,10}){2,6}"
             r"(?: ?x\d{1,6})?(?!\w|-\d)"
         ),
         _phone,
@@ -215,7 +316,7 @@ RULES = (
     Rule(
         "phone",
         re.compile(
-            r"(?<![\w.,/-])(?:(?:\(\d{2,4}\) ?|\d{2,4}[ -])\d{2,4}(?:[ -]\d{2,5}){1,3}"
+            r"(?<![\w./-])(?<!\d,)(?:(?:\(\d{2,4}\) ?|\d{2,4}[ -])\d{2,4}(?:[ -]\d{2,5}){1,3}"
             r"|\d{3}[ -]\d{4}|\d{3}\.\d{3}\.\d{4}|\d{9,11})(?: ?x\d{1,6})?(?!\w|-\d)"
         ),
         _phone,
@@ -226,14 +327,6 @@ RULES = (
             rf"(?<!\w)(?:[A-ZÄÖÜ][\w-]{{0,30}}{_STREET_DE}"
             rf"|(?:[A-ZÄÖÜ][\w-]{{1,25}} ){{1,3}}{_STREET_DE.replace('(?:', '(?:(?i:', 1)}))"
             r" \d{1,4} ?[a-z]?(?!\w)(?:,? \d{5} [A-ZÄÖÜ][\w-]{1,30})?"
-        ),
-    ),
-    Rule(
-        "address",
-        re.compile(
-            rf"(?<!\w)\d{{1,5}}[A-Za-z]? (?:[A-Z][\w'-]{{1,25}}\.? ){{1,4}}{_STREET_EN}(?!\w)\.?"
-            r"(?:,? (?:Apt|Suite|Unit|Flat)\.? ?\w{1,6})?"
-            r"(?:,? [A-Z][\w-]{1,30}){0,2}(?:,? \d{4,5}(?!\w))?"
         ),
     ),
 )

@@ -27,6 +27,21 @@ MASKED = [
     ("Ich wohne Lange Straße 5, 10115 Berlin", "Ich wohne [address]"),
     ("an Hauptstr. 12a", "an [address]"),
     ("send it to 12 High Street, Leeds", "send it to [address]"),
+    # Streets of other countries, with what follows them.
+    ("Via Pisanelli 89, Roma", "[address]"),
+    ("c'est 29 Rue de la Briqueterie 48, Lyon", "c'est [address]"),
+    ("to Industrivej 82 please", "to [address] please"),
+    ("at ul. Karpacka 69 Apt. 83 now", "at [address] now"),
+    ("81 1991 Dikbas Road\n Suite 48\n Trancoso 59797", "[address]"),
+    # Whatever is announced as one; a box of the forces; a corner; a postcode.
+    ("my address is Parva Domus 68, Latvia.", "my address is [address]."),
+    ("she lives on Hansinegata 120 now", "she lives on [address] now"),
+    ("PSC 5217, Box 4854 APO AP 43617", "[address]"),
+    ("the corner of Elm Street and Oak Avenue", "[address]"),
+    ("my zip code is 35649", "my zip code is [address]"),
+    # A telephone number behind a comma, and on the line behind its word.
+    ("Office,07700 063 966-Fax", "Office,[phone]-Fax"),
+    ("Phone:\n9469 9966", "Phone:\n[phone]"),
     # Several in one.
     ("ada@example.org, +43 1 234 5678", "[email], [phone]"),
 ]
@@ -39,6 +54,13 @@ KEPT = [
     "sku TENT-2P-0042",
     "invoice 4111-1111",
     "3 tents and 2 packs, that is the way",
+    "2 Ridgeline Tent 3P and 1 Ember Gas Stove",
+    "Size 42 of the Fellwalker Boots, 20 x Tarn 5 Sleeping Bag",
+    "please send it to me before Friday the 4",
+    "it is returned to you in 30 days",
+    "my order is at the parcel shop since 3 December",
+    "the plan Care Plus for 2 months",
+    "Am 3. Dezember, Seite 5, Zum 2. Mal",
     "🙂",
     "",
 ]
