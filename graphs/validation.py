@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 
-from graphs import claims
+from graphs import claims, restating
 from graphs.state import Draft, Problem, Validation
 from tools.injection import instructs
 from tools.ports import Passage
@@ -64,6 +64,8 @@ _UNKNOWN = re.compile(
     r"|\bn(?:ã|a)o\s+(?:sei|sabemos|tenho\s+informa)",
     re.IGNORECASE,
 )
+#: What `contradicted` and the shares of words know.
+ENGLISH = "en"
 #: The sentence that brings a person in.
 _PERSON = re.compile(
     r"\b(?:colleague|coll(?:è|e)gue|kolleg\w*|person|compa(?:ñ|n)er\w*|collega|mitarbeiter\w*)\b",
@@ -231,8 +233,37 @@ def manners(text: str) -> list[Problem]:
 
 def ungrounded(draft: Draft) -> list[Problem]:
     """Sentences of a cited answer that no kept chunk supports, each with what is wrong."""
-    problems = (wrong_with(sentence, draft) for sentence in _cited_sentences(draft.text))
+    said = _whole(_cited_sentences(draft.text))
+    problems = [wrong_with(each, draft) for each in said]
+    for place, (one, other) in enumerate(pairwise(said)):
+        # A short answer whose reason comes with the sentence behind it is cited there.
+        if problems[place] is not None and not _CITATION.search(one) and _ANSWERS.match(one):
+            cited = "".join(f" [{n}]" for n in _CITATION.findall(other))
+            problems[place] = (
+                wrong_with(f"{one.rstrip('.!')}{cited}.", draft) if cited else problems[place]
+            )
     return [problem for problem in problems if problem is not None]
+
+
+_ANSWERS = re.compile(r"\s*(?:no|yes|nein|ja)\b", re.IGNORECASE)
+
+
+def _whole(sentences: Sequence[str]) -> list[str]:
+    """Sentences that an abbreviation cut in two, put together again: none begins with a small letter."""
+    whole: list[str] = []
+    for each in sentences:
+        if whole and each[:1].islower() and not _CITATION.search(whole[-1]):
+            whole[-1] = f"{whole[-1]} {each}"
+        else:
+            whole.append(each)
+    return whole
+
+
+def _known_part(sentence: str) -> str:
+    """A sentence without the part that says what is not known."""
+    parts = re.split(r"(?<=;)\s+", sentence)
+    known = [part for part in parts if not _UNKNOWN.search(part)]
+    return " ".join(known) if known and len(known) < len(parts) else sentence
 
 
 def wrong_with(sentence: str, draft: Draft) -> Problem | None:
@@ -242,6 +273,7 @@ def wrong_with(sentence: str, draft: Draft) -> Problem | None:
     both, and not say the opposite of the sentence it restates. What is not known, is asked, or brings a person in
     needs no source."""
     cited = [int(n) for n in _CITATION.findall(sentence)]
+    sentence = _known_part(sentence)
     bare = re.sub(r"\s+([.!?…])", r"\1", _CITATION.sub("", sentence)).strip()
     if not content(bare):
         return None
@@ -250,8 +282,18 @@ def wrong_with(sentence: str, draft: Draft) -> Problem | None:
     if any(n < 1 or n > len(draft.passages) for n in cited):
         return Problem(kind="citation", detail=f"cites a source that was not kept: {sentence[:80]}")
     sources = [draft.passages[n - 1] for n in cited]
-    found = unsupported(bare, sources, question=draft.given, foreign=draft.foreign)
+    given = re.sub(r"\b\d{4}-\d\d-\d\d\b", " ", draft.given)  # Today is no figure of an answer.
+    foreign = draft.foreign and any(p.language == ENGLISH for p in sources)
+    soon = [each for each in claims.times(bare) if each not in given_text(draft, sources)]
+    if soon:
+        return Problem(kind="promise", detail=f"nobody said so: {soon[0]}")
+    found = unsupported(bare, sources, question=given, foreign=foreign, english=not draft.foreign)
     return Problem(kind="ungrounded", detail=found) if found else None
+
+
+def given_text(draft: Draft, sources: Sequence[Passage]) -> str:
+    """What a sentence may take a time from, as it is compared: small letters."""
+    return " ".join([draft.given, *(f"{p.title} {p.text}" for p in sources)]).casefold()
 
 
 def _uncited(bare: str, draft: Draft) -> Problem | None:
@@ -279,18 +321,43 @@ def disagreeing(draft: Draft, score: float) -> list[Problem]:
 
 
 def unsupported(
-    sentence: str, passages: Sequence[Passage], *, question: str = "", foreign: bool = False
+    sentence: str,
+    passages: Sequence[Passage],
+    *,
+    question: str = "",
+    foreign: bool = False,
+    english: bool = True,
 ) -> str:
     """What is wrong with a sentence that is said to come from these passages; nothing: an empty text."""
+    if any(sentence in " ".join(p.text.split()) for p in passages):
+        return ""  # Word for word.
     if found := new_figures(sentence, passages, question):
         return found
     if foreign:
         return ""  # Words of another language tell nothing; its figures and promises do.
+    said = _INFERS.split(sentence)[0]
+    if found := (
+        restating.other_day(sentence, passages)
+        or restating.other_unit(sentence, passages)
+        or restating.other_figure(said, passages)
+        or restating.opposite(said, passages)
+        or restating.affirms_alone(sentence, passages)
+    ):
+        return found
+    if not english:
+        return ""  # What follows knows the words of one language.
     words = set(content(sentence))
     known = {w for p in passages for w in content(f"{p.title} {p.text}")} | set(content(question))
     if words and len(words & known) / len(words) < 0.5:
         return f"not supported by its source: {sentence[:80]}"
-    return contradicted(_INFERS.split(sentence)[0], passages) or overreaching(sentence, passages)
+    return contradicted(reason_of(said), passages) or overreaching(sentence, passages)
+
+
+def reason_of(sentence: str) -> str:
+    """What a sentence restates: behind a yes or no, and behind what it concludes first and then gives the reason of."""
+    bare = re.sub(r"^\s*(?:no|yes)\b[,:]?\s+|^\s*without\s+\w+,\s*", "", sentence, flags=re.I)
+    _, colon, reason = bare.partition(": ")
+    return reason if colon and len(content(reason)) >= 3 else bare
 
 
 def overreaching(sentence: str, passages: Sequence[Passage]) -> str:
