@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,7 +26,7 @@ from tools.importing.expressions import Expressions, Manner
 from tools.importing.mcp_tools import Confirmed, file_of
 from tools.importing.openapi import Document, read_document
 from tools.importing.operations import Built, Tying, all_built, tied_to
-from tools.importing.overlay import Overlay, check_overlay, weak_writes
+from tools.importing.overlay import Overlay, RecordKind, check_overlay, weak_writes
 from tools.importing.problems import FilesInvalid, Problem
 from tools.importing.records import Account, Records, customer_names
 from tools.importing.yaml_files import Read, read_file, validated
@@ -62,6 +62,7 @@ class Business:
         kinds = self.overlay.confirmed.records
         return Lexicon(
             kinds={name: kind.called for name, kind in kinds.items() if kind.called},
+            states=_states_of(kinds.values()),
             forms=tuple(kind.example for kind in kinds.values() if kind.example),
         )
 
@@ -111,6 +112,15 @@ class Business:
         """What of the outside is not as it should be: which system, and why."""
         found = {n: getattr(system, "problem", None) for n, system in self.systems.items()}
         return {name: why for name, why in found.items() if why is not None}
+
+
+def _states_of(kinds: Iterable[RecordKind]) -> dict[str, tuple[str, ...]]:
+    """What customers say of records in each state, whatever kind they are of."""
+    found: dict[str, tuple[str, ...]] = {}
+    for kind in kinds:
+        for state, words in kind.states.items():
+            found[state] = (*found.get(state, ()), *words)
+    return found
 
 
 def _nothing_to_close() -> None:

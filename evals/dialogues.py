@@ -263,9 +263,9 @@ class Judge:
         found: list[str] = []
         for name in ("executed", "proposed"):
             done: list[Did] = getattr(now, name)
-            exactly: tuple[Write, ...] | None = getattr(want, name)
-            allowed: tuple[Write, ...] | None = getattr(want, f"{name}_allowed")
-            so_far: tuple[Write, ...] = getattr(want, f"{name}_so_far")
+            exactly = self._of_today(getattr(want, name))
+            allowed = self._of_today(getattr(want, f"{name}_allowed"))
+            so_far = self._of_today(getattr(want, f"{name}_so_far")) or ()
             ever = [did for turn in (*before, now) for did in getattr(turn, name)]
             if exactly is not None:
                 found += [f"{name}: missing {_shown(one)}" for one in _absent(exactly, done)]
@@ -274,6 +274,24 @@ class Judge:
                 found += self._unwanted(name, allowed, done)
             found += [f"{name}_so_far: missing {_shown(one)}" for one in _absent(so_far, ever)]
         return found
+
+    def _of_today(self, writes: Sequence[Write] | None) -> tuple[Write, ...] | None:
+        """The writes with the days of their patterns; None where none are named."""
+        if writes is None:
+            return None
+        return tuple(
+            one.model_copy(
+                update={
+                    "arguments": {
+                        name: expanded(value, self.today)
+                        if isinstance(value, str) and value.startswith("~")
+                        else value
+                        for name, value in one.arguments.items()
+                    }
+                }
+            )
+            for one in writes
+        )
 
     def _unwanted(self, name: str, allowed: Sequence[Write], done: Sequence[Did]) -> list[str]:
         return [

@@ -46,7 +46,7 @@ def acknowledgement(route: Route, context: Context) -> str | None:
 
 
 #: Roles of what nobody is asked about: a courtesy, a yes, or what is none of our business.
-_NOT_ASKED = frozenset({"courtesy", "affirm", "deny", "leave", "help", "out_of_scope"})
+_NOT_ASKED = frozenset({"courtesy", "affirm", "deny", "leave", "help", "out_of_scope", "several"})
 
 
 def likely_intents(route: Route, context: Context) -> list[str]:

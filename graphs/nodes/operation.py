@@ -16,6 +16,7 @@ from graphs.deciding import by_rule, decided, log, ms_since
 from graphs.handing_over import hand_off_note
 from graphs.keys import action_id, action_key, fingerprint_of
 from graphs.nodes.turn import offer_hand_off, top
+from graphs.reading import turns
 from graphs.reading.dates import When
 from graphs.state import Draft, Extraction, Next, Pending, SupportState
 from graphs.understanding.acts import Act
@@ -65,6 +66,8 @@ async def extract(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
     if route.move == "correct":
         found = {**swapped(before, words), **found}
     found |= restated(found, words)
+    if asked is not None and is_beside(before, operation, grounds, words, context):
+        grounds = Grounds()
     if act is not None:
         found = grounded(operation, found, grounds)
         if grounds.record is not None and not grounds.parts:
@@ -82,6 +85,24 @@ async def extract(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
             contradiction=grounds.missing,
         ),
     }
+
+
+def is_beside(
+    before: Mapping[str, JsonValue],
+    operation: Operation,
+    grounds: Grounds,
+    words: str,
+    context: Context,
+) -> bool:
+    """Whether an answer to another question only speaks of a record beside it: "stolen, the card is fine" leaves the
+    record as it is; its number, its place or a correction does not."""
+    field = record_of(operation, grounds.kind)
+    if field is None or before.get(field) is None or grounds.how in ("picked", "all"):
+        return False
+    spans = context.reader.read(
+        words, today=context.clock.today(), own_ids=[str(id) for id in grounds.records]
+    )
+    return not (spans.record_numbers or spans.foreign_numbers or turns.corrects(words))
 
 
 async def _sum_of(
@@ -271,6 +292,7 @@ async def _read_arguments(
             if f.name == asked
             or extraction.named(f, text)
             or (not worded and extraction.says_option(f, text))
+            or (f.kind == "place" and extraction.looks_like_address(text))
         ]
     read = await extraction.read_turn(
         context.small,

@@ -186,6 +186,7 @@ _BY_NAME: tuple[tuple[re.Pattern[str], Kind], ...] = (
     (re.compile(r"^(?:street|address_?(?:line)?_?[12]|city|town|state|province|zip|zip_?code|postcode|postal_code|country)$"), "place"),
     (re.compile(r"(?:^|_)(?:id|ids|number|no|code|key|sku|reference|ref|serial|imei|iban|pin)$"), "code"),
 )  # fmt: skip
+_PLACES = next(one for one in _BY_NAME if one[1] == "place")
 _EXAMPLE = re.compile(
     r"(?:such as|e\.g\.|for example|like|example:?)\s*((?:['\"`][^'\"`]+['\"`](?:\s*(?:,|or|and)\s*)*)+)",
     re.I,
@@ -320,7 +321,7 @@ def _kind(
     if found := _FORMATS.get(str(shape.get("format") or "").casefold()):
         return found
     if shape.get("x-copy"):
-        return _by_name(snake, _BY_NAME[:3]) or "text"
+        return _by_name(snake, (*_BY_NAME[:3], _PLACES)) or "text"
     if re.search(r"YYYY-MM-DD", description):
         return "date"
     if shape.get("pattern") or shapes:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from graphs.understanding.clauses import Clause, forbids
 from graphs.understanding.grounding import Grounds
+from graphs.understanding.staying import staying
 from graphs.understanding.words import any_found, folded, tokens
 from tools.intents import Intent, Intents
 
@@ -82,6 +83,8 @@ def wishes(
         intent = intents.get(part.best)
         if part.chance < _OWN_WISH or intent.role in _SAYS_NOTHING:
             continue
+        if len(staying(part.clause.text)) == len(tokens(part.clause.text)):
+            continue  # "The internet stays as it is" wants nothing.
         if kept and _belong_together(kept[-1], part, intents, numbers):
             kept[-1] = _joined(kept[-1], part, intents)
         elif all(part.best != one.best for one in kept) or _names_another(part, kept, numbers):

@@ -103,9 +103,12 @@ def ground(
     memory: Memory,
     first: Collection[str] = (),
     operation: str = "",
+    options: Collection[str] = (),
 ) -> Grounds:
     """What ``said`` points to among the records of these kinds. ``first``: the states in which a record may be
-    meant without being named; ``operation``: what is to be done, where the records say what their state allows."""
+    meant without being named; ``operation``: what is to be done, where the records say what their state allows;
+    ``options``: what may be said for its other arguments ("as a card"): such words tell no record."""
+    views = _without(views, options)
     able = [view for view in views if view.kind in kinds]
     kind = able[0].kind if able else next(iter(kinds), "")
     if said.numbers and (ids := _by_number(said, able, views)):
@@ -185,6 +188,17 @@ def ground(
         missing=missing,
         foreign=said.foreign,
     )
+
+
+def _without(views: Sequence[RecordView], options: Collection[str]) -> Sequence[RecordView]:
+    """The records without those of their own words that are said for something else."""
+    taken = {folded(word) for word in options}
+    if not any(folded(word) in taken for view in views for word in view.words):
+        return views
+    return [
+        view.model_copy(update={"words": tuple(w for w in view.words if folded(w) not in taken)})
+        for view in views
+    ]
 
 
 def _apt_alone(
@@ -395,12 +409,32 @@ def _own_words(view: RecordView, views: Sequence[RecordView]) -> tuple[str, ...]
     return tuple(dict.fromkeys(word for word in (*view.words, *above) if word not in view.called))
 
 
+#: Digits of a long number that are said of its end.
+_ENDS = re.compile(r"\b(?:end(?:s|ing|et|en|ung)?|endziffern?|letzten?|last)\b")
+_ENDS_FROM, _LONG_NUMBER = 3, 7
+
+
+def _ends_so(word: str, said: Said, place: int) -> bool:
+    """Whether the digits at a place are the end of a long number: "the one ending in 004, not the 014"."""
+    digits, number = said.words[place], "".join(tokens(word))
+    return (
+        digits.isdigit()
+        and _ENDS_FROM <= len(digits) < len(number)
+        and number.isdigit()
+        and len(number) >= _LONG_NUMBER
+        and number.endswith(digits)
+        and _ENDS.search(folded(said.text)) is not None
+    )
+
+
 def _told_at(word: str, said: Said, view: RecordView) -> list[int]:
     """Where a word of a record's own is said, and not as a part of what any such record is called: "SIM card"."""
     places: list[int] = []
     size = len(tokens(word))
     for start in range(len(said.words)):
-        if found(word, said.words[start : start + size], slips=False) is None:
+        if found(word, said.words[start : start + size], slips=False) is None and not _ends_so(
+            word, said, start
+        ):
             continue
         around = (
             range(max(start - len(tokens(name)) + size, 0), start + 1)

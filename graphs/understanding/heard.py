@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from langchain_core.messages import AIMessage
 
 from graphs.context import Context
+from graphs.extraction import fields
 from graphs.state import CLARIFY, Pending, SupportState
 from graphs.understanding.acts import Read
 from graphs.understanding.grounding import Grounds, Memory, Said, Which, ground
@@ -56,7 +57,16 @@ class HeardTurn:
             memory=self.memory,
             first=known.first,
             operation=known.operation or "",
+            options=options_of(self.context, known.operation or ""),
         )
+
+
+def options_of(context: Context, operation: str) -> tuple[str, ...]:
+    """What customers say for the options of an operation's arguments."""
+    known = context.operations.get(operation)
+    if known is None:
+        return ()
+    return tuple(saying for f in fields(known) for one in f.choices for saying in one.sayings)
 
 
 def said_in(text: str, spans: Spans) -> Said:

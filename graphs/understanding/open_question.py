@@ -10,7 +10,7 @@ from graphs.state import Pending, Route, SupportState
 from graphs.understanding import dialogue
 from graphs.understanding.acts import Act, one_each
 from graphs.understanding.grounding import Grounds, Memory, ground
-from graphs.understanding.heard import HeardTurn, ranked
+from graphs.understanding.heard import HeardTurn, options_of, ranked
 from graphs.understanding.routes import route_of, sensitivity_of
 from graphs.understanding.weighing import only_names
 from tools.reading.restating import swapped
@@ -35,6 +35,8 @@ def answer_to(state: SupportState, heard: HeardTurn, pending: Pending) -> Route 
             lexicon=context.lexicon,
             memory=heard.memory,
             operation=operation,
+            # Of the records that were offered, "the card" picks one; beside another question it answers that.
+            options=() if pending.stage == "choice" else options_of(context, operation),
         )
         if kinds
         else Grounds()

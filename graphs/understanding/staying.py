@@ -20,7 +20,7 @@ _STAYS = re.compile(
     r"\b(?:stays?|remains?|should stay|to stay)(?: \w+)?(?: (?:as (?:it|they) (?:is|are)|active|put|on|untouched))?$|"
     r"\b(?:untouched|unchanged)\b|\bbehalt\w*\b|\bbleib\w*(?: (?:bitte|auch|aber|so|aktiv|bestehen|erhalten|wie es ist|wie er ist|"
     r"dabei|unberuhrt|unverandert|natur\w*))*$|\b(?:weiterlaufen|weiterbestehen|lauft weiter|lass\w* (?:wir|sie|ich))\b|"
-    r"\b(?:in ruhe|unangetastet|unberuhrt)\b|\bbrauch\w* ich (?:noch|weiter\w*)\b"
+    r"\b(?:in ruhe|unangetastet|unberuhrt)\b|\b(?:is|are) (?:fine|ok|okay|safe|still here)$|\b(?:ist|sind) (?:noch da|in ordnung|ok|okay|sicher)$|\bbrauch\w* ich (?:noch|weiter\w*)\b"
 )
 #: Such a stretch says of none of its things that they stay: "I don't want to keep the mobile".
 _NOT_KEPT = re.compile(

@@ -268,3 +268,13 @@ def test_our_own_set_fits_the_shop() -> None:
     assert len(found) == 15
     assert all(turn.want != Want() for one in found for turn in one.turns)
     assert {one.customer for one in found} == {"ana", "ben", "carla", "dev", "eva", "finn"}
+
+
+def test_a_write_is_compared_with_a_day_from_today() -> None:
+    """A pattern of an argument may hold a day, as one of a reply does."""
+    want = {"executed": [{"operation": "move_visit", "arguments": {"day": "~{d+14}"}}]}
+    moved = Turn("yes", reply="Done.", executed=[Did("move_visit", {"day": "2026-12-14"})])
+    other = Turn("yes", reply="Done.", executed=[Did("move_visit", {"day": "2026-12-15"})])
+
+    assert failures(want, moved) == []
+    assert failures(want, other) != []

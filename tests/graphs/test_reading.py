@@ -364,3 +364,19 @@ def test_a_schema_that_contains_itself_ends():
     fields = fields_of({"properties": {"top": {"$ref": "#/$defs/Node"}}, "$defs": {"Node": node}})
     assert fields[0].name == "top.name"
     assert len(fields) < 10
+
+
+async def test_the_parts_of_an_address_are_read_where_they_are_taken_word_for_word():
+    """A street that is copied is a place all the same."""
+    move = schema(
+        street={"type": "string", "x-copy": True},
+        postcode={"type": "string", "x-copy": True},
+        town={"type": "string", "x-copy": True},
+    )
+    found = await said(move, "in six weeks: Große Bergstraße 12, 22767 Hamburg")
+
+    assert found.values == {
+        "street": "Große Bergstraße 12",
+        "postcode": "22767",
+        "town": "Hamburg",
+    }

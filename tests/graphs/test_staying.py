@@ -20,6 +20,7 @@ def stays(text: str) -> set[str]:
         ("please leave the internet, end the mobile", "internet"),
         ("cancel the mobile but keep the internet", "internet"),
         ("cancel the mobile, the internet stays", "internet"),
+        ("block the mobile, the internet is fine", "internet"),
         ("cancel the mobile, not the internet", "internet"),
         ("not the internet but the mobile", "internet"),
         ("don't cancel the internet, only the mobile", "internet"),

@@ -75,6 +75,7 @@ class RecordKind(Part):
     id: Expression
     label: Text
     state: Expression = "''"
+    states: dict[str, tuple[str, ...]] = {}  #: State -> what customers say of one in it.
     example: str = (
         ""  #: A number as such records have it, by whose form others are recognised: F-20011.
     )

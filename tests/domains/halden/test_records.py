@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from pydantic import JsonValue
 
 from app.domains import load_domain
 from graphs.choices import choices_of
 from graphs.extraction import fields
-from graphs.nodes.operation import what_next
-from graphs.understanding.grounding import Memory, ground
-from graphs.understanding.heard import said_in
+from graphs.nodes.operation import is_beside, what_next
+from graphs.understanding.grounding import Grounds, Memory, ground
+from graphs.understanding.heard import options_of, said_in
 from tests.domains.halden.conftest import HALDEN
 from tests.graphs.world import World as Support
 
@@ -45,6 +46,7 @@ async def pointed(world, reader, customer, said, operation, focus=None):
         lexicon=world.business.lexicon,
         memory=Memory(focus=focus),
         operation=operation,
+        options=options_of(context_for(world, customer), operation),
     )
 
 
@@ -55,6 +57,10 @@ async def pointed(world, reader, customer, said, operation, focus=None):
         ("H-1004", "block the one with 0151 1000014", "block_sim", "S-3014"),
         ("H-1004", "please block the esim", "block_sim", "S-3014"),
         ("H-1004", "block the card, not the esim", "block_sim", "S-3004"),
+        ("H-1004", "block the one ending in 004, not the 014", "block_sim", "S-3004"),
+        ("H-1005", "the bill I've paid, not the new one", "send_invoice", "F-5051"),
+        # What is wanted of it tells no record.
+        ("H-1004", "a new card for 0151 1000014", "replace_sim", "S-3014"),
         ("H-1001", "leave the internet alone, cancel just the mobile", "cancel_contract", "C-7001"),
         ("H-1001", "das Handy kündigen, das Internet bleibt", "cancel_contract", "C-7001"),
         ("H-1001", "don't cancel the mobile, only the internet", "cancel_contract", "C-6001"),
@@ -75,6 +81,7 @@ async def test_the_record_is_the_one_that_is_told(world, reader, customer, said,
     ("customer", "said", "operation", "among"),
     [
         ("H-1004", "block my sim card", "block_sim", {"S-3004", "S-3014"}),
+        ("H-1004", "send me a new sim as a card", "replace_sim", {"S-3004", "S-3014"}),
         ("H-1004", "cancel my mobile contract", "cancel_contract", {"C-7004", "C-7014"}),
         ("H-1004", "end a contract, but not the internet", "cancel_contract", {"C-7004", "C-7014"}),
     ],
@@ -148,3 +155,17 @@ async def test_what_can_be_done_is_asked_for(world):
     )
 
     assert (following.step, following.field) == ("ask", "day")
+
+
+async def test_a_record_beside_an_answer_changes_nothing(world):
+    """Asked for the reason, "the card is fine" says nothing of the eSIM that is to be blocked."""
+    context = replace(context_for(world, "H-1004"), reader=load_domain(HALDEN).reader)
+    block, card = (
+        world.operations["block_sim"],
+        Grounds(kind="sim", records=("S-3004",), how="named"),
+    )
+    before: dict[str, JsonValue] = {"sim_id": "S-3014"}
+
+    assert is_beside(before, block, card, "stolen, and I have the card here", context)
+    assert not is_beside(before, block, card, "stolen. S-3004 I mean", context)
+    assert not is_beside({}, block, card, "stolen, the card", context)
