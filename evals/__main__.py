@@ -262,7 +262,9 @@ def gate(json: Json = None) -> None:
 def crash(
     kills: Annotated[int, typer.Option(min=1, help="How many processes are killed.")] = 100,
     database: Annotated[str, typer.Option(help="sqlite, postgres or both.")] = "both",
-    backend: Annotated[str, typer.Option(help="keys, no-keys, books or all.")] = "all",
+    backend: Annotated[
+        str, typer.Option(help="books, keys, no-keys, rest-key, rest-reference, rest-state or all.")
+    ] = "all",
     seconds: Annotated[float, typer.Option(help="No more kills after this time.")] = 3600.0,
     seed: Annotated[int, typer.Option(help="Another seed, other requests.")] = 1,
     json: Json = None,
@@ -287,7 +289,9 @@ def crash(
 def stall(
     lives: Annotated[int, typer.Option(min=1, help="Processes, each stopped up to 3 times.")] = 40,
     database: Annotated[str, typer.Option(help="sqlite, postgres or both.")] = "both",
-    backend: Annotated[str, typer.Option(help="keys, no-keys, books or all.")] = "all",
+    backend: Annotated[
+        str, typer.Option(help="books, keys, no-keys, rest-key, rest-reference, rest-state or all.")
+    ] = "all",
     seconds: Annotated[float, typer.Option(help="No more stalls after this time.")] = 3600.0,
     long: Annotated[bool, typer.Option(help="Sleep for up to 40 seconds instead of 9.")] = False,
     seed: Annotated[int, typer.Option(help="Another seed, other requests.")] = 1,

@@ -23,7 +23,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from evals.crash_books import Compared, Job, Reviewed, Said, Wish, books, compare, jobs
+from evals.crash_books import Compared, Job, Records, Reviewed, Said, Wish, compare
+from evals.crash_business import KINDS, PROVIDER_KEY, provider_port
 from evals.crash_people import PATIENCE, Clients, Reviewers
 from evals.crash_slots import AT_RANDOM, PROCESSES, Slots
 from evals.figures import Figure, NotPossible, Report, Table, at_most
@@ -80,16 +81,15 @@ async def play(
     ``slots_of`` says what else befalls them, ``trouble`` what befalls what they stand on; ``crowd`` customers
     ask at once, for ``only`` these operations."""
     from app.stores.database import create_engine
-    from domains.northfell.seed import accounts
     from evals.crash_process import boundaries_of, desk_on, sound
 
     kind = "postgres" if site.database.startswith("postgresql") else "sqlite"
     run = Run(kind, backend)
     started = time.monotonic()
     engine = create_engine(site.database)
-    today = site.clock().today()
-    before = books(engine)
-    source = jobs(accounts(today), today, seed, pays=backend != "books", only=only)
+    records = _records_of(site, backend, folder, engine)
+    before = records.read()
+    source = records.jobs(seed, only)
     asked: list[Job] = []
     of_thread: dict[str, Job] = {}
     reviewed = Reviewed()
@@ -102,17 +102,17 @@ async def play(
             of_thread.update({job.thread: job for job in asked if job.thread})
         return of_thread[thread].wish if thread in of_thread else "ignore"
 
-    reviewers = Reviewers(slots, reviewed, wish_of)
+    reviewers = Reviewers(slots, reviewed, wish_of, records.edits)
 
     async def client() -> None:
-        while slots.kills < kills:
+        while slots.kills < slots.wanted:
             job = next(source)
             asked.append(job)
             await clients.play(job)
             job.finished = True
 
     async def watch() -> None:
-        while slots.kills < kills:
+        while slots.kills < slots.wanted:
             progress(f"Killing on {kind}, {backend}", slots.kills, kills)
             if time.monotonic() - started > seconds:
                 slots.wanted = 0
@@ -154,9 +154,10 @@ async def play(
                 for job in asked:
                     threads[job.thread] = await _said(desk, job.thread)
             else:
-                left_to_person = await _vouched_for(desk, site)
-    paid = await asyncio.to_thread(_references, site) if site.payments else None
-    run.compared = await asyncio.to_thread(compare, asked, threads, reviewed, engine, before, paid)
+                left_to_person = await _vouched_for(desk, records, asked, before)
+    run.compared = await asyncio.to_thread(
+        compare, asked, threads, reviewed, engine, records, before
+    )
     run.compared.unknown_to_person = left_to_person
     run.compared.unknown_settled = await asyncio.to_thread(_looked_up, engine)
     engine.dispose()
@@ -202,20 +203,13 @@ async def _delivered(desk: Any, engine: sa.Engine) -> None:
         await asyncio.sleep(0.2)
 
 
-def _references(site: Any) -> list[str]:
-    """What the payment service has in its own books."""
-    import httpx
-
-    listed = httpx.get(f"{site.payments}/payments", timeout=30).raise_for_status().json()
-    return [payment["reference"] for payment in listed["payments"]]
-
-
-async def _vouched_for(desk: Any, site: Any) -> int:
-    """What no lookup settled, a person looks up in the service's books; how much that was."""
+async def _vouched_for(desk: Any, records: Records, asked: Sequence[Job], before: Any) -> int:
+    """What no lookup settled, a person looks up in the other system's books; how much that was."""
+    of_thread = {job.thread: job for job in asked}
     unsettled = await desk.approvals.unsettled()
-    paid = set(await asyncio.to_thread(_references, site)) if unsettled else set[str]()
     for effect in unsettled:
-        happened = effect.order.reference in paid
+        job = of_thread[effect.action.thread]
+        happened = await asyncio.to_thread(records.happened, effect, job, before)
         await desk.approvals.settle(effect.action.id, "olga", happened=happened)
     return len(unsettled)
 
@@ -275,10 +269,9 @@ def postgres_database(url: str) -> Generator[str]:
 
 
 @contextmanager
-def a_site(database: str, folder: Path) -> Generator[Any]:
-    """A demo shop of its own on ``sqlite`` or ``postgres``."""
+def a_site(database: str, folder: Path, business: str = "northfell") -> Generator[Any]:
+    """A demo shop of its own, or a desk for the provider, on ``sqlite`` or ``postgres``."""
     from app.stores.database import create_engine, migrate
-    from domains.northfell.seed import seed
     from evals.crash_process import Site, prepare
 
     @contextmanager
@@ -290,16 +283,35 @@ def a_site(database: str, folder: Path) -> Generator[Any]:
                 yield url, url
 
     with urls() as (books_url, checkpoints):
-        site = Site(books_url, checkpoints, origin=time.time())
+        site = Site(books_url, checkpoints, business, origin=time.time())
         migrate(site.database)
-        engine = create_engine(site.database)
-        seed(engine, datetime.now(UTC).date())
-        engine.dispose()
+        if business == "northfell":
+            from domains.northfell.seed import seed
+
+            engine = create_engine(site.database)
+            seed(engine, datetime.now(UTC).date())
+            engine.dispose()
         prepare(site)
         yield site
 
 
-#: What the payment service does now and then, beside answering: shares of its requests, and seconds.
+#: The file of the provider's own records, in a run's folder.
+PROVIDER = "provider.db"
+
+
+def _records_of(site: Any, backend: str, folder: Path, engine: sa.Engine) -> Records:
+    today = site.clock().today()
+    if site.business == "northfell":
+        from domains.northfell.seed import accounts
+        from evals.crash_shop import ShopRecords
+
+        return ShopRecords(engine, accounts(today), today, site.payments)
+    from evals.crash_provider import ProviderRecords
+
+    return ProviderRecords(folder / PROVIDER, backend, today)
+
+
+#: What another system does now and then, beside answering: shares of its requests, and seconds.
 TROUBLE = {
     "delay_before": 0.02,
     "delay_after": 0.05,
@@ -312,23 +324,43 @@ TROUBLE = {
 
 
 @contextmanager
-def paying(site: Any, backend: str, folder: Path) -> Generator[Any]:
-    """The site with its payment service, a process and a store of its own; without one for ``books``."""
-    if backend == "books":
+def beside(site: Any, backend: str, folder: Path) -> Generator[Any]:
+    """The site with the system that it writes to, a process and a store of its own; without one for ``books``."""
+    if not KINDS[backend].outside:
         yield site
         return
-    import httpx
+    if site.business == "northfell":
+        module, given = "domains.northfell.payment_service", ["--faults", f"--{backend}"]
+        given += ["--store", str(folder / "payments.db")]
+        faults = TROUBLE
+    else:
+        from evals.crash_provider import seed
 
-    command = [sys.executable, "-m", "domains.northfell.payment_service", "--faults"]
-    command += ["--store", str(folder / "payments.db"), f"--{backend}"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as service:
+        seed(folder / PROVIDER, site.clock().today())
+        module, given = "evals.crash_provider_service", ["--port", str(provider_port())]
+        given += ["--data", str(folder / PROVIDER)]
+        # What it refuses is part of its operations, not of its moods.
+        faults = {name: share for name, share in TROUBLE.items() if name != "decline"}
+    with _serving(module, given) as url:
+        import httpx
+
+        headers = {"authorization": f"Bearer {PROVIDER_KEY}"}
+        httpx.put(f"{url}/faults", json=faults, headers=headers, timeout=30).raise_for_status()
+        yield replace(site, payments=url, keys=backend == "keys") if KINDS[backend].ours else site
+
+
+@contextmanager
+def _serving(module: str, given: Sequence[str]) -> Generator[str]:
+    """The address of a service in a process of its own."""
+    command = [sys.executable, "-m", module, *given]
+    environment = os.environ | {"HALDEN_KEY": PROVIDER_KEY}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as service:
         try:
             assert service.stdout is not None
             url = service.stdout.readline().strip()
             if not url:
-                raise NotPossible("the payment service did not start")
-            httpx.put(f"{url}/faults", json=TROUBLE, timeout=30).raise_for_status()
-            yield replace(site, payments=url, keys=backend == "keys")
+                raise NotPossible(f"{module} did not start")
+            yield url
         finally:
             service.kill()
 
@@ -350,15 +382,17 @@ def run(
 ) -> list[Run]:
     """Play a run on each database and backend that was asked for, sharing the kills."""
     databases = ("sqlite", "postgres") if database == "both" else (database,)
-    backends = ("books", "keys", "no-keys") if backend == "all" else (backend,)
+    backends = tuple(KINDS) if backend == "all" else (backend,)
+    if unknown := set(backends) - set(KINDS):
+        raise NotPossible(f"there is no backend {unknown.pop()}: {', '.join(KINDS)} or all")
     wanted = [(d, b) for d in databases for b in backends]
     share = -(-kills // len(wanted))
     runs: list[Run] = []
     for name, kind in wanted:
         with (
             tempfile.TemporaryDirectory(prefix="sb-") as folder,
-            a_site(name, Path(folder)) as shop,
-            paying(shop, kind, Path(folder)) as site,
+            a_site(name, Path(folder), KINDS[kind].business) as alone,
+            beside(alone, kind, Path(folder)) as site,
         ):
             played = play(
                 site,

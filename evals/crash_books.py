@@ -1,4 +1,4 @@
-"""What the crash eval's customers ask for, and the shop's own books beside what everybody was told."""
+"""A business's own records beside what everybody was told: what the crash eval compares."""
 
 from __future__ import annotations
 
@@ -7,44 +7,22 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import sqlalchemy as sa
 
 from app.stores.database import reading
 from app.stores.tables import approvals, ledger, outbox
-from domains.northfell.demo_accounts import Account
-from domains.northfell.store import charges, invoices, orders, refunds, tickets
+from tools.values import Unsettled
 
 Wish = Literal["approve", "reject", "edit", "ignore"]
 
-#: Operation -> how often it is asked for, in parts.
-MIX = {
-    "get_order": 3,
-    "list_orders": 1,
-    "create_ticket": 5,
-    "resend_invoice": 5,
-    "change_delivery_address": 2,
-    "cancel_order": 3,
-    "request_refund": 5,
-    "charge_replacement": 5,
-}
 _WISHES: tuple[Wish, ...] = ("approve", "reject", "edit", "ignore")
-GRAVE = ("request_refund", "charge_replacement")
-
-#: How a reply says that it was done; its group is the number the books must know.
-DONE = {
-    "create_ticket": r"opened ticket \*\*(T-\d+)\*\*",
-    "resend_invoice": r"invoice \*\*(INV-\d+)\*\* is on its way",
-    "change_delivery_address": r"Done: \*\*(SB-\d+)\*\* will be delivered",
-    "cancel_order": r"Done: \*\*(SB-\d+)\*\* is cancelled",
-    "request_refund": r"its number is \*\*(RF-\d+)\*\*",
-    "charge_replacement": r"charge has the number \*\*(CH-\d+)\*\*",
-}
-#: How it says that it was not, and will not be.
+#: How a reply says that it was not done, and will not be.
 NOT_DONE = r"did not approve|Nobody decided in time|did not work|did not carry|declined|was not approved|Nothing (?:was|has been) c|nothing was changed"
 UNKNOWN = r"cannot tell yet|could not confirm whether"
+#: How it says that somebody else is asked first.
+WAITS = r"has to approve|waits for a colleague"
 
 
 @dataclass
@@ -57,6 +35,8 @@ class Job:
     record: str  #: The record's number, or the words that tell a ticket from all others.
     text: str
     wish: Wish
+    done: str = ""  #: How a reply says that it was done; its group is what the records must know.
+    grave: bool = False  #: Nobody does it without a reviewer.
     says_yes: bool = True
     agreed: bool = False  #: Was asked whether to do it, and said yes.
     refused: bool = False  #: The same, and said no.
@@ -71,175 +51,53 @@ class Job:
 
     def is_told_in(self, text: str) -> bool:
         """Does this message say what came of the request, or that it waits for a colleague?"""
-        ends = f"{DONE[self.operation]}|{NOT_DONE}|{UNKNOWN}|has to approve"
-        return re.search(ends, text) is not None
+        return re.search(f"{self.done}|{NOT_DONE}|{UNKNOWN}|{WAITS}", text) is not None
 
     @property
     def writes(self) -> bool:
-        return self.operation in DONE
+        return bool(self.done)
 
 
-def jobs(
-    accounts: Sequence[Account],
-    today: date,
-    seed: int,
-    *,
-    pays: bool = False,
-    only: Sequence[str] = (),
-) -> Iterator[Job]:
-    """Requests without end; where every record serves once, its effects can be counted.
-
-    ``pays``: money moves in another system, and is asked for more often. ``only``: these operations, by
-    customers who say yes and click once and reviewers who agree, for what has to come about every time."""
-    rng = random.Random(seed)
-    pools = _pools(accounts, today, rng)
-    everybody = [account.customer.id for account in accounts]
-    operations = list(only or MIX)
-    parts = [MIX[name] * (4 if pays and name in GRAVE else 1) for name in operations]
-    number = 0
-    while True:
-        number += 1
-        operation = rng.choices(operations, parts)[0]
-        if operation in pools and not pools[operation]:
-            operation = "create_ticket"
-        if operation in pools:
-            customer, record, text = pools[operation].pop()
-        else:
-            customer, record = rng.choice(everybody), f"strap {number:05}x"
-            text = f"please open a ticket: the {record} is loose"
-        if operation in ("get_order", "list_orders"):
-            owner = next(a for a in accounts if a.customer.id == customer)
-            record = rng.choice(owner.orders).number
-            text = f"where is {record}" if operation == "get_order" else "list my orders"
-        yield Job(
-            number=number,
-            operation=operation,
-            customer=customer,
-            record=record,
-            text=text,
-            wish="approve" if only else rng.choices(_WISHES, (60, 20, 15, 5))[0],
-            says_yes=bool(only) or rng.random() < 0.93,
-            double_click=rng.random() < 0.3 and not only,
-            asks_again=rng.random() < 0.3 and not only,
-        )
+def manner(rng: random.Random, only: Sequence[str]) -> dict[str, Any]:
+    """How a customer goes about it, and what a reviewer makes of it; where only some operations are asked for,
+    customers say yes and click once and reviewers agree: it has to come about every time."""
+    return {
+        "wish": "approve" if only else rng.choices(_WISHES, (60, 20, 15, 5))[0],
+        "says_yes": bool(only) or rng.random() < 0.93,
+        "double_click": rng.random() < 0.3 and not only,
+        "asks_again": rng.random() < 0.3 and not only,
+    }
 
 
-def _pools(
-    accounts: Sequence[Account], today: date, rng: random.Random
-) -> dict[str, list[tuple[str, str, str]]]:
-    """Customer, record and message for each operation that needs a record of its own."""
-    pools: dict[str, list[tuple[str, str, str]]] = {name: [] for name in MIX}
-    del pools["create_ticket"]
-    for account in accounts:
-        who = account.customer.id
-        for invoice in account.invoices:
-            text = f"please send invoice {invoice.number} again"
-            pools["resend_invoice"].append((who, invoice.number, text))
-        for order in account.orders:
-            number = order.number
-            status = order.status.value
-            product = order.lines[0].product
-            if status in ("pending", "paid", "packed"):
-                # Every other one is cancelled: a record serves one request.
-                if rng.random() < 0.6:
-                    text = f"please cancel {number}"
-                    pools["cancel_order"].append((who, number, text))
-                else:
-                    address = f"Probeweg {rng.randint(1, 99)}, 50674 Köln"
-                    text = f"please deliver {number} to {address}"
-                    pools["change_delivery_address"].append((who, number, text))
-            elif status == "delivered" and rng.random() < 0.5:
-                text = f"refund {number}, it arrived damaged"
-                pools["request_refund"].append((who, number, text))
-            elif status == "delivered":
-                text = f"I lost it: charge me for a replacement {product} from {number}"
-                pools["charge_replacement"].append((who, number, text))
-        for kind in ("get_order", "list_orders"):
-            if account.orders:
-                pools[kind] += [(who, "", "")] * 40
-    for pool in pools.values():
-        rng.shuffle(pool)
-    return pools
+class Records(Protocol):
+    """A business's own records, which are counted without asking the ledger."""
 
+    #: Operation -> other arguments for it that a reviewer would rather have.
+    edits: Mapping[str, Mapping[str, Any]]
 
-# --- the books ----------------------------------------------------------------------------------
+    def jobs(self, seed: int, only: Sequence[str] = ()) -> Iterator[Job]:
+        """Requests without end; where every record serves once, its effects can be counted."""
+        ...
 
+    def read(self) -> Any:
+        """The records as they are."""
+        ...
 
-@dataclass(frozen=True)
-class Books:
-    """The shop's tables as they are, without asking the ledger."""
+    def effects(self, job: Job, before: Any, after: Any) -> int:
+        """How often the records say that the job's request took effect."""
+        ...
 
-    times_sent: Mapping[str, int]
-    status: Mapping[str, str]
-    address: Mapping[str, str]
-    refunds: Mapping[str, list[Mapping[str, Any]]]  #: By order.
-    charges: Mapping[str, list[Mapping[str, Any]]]
-    tickets: Mapping[str, list[Mapping[str, Any]]]  #: By the words that tell them apart.
+    def numbers(self, job: Job, after: Any) -> set[str]:
+        """What a reply that it was done may name."""
+        ...
 
+    def paid(self) -> Sequence[str] | None:
+        """The references in a payment service's own books; None where there is no such service."""
+        ...
 
-def books(engine: sa.Engine) -> Books:
-    """Read the shop's tables."""
-
-    def by(rows: Sequence[Mapping[str, Any]], name: str) -> dict[str, list[Mapping[str, Any]]]:
-        found: dict[str, list[Mapping[str, Any]]] = {}
-        for row in rows:
-            found.setdefault(str(row[name]), []).append(row)
-        return found
-
-    with reading(engine) as connection:
-
-        def all_of(table: sa.Table) -> list[Mapping[str, Any]]:
-            return [dict(row) for row in connection.execute(sa.select(table)).mappings()]
-
-        placed, opened = all_of(orders), all_of(tickets)
-        for ticket in opened:
-            words = re.search(r"strap \d+x", ticket["subject"])
-            ticket |= {"words": words[0] if words else ""}  # type: ignore[operator]
-        return Books(
-            times_sent={row["number"]: row["times_sent"] for row in all_of(invoices)},
-            status={row["number"]: row["status"] for row in placed},
-            address={row["number"]: row["delivery_address"] for row in placed},
-            refunds=by(all_of(refunds), "order_number"),
-            charges=by(all_of(charges), "order_number"),
-            tickets=by(opened, "words"),
-        )
-
-
-def effects(job: Job, before: Books, after: Books) -> int:
-    """How often the books say that the job's request took effect."""
-    record = job.record
-    match job.operation:
-        case "create_ticket":
-            return len(after.tickets.get(record, ()))
-        case "resend_invoice":
-            return after.times_sent[record] - before.times_sent[record]
-        case "change_delivery_address":
-            return int(after.address[record] == job.text.partition(" to ")[2])
-        case "cancel_order":
-            return int(after.status[record] == "cancelled")
-        case "request_refund":
-            return _approved(after, record) - _approved(before, record)
-        case "charge_replacement":
-            return len(after.charges.get(record, ())) - len(before.charges.get(record, ()))
-        case _:
-            return 0
-
-
-def _approved(at: Books, order: str) -> int:
-    return sum(row["status"] in ("approved", "paid") for row in at.refunds.get(order, ()))
-
-
-def numbers_of(job: Job, after: Books) -> set[str]:
-    """The numbers a reply about the job may name."""
-    match job.operation:
-        case "create_ticket":
-            return {row["number"] for row in after.tickets.get(job.record, ())}
-        case "request_refund":
-            return {row["number"] for row in after.refunds.get(job.record, ())}
-        case "charge_replacement":
-            return {row["number"] for row in after.charges.get(job.record, ())}
-        case _:
-            return {job.record}
+    def happened(self, effect: Unsettled, job: Job, before: Any) -> bool:
+        """What a person finds who looks up an effect that nobody knows of."""
+        ...
 
 
 # --- what was told ------------------------------------------------------------------------------
@@ -290,13 +148,11 @@ def compare(
     threads: Mapping[str, Sequence[Said]],
     reviewed: Reviewed,
     engine: sa.Engine,
-    before: Books,
-    paid: Sequence[str] | None = None,
+    records: Records,
+    before: Any,
 ) -> Compared:
-    """Put the books beside the replies, the threads and the reviewers' answers.
-
-    ``paid``: the references in the payment service's own books, where there is one."""
-    after = books(engine)
+    """Put the records beside the replies, the threads and the reviewers' answers."""
+    after, paid = records.read(), records.paid()
     found = Compared()
     with reading(engine) as connection:
         questions = [dict(row) for row in connection.execute(sa.select(approvals)).mappings()]
@@ -313,15 +169,15 @@ def compare(
     state_of = {row["action_id"]: row["state"] for row in rows}
     if any(row["state"] in ("started", "unknown") and row["called_at"] for row in rows):
         found.lost += 1
-        found.problems.append("lost: an effect in the payment service was never settled")
+        found.problems.append("lost: an effect in another system was never settled")
     times_paid = Counter(reference.split(".")[0] for reference in paid or ())
     for job in asked:
-        happened = effects(job, before, after)
+        happened = records.effects(job, before, after)
         stands = threads.get(job.thread, ())
         if gone := {*job.said, *job.heard} - {message.text for message in stands}:
             found.lost += 1
             found.problems.append(f"lost: {_name(job)}: answered, and gone: {sorted(gone)}")
-        if paid is not None and job.operation in GRAVE:
+        if paid is not None and job.grave:
             actions = {q["action_id"].split(".")[0] for q in of_thread.get(job.thread, [])}
             moved = sum(times_paid[action] for action in actions)
             if moved != happened:
@@ -334,7 +190,7 @@ def compare(
             job,
             found,
             happened,
-            numbers_of(job, after),
+            records.numbers(job, after),
             [message for message in stands if message.by_agent],
             of_thread.get(job.thread, []),
             reviewed,
@@ -378,7 +234,7 @@ def _compare_one(
         found.duplicates += happened - 1
         found.problems.append(f"duplicates: {_name(job)}: {happened} effects")
 
-    done = re.compile(DONE[job.operation])
+    done = re.compile(job.done)
     told = [m for m in messages if done.search(m.text)]
     named = {number for m in told for number in done.findall(m.text)}
     heard = {number for text in job.heard for number in done.findall(text)}
@@ -402,7 +258,7 @@ def _compare_one(
 
     ran = [q for q in questions if q["status"] == "executed"]
     agreed = [q for q in questions if reviewed.sent.get(q["action_id"]) == "approve"]
-    if happened and (job.operation in GRAVE or questions):
+    if happened and (job.grave or questions):
         exactly = [
             q
             for q in ran

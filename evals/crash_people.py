@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -120,6 +120,7 @@ class Reviewers:
     slots: Slots
     reviewed: Reviewed
     wish_of: Callable[[str], Wish]
+    edits: Mapping[str, Mapping[str, Any]]  #: Operation -> other arguments, for those who edit.
     idle: float = 0.0
 
     async def work(self) -> None:
@@ -142,12 +143,7 @@ class Reviewers:
 
     async def _answer(self, question: dict[str, Any]) -> None:
         action, decision = question["id"], self._decision(question)
-        # Another action, with other arguments, that does the same.
-        edits = {
-            "request_refund": {"reason": "not_as_described"},
-            "cancel_order": {"reason": "I moved"},
-        }
-        if decision == "edit" and question["operation"] not in edits:
+        if decision == "edit" and question["operation"] not in self.edits:
             decision = "approve"
         self.reviewed.arguments[action] = question["arguments"]
         said: dict[str, Any] = {}
@@ -160,7 +156,7 @@ class Reviewers:
                 "note": "as agreed",
             }
             if decision == "edit":
-                answer["arguments"] = edits[question["operation"]]
+                answer["arguments"] = dict(self.edits[question["operation"]])
             said = await self._decide(action, answer)
             if said.get("error") == "EditInvalid":
                 decision = "approve"

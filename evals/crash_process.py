@@ -18,6 +18,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Se
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ import psycopg
 import sqlalchemy as sa
 from langgraph.types import Command
 
+from app.config import ROOT
 from app.desk import (
     AlreadyVoted,
     ApprovalDecided,
@@ -35,7 +37,7 @@ from app.desk import (
     OwnEdit,
     RoleNotAccepted,
 )
-from app.domains import replies_of
+from app.domains import load_domain, replies_of
 from app.payments import HttpPayments
 from app.privacy import Privacy
 from app.rooms.playing import Support
@@ -64,17 +66,19 @@ from app.stores.turns import Fresh, SqlThreads, SqlTurns
 from app.stores.usage import SqlUsage
 from app.stores.waiting import SqlWaiting
 from app.support_desk import SupportDesk, furnished
-from domains.northfell.store import SqlBackend, sql_books, writing_shop
-from evals.domain import DOMAIN
+from evals.crash_business import KINDS, provider_environment, speech_of
 from graphs.action import ActionGraph, thread_of
 from graphs.context import Context
 from graphs.state import Answer
 from graphs.support import support_graph
+from prompts.replies import Replies
+from tools.domain import Books, Domain, Opening
+from tools.effects import Answer as Answered
+from tools.effects import Effects, Found
+from tools.intents import Intents
 from tools.policy import FilePolicy
 from tools.ports import Choice, Filled, ModelUnavailable, Passage, PortError, SmallModel
 from tools.values import Action, Approval, Clock, Customer, Verdict
-
-INTENTS = DOMAIN.intents
 
 #: Boundaries beside the ledger's own; each is passed right after what it names was done.
 BOUNDARIES = (
@@ -90,8 +94,10 @@ BOUNDARIES = (
 
 def boundaries_of(backend: str) -> tuple[str, ...]:
     """Where a process can die by its own hand; those around a call only where there is somebody to call."""
-    outside = () if backend == "books" else OUTSIDE_CHECKPOINTS
-    return (*dict.fromkeys((*CHECKPOINTS, *outside)), *BOUNDARIES)
+    kind = KINDS[backend]
+    ours = CHECKPOINTS if kind.ours else ()
+    outside = OUTSIDE_CHECKPOINTS if kind.outside else ()
+    return (*dict.fromkeys((*ours, *outside)), *BOUNDARIES)
 
 
 Reached = Callable[[str], None]
@@ -106,6 +112,7 @@ class Site:
 
     database: str
     checkpoints: str
+    business: str = "northfell"  #: The folder of its domain.
     socket: str = ""
     #: Time runs this much faster since ``origin``, so that leases and graces of production pass in seconds.
     speed: float = 7.0
@@ -205,6 +212,39 @@ class MarkedPostgresSaver(PostgresCheckpoints):
 
 
 @dataclass(frozen=True)
+class MarkedEffects:
+    """Another system, telling when a request to it has left and come back."""
+
+    system: Effects
+    reached: Reached
+
+    def ready(self) -> None:
+        self.system.ready()
+
+    def send(self, request: Any, key: str) -> Answered:
+        answer = self.system.send(request, key)
+        self.reached("called")
+        return answer
+
+    def find(self, request: Any) -> Found:
+        return self.system.find(request)
+
+    def keyed(self, request: Any, since: datetime) -> bool:
+        return self.system.keyed(request, since)
+
+    def absent(self, request: Any, since: datetime) -> bool:
+        return self.system.absent(request, since)
+
+
+@cache
+def business_of(name: str) -> tuple[Domain, Replies]:
+    """A business as it is loaded, once for all processes that are forked from this one."""
+    os.environ.update(provider_environment())
+    domain = load_domain(ROOT / "domains" / name)
+    return domain, replies_of(domain)
+
+
+@dataclass(frozen=True)
 class Parts:
     """What a desk is made of; a self-test puts broken ones in their place."""
 
@@ -214,9 +254,10 @@ class Parts:
     payments: HttpPayments | None = None
 
 
-def sound(site: Site, engine: sa.Engine, clock: Clock, reached: Reached) -> Parts:
+def sound(site: Site, engine: sa.Engine, clock: Clock, reached: Reached, books: Books) -> Parts:
     """The stores as they are."""
-    policy = FilePolicy(DOMAIN.rules, DOMAIN.operations)
+    domain, _ = business_of(site.business)
+    policy = FilePolicy(domain.rules, domain.operations)
     payments = None
     if site.payments:
         payments = HttpPayments(
@@ -253,11 +294,12 @@ def sound(site: Site, engine: sa.Engine, clock: Clock, reached: Reached) -> Part
         ),
         SqlLedger(
             engine,
-            writing_shop(clock),
+            books.transaction,
             clock,
             approvals,
             outbox=outbox,
             payments=payments,
+            systems={name: MarkedEffects(one, reached) for name, one in books.systems.items()},
             policy=policy,
             checkpoint=reached,
         ),
@@ -266,29 +308,21 @@ def sound(site: Site, engine: sa.Engine, clock: Clock, reached: Reached) -> Part
     )
 
 
-Assemble = Callable[[Site, sa.Engine, Clock, Reached], Parts]
+Assemble = Callable[[Site, sa.Engine, Clock, Reached, Books], Parts]
 
 
 # --- what stands in for the models --------------------------------------------------------------
 
-#: How a customer of this eval begins a message -> what the intent head makes of it.
-OPENINGS = {
-    "yes": "affirm",
-    "no": "deny",
-    "thank": "thanks",
-    "where is": "order_status",
-    "list my": "list_orders",
-    "please open a ticket": "open_ticket",
-    "please send invoice": "resend_invoice",
-    "please deliver": "change_address",
-    "please cancel": "cancel_order",
-    "refund": "request_refund",
-    "charge me": "request_replacement",
-}
+#: How a customer of every business begins a message -> what the intent head makes of it.
+OPENINGS = {"yes": "affirm", "no": "deny", "thank": "thanks"}
 
 
 class Scripted:
     """Stands in for every model: this eval's customers write in a few fixed forms."""
+
+    def __init__(self, business: str, intents: Intents) -> None:
+        self._names = intents.names
+        self._openings, self._values = speech_of(business)
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         return [[1.0, *[0.0] * 383] for _ in texts]
@@ -298,8 +332,9 @@ class Scripted:
             calm = "calm" if head == "frustration" else "single"
             return _choice(calm, (calm, "frustrated" if calm == "calm" else "several"))
         said = text.casefold()
-        intent = next((i for words, i in OPENINGS.items() if said.startswith(words)), "thanks")
-        return _choice(intent, INTENTS.names)
+        known = {**OPENINGS, **self._openings}
+        intent = next((i for words, i in known.items() if said.startswith(words)), "thanks")
+        return _choice(intent, self._names)
 
     async def choose(self, role: str, input: str, options: Sequence[str]) -> Choice:
         return _choice(options[0], options)
@@ -307,16 +342,8 @@ class Scripted:
     async def fill(
         self, role: str, input: str, schema: dict[str, Any], *args: Any, **named: Any
     ) -> Filled:
-        text = input.partition("message: ")[2]
-        values: dict[str, Any] = dict.fromkeys(schema["properties"])
-        if "subject" in values:
-            values["subject"] = text.partition(": ")[2]
-        if "address" in values:
-            values["address"] = text.partition(" to ")[2]
-        if "product" in values:
-            values["product"] = text.partition("replacement ")[2].rpartition(" from ")[0]
-        if "reason" in values and "damaged" in text:
-            values["reason"] = "damaged"
+        said = self._values(input.partition("message: ")[2])
+        values: dict[str, Any] = {name: said.get(name) for name in schema["properties"]}
         return Filled(values=values, model="scripted", version="1", ms=0.0)
 
     async def write(self, role: str, input: str, *, max_tokens: int = 80) -> str:
@@ -401,34 +428,44 @@ async def desk_on(
     """The real desk on the site's database."""
     clock = site.clock()
     engine = create_engine(site.database)
-    parts = assemble(site, engine, clock, reached)
+    domain, _ = business_of(site.business)
+    opening = Opening(engine, clock, lambda what, done, of: None)
     try:
-        async with saver_of(site, reached) as saver:
-            yield _desk(engine, clock, parts, saver), engine
+        async with domain.open_books(opening) as books, saver_of(site, reached) as saver:
+            parts = assemble(site, engine, clock, reached, books)
+            try:
+                yield _desk(site, engine, clock, parts, saver, books), engine
+            finally:
+                if parts.payments is not None:
+                    parts.payments.close()
     finally:
-        if parts.payments is not None:
-            parts.payments.close()
         engine.dispose()
 
 
 def _desk(
-    engine: sa.Engine, clock: Clock, parts: Parts, saver: SqliteCheckpoints | PostgresCheckpoints
+    site: Site,
+    engine: sa.Engine,
+    clock: Clock,
+    parts: Parts,
+    saver: SqliteCheckpoints | PostgresCheckpoints,
+    books: Books,
 ) -> SupportDesk:
+    domain, replies = business_of(site.business)
     holds = parts.stores.holds
     holds.admit = saver.admit
     actions = ActionGraph(saver, holds.holding)
-    model: Any = Scripted()
+    model: Any = Scripted(site.business, domain.intents)
     nobody = Customer(id="", name="", email="", since=clock.today())
     common = Context(
         customer=nobody,
-        operations=DOMAIN.operations,
-        intents=INTENTS,
-        replies=replies_of(DOMAIN),
+        operations=domain.operations,
+        intents=domain.intents,
+        replies=replies,
         encoder=model,
         small=_as_small(model),
         large=NoLargeModel(),
         knowledge=NoKnowledge(),
-        backend=SqlBackend(engine, clock),
+        backend=books.backend,
         ledger=parts.ledger,
         approvals=parts.stores.approvals,
         decisions=parts.stores.decisions,
@@ -436,13 +473,14 @@ def _desk(
         actions=actions,
         clock=clock,
         policy=parts.policy,
+        reader=domain.reader,
+        lexicon=domain.lexicon,
     )
 
     async def nothing() -> Mapping[str, Any]:
         return {}
 
     support: Support = support_graph().compile(checkpointer=saver, name="support")
-    books = sql_books(engine, clock)
 
     return furnished(
         support=support,
@@ -450,7 +488,7 @@ def _desk(
         stores=parts.stores,
         ledger=parts.ledger,
         context_for=lambda customer, thread: replace(common, customer=customer, thread=thread),
-        domain=DOMAIN,
+        domain=domain,
         books=books,
         privacy=Privacy(SqlPrivacy(engine, clock), support, saver, holds, books, clock),
         health=nothing,

@@ -14,12 +14,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from evals.crash_business import provider_port
+
 PROCESSES = 2
 #: How long a process lives that is killed at a random moment, in seconds.
 LIVES = (0.2, 1.6)
 #: What a start takes where nothing else runs, in seconds. On a slower machine processes live longer by as
 #: much: otherwise every one dies before any turn is over, and all that is measured is the load.
 STARTS_IN = 0.3
+#: And not longer than so many times: a boundary that is not reached then is not waited for.
+SLOWEST = 4.0
 AT_RANDOM = "a random moment"
 #: How long one that is to die at a boundary is given to come there, in seconds.
 TO_BOUNDARY = 10.0
@@ -40,6 +44,7 @@ class Slots:
         self._folder = folder
         self._assemble = assemble
         self._rng = random.Random(seed)
+        provider_port()
         # Forked from a process that has everything imported: a restart takes milliseconds, as it must here.
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["evals.crash_warm"])
@@ -90,7 +95,7 @@ class Slots:
             try:
                 began = loop.time()
                 await self._serving(slot, process, site, died)
-                slow = max(1.0, (loop.time() - began) / STARTS_IN)
+                slow = min(max(1.0, (loop.time() - began) / STARTS_IN), SLOWEST)
                 life = slow * (TO_BOUNDARY if site.dies_at else self._rng.uniform(*LIVES))
                 with suppress(TimeoutError):
                     async with asyncio.timeout(life if deadly else None) as over:

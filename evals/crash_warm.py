@@ -11,7 +11,7 @@ from pathlib import Path
 
 from app.stores.database import create_engine
 from evals.crash import a_site
-from evals.crash_process import Site, desk_on
+from evals.crash_process import Site, business_of, desk_on
 
 
 async def _one_turn(site: Site) -> None:
@@ -33,6 +33,7 @@ def _warm_up() -> None:
     create_engine("postgresql://nobody@127.0.0.1/nowhere").dispose()  # Loads the dialect.
     with tempfile.TemporaryDirectory() as folder, a_site("sqlite", Path(folder)) as site:
         asyncio.run(_one_turn(site))
+    business_of("halden")
 
 
 _warm_up()

@@ -8,7 +8,6 @@ import uuid
 from app.stores.database import writing
 from app.stores.ledger import SqlLedger
 from app.stores.outbox import SqlOutbox
-from domains.northfell.store import writing_shop
 from evals.crash_process import Parts, sound
 
 
@@ -48,13 +47,13 @@ class Nameless(SqlOutbox):
         ]
 
 
-def _with_ledger(kind, site, engine, clock, reached) -> Parts:
-    parts = sound(site, engine, clock, reached)
+def _with_ledger(kind, site, engine, clock, reached, books) -> Parts:
+    parts = sound(site, engine, clock, reached, books)
     return dataclasses.replace(
         parts,
         ledger=kind(
             engine,
-            writing_shop(clock),
+            books.transaction,
             clock,
             parts.stores.approvals,
             outbox=parts.stores.outbox,
@@ -64,15 +63,15 @@ def _with_ledger(kind, site, engine, clock, reached) -> Parts:
     )
 
 
-def keyless(site, engine, clock, reached) -> Parts:
-    return _with_ledger(Keyless, site, engine, clock, reached)
+def keyless(site, engine, clock, reached, books) -> Parts:
+    return _with_ledger(Keyless, site, engine, clock, reached, books)
 
 
-def effect_first(site, engine, clock, reached) -> Parts:
-    return _with_ledger(EffectFirst, site, engine, clock, reached)
+def effect_first(site, engine, clock, reached, books) -> Parts:
+    return _with_ledger(EffectFirst, site, engine, clock, reached, books)
 
 
-def nameless(site, engine, clock, reached) -> Parts:
-    parts = sound(site, engine, clock, reached)
+def nameless(site, engine, clock, reached, books) -> Parts:
+    parts = sound(site, engine, clock, reached, books)
     outbox = Nameless(engine, clock)
     return dataclasses.replace(parts, stores=dataclasses.replace(parts.stores, outbox=outbox))

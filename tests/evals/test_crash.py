@@ -65,3 +65,16 @@ def test_nothing_is_lost_or_done_twice():
     assert runs[0].compared.effects > 10
     assert runs[0].compared.problems == []
     assert report(runs).ok
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("settled_by", ["key", "reference", "state"])
+def test_nothing_is_lost_or_done_twice_in_another_system(settled_by):
+    """Processes killed around calls of a REST service that drops answers; what nobody knows is settled by the key it
+    takes, by our reference in it, or by how the record stands."""
+    runs = run(6, database="sqlite", backend=f"rest-{settled_by}", seed=3, crowd=16)
+
+    assert runs[0].kills >= 6
+    assert runs[0].compared.effects > 3
+    assert runs[0].compared.problems == []
+    assert report(runs).ok

@@ -375,10 +375,11 @@ class Routes:
         size, price = PACKS[choice.size]
         with self._store.transaction() as books:
             sim = needed(books.find(r.Sim, sim_id))
-            if sim.status != "active":
-                raise refused(409, "sim_not_active", "Only an active SIM can have a data pack.")
 
             def work() -> r.DataPack:
+                # Asked only now: what was booked under the key stays booked, whatever became of the SIM.
+                if sim.status != "active":
+                    raise refused(409, "sim_not_active", "Only an active SIM can have a data pack.")
                 changed = sim.model_copy(update={"data_gb": sim.data_gb + size})
                 books.keep(sim_id, sim.customer_id, changed)
                 pack = r.DataPack(

@@ -59,6 +59,20 @@ def test_a_key_counts_once(service):
     assert service.get("/sims/S-3001/usage")["data_gb"] == 25.0
 
 
+def test_a_key_is_answered_as_before_whatever_came_after(service):
+    """A pack that was booked is not called refused because its SIM was blocked since."""
+
+    def book() -> httpx.Response:
+        return service.client.post(
+            "/sims/S-3001/data-packs", json={"size": "gb_1"}, headers={"Idempotency-Key": "k"}
+        )
+
+    first = book()
+    assert service.client.put("/sims/S-3001/block", json={"because": "lost"}).status_code == 200
+
+    assert book().json() == first.json()
+
+
 def test_a_reference_finds_what_was_written(service):
     """A write that takes a client reference is found by it, and by no other."""
     dispute = {"amount": 39.9, "reason": "twice", "client_reference": "ours-1"}
