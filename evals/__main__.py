@@ -157,6 +157,26 @@ def economics(
 
 
 @app.command()
+def large(
+    only: Annotated[str, typer.Option(help="Ids of messages, separated by commas.")] = "",
+    record: Annotated[
+        Path | None,
+        typer.Option(dir_okay=False, help="Write down here what nobody has replied to yet."),
+    ] = None,
+    take: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="Add the replies of such a file first."),
+    ] = None,
+    json: Json = None,
+) -> None:
+    """The large model's recorded replies through the whole graph: facts, false stops, what passed, cost."""
+    from evals import large as suite
+
+    picked = [name.strip() for name in only.split(",") if name.strip()]
+    _play(partial(suite.run, only=picked, record=record, take=take), json)
+
+
+@app.command()
 def understanding(
     only: Annotated[
         list[str] | None, typer.Option(help="Hold out only these authors' files; several times.")

@@ -66,7 +66,7 @@ class Player:
     async def _turn(self, customer: Customer, thread: str, line: Line) -> Turn:
         turn = Turn(line.say, aside=line.aside)
         written, waiting, tickets = (
-            await self._written(customer),
+            await self.written(customer),
             await self._waiting(thread),
             await self._tickets(customer),
         )
@@ -79,13 +79,13 @@ class Player:
             _look(turn, event.event, event.data)
         if not events or events[-1].event != "final":
             turn.problems.append("the turn ended without a reply")
-        turn.executed = _new(await self._written(customer), written)
+        turn.executed = _new(await self.written(customer), written)
         turn.proposed = _new(await self._waiting(thread), waiting)
         now = await self._tickets(customer)
         turn.tickets = [text for number, text in now.items() if number not in tickets]
         return turn
 
-    async def _written(self, customer: Customer) -> dict[str, Did]:
+    async def written(self, customer: Customer) -> dict[str, Did]:
         return await asyncio.to_thread(_written, self._engine, customer.id)
 
     async def _waiting(self, thread: str) -> dict[str, Did]:

@@ -98,6 +98,11 @@ class Folders:
         shutil.copytree(template, copy)
         return copy
 
+    def empty(self) -> Path:
+        """Where nothing is yet, for a start on another day."""
+        self._made += 1
+        return self._root / f"empty-{self._made}"
+
     async def _prepare(self, template: Path, domain: Path) -> None:
         # Made elsewhere and moved: a half-made template must not be taken for one.
         draft = self._root / "draft"

@@ -138,12 +138,14 @@ _FIRST = r"(?:Via|Viale|Piazza|Corso|Rua|Rue|Av(?:enida|enue)?\.?|Calle|C/|Carre
 _ENDING = r"[A-ZÀ-ÖØ-ÞĀ-Ž][\w'’-]{0,25}(?:vej|gata|gade|gatan|vägen|katu|straat|gasse|stra(?:ß|ss)e|vegur|veien|vegen|gaten|laan|plein|utca|platz)"
 _LAST = r"(?:[Ss]tra(?:ß|ss)e|Weg|Gasse|Platz|Allee|utca|út|u\.|tér|körút|trg|ulica|cesta|nábřeží|laan|straat|plein|gate|veg|vei)"
 _UNIT = r"(?:Apt|Suite|Unit|Flat|Wohnung|Apartment|Top)\.? ?\d{1,5}(?!\w)"
+#: As a name, without the stop behind it.
+_PLACE = r"[A-ZÀ-ÖØ-ÞĀ-ŽΑ-Ω][\w'’.-]{0,29}\w"
 #: What may follow a street: a flat, and a place that ends in its postcode.
 _REST = (
-    rf"(?:(?:[ ,\n]{{1,6}}{_UNIT}){{1,2}}(?:[ ,\n]{{1,6}}{_NAME_WORD}){{0,4}})?"
-    rf"(?:[ ,]{{1,3}}\d{{5}} {_NAME_WORD}"
-    rf"|(?:[ ,\n]{{1,6}}(?:{_NAME_WORD}|[A-Z]{{2}}|\([A-Z][\w]{{1,20}}\))){{0,5}}[ ,\n]{{1,6}}\d{{4,6}}(?!\w)"
-    rf"|(?:, {_NAME_WORD}(?: {_NAME_WORD}){{0,3}}){{1,3}})?"
+    rf"(?:(?:[ ,\n]{{1,6}}{_UNIT}){{1,2}}(?:[ ,\n]{{1,6}}{_PLACE}){{0,4}})?"
+    rf"(?:[ ,]{{1,3}}\d{{5}} {_PLACE}"
+    rf"|(?:[ ,\n]{{1,6}}(?:{_PLACE}|[A-Z]{{2}}|\([A-Z][\w]{{1,20}}\))){{0,5}}[ ,\n]{{1,6}}\d{{4,6}}(?!\w)"
+    rf"|(?:, {_PLACE}(?: {_PLACE}){{0,3}}){{1,3}})?"
 )
 
 

@@ -33,6 +33,7 @@ MASKED = [
     ("to Industrivej 82 please", "to [address] please"),
     ("at ul. Karpacka 69 Apt. 83 now", "at [address] now"),
     ("81 1991 Dikbas Road\n Suite 48\n Trancoso 59797", "[address]"),
+    ("Hafenstraße 8, 20457 Hamburg. Total: 12", "[address]. Total: 12"),
     # Whatever is announced as one; a box of the forces; a corner; a postcode.
     ("my address is Parva Domus 68, Latvia.", "my address is [address]."),
     ("she lives on Hansinegata 120 now", "she lives on [address] now"),
