@@ -114,6 +114,7 @@ def test_what_is_forbidden(text: str) -> None:
         "keep it",
         "no, cancel the other one",
         "if it is not packed by tomorrow, cancel it",
+        "oh no wait cancel that",
     ],
 )
 def test_what_is_not_forbidden(text: str) -> None:
