@@ -168,14 +168,18 @@ def mentions(said: Sequence[str], verbs: Sequence[str]) -> bool:
 
 def forbids(text: str, verbs: tuple[str, ...]) -> bool:
     """Whether the words forbid what the verbs name: "don't cancel", "nicht stornieren", "no refund please"."""
-    # A no before a comma is an answer of its own: "no, cancel the other one".
-    stretches = re.split(r"[,;:.!?]+", text)
+    # A no before a comma, or before a "wait", is an answer of its own: "no, cancel the other one".
+    stretches = re.split(r"[,;:.!?]+", _HANG_ON.sub(",", text))
     return any(
         _forbids(tokens(stretch), verbs) and _ONLY_THAT.match(folded(after).strip()) is None
         for stretch, after in zip(stretches, [*stretches[1:], ""], strict=True)
     )
 
 
+_HANG_ON = re.compile(
+    r"\b(?:no|nein|nee|non)[, ]+(?:wait|hang on|hold on|stop|warte\w*|moment|halt|attend\w*)\b",
+    re.IGNORECASE,
+)
 #: What is forbidden of one thing is wanted of another: "don't cancel the internet, only the mobile".
 _ONLY_THAT = re.compile(
     r"(?:but )?(?:only|sondern(?: nur)?|nur)(?: bitte)? (?:the|my|das|den|die|mein\w*)\b(?! (?:one )?(?:way|thing))"
