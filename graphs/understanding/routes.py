@@ -89,6 +89,8 @@ def _settled(heard: HeardTurn, act: Act) -> bool:
 
 #: With the record named, or its own word said, less will do: what would be changed is shown before it is.
 _GROUNDED, _SAID = 0.65, 0.6
+#: A case opens a ticket at once: about a record that is only the one there is, it has to be likelier.
+_UNNAMED = 0.4
 #: What changes something is hardly meant by a question that does not name it, and never by a supposition.
 _ASKED, _NEVER = 0.8, 2.0
 
@@ -102,6 +104,8 @@ def _floor(heard: HeardTurn, act: Act, intent: Intent) -> float:
     asked = dialogue.asks(act.text) and not dialogue.requests(act.text)
     if mentions(tokens(act.text), intent.verbs) and not asked:
         floor *= _SAID
+    if intent.case is not None and act.grounds.how == "only":
+        floor = max(floor, _UNNAMED)
     operation = context.operations.get(intent.operation or "")
     if operation is None or not operation.writes:
         return floor

@@ -849,3 +849,14 @@ async def test_a_case_that_was_just_told_is_not_told_again(ana: World) -> None:
     assert "warranty" in first.reply
     assert second.state["route"].act.intent == "item_defective"
     assert first.reply.split("\n")[0] not in second.reply
+
+
+@pytest.mark.parametrize(("sure", "kept"), [(0.36, 0), (0.45, 1)])
+async def test_a_weak_case_about_the_only_record_there_is_opens_no_ticket(
+    ana: World, sure: float, kept: int
+) -> None:
+    """Nobody named the plan, so a guess that it is about the plan writes nothing down."""
+    unsure(ana)
+    await ana.say("six of them were too old when they came", "change_plan", sure)
+
+    assert len(ana.account.tickets) == kept
