@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from app.domains import load_domain
 from models.train.kept_out import leaks, measured
 from models.train.understanding import Example, ExamplesInvalid, read_examples, train
+from tests.conftest import GIVEN
 
 ROOT = Path(__file__).parents[2]
 DOMAINS = sorted(folder.parent for folder in (ROOT / "domains").glob("*/evals"))
@@ -17,7 +17,7 @@ DOMAINS = sorted(folder.parent for folder in (ROOT / "domains").glob("*/evals"))
 
 def conversations() -> list[Path]:
     """The open conversations, where the public data is at hand."""
-    data = os.environ.get("SIGNALBOX_DATA")
+    data = GIVEN["data"]  # A test's own environment does not hold it.
     return sorted(Path(data).glob("conversations_dev/*.jsonl")) if data else []
 
 
