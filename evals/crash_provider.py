@@ -34,13 +34,15 @@ MIXES = {
 #: How a reply says that it was done; its group is what the service must know.
 DONE = {
     "book_data_pack": r"Done: SIM (S-\d+) .* GB this month now",
-    "replace_sim": r"Done: Order a replacement SIM\.[\s\S]*?label: SIM (S-\d+)",
-    "dispute_charge": r"Done: Dispute a charge\.[\s\S]*?dispute id: (D-\d+)",
-    "book_technician": r"Done: Book a technician\.[\s\S]*?appointment id: (A-\d+)",
-    "send_invoice": r"Done: Send an invoice again\.[\s\S]*?label: invoice (F-\d+)",
-    "cancel_appointment": r"Done: Cancel a technician's visit\.[\s\S]*?label: visit (A-\d+)",
-    "cancel_contract": r"Done: Cancel a contract\.[\s\S]*?label: contract (C-\d+)",
+    "replace_sim": r"Done: the new SIM for (\+\d+) is ordered",
+    "dispute_charge": r"are disputed, under the number (D-\d+)",
+    "book_technician": r"The visit has the number (A-\d+)",
+    "send_invoice": r"Done: the (invoice) is on its way",
+    "cancel_appointment": r"Done: the (visit) on .* is cancelled",
+    "cancel_contract": r"Done: the (contract) is cancelled",
 }
+#: What replies about these call the record; they name no number.
+CALLED = {"send_invoice": "invoice", "cancel_appointment": "visit", "cancel_contract": "contract"}
 #: How a customer begins a message -> what the intent head makes of it.
 OPENINGS = {
     "how much data": "data_usage",
@@ -55,8 +57,13 @@ OPENINGS = {
 }
 #: Each with one record of a kind, which serves one request.
 CUSTOMERS = 480
+FIRST = 10000
 #: Amounts that are disputed: one that needs nobody, one for a reviewer, one for two.
 AMOUNTS = (30, 60, 210)
+
+
+def _phone(n: int) -> str:
+    return f"+49151{n:07}"
 
 
 def values_in(text: str) -> dict[str, str]:
@@ -69,11 +76,11 @@ def seed(file: Path, today: date) -> None:
     with Store(file).transaction() as books:
         for n in range(CUSTOMERS):
             for record_id, record in _records_of(n, today):
-                books.keep(record_id, f"H-{10000 + n}", record)
+                books.keep(record_id, f"H-{FIRST + n}", record)
 
 
 def _records_of(n: int, today: date) -> Iterator[tuple[str, Any]]:
-    who, line = f"H-{10000 + n}", f"L-{10000 + n}"
+    who, line = f"H-{FIRST + n}", f"L-{FIRST + n}"
     later = today + timedelta(days=20)
     yield (
         who,
@@ -105,13 +112,13 @@ def _records_of(n: int, today: date) -> Iterator[tuple[str, Any]]:
             activated_on=today - timedelta(days=300),
         ),
     )
-    sim, invoice, visit, contract = (f"{letter}-{10000 + n}" for letter in "SFAC")
+    sim, invoice, visit, contract = (f"{letter}-{FIRST + n}" for letter in "SFAC")
     yield (
         sim,
         r.Sim(
             sim_id=sim,
             customer_id=who,
-            number=f"+49151{n:07}",
+            number=_phone(n),
             plan="mobile_m",
             price=19.9,
             status="active",
@@ -261,8 +268,10 @@ class ProviderRecords:
                 return set(after.disputes.get(job.record, ()))
             case "book_technician":
                 return set(after.visits.get(job.record, ()))
+            case "replace_sim":
+                return {_phone(int(job.record.removeprefix("S-")) - FIRST)}
             case _:
-                return {job.record}
+                return {CALLED.get(job.operation, job.record)}
 
     def paid(self) -> None:
         return None
@@ -276,12 +285,12 @@ def _pools(today: date, rng: random.Random) -> dict[str, list[tuple[str, str, st
     names = {name for mix in MIXES.values() for name in mix}
     pools = {name: list[tuple[str, str, str, bool]]() for name in names}
     for n in range(CUSTOMERS):
-        who, line = f"H-{10000 + n}", f"L-{10000 + n}"
+        who, line = f"H-{FIRST + n}", f"L-{FIRST + n}"
         day = today + timedelta(days=rng.randint(30, 50))
         text = f"please let a technician come to {line} on {day} in the morning for a repair"
         pools["book_technician"].append((who, line, text, False))
         pools["list_invoices"] += [(who, "", "show my invoices", False)] * 8
-        sim, invoice, visit, contract = (f"{letter}-{10000 + n}" for letter in "SFAC")
+        sim, invoice, visit, contract = (f"{letter}-{FIRST + n}" for letter in "SFAC")
         amount = rng.choice(AMOUNTS)
         pools["data_usage"] += [(who, sim, f"how much data is left on {sim}", False)] * 8
         if rng.random() < 0.6:
