@@ -56,6 +56,8 @@ class Route(Record):
     otherwise: Literal["", "clarify", "out_of_scope", "advise", "direct"] = ""
 
     replaces: bool = False  #: The open question is dealt with by it, and is no longer asked.
+    dropped: str = ""  #: The request that the customer declined in the same message.
+    foreword: str = ""  #: What is said of that first.
     #: Which node serves it, where that does not follow from the lane alone.
     served: Literal["lane", "advise", "tell_waiting", "respond_to_incident", "defer", "recall"] = (
         "lane"

@@ -151,8 +151,11 @@ class Incident(_Written):
     patterns: tuple[
         str, ...
     ] = ()  #: Regular expressions: a net under the head that hears incidents.
+    certain: tuple[
+        str, ...
+    ] = ()  #: The same for what is one whatever any head makes of it: life may hang on it.
 
-    @field_validator("patterns")
+    @field_validator("patterns", "certain")
     @classmethod
     def _compile(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
         return _compiled(patterns)
@@ -219,6 +222,11 @@ class CaseBook:
             for name, incident in file.incidents.items()
             for pattern in incident.patterns
         ]
+        self._certain = [
+            (name, re.compile(pattern, re.IGNORECASE | re.DOTALL))
+            for name, incident in file.incidents.items()
+            for pattern in incident.certain
+        ]
         self._asides = {
             name: (
                 [re.compile(pattern, re.IGNORECASE) for pattern in aside.beside],
@@ -256,6 +264,10 @@ class CaseBook:
     def incident_in(self, text: str) -> str | None:
         """The incident that the domain's own words for it find in a message."""
         return next((name for name, net in self._nets if net.search(text)), None)
+
+    def certain_in(self, text: str) -> str | None:
+        """The incident that stands in a message whatever else is made of it."""
+        return next((name for name, net in self._certain if net.search(text)), None)
 
     def incident(self, name: str, language: str) -> Advice:
         """What is said at once."""
@@ -307,7 +319,10 @@ class CaseBook:
             about = record if record is not None and record.kind in kinds else None
             if about is None and not _alone(kinds, others):
                 continue
-            about = about or next((one for one in others if one.kind in kinds and one.open), None)
+            of_kind = sorted(
+                (one for one in others if one.kind in kinds), key=lambda one: not one.open
+            )
+            about = about or next(iter(of_kind), None)
             told = self._first(variants, about, others, (), customer, today, language)
             if told is not None:
                 return Advice(

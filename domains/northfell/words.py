@@ -28,7 +28,7 @@ LEXICON = Lexicon(
         "rejected": ("rejected", "refused", "declined", "abgelehnt"),
         "active": ("active", "running", "aktiv"),
         "paused": ("paused", "on hold", "pausiert"),
-        "unpaid": ("unpaid", "open", "offen"),
+        "unpaid": ("unpaid", "open", "offen", "owe", "owed", "outstanding", "schulden"),
     },
     dates={
         "placed_on": ("ordered", "bought", "placed", "purchased", "bestellt", "gekauft", "commandé", "pedí", "ordinato"),

@@ -171,7 +171,11 @@ async def _leaning(state: SupportState, context: Context, question: str) -> Lean
         return None
     titles = [": ".join(dict.fromkeys(articles.values()))] if articles else []
     if not articles:
-        titles = [named or await _called(state.get("focus"), context), _wanted(state, context)]
+        told = context.intents.names and state.get("wanted", "") in context.intents.names
+        case = told and context.intents.get(state.get("wanted", "")).case is not None
+        # After a case it is about how that goes on, and not about the thing.
+        subject = named if case else named or await _called(state.get("focus"), context)
+        titles = [subject, _wanted(state, context)]
     known = tuple(title for title in titles if title)
     if not (follows or known):
         return None

@@ -281,7 +281,13 @@ async def deliver(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
     if said is not None:
         await log(runtime, state, by_rule("aside", said.case, said.why), input=draft.text)
     beside = said.text if said is not None else ""
-    text = "\n\n".join(filter(None, [draft.foreword, text, beside]))
+    first = ""
+    if route_ is not None and route_.dropped:
+        first = route_.foreword
+        if runtime.context.requests is not None:
+            # What is not wanted any more is a new request when it is asked for again.
+            await runtime.context.requests.drop(runtime.context.customer, route_.dropped)
+    text = "\n\n".join(filter(None, [first, draft.foreword, text, beside]))
     if pending and not draft.asks:
         reminder = pending[-1].model_copy(update={"asked_in": turn.id})
         text = f"{text}\n\n{replies.reminder(reminder, runtime.context)}"

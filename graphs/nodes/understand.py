@@ -39,6 +39,7 @@ from tools.ports import Choice
 from tools.reading import Spans
 from tools.reading.negation import without_replaced
 from tools.records import RecordView
+from tools.sentences import split as sentences_of
 from tools.values import Approval
 
 #: How many alternatives the log keeps.
@@ -106,6 +107,12 @@ async def _understood(
             heard = replace(heard, text=original, spans=spans, whole=whole, parts=(whole,))
         pending = stack[-1] if stack else None
     chosen = await choose(state, heard, pending)
+    if chosen.move in ("decline", "leave") and pending is not None and pending.operation != "plan":
+        beside = await _asked_beside(state, context, heard, pending)
+        if beside is not None:
+            heard, chosen = beside
+            turn = turn.model_copy(update={"text": heard.text})
+            spans = heard.spans
     if agreed is not None:
         acts = tuple(a.model_copy(update={"agreed": a.intent == agreed}) for a in chosen.acts)
         chosen = chosen.model_copy(update={"acts": acts})
@@ -128,6 +135,34 @@ async def _understood(
         "language": language,
         "own": tuple(view.id for view in views),
     }
+
+
+#: A question of fewer words belongs to the no.
+_OWN_QUESTION = 4
+
+
+async def _asked_beside(
+    state: SupportState, context: Context, heard: HeardTurn, pending: Pending
+) -> tuple[HeardTurn, Route] | None:
+    """The question that stands beside a no: "no, I'm keeping it. Can it go into the machine?". What was declined is
+    said first, then it is answered; None where nothing else is asked."""
+    said = sentences_of(heard.text)
+    asked = " ".join(one for one in said[1:] if one.rstrip().endswith("?"))
+    if len(asked.split()) < _OWN_QUESTION:
+        return None
+    ids = [view.id for view in heard.views]
+    reading = partial(context.reader.read, asked, today=context.clock.today(), own_ids=ids)
+    spans = await apart(asked, reading)
+    further = await hear(state, context, asked, spans, heard.views, heard.memory)
+    route = await choose(state, further, None)
+    if route.otherwise == "clarify" and route.abstained:
+        return None
+    told = {
+        "replaces": True,
+        "dropped": pending.request,
+        "foreword": replies.dropped(pending, context),
+    }
+    return further, route.model_copy(update=told)
 
 
 def _quoted(spans: Spans, views: Sequence[RecordView]) -> str | None:

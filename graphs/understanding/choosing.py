@@ -13,6 +13,7 @@ from graphs.context import Context
 from graphs.state import Pending, Route, SupportState
 from graphs.understanding import dialogue
 from graphs.understanding.acts import MOST_ACTS, Act, Read, one_each, problem_in, wishes
+from graphs.understanding.conditions import fails
 from graphs.understanding.grounding import Grounds, ground, means_all, with_item
 from graphs.understanding.heard import NOBODY, HeardTurn
 from graphs.understanding.open_question import answer_to, case_asked
@@ -55,6 +56,9 @@ def _incident_act(heard: HeardTurn) -> Act | None:
         chances = {
             name: max(chance, part.chances.get(name, 0.0)) for name, chance in chances.items()
         }
+    certain = context.cases.certain_in(heard.text) if context.cases is not None else None
+    if certain in names:
+        return Act(intent=certain, probability=1.0, text=heard.text, grounds=_any_record(heard))
     named = context.cases.incident_in(heard.text) if context.cases is not None else None
     best = max(chances, key=chances.__getitem__)
     # As the head said it: what a record named or a word said does to the wishes makes nothing an incident.
@@ -113,11 +117,29 @@ async def _new(heard: HeardTurn, wanted: str = "") -> Route:
     acts = await apart(
         heard.text, lambda: [act for one in found for act in _acts(heard, one, wanted)]
     )
+    acts = _as_asked_for(heard, acts)
     spread = [one for act in _one_question(acts, context) for one in await _spread(heard, act)]
     route = await apart(heard.text, lambda: route_of(heard, tuple(spread[:MOST_ACTS])))
     route = _within_case(heard, route, wanted)
     both = _with_rule(heard, route)
     return await apart(heard.text, lambda: route_of(heard, both)) if both else route
+
+
+def _as_asked_for(heard: HeardTurn, acts: Sequence[Act]) -> list[Act]:
+    """The acts without the changes whose condition does not hold for their record; one of those is all that is left
+    where nothing else was asked, and is not done."""
+    context = heard.context
+    states = {view.id: view for view in heard.views}
+
+    def stands(act: Act) -> bool:
+        operation = context.operations.get(context.intents.get(act.intent).operation or "")
+        record = states.get(act.grounds.record or "")
+        if not act.conditional or operation is None or not operation.writes or record is None:
+            return True
+        return not fails(act.text, record, context.lexicon)
+
+    left = [act for act in acts if stands(act)]
+    return left or [act.model_copy(update={"later": True}) for act in acts[:1]]
 
 
 def _one_question(acts: Sequence[Act], context: Context) -> list[Act]:

@@ -157,12 +157,31 @@ def mentions(said: Sequence[str], verbs: Sequence[str]) -> bool:
     """Whether one of the words that name a change is among the said words."""
     line = _line(said)
     for verb in verbs:
+        first, gap, last = verb.partition(" * ")
+        if gap:
+            if _apart(said, first, last):
+                return True
+            continue
         wanted = tokens(verb)
         if not _may_be_in(line, wanted):
             continue
         for at in range(len(said) - len(wanted) + 1):
             if all(said[at + n].startswith(word) for n, word in enumerate(wanted)):
                 return True
+    return False
+
+
+#: So many words may stand between the halves of a verb: "take the foam mat out"; and none of these.
+_BETWEEN = 5
+_ENDS_IT = frozenset({"i", "we", "and", "who", "of", "is", "am", "are", "ich", "wir", "und"})
+
+
+def _apart(said: Sequence[str], first: str, last: str) -> bool:
+    """Whether both halves of a verb are said, with a thing between them; both as they stand."""
+    for at, word in enumerate(said):
+        behind = said[at + 1 : at + 2 + _BETWEEN]
+        if word == first and last in behind[1:]:
+            return not {*behind[: behind.index(last)]} & _ENDS_IT
     return False
 
 

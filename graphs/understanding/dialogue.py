@@ -58,6 +58,8 @@ def move(pending: Pending, heard: Heard, intents: Intents, operations: frozenset
     if pending.stage == "confirm":  # What was not carried out yet is not withdrawn, it is declined.
         no += heard.chance(intents, "withdraw")
     leaves = heard.chance(intents, "leave")
+    if pending.stage == "confirm" and drops(heard.text) and leaves < ANOTHER:
+        no = 1.0
     if pending.stage == "confirm" and any(
         forbids(heard.text, one.verbs) for one in intents.intents if one.operation in operations
     ):
@@ -127,7 +129,8 @@ def _at_confirmation(
         return "leave" if leaves > no else "decline"
     narrows = restricts(heard.text) and not _as_shown(heard, pending)
     more = narrows or asks(heard.text) or qualified(heard.text, pending)
-    if (yes >= YES or (says_yes(heard.text) and (same or not substantive))) and not more:
+    weak = same or not substantive or chance < ANOTHER
+    if (yes >= YES or (says_yes(heard.text) and weak)) and not more:
         return "confirm" if heard.asked_last else "repeat"
     if same or (heard.fits and not substantive):
         return "new" if asks(heard.text) else "correct"
@@ -214,6 +217,18 @@ _HOLDS_OFF = re.compile(
     r"uberleg\w* (?:ich )?(?:es |mir |das )*(?:noch|erst)|"
     r"(?:muss|will|mochte) (?:ich )?(?:es |das |mir das )?(?:erst|noch)(?: noch| mal| einmal)* (?:besprechen|uberlegen|klaren))\b"
 )
+
+
+_DROPS = re.compile(
+    r"\b(?:forget (?:it|that|about it)|never ?mind|leave it(?: as it is)?|(?:stays?|remains?) as (?:it is|they are)|"
+    r"vergiss es|vergessen sie (?:es|das)|lass(?:en sie)? (?:es|das)(?: sein| bleiben| gut sein)?|bleibt (?:alles )?(?:so|wie es ist)|"
+    r"lassen wir (?:das|es|so)|laissez tomber|olvidalo|lasci perdere|laat maar)\b"
+)
+
+
+def drops(text: str) -> bool:
+    """Whether the words drop what was asked about: "ugh. then forget it, my card stays as it is"."""
+    return not asks(text) and not says_yes(text) and _DROPS.search(folded(text)) is not None
 
 
 def holds_off(text: str) -> bool:

@@ -411,7 +411,7 @@ def _own_words(view: RecordView, views: Sequence[RecordView]) -> tuple[str, ...]
 
 #: Digits of a long number that are said of its end.
 _ENDS = re.compile(r"\b(?:end(?:s|ing|et|en|ung)?|endziffern?|letzten?|last)\b")
-_ENDS_FROM, _LONG_NUMBER = 3, 7
+_ENDS_FROM, _LONG_NUMBER = 2, 7
 
 
 def _ends_so(word: str, said: Said, place: int) -> bool:
@@ -556,20 +556,23 @@ def _missing(
     for item in lexicon.catalogue:
         if item.id not in owned and _item(said, item, common) >= _OWN_WORD:
             return item.name
-    if (other := _other_kind(said, able, lexicon)) is not None:
+    if (other := _other_kind(said, able, owned, lexicon)) is not None:
         return other
     if max(evidence.values(), default=0.0) > 0:
         return ""
+    if any(item.id in owned and _item(said, item, common) for item in lexicon.catalogue):
+        return ""  # Records of another kind hold it.
     kinds = [
         item for item in lexicon.catalogue if item.id not in owned and _item(said, item, common)
     ]
     return _word_for(said, kinds[0]) if kinds else ""
 
 
-def _other_kind(said: Said, able: Sequence[RecordView], lexicon: Lexicon) -> str | None:
+def _other_kind(
+    said: Said, able: Sequence[RecordView], held: Collection[str], lexicon: Lexicon
+) -> str | None:
     """A kind of thing in two words that none of the records holds, where only one of them fits what they hold: a rain
     jacket is no down jacket."""
-    held = {item.id for view in able for item in view.items}
     theirs = {tokens(word) for item in lexicon.catalogue if item.id in held for word in item.words}
     for item in lexicon.catalogue:
         for word in item.words:

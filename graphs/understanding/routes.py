@@ -39,9 +39,10 @@ def route_of(heard: HeardTurn, acts: tuple[Act, ...], reason: str = "") -> Route
         abstained = heard.choice.model == NOBODY or not (
             intent.lane == "answer" or _questions(first.text)
         )
-    elif len(acts) == 1 and lane == "direct" and intent.role is None:
+    elif len(acts) == 1 and lane == "direct" and intent.role in (None, "other_person"):
         # A fact that everybody asks for, unless the articles know nearer what was asked.
-        otherwise = "direct" if first.probability < _PLAINLY else ""
+        line = _PLAINLY if intent.role is None else _MEANT
+        otherwise = "direct" if first.probability < line else ""
     elif len(acts) == 1 and _asks_a_rule(heard, first, intent):
         otherwise = "advise"  # the articles first, and the case where they hold nothing of it
     furious = upset >= context.thresholds.furious

@@ -327,7 +327,7 @@ def by_state(
     chances: dict[str, float], said: Said, views: Sequence[RecordView], context: Context
 ) -> dict[str, float]:
     """The chances of the cases where the customer names a thing of theirs: its record is in one state."""
-    cases = [one for one in context.intents.intents if one.case is not None and one.first]
+    cases = [one for one in context.intents.intents if one.problem and one.first]
     kinds = {kind for one in cases for kind in one.records}
     found = ground(said, views, kinds, lexicon=context.lexicon, memory=Memory())
     if found.how != "named" or not found.records:

@@ -122,6 +122,21 @@ def test_what_is_not_forbidden(text: str) -> None:
     assert not forbids(text, CANCEL)
 
 
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("please take the foam mat out of my order", True),
+        ("take it out", True),
+        ("take care of it, I am out", False),
+        ("it was taken by somebody who went out", False),
+        ("out of stock, so take another", False),
+    ],
+)
+def test_a_verb_in_two_halves(text: str, named: bool) -> None:
+    """A thing stands between them, and not half a sentence."""
+    assert mentions(tokens(text), ("take * out",)) is named
+
+
 def test_a_change_is_named_by_the_beginning_of_its_word() -> None:
     """In any of its forms, and in more than one word where it has them."""
     assert mentions(tokens("Cancelling the tent"), CANCEL)

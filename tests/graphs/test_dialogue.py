@@ -9,6 +9,7 @@ from graphs.understanding.dialogue import (
     Heard,
     agrees,
     asks,
+    drops,
     holds_off,
     move,
     only_asked,
@@ -301,3 +302,19 @@ def test_a_yes_that_names_what_was_shown_is_a_yes(text: str, named: str, becomes
 )
 def test_who_holds_off_wants_nothing_done_yet(text: str, off: bool) -> None:
     assert holds_off(text) is off
+
+
+@pytest.mark.parametrize(
+    ("text", "dropped"),
+    [
+        ("ugh. then forget it, my card stays as it is", True),
+        ("ach, lassen wir das", True),
+        ("yes, and leave it at the door", False),
+        ("can you leave it at the door?", False),
+        ("cancel it", False),
+    ],
+)
+def test_what_drops_the_question(text: str, dropped: bool) -> None:
+    assert drops(text) is dropped
+    if dropped:
+        assert moved("confirm", text, "order_status", 0.3) == "decline"

@@ -860,3 +860,72 @@ async def test_a_weak_case_about_the_only_record_there_is_opens_no_ticket(
     await ana.say("six of them were too old when they came", "change_plan", sure)
 
     assert len(ana.account.tickets) == kept
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "we are in the tent, the burner is on for warmth and my girlfriend is dizzy",
+        "hab den Kocher im Zelt an, mir ist schwindlig, wie lange kann der laufen?",
+    ],
+)
+async def test_who_feels_unwell_beside_a_stove_is_told_to_get_out(ana: World, text: str) -> None:
+    """No head has to say so: it may be carbon monoxide."""
+    played = await ana.say(text, "ask_product", 0.99)
+
+    assert played.state["route"].intent == "incident_danger"
+    assert "112" in played.reply
+
+
+async def test_a_question_beside_a_no_is_answered_too(ben: World) -> None:
+    """What was declined is said first, and is not asked again."""
+    ben.encoder.intents["When are you open?"] = ("ask_hours", 0.97)
+    await ben.say("cancel SB-10501", "cancel_order")
+    played = await ben.say("no, I keep it. When are you open?", "deny", 0.9)
+
+    assert "was not carried out" in played.reply
+    assert "Monday to Friday" in played.reply
+    assert not played.state["pending"]
+    assert ben.order("SB-10501").status is not OrderStatus.CANCELLED
+
+
+async def test_a_yes_with_a_remark_is_a_yes(ana: World) -> None:
+    """The heads take the remark for a weak wish of its own."""
+    await ana.say("cancel SB-10482", "cancel_order")
+    await unsure(ana).say("yes do that, I still have the box", "ask_returns", 0.28)
+
+    assert ana.order("SB-10482").status is OrderStatus.CANCELLED
+
+
+async def test_what_another_kind_of_record_holds_is_not_missing(ana: World) -> None:
+    """The tent is in an order: who asks for its refund is not told that there is no tent."""
+    views = await ana.context.backend.records(ana.context.customer)
+    found = ground(
+        Said.of("and for the tent back then"),
+        views,
+        {"refund"},
+        lexicon=ana.context.lexicon,
+        memory=Memory(),
+    )
+
+    assert found.missing == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "asked"),
+    [
+        ("if it's not packed yet, cancel SB-10482", True),
+        ("if SB-10482 is packed, cancel it", False),
+        ("cancel SB-10482 unless it is packed", True),
+        ("wenn SB-10482 schon gepackt ist, bitte stornieren", False),
+        ("if my wife agrees, cancel SB-10482", True),
+    ],
+)
+async def test_a_change_on_a_condition_is_asked_about_where_it_holds(
+    ana: World, text: str, asked: bool
+) -> None:
+    """The order is paid and not packed; what nobody can look up is asked about as before."""
+    played = await ana.say(text, "cancel_order")
+
+    assert bool(played.state["pending"]) is asked
+    assert ana.order("SB-10482").status is OrderStatus.PAID

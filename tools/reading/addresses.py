@@ -60,7 +60,7 @@ _PREFIX = r"(?:(?:D|A|CH|F|E|I|NL|B|L|PL|P|DK|S|DE|AT|FR|ES|IT)[- ])?"
 _TOWN = r"(?P<town>(?:(?:St|Ste|S|Bad)\.?[ ])?[^\W\d_][\w'’´-]{0,40}(?:[ -](?:an?|am|im|in|ob|bei|sur|sous|de|del|della|di|da|do|la|le|les|the|der|den|upon|on|i\.|a\.)(?=[ -])){0,3}(?:[ -][A-ZÄÖÜÉ(][\w.'’´()/-]*){0,3})"
 _STATE = r"(?:,?\s+(?P<state>[A-Z]{2}))?"
 #: Between street and postcode: at most two short parts, as "Apt 4" and "3. OG".
-_BETWEEN = r"(?:[ \t]*[,;\n]\s*[^,;\n]{1,40}?){0,2}?[ \t]*(?:,|;|\n|·|\||/(?=\s))?\s*"
+_BETWEEN = r"(?:[ \t]*[,;\n]\s*[^,;\n]{1,40}?){0,2}?[ \t]*(?:,|;|\n|·|\||/(?=\s))?\s*(?:in[ \t]+)?"
 #: In front of an address and no part of it.
 _LEAD = re.compile(
     r"^(?:.*(?<![\w])(?:to|nach|at|an|in|is|are|ist|lautet|wohne|live|now|auf|zu|address|adresse|anschrift|adress|dirección|direccion|indirizzo|"
