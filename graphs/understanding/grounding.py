@@ -656,6 +656,8 @@ _WHOLE = re.compile(
     r"toda la|tutto|hele)\b"
 )
 _KEPT = re.compile(
+    r"\bstill (?:want|need|like|would like|use)\b|\b(?:i|we) (?:do )?(?:want|need) (?:to keep )?(?:the|my|our) \w+(?: \w+)? (?:obviously|of course|though|still)\b|"
+    r"\b(?:will|mochte|brauch\w*) (?:ich |wir )?(?:\w+ ){0,3}(?:naturlich |schon |ja )?(?:noch|weiterhin|trotzdem)\b|"
     r"\b(?:keep|keeping|stays?|stay|not the|but not|except|without|behalt\w*|bleib\w*|soll\w* (?:trotzdem |noch |weiter )?kommen|ausser|nicht d(?:ie|as|en|er)|"
     r"garde|sauf|pas l[ea]|quedo|menos|tengo|tranne|behou\w*)\b"
 )

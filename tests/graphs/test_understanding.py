@@ -929,3 +929,34 @@ async def test_a_change_on_a_condition_is_asked_about_where_it_holds(
 
     assert bool(played.state["pending"]) is asked
     assert ana.order("SB-10482").status is OrderStatus.PAID
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "please take the foam mat out of my current order, i still want the tent obviously",
+        "die matte bitte stornieren, das zelt brauche ich natürlich noch",
+        "cancel the mat, we do want the tent of course",
+    ],
+)
+async def test_what_is_still_wanted_is_not_cancelled_with_the_rest(ana: World, text: str) -> None:
+    """A part stays a part, however it is said that the rest stays."""
+    await ana.say(text, "cancel_order")
+    await ana.say("yes", "affirm")
+
+    order = ana.order("SB-10482")
+    assert {line.product: line.cancelled for line in order.lines} == {
+        "Ridgeline Tent 2P": 0,
+        "Foam Mat": 1,
+    }
+
+
+async def test_who_wants_no_other_one_gives_no_second_reason(ben: World) -> None:
+    """The goods came broken: that a replacement is not wanted does not make them unwanted."""
+    text = "the stove's burner came bent. I don't want another one, refund SB-10390 please"
+    await ben.say(text, "request_refund")
+    played = await ben.say("yes", "affirm")
+
+    waiting = await ben.approvals.waiting(ben.customer)
+    assert [one.action.arguments.get("reason") for one in waiting] == ["damaged"]
+    assert "unused" not in played.reply

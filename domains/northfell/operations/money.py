@@ -84,7 +84,7 @@ REASONS_SAID: dict[str, JsonValue] = {
         "nicht wie beschrieben", "anders als beschrieben", "nicht wie auf dem Bild", "anders als auf dem Bild",
     ],
     "unwanted": [
-        "changed my mind", "don't want", "do not want", "no longer want", "don't need", "no longer need",
+        "changed my mind", "don't want it", "don't want them", "don't want the", "don't want this", "do not want it", "do not want them", "no longer want", "don't need", "no longer need",
         "no longer needed", "not for me", "don't like", "on impulse", "regret", "doesn't fit my style",
         "gefällt mir nicht", "brauche ich nicht", "brauch ich nicht", "nicht mehr gebraucht", "anders überlegt", "will ich nicht mehr",
         "möchte ich nicht mehr", "widerrufe",
