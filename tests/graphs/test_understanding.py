@@ -867,6 +867,7 @@ async def test_a_weak_case_about_the_only_record_there_is_opens_no_ticket(
     [
         "we are in the tent, the burner is on for warmth and my girlfriend is dizzy",
         "hab den Kocher im Zelt an, mir ist schwindlig, wie lange kann der laufen?",
+        "der Kocher riecht zugedreht noch leicht nach Gas, kann ich ihn noch mitnehmen?",
     ],
 )
 async def test_who_feels_unwell_beside_a_stove_is_told_to_get_out(ana: World, text: str) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tools.cases import CaseBook, CasesInvalid, read_cases
+from tools.cases import CaseBook, CasesInvalid, load_cases, read_cases
 from tools.records import Item, RecordView
 from tools.values import Customer
 
@@ -253,3 +254,18 @@ def test_an_aside_is_about_the_one_that_was_named() -> None:
 def test_an_aside_that_is_written_wrong_is_refused(changes: dict[str, Any], why: str) -> None:
     with pytest.raises(CasesInvalid, match=why):
         _book(asides={"members": {**_ASIDE, **changes}})
+
+
+@pytest.mark.parametrize(
+    ("folder", "text", "name"),
+    [
+        ("halden", "no service for an hour and I keep getting mails with paypal codes", "sim_swap"),
+        ("halden", "seit heute kein Netz, und es kommen Anmeldecodes per Mail", "sim_swap"),
+        ("halden", "no service in my cellar, is there an outage?", None),
+        ("northfell", "my head torch smells of rubber", None),
+        ("northfell", "I feel sick of waiting for the stove's invoice number", None),
+    ],
+)
+def test_what_is_certainly_an_incident(folder: str, text: str, name: str | None) -> None:
+    """Shipped patterns find what they are for, and no everyday message."""
+    assert load_cases(Path("domains") / folder / "cases.yaml").certain_in(text) == name
