@@ -236,10 +236,11 @@ def _compare_one(
 
     done = re.compile(job.done)
     told = [m for m in messages if done.search(m.text)]
-    named = {number for m in told for number in done.findall(m.text)}
-    heard = {number for text in job.heard for number in done.findall(text)}
+    named = {number for m in told for number in done.findall(m.text) if number}
+    heard = {number for text in job.heard for number in done.findall(text) if number}
+    heard_done = any(done.search(text) for text in job.heard)
     unknown = any(re.search(UNKNOWN, m.text) for m in messages)
-    if (told or heard) and not happened:
+    if (told or heard_done) and not happened:
         wrong("wrongly_told", f"told that it was done, and it was not: {sorted(named | heard)}")
     if happened and (astray := (named | heard) - numbers):
         wrong("wrongly_told", f"told {sorted(astray)}, which the books do not know for it")

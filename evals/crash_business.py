@@ -36,7 +36,7 @@ KINDS = {
 
 
 #: Where the provider's service listens in this eval, handed on to every process that is started from here.
-PROVIDER = "SIGNALBOX_CRASH_PROVIDER"
+PROVIDER = "CRASH_EVAL_PROVIDER"
 PROVIDER_KEY = "the-key-of-the-crash-eval"
 
 

@@ -34,9 +34,10 @@ MIXES = {
 #: How a reply says that it was done; its group is what the service must know.
 DONE = {
     "book_data_pack": r"Done: SIM (S-\d+) .* GB this month now",
-    "replace_sim": r"Done: the new SIM for (\+\d+) is ordered",
-    "dispute_charge": r"are disputed, under the number (D-\d+)",
-    "book_technician": r"The visit has the number (A-\d+)",
+    # What a person settled is told without a number that nobody gave.
+    "replace_sim": r"Done: the new SIM(?: for (\+\d+))? is ordered",
+    "dispute_charge": r"are disputed(?:, under the number (D-\d+))?",
+    "book_technician": r"Done: a technician comes on [^.]*\.(?: The visit has the number (A-\d+))?",
     "send_invoice": r"Done: the (invoice) is on its way",
     "cancel_appointment": r"Done: the (visit) on .* is cancelled",
     "cancel_contract": r"Done: the (contract) is cancelled",

@@ -185,7 +185,7 @@ SCENES = [
     Scene(
         "rules stand in for the extractor",
         [("send SB-10482 to my aunt's place", "change_address")],
-        "extractor", "order_number=SB-10482", "rule", small("extractor", ModelUnavailable("away")),
+        "extractor", "nothing", "rule", small("extractor", ModelUnavailable("away")),
     ),
     Scene(
         "the extractor does not answer",
