@@ -131,6 +131,18 @@ def stands_alone(question: str) -> bool:
     return len(_WORD.findall(question.casefold())) >= 3 and not _LEANS.search(question)
 
 
+_POSSESSED = re.compile(
+    r"\b(?:my|our|mein\w*|unser\w*|mon|ma|mes|notre|nos|mi|mis|nuestr\w+|mi[oae]|nostr\w+|mijn|onze?)\s+(\w+)(?:\s+(\w+))?(?:\s+(\w+))?",
+    re.IGNORECASE,
+)
+
+
+def owned(question: str) -> tuple[str, ...]:
+    """The words that follow a "my": what the question says is the customer's own."""
+    found = _POSSESSED.findall(question.casefold())
+    return tuple(word for words in found for word in words if word)
+
+
 def points(question: str) -> bool:
     """Whether the question has a pronoun that may stand for something said before."""
     return _POINTS.search(question) is not None

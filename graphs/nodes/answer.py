@@ -34,11 +34,10 @@ from graphs.context import Context
 from graphs.deciding import by_rule, decided, log, ms_since
 from graphs.nodes.converse import transcript
 from graphs.nodes.turn import in_full, just_told, offer_hand_off
-from graphs.sameness import personal, points, stands_alone
+from graphs.sameness import owned, personal, points, stands_alone
 from graphs.state import Draft, Route, SupportState
 from graphs.understanding.clauses import mentions
 from graphs.understanding.heard import records_known
-from graphs.understanding.words import tokens
 from graphs.validation import says_unknown
 from tools.decisions import Alternative, Decision
 from tools.injection import instructs
@@ -53,7 +52,7 @@ FOLLOWING = 24
 async def recall(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
     """An answer given before serves the same question again, where it is about no one in particular."""
     context, turn = runtime.context, state["turn"]
-    if context.answers is None or not shareable(state):
+    if context.answers is None or not shareable(state, context):
         return {"draft": None}
     started = time.perf_counter()
     known = await context.answers.find(turn.text, scope(state, context))
@@ -185,11 +184,13 @@ async def _leaning(state: SupportState, context: Context, question: str) -> Lean
 
 async def _named_record(state: SupportState, context: Context, text: str) -> str:
     """What the one record is that a question names by its kind only: "with my plan" is Care Plus."""
-    said = tokens(text)
+    own = owned(text)
+    if not own:
+        return ""
     views, _ = await records_known(context)
     for kind, words in context.lexicon.kinds.items():
         same = [view for view in views if view.kind == kind]
-        if len(same) == 1 and same[0].parent is None and mentions(said, words):
+        if len(same) == 1 and same[0].parent is None and mentions(own, words):
             return called(same[0])
     return ""
 
@@ -452,7 +453,7 @@ async def remember(state: SupportState, runtime: Runtime[Context]) -> dict[str, 
         context.answers is not None
         and draft is not None
         and not (earlier or state.get("degraded"))
-        and shareable(state)
+        and shareable(state, context)
         and not any(p.source == OWN for p in draft.passages)
         and validation is not None
         and (validation.groundedness or 0.0) >= _MARGIN
@@ -484,12 +485,14 @@ async def admit(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any
     }
 
 
-def shareable(state: SupportState) -> bool:
+def shareable(state: SupportState, context: Context) -> bool:
     """Whether the answer depends on nothing but the question: not on this customer, nor on what was said
     before."""
     route, text = state.get("route"), state["turn"].text
     normal = route is not None and route.sensitivity == "normal"
-    return normal and stands_alone(text) and not personal(text)
+    kinds = [word for words in context.lexicon.kinds.values() for word in words]
+    own = mentions(owned(text), kinds)  # "my plan" is another plan for who asks next
+    return normal and stands_alone(text) and not personal(text) and not own
 
 
 def scope(state: SupportState, context: Context) -> tuple[str, ...]:

@@ -687,6 +687,22 @@ async def test_what_was_said_in_a_conversation_is_not_kept(ana):
     assert not ana.answers.kept
 
 
+@pytest.mark.parametrize(
+    ("question", "kept"),
+    [
+        ("is standard delivery free with my plan?", False),
+        ("ist der Versand mit meinem Abo kostenlos?", False),
+        ("is standard delivery free with the plan Care?", True),
+    ],
+)
+async def test_what_is_asked_of_ones_own_plan_is_not_kept(ana, question, kept):
+    """Another customer's plan is another one."""
+    ana.answers = ProcessAnswers(ana.encoder, "exact")
+    ana.large.enqueue("synthesizer", SAID)
+    await ana.say(question, "ask_delivery")
+    assert bool(ana.answers.kept) is kept
+
+
 async def test_a_degraded_answer_is_not_kept(ana):
     """Quotes stand in while the LLM is down; they are gone when it is back."""
     ana.answers = ProcessAnswers(ana.encoder, "exact")
