@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
-from tools.reading.negation import is_negated
+from tools.reading.negation import is_negated, is_ruled_out
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def changed_from(text: str, start: int) -> bool:
 
 def meant(spans: Sequence[Span], text: str) -> list[Span]:
     """The spans that are left after what the text itself takes back, excludes or says of somebody else."""
-    kept = [one for one in spans if not excluded(text, one.start)]
+    kept = [one for one in spans if not (excluded(text, one.start) or is_ruled_out(text, one.end))]
     own = [one for one in kept if not _SOMEBODY_ELSES.search(text[: one.start])]
     kept = own or kept
     repair = repaired_at(text)

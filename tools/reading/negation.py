@@ -29,6 +29,12 @@ CORRECTED = re.compile(
     r"quiero decir|scusa|anzi|ik bedoel)[\s.,;:!?–—-]+)+(?:it'?s\s+|(?:the|die|la|de)\s+)?(?:(?:order|number|nr\.?|bestellung)\s+)?#?",
     re.IGNORECASE,
 )
+#: What rules out the value before it: "Wednesday doesn't work", "übermorgen kann ich doch nicht".
+_RULED_OUT = re.compile(
+    r"\s+(?:(?:i|we|she|he|they) (?:can'?t|cannot|can not|won'?t|am not|are not|aren'?t|is not|isn'?t|don'?t)\b|"
+    r"(?:does not|doesn'?t|won'?t|will not|cannot|can'?t) (?:\w+ )?(?:work|suit|fit|do|be)\b|(?:is|are) (?:no good|not possible|out)\b|"
+    r"(?:kann|konnen|bin|sind|geht|passt|klappt|habe|haben) (?:\w+ ){0,3}(?:nicht|keine zeit)\b)"
+)
 #: How far back a negation is looked for.
 _REACH = 80
 #: "no, 10741": with a comma the no is an answer, and what follows is meant. Spanish and Italian say "no" for not.
@@ -64,6 +70,11 @@ def negated(
         replace(one, negated=True) if is_negated(text, one.start, languages, words=words) else one
         for one in spans
     ]
+
+
+def is_ruled_out(text: str, end: int) -> bool:
+    """Do the words behind a value that ends at ``end`` say that it will not do?"""
+    return _RULED_OUT.match(folded(text[end : end + _REACH])) is not None
 
 
 def is_negated(
