@@ -460,6 +460,9 @@ def _plan_taking_out(shop: Shop, given: CancelOrder, order: Order) -> Plan | Non
     if found.refusal is not None:
         return Plan(refusal=found.refusal)
     if found.choices:
+        if order.status is OrderStatus.PACKED and len(order.lines) > 1:
+            # However many pieces are meant, it is a part of a packed order.
+            return Plan(refusal=packed_already(order))
         return Plan(choices=choices_of(found))
     after = taken_out(order, found.taken)
     if not after.kept:

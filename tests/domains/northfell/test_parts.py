@@ -353,6 +353,17 @@ def test_single_items_of_a_packed_order_stay(name: str, open_shop: OpenShop) -> 
     assert "only the delivery address" in shown.refusal
 
 
+def test_nobody_is_asked_how_many_of_a_packed_order(open_shop: OpenShop) -> None:
+    """Of several pieces one or all: neither can be taken out any more beside the tent."""
+    packed = order("packed", 10482, TENT, MAT)
+    first, second = packed.lines
+    many = packed.model_copy(update={"lines": (first, second.model_copy(update={"quantity": 20}))})
+    shown = _preview(open_shop(account(many)), "cancel_order", items=_one("mat"))
+
+    assert "already packed" in (shown.refusal or "")
+    assert not shown.candidates
+
+
 def test_the_only_item_of_a_packed_order_is_the_order(open_shop: OpenShop) -> None:
     """Then the whole cancellation is what was asked for, with its warning."""
     shop = open_shop(account(order("packed", 10482, TENT)))
