@@ -62,7 +62,8 @@ async def advise(state: SupportState, runtime: Runtime[Context]) -> dict[str, An
             "draft": Draft(text=which.question, asks=True),
         }
     told = await told_of_case(state, runtime, name, act)
-    if told.again and not told.kept and (route.otherwise or act.probability < _PLAINLY):
+    asked = dialogue.asks(state["turn"].text)
+    if told.again and not told.kept and asked and (route.otherwise or act.probability < _PLAINLY):
         # Whoever asks on is not told the same once more: nothing else is known of it, and a person is offered.
         return await admit(state, runtime)
     update: dict[str, Any] = {"draft": Draft(text=told.text)}

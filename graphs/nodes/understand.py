@@ -144,10 +144,11 @@ _OWN_QUESTION = 4
 async def _asked_beside(
     state: SupportState, context: Context, heard: HeardTurn, pending: Pending
 ) -> tuple[HeardTurn, Route] | None:
-    """The question that stands beside a no: "no, I'm keeping it. Can it go into the machine?". What was declined is
-    said first, then it is answered; None where nothing else is asked."""
+    """The question, or the sure wish, that stands beside a no: "no, I'm keeping it. Can it go into the machine?". What
+    was declined is said first, then it is served; None where nothing else is said."""
     said = sentences_of(heard.text)
-    asked = " ".join(one for one in said[1:] if one.rstrip().endswith("?"))
+    question = " ".join(one for one in said[1:] if one.rstrip().endswith("?"))
+    asked = question or " ".join(said[1:])
     if len(asked.split()) < _OWN_QUESTION:
         return None
     ids = [view.id for view in heard.views]
@@ -155,8 +156,9 @@ async def _asked_beside(
     spans = await apart(asked, reading)
     further = await hear(state, context, asked, spans, heard.views, heard.memory)
     route = await choose(state, further, None)
-    if route.otherwise == "clarify" and route.abstained:
-        return None
+    sure = not route.otherwise and context.intents.get(route.intent).role is None
+    if not sure and (not question or route.abstained):
+        return None  # What is told beside a no may be its reason.
     told = {
         "replaces": True,
         "dropped": pending.request,

@@ -127,8 +127,8 @@ def _asks_a_rule(heard: HeardTurn, act: Act, intent: Intent) -> bool:
         intent.case is not None
         and act.probability < _MEANT
         and (
-            act.grounds.how not in ("named", "picked", "all")
-            or not _DEFINITE.search(folded(act.text))
+            act.grounds.how not in ("named", "picked", "all", "only")
+            or not (intent.problem or _DEFINITE.search(folded(act.text)))
         )
         and any(dialogue.asks(clause.text) for clause in split(heard.text))
         and not dialogue.requests(act.text)

@@ -961,3 +961,17 @@ async def test_who_wants_no_other_one_gives_no_second_reason(ben: World) -> None
     waiting = await ben.approvals.waiting(ben.customer)
     assert [one.action.arguments.get("reason") for one in waiting] == ["damaged"]
     assert "unused" not in played.reply
+
+
+@pytest.mark.parametrize(("sure", "served"), [(0.8, True), (0.2, False)])
+async def test_a_sure_wish_beside_a_no_is_served(ben: World, sure: float, served: bool) -> None:
+    """What is told beside a no may be its reason as well; only what is surely wanted is begun."""
+    text = "i'd rather see all that i have ordered"
+    ben.encoder.intents[text] = ("list_orders", sure)
+    unsure(ben)
+    await ben.say("cancel SB-10501", "cancel_order")
+    played = await ben.say(f"no, not that. {text}", "deny", 0.9)
+
+    assert "was not carried out" in played.reply
+    assert ("SB-10390" in played.reply) is served
+    assert ben.order("SB-10501").status is not OrderStatus.CANCELLED
