@@ -36,7 +36,7 @@ DONE = {
     "book_data_pack": r"Done: SIM (S-\d+) .* GB this month now",
     # What a person settled is told without a number that nobody gave.
     "replace_sim": r"Done: the new SIM(?: for (\+\d+))? is ordered",
-    "dispute_charge": r"are disputed(?:, under the number (D-\d+))?",
+    "dispute_charge": r"Done: .{1,20} are disputed(?:, under the number (D-\d+))?",
     "book_technician": r"Done: a technician comes on [^.]*\.(?: The visit has the number (A-\d+))?",
     "send_invoice": r"Done: the (invoice) is on its way",
     "cancel_appointment": r"Done: the (visit) on .* is cancelled",
