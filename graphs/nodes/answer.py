@@ -41,7 +41,9 @@ from graphs.understanding.heard import records_known
 from graphs.validation import says_unknown
 from tools.decisions import Alternative, Decision
 from tools.injection import instructs
+from tools.intents import Intent
 from tools.ports import Knowledge, Passage, PortError
+from tools.records import RecordView
 
 #: Sentences that are asked of the search for single ones.
 NEAREST = 8
@@ -165,16 +167,21 @@ async def _leaning(state: SupportState, context: Context, question: str) -> Lean
     own = state["turn"].text
     follows = question.endswith(f" {own}")
     said, articles = just_told(state)
-    named = await _named_record(state, context, own)
+    mine = owned(own)
+    if not (follows or points(question) or mine):
+        return None
+    views, _ = await records_known(context)
+    named = _named_record(mine, views, context)
     if not (follows or points(question) or named):
         return None
-    titles = [": ".join(dict.fromkeys(articles.values()))] if articles else []
-    if not articles:
-        told = context.intents.names and state.get("wanted", "") in context.intents.names
-        case = told and context.intents.get(state.get("wanted", "")).case is not None
+    if articles:
+        titles = [": ".join(dict.fromkeys(articles.values()))]
+    else:
+        wanted = _wanted(state, context)
+        case = wanted is not None and wanted.case is not None
         # After a case it is about how that goes on, and not about the thing.
-        subject = named if case else named or await _called(state.get("focus"), context)
-        titles = [subject, _wanted(state, context)]
+        subject = named if case else named or _focus(state, views)
+        titles = [subject, _as_wish(wanted)]
     known = tuple(title for title in titles if title)
     if not (follows or known):
         return None
@@ -182,34 +189,31 @@ async def _leaning(state: SupportState, context: Context, question: str) -> Lean
     return Leaning(before, known, said, frozenset(articles))
 
 
-async def _named_record(state: SupportState, context: Context, text: str) -> str:
+def _named_record(mine: Sequence[str], views: Sequence[RecordView], context: Context) -> str:
     """What the one record is that a question names by its kind only: "with my plan" is Care Plus."""
-    own = owned(text)
-    if not own:
-        return ""
-    views, _ = await records_known(context)
     for kind, words in context.lexicon.kinds.items():
         same = [view for view in views if view.kind == kind]
-        if len(same) == 1 and same[0].parent is None and mentions(own, words):
+        if len(same) == 1 and same[0].parent is None and mentions(mine, words):
             return called(same[0])
     return ""
 
 
-async def _called(record: str | None, context: Context) -> str:
+def _focus(state: SupportState, views: Sequence[RecordView]) -> str:
     """What the record that was talked about is, in the words that its customer reads."""
-    if record is None:
-        return ""
-    views, _ = await records_known(context)
-    view = next((one for one in views if one.id == record), None)
-    return called(view) if view is not None else ""
+    return next((called(view) for view in views if view.id == state.get("focus")), "")
 
 
-def _wanted(state: SupportState, context: Context) -> str:
-    """What was wanted before, as the question whether it is."""
+def _wanted(state: SupportState, context: Context) -> Intent | None:
+    """The intent of the turn before."""
     wanted = state.get("wanted", "")
-    if wanted not in context.intents.names or context.intents.get(wanted).role is not None:
+    return context.intents.get(wanted) if wanted in context.intents.names else None
+
+
+def _as_wish(wanted: Intent | None) -> str:
+    """What was wanted, as the question whether it is."""
+    if wanted is None or wanted.role is not None:
         return ""
-    return replies.intent_question(context.intents.get(wanted)).rstrip("?")
+    return replies.intent_question(wanted).rstrip("?")
 
 
 def _on_what_was_found(part: Part, answered: Sequence[tuple[Passage, ...]]) -> Leaning | None:
