@@ -16,7 +16,7 @@ from app.domains import domain_of, replies_of
 from app.models.embedded import EmbeddedServer, EmbeddedSmallModel
 from app.models.encoder import OnnxEncoder
 from app.models.large import EmbeddedLargeModel
-from app.models.manifest import ManifestError, base_model, load_manifest
+from app.models.manifest import ManifestError, base_model, manifest_for
 from app.stores.approvals import SqlApprovals
 from app.stores.database import create_engine, migrate
 from app.stores.ledger import SqlLedger
@@ -154,8 +154,8 @@ class DemoWorld:
     def __init__(self, settings: Settings) -> None:
         prepare_environment(settings)
         base = base_model()
-        manifest = load_manifest(base=base)
         self._domain, self._settings = domain_of(settings), settings
+        manifest = manifest_for(self._domain, base=base)
         self._folder = settings.data_dir / "studio"
         self._articles = settings.knowledge_dir
         self._server = EmbeddedServer(base, manifest.adapter_paths())

@@ -16,7 +16,7 @@ from app.knowledge.knowledge import HybridKnowledge
 from app.knowledge.opening import sentence_search
 from app.knowledge.pruner import open_pruner
 from app.models.encoder import OnnxEncoder
-from app.models.manifest import SHIPPED, load_manifest
+from app.models.manifest import SHIPPED, manifest_for
 from domains.northfell.words import LEXICON
 from evals.domain import DOMAIN
 from evals.figures import Figure, Report, Table, at_least
@@ -74,7 +74,7 @@ async def _run(folder: Path, progress: Progress, with_model: bool) -> Report:
         folder / "answering",
         encoder,
         load_pruner=lambda: open_pruner(settings.pruner, SHIPPED, folder / "knowledge"),
-        sentences=sentence_search(encoder.multilingual, load_manifest(), DOMAIN),
+        sentences=sentence_search(encoder.multilingual, manifest_for(DOMAIN), DOMAIN),
     )
     await knowledge.ingest([DOMAIN.knowledge])
     await knowledge.pruner_ready()

@@ -18,7 +18,8 @@ import numpy as np
 from app.drift import Traffic, compare, sketch_of
 from app.intervals import wilson
 from app.models.encoder import OnnxEncoder
-from app.models.manifest import load_manifest
+from app.models.manifest import manifest_for
+from evals.domain import DOMAIN
 from evals.figures import Figure, Report, Table, at_least, at_most
 from evals.world import Folders, Progress, quiet
 
@@ -48,7 +49,7 @@ def corpus(data: Path | None, most: int) -> list[tuple[str, str]]:
 
 async def routed(texts: Sequence[str], progress: Progress = quiet) -> Traffic:
     """What the shipped head says of each message, as the decision log keeps it."""
-    manifest = load_manifest()
+    manifest = manifest_for(DOMAIN)
     encoder = OnnxEncoder(manifest)
     threshold = manifest.heads["intent"].threshold
     floor = float(threshold) if isinstance(threshold, int | float) else 0.75

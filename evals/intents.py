@@ -23,7 +23,8 @@ import numpy.typing as npt
 
 from app.models.classifier import NO_INTENT, OUT_OF_SCOPE
 from app.models.encoder import OnnxEncoder
-from app.models.manifest import load_manifest
+from app.models.manifest import manifest_for
+from evals.domain import DOMAIN
 from evals.figures import (
     Figure,
     NotPossible,
@@ -285,7 +286,7 @@ def frustration(found: Report, data: Path, progress: Progress) -> None:
     theirs = np.where(chosen, floor.confidence, 1 - floor.confidence)
 
     async def read() -> tuple[Numbers, list[float]]:
-        encoder = OnnxEncoder(load_manifest(), cached=10_000)
+        encoder = OnnxEncoder(manifest_for(DOMAIN), cached=10_000)
         texts = [text for text, _ in asked]
         ms = [(await encoder.classify("frustration", text)).ms for text in texts[:_TIMED]]
         for start in range(0, len(texts), 256):

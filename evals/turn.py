@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.models.encoder import OnnxEncoder
-from app.models.manifest import load_manifest
+from app.models.manifest import manifest_for
+from evals.domain import DOMAIN
 from evals.examples import books_of
 from evals.figures import Figure, Report, Table, at_most, percentile
 from evals.world import Books, Folders, Progress, demo_customer, quiet, running
@@ -194,7 +195,7 @@ class Bench:
 async def measure(folder: Path, rounds: int, progress: Progress = quiet) -> list[Timing]:
     timings: list[Timing] = []
     # It remembers only the last text: a message must not be found embedded already.
-    encoder = OnnxEncoder(load_manifest(), cached=1)
+    encoder = OnnxEncoder(manifest_for(DOMAIN), cached=1)
     async with running(folder, progress) as desk, books_of(folder) as (_, books):
         bench = Bench(desk, encoder, await demo_customer(desk, "ana"))
         for kind in KINDS:

@@ -19,8 +19,7 @@ from app.knowledge.pruner import Pruner
 from app.knowledge.quarantine import Quarantine
 from app.knowledge.questions import KnownQuestions
 from app.models.manifest import ManifestError
-from app.models.multilingual import DIMENSIONS, SHA256, MultilingualEncoder
-from app.models.multilingual import NAME as NAME_OF_MODEL
+from app.models.multilingual import DIMENSIONS, MultilingualEncoder, made_by
 from app.models.turn_heads import TurnHead, read_mean, read_turn_head
 from app.stores.database import create_engine, migrate
 from tools.injection import HEAD
@@ -111,12 +110,8 @@ def quarantine_by(
     return lambda cache: Quarantine(head, embedder, cache)
 
 
-#: Whose vectors they are that a domain ships.
-MADE_BY = f"{NAME_OF_MODEL} {SHA256[:12]}"
-
-
 def _passages(model: MultilingualEncoder, domain: Domain | None) -> Embedder:
-    embedder = SentenceEmbedder(model, f"{MADE_BY} passage", DIMENSIONS)
+    embedder = SentenceEmbedder(model, f"{made_by()} passage", DIMENSIONS)
     if domain is None:
         return embedder
     return PreparedEmbedder(embedder, _prepared(domain.folder / FILE))
@@ -124,7 +119,7 @@ def _passages(model: MultilingualEncoder, domain: Domain | None) -> Embedder:
 
 @cache
 def _prepared(file: Path) -> Prepared:
-    return read_vectors(file, MADE_BY, DIMENSIONS)
+    return read_vectors(file, made_by(), DIMENSIONS)
 
 
 def folder_of(settings: Settings) -> Path:

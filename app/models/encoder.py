@@ -19,7 +19,7 @@ from app.models.classifier import Classifier
 from app.models.manifest import HeadEntry, Manifest, ManifestError, packaged_file
 from app.models.metering import SmallCall, Usage, note
 from app.models.minilm import CUT, INPUTS, base_onnx, halves, opened
-from app.models.multilingual import MultilingualEncoder
+from app.models.multilingual import MultilingualEncoder, made_by
 from app.models.router import read_classifier
 from app.models.turn_heads import TurnHead, read_turn_head
 from graphs.consequences import signs
@@ -172,7 +172,13 @@ class OnnxEncoder:
         read = self._turn_heads.get(entry.role)
         if read is None:
             assert self._manifest is not None
-            read = await asyncio.to_thread(read_turn_head, self._manifest.path(entry), entry)
+            file = self._manifest.path(entry)
+            if entry.reads != made_by():
+                raise ManifestError(
+                    f"{file} was trained on the vectors of {entry.reads}, and this is {made_by()}: train it again, "
+                    "with `signalbox domain train` if it is a business's own."
+                )
+            read = await asyncio.to_thread(read_turn_head, file, entry)
             self._turn_heads[entry.role] = read
         wanted = [text, before] if before and entry.context else [text]
         vectors = await self._multilingual.embed(wanted)

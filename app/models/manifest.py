@@ -6,13 +6,13 @@ import hashlib
 import importlib.util
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
-from app.config import DEMO
 from app.models.classifier import Confidence
 from tools.domain import Domain
 from tools.intents import SPOKEN, Intents, check_intents, load_intents
@@ -155,12 +155,11 @@ class Manifest:
         if own is not None:
             check_intents(intents, domain.operations, needed=SPOKEN)
         head, source = self.heads.get("intent"), own or f"the intents.yaml of {domain.name}"
+        if head is None and not (domain.models / "manifest.json").exists():
+            raise ManifestError(
+                f"{domain.name} has no heads of its own yet: run `signalbox domain train {domain.folder}`."
+            )
         if head is not None and (unknown := sorted(set(head.classes) - set(intents.names))):
-            if self.folder_of("head", "intent") == SHIPPED and domain.folder != DEMO:
-                raise ManifestError(
-                    f"{domain.name} has no heads of its own yet, and the shipped ones know other intents "
-                    f"({', '.join(unknown[:3])}, ...): run `signalbox domain train {domain.folder}`."
-                )
             raise ManifestError(
                 f"the intent head knows {', '.join(unknown[:5])}, which {source} does not: put the file it was "
                 f"trained on beside its manifest as {CATALOGUE}."
@@ -255,6 +254,20 @@ def load_manifest(
     )
 
 
+def manifest_for(
+    domain: Domain,
+    *,
+    base: Path | None = None,
+    shipped: Path = SHIPPED,
+    release: Path | None = None,
+    strict: bool = False,
+) -> Manifest:
+    """What ships, over it what the business's own folder brings, over both a release."""
+    own = [domain.models] if (domain.models / "manifest.json").exists() else []
+    over = [*own, *([release] if release is not None else [])]
+    return load_manifest(shipped, base=base, over=over, strict=strict)
+
+
 def _listed(folder: Path, *, required: bool) -> dict[Key, dict[str, JsonValue]]:
     """The manifest's artefacts by kind and role, as they are written."""
     file = folder / "manifest.json"
@@ -301,6 +314,24 @@ def _verify(path: Path, digest: str, manifest: Path) -> None:
             f"{path} has digest {found[:12]}, but {manifest.name} says {digest[:12]}: restore the file from "
             "version control, or train it again, which writes both."
         )
+
+
+@dataclass(frozen=True)
+class ShippedFile:
+    """An artefact of a kind that has its own reader, intact."""
+
+    path: Path
+    sha256: str
+
+
+def shipped_file(kind: str, role: str, folder: Path = SHIPPED) -> ShippedFile | None:
+    """That artefact of the shipped ones, None where there is none; ManifestError where it is not intact."""
+    listed = _listed(folder, required=False).get((kind, role))
+    if listed is None:
+        return None
+    path, digest = folder / str(listed["file"]), str(listed["sha256"])
+    _verify(path, digest, folder / "manifest.json")
+    return ShippedFile(path, digest)
 
 
 @lru_cache(maxsize=64)

@@ -21,7 +21,7 @@ from app.models.manifest import (
     SHIPPED,
     Manifest,
     ManifestError,
-    load_manifest,
+    manifest_for,
     sha256_of,
 )
 from tools.domain import Domain
@@ -187,11 +187,9 @@ class Releases:
     def _manifest(
         self, base: Path | None, release: Path | None = None, *, strict: bool = False
     ) -> Manifest:
-        """The shipped artefacts, over them those of the business's own folder, over them a release."""
-        own = self._domain.models
-        over = [own] if own != self._shipped and (own / "manifest.json").exists() else []
-        over += [release] if release is not None else []
-        return load_manifest(self._shipped, base=base, over=over, strict=strict)
+        return manifest_for(
+            self._domain, base=base, shipped=self._shipped, release=release, strict=strict
+        )
 
     def manifest(self, *, base: Path | None = None) -> Manifest:
         """What is live, verified. When the release is not intact, what it would take the place of, and a refusal."""

@@ -199,7 +199,7 @@ def _agreed_to(heard: HeardTurn, wanted: str) -> Act | None:
     intents = heard.context.intents
     if wanted not in intents.names or intents.get(heard.whole.best).role != "affirm":
         return None
-    meant = wanted if intents.get(wanted).case is not None else intents.get(wanted).then
+    meant = intents.get(wanted).then or (wanted if intents.get(wanted).case is not None else None)
     if meant is None:
         return None
     grounds = heard.grounds(meant, heard.text)

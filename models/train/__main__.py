@@ -16,6 +16,8 @@ os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 ADAPTERS = ("extractor", "planner", "evaluator")
 HEADS = ("follow_up", "consequence", "outcome", "injection")
+ENCODER = "multilingual"
+DOMAINS = Path(__file__).resolve().parents[2] / "domains"
 
 app = typer.Typer(add_completion=False)
 console = Console()
@@ -26,7 +28,8 @@ def train(
     role: Annotated[
         str,
         typer.Argument(
-            help="A head (follow_up, consequence, outcome, injection) or an adapter (extractor, planner, evaluator). "
+            help="A head (follow_up, consequence, outcome, injection), an adapter (extractor, planner, evaluator), or the "
+            "encoder (multilingual), after which every head that reads it is trained again. "
             "The heads that understand a turn are trained by `signalbox domain train`."
         ),
     ],
@@ -38,7 +41,7 @@ def train(
     ),
     minutes: Annotated[float, typer.Option(help="Time limit of an adapter's training.")] = 8.0,
     steps: Annotated[
-        int, typer.Option(help="Most training steps of an adapter; 0: the role's own.")
+        int, typer.Option(help="Most training steps of an adapter or the encoder; 0: its own.")
     ] = 0,
     threads: Annotated[int, typer.Option(help="Threads for the adapters' training.")] = 2,
     resume: Annotated[bool, typer.Option(help="Go on from the adapter that is there.")] = False,
@@ -69,6 +72,13 @@ def train(
             from models.train import injection
 
             console.print_json(data=injection.train(data, out, seed, progress))
+        elif role == ENCODER:
+            from app.domains import load_domain
+            from models.train import multilingual
+
+            shipped = sorted(one.parent for one in DOMAINS.glob("*/domain.yaml"))
+            taught = [load_domain(folder) for folder in shipped]
+            console.print_json(data=multilingual.train(taught, out, seed, progress, most=steps))
         elif role in ADAPTERS:
             from models.train import adapters
 
@@ -89,7 +99,9 @@ def train(
                 raise typer.Exit(1) from weak
             console.print_json(data=entry)
         else:
-            raise typer.BadParameter(f"{role}: not one of {', '.join((*HEADS, *ADAPTERS))}")
+            raise typer.BadParameter(
+                f"{role}: not one of {', '.join((*HEADS, *ADAPTERS, ENCODER))}"
+            )
 
 
 if __name__ == "__main__":

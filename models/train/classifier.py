@@ -83,9 +83,10 @@ def fit(
     logistic: bool = False,
     balanced: bool = False,
     strength: float = STRENGTH,
+    counts: Sequence[float] | None = None,
 ) -> Classifier:
     """The classifier without any calibration; ``logistic`` where the classes overlap, as moods do;
-    ``balanced`` where what is looked for is rare."""
+    ``balanced`` where what is looked for is rare; ``counts``: what each message counts beside the others."""
     features = Features.learnt(texts, blend)
     truth = np.array([classes.index(label) for label in labels])
     rows = features.rows(texts, vectors)
@@ -103,7 +104,7 @@ def fit(
         if logistic
         else LinearSVC(C=strength, random_state=seed, max_iter=4000)
     )
-    model.fit(rows, truth)
+    model.fit(rows, truth, sample_weight=None if counts is None else np.asarray(counts))
     weight, bias = np.asarray(model.coef_, np.float32), np.asarray(model.intercept_, np.float32)
     if len(classes) == 2:
         # Two classes come as one row; a row each makes the softmax the same for every number of classes.

@@ -18,7 +18,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold
 
 from app.models.classifier import Classifier, Confidence, write
-from app.models.multilingual import NAME, MultilingualEncoder
+from app.models.multilingual import MultilingualEncoder, made_by
 from app.models.turn_heads import centred
 from models.train import classifier, manifest
 from models.train.injection_texts import (
@@ -297,11 +297,11 @@ def train(
             "classes": list(CLASSES),
             "temperature": lines.temperature,
             "blend": BLEND,
-            "reads": NAME,
+            "reads": made_by(),
             "threshold": round(lines.read, 4),
             "sure": round(lines.said, 4),
             "lineage": {
-                "encoder": NAME,
+                "encoder": made_by(),
                 "method": "logistic regression on sentence vector, words and word pieces; temperature and lines "
                 "from folds",
                 "seed": seed,

@@ -53,12 +53,14 @@ def data_digests(
     names: Iterable[str], data: Path | None, domain: Path = DOMAIN.folder
 ) -> dict[str, str]:
     """Digest of each set a lineage names, of all its files; ``own`` is what the business of the folder
-    ``domain`` wrote. Sets that are not there are left out: nothing is made up."""
+    ``domain`` wrote, and a business beside it goes by its folder's name. Sets that are not there are left out: nothing is made up."""
     found: dict[str, str] = {}
     for name in names:
         folders = SETS.get(name, (name,))
         if name == "own":
             found[name] = _digest_of(domain.parent, own_files(domain))
+        elif (domain.parent / name / "domain.yaml").exists():
+            found[name] = _digest_of(domain.parent, own_files(domain.parent / name))
         elif data is not None and all((data / folder).is_dir() for folder in folders):
             files = [f for folder in folders for f in sorted((data / folder).rglob("*.json*"))]
             found[name] = _digest_of(data, files)

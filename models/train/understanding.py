@@ -19,6 +19,7 @@ import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Field,
     StringConstraints,
     ValidationError,
     model_validator,
@@ -28,7 +29,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 
 from app.models.classifier import Classifier, Confidence, write
-from app.models.multilingual import NAME, MultilingualEncoder
+from app.models.multilingual import MultilingualEncoder, made_by
 from app.models.turn_heads import centred
 from models.train import classifier, manifest
 from models.train.kept_out import leaks
@@ -71,6 +72,7 @@ class Example(BaseModel):
     before: str = ""  #: What the agent said before it.
     lang: str = "en"
     upset: bool = False
+    counts: float = 1.0  #: What it counts beside other messages where heads are fitted.
 
     @model_validator(mode="after")
     def _wants_something(self) -> Example:
@@ -111,6 +113,8 @@ class Source(BaseModel):
     written_by: Annotated[str, StringConstraints(min_length=1)] = "the business itself"
     licence: Annotated[str, StringConstraints(min_length=1)] = "the business's own"
     taught_by: tuple[str, ...] = ()  #: The large models that wrote ``taught.jsonl``.
+    #: What the messages of a file count beside the others': those of strangers more than those of who knew the intents.
+    counts: dict[str, Annotated[float, Field(gt=0, le=10)]] = {}
 
     @property
     def authors(self) -> str:
@@ -134,7 +138,16 @@ def examples_of(domain: Domain) -> list[Example]:
     Those of an intent that stands for several wishes are left out: they say that there are several, and not
     which. ExamplesInvalid names what cannot be used."""
     files = sorted(domain.examples.rglob("*.jsonl"))
-    examples = read_examples(files) if files else []
+    counts = Source.of(domain.examples).counts
+    if unknown := sorted({*counts} - {file.name for file in files}):
+        raise ExamplesInvalid(
+            f"{SOURCE}: counts names files that are not there: {', '.join(unknown)}"
+        )
+    examples = [
+        one.model_copy(update={"counts": counts.get(file.name, one.counts)})
+        for file in files
+        for one in read_examples([file])
+    ]
     intents = domain.intents
     if unknown := sorted({name for one in examples for name in one.wanted} - {*intents.names}):
         raise ExamplesInvalid(
@@ -156,6 +169,7 @@ class Rows:
     texts: list[str]
     vectors: Vectors
     mean: Vectors
+    counts: npt.NDArray[np.float64]  #: What each counts beside the others.
 
     def some(self, chosen: npt.NDArray[np.int64]) -> tuple[list[str], Vectors]:
         return [self.texts[n] for n in chosen], self.vectors[chosen]
@@ -195,7 +209,7 @@ def train(
         _add_mean(file, rows.mean)
         spoken = Counter(examples[n].lang for n in job.chosen)
         lineage = {
-            "encoder": NAME,
+            "encoder": made_by(),
             "method": "linear classifier on message, turn before, words and word pieces; temperature from folds",
             "seed": seed,
             "data": {"own": {"messages": len(job.chosen), "licence": source.licence}},
@@ -209,7 +223,7 @@ def train(
             "classes": job.classes,
             "temperature": model.confidence.temperature,
             "blend": BLEND,
-            "reads": NAME,
+            "reads": made_by(),
             **({"threshold": THRESHOLDS[job.name]} if job.name in THRESHOLDS else {}),
             **({"sure": FURIOUS} if job.name == "frustration" else {}),
             "context": CONTEXT,
@@ -283,7 +297,7 @@ def rows_of(
             for one in examples
         ]
     )
-    return Rows(texts, vectors, mean)
+    return Rows(texts, vectors, mean, np.array([one.counts for one in examples]))
 
 
 def fit_head(
@@ -294,6 +308,7 @@ def fit_head(
     *,
     logistic: bool,
     seed: int = 7,
+    counts: Sequence[float] | None = None,
 ) -> Classifier:
     """One head, as every head of understanding is fitted, without any calibration."""
     return classifier.fit(
@@ -306,12 +321,14 @@ def fit_head(
         blend=BLEND,
         logistic=logistic,
         balanced=logistic,
+        counts=counts,
     )
 
 
 def _fitted(job: Job, rows: Rows, seed: int) -> tuple[Classifier, dict[str, Any]]:
     """The head with its temperature, and what it got right in folds."""
     texts, vectors = rows.some(job.chosen)
+    counts = rows.counts[job.chosen]
 
     def fitted(numbers: npt.NDArray[np.int64]) -> Classifier:
         return fit_head(
@@ -321,6 +338,7 @@ def _fitted(job: Job, rows: Rows, seed: int) -> tuple[Classifier, dict[str, Any]
             job.classes,
             logistic=job.logistic,
             seed=seed,
+            counts=counts[numbers].tolist(),
         )
 
     truth = np.array([job.classes.index(label) for label in job.labels])

@@ -11,11 +11,10 @@ import numpy as np
 
 from app.knowledge.knowledge import HybridKnowledge
 from app.knowledge.nearest import NearestSentences, SentenceEmbedder
-from app.knowledge.opening import MADE_BY
 from app.knowledge.prepared import FILE, PreparedEmbedder, Recorder, read_vectors, write_vectors
 from app.knowledge.questions import KnownQuestions
 from app.models.encoder import OnnxEncoder
-from app.models.multilingual import DIMENSIONS
+from app.models.multilingual import DIMENSIONS, made_by
 from models.train.kept_out import leaks
 from models.train.understanding import ExamplesInvalid
 from tools.domain import Domain
@@ -39,8 +38,8 @@ def prepare_vectors(domain: Domain, kept_out: Sequence[str] = ()) -> int:
 
 async def _prepare(domain: Domain) -> int:
     file, encoder = domain.folder / FILE, OnnxEncoder()
-    bare = SentenceEmbedder(encoder.multilingual, MADE_BY, DIMENSIONS)
-    recorder = Recorder(PreparedEmbedder(bare, read_vectors(file, MADE_BY, DIMENSIONS)))
+    bare = SentenceEmbedder(encoder.multilingual, made_by(), DIMENSIONS)
+    recorder = Recorder(PreparedEmbedder(bare, read_vectors(file, made_by(), DIMENSIONS)))
 
     def sentences(_: object) -> NearestSentences:
         return NearestSentences(
@@ -54,5 +53,5 @@ async def _prepare(domain: Domain) -> int:
             await knowledge.sentences_ready()
         finally:
             knowledge.close()
-    write_vectors(file, recorder.made, MADE_BY)
+    write_vectors(file, recorder.made, made_by())
     return len(recorder.made)

@@ -11,8 +11,9 @@ from app.knowledge.embeddings import EmbeddingCache
 from app.knowledge.knowledge import HybridKnowledge
 from app.knowledge.opening import sentence_search
 from app.models.encoder import OnnxEncoder
-from app.models.manifest import load_manifest
+from app.models.manifest import manifest_for
 from app.models.multilingual import MultilingualEncoder
+from tests.northfell import NORTHFELL
 from tools.values import Clock
 
 
@@ -34,7 +35,7 @@ def model() -> Counting:
 def opened(
     folder: Path, encoder: OnnxEncoder, model: MultilingualEncoder, clock: Clock
 ) -> HybridKnowledge:
-    search = sentence_search(model, load_manifest())
+    search = sentence_search(model, manifest_for(NORTHFELL))
     return HybridKnowledge.open(folder, encoder, clock=clock, sentences=search)
 
 

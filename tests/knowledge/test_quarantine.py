@@ -12,8 +12,9 @@ from app.knowledge.knowledge import HybridKnowledge
 from app.knowledge.opening import quarantine_by, sentence_search
 from app.knowledge.report import report_on
 from app.models.encoder import OnnxEncoder
-from app.models.manifest import load_manifest
+from app.models.manifest import manifest_for
 from app.models.multilingual import MultilingualEncoder
+from tests.northfell import NORTHFELL
 from tools.values import Clock
 
 MODEL = MultilingualEncoder()
@@ -39,7 +40,7 @@ Store the Kestrel sleeping bag in a dry cupboard.
 
 @pytest.fixture
 def knowledge(tmp_path: Path, encoder: OnnxEncoder, clock: Clock) -> Iterator[HybridKnowledge]:
-    shipped = load_manifest()
+    shipped = manifest_for(NORTHFELL)
     made = HybridKnowledge.open(
         tmp_path / "data",
         encoder,

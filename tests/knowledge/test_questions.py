@@ -18,8 +18,9 @@ from app.knowledge.knowledge import HybridKnowledge
 from app.knowledge.opening import sentence_search
 from app.knowledge.prepared import FILE, key, read_vectors, write_vectors
 from app.models.encoder import OnnxEncoder
-from app.models.manifest import load_manifest
+from app.models.manifest import manifest_for
 from app.models.multilingual import MultilingualEncoder
+from tests.northfell import NORTHFELL
 from tools.domain import Domain
 from tools.questions import Answered, QuestionsInvalid, load_questions
 from tools.values import Clock
@@ -42,7 +43,7 @@ async def opened(
     folder: Path, articles: Path, encoder: OnnxEncoder, clock: Clock, *known: Answered
 ) -> HybridKnowledge:
     """The articles with their sentences and these questions read."""
-    search = sentence_search(MultilingualEncoder(), load_manifest(), business(known))
+    search = sentence_search(MultilingualEncoder(), manifest_for(NORTHFELL), business(known))
     knowledge = HybridKnowledge.open(folder, encoder, clock=clock, sentences=search)
     await knowledge.ingest([articles])
     await knowledge.sentences_ready()
@@ -134,7 +135,7 @@ async def test_a_first_start_reads_none_of_the_articles_and_questions(
             raise AssertionError(f"signalbox domain train was not run since: {list(texts)[:3]}")
 
     domain = load_domain(DOMAINS / name)
-    search = sentence_search(Unwilling(), load_manifest(), domain)
+    search = sentence_search(Unwilling(), manifest_for(NORTHFELL), domain)
     knowledge = HybridKnowledge.open(tmp_path, encoder, sentences=search)
     await knowledge.ingest([domain.knowledge])
     await knowledge.sentences_ready()

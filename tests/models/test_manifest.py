@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from app.config import DEMO
 from app.models.manifest import (
     SHIPPED,
     Manifest,
@@ -115,6 +116,9 @@ def test_a_folder_over_another_replaces_what_it_names(tmp_path: Path) -> None:
     assert "router.gguf has digest" in (broken.refusal("lora", "router") or "")
 
 
+#: Every folder of artefacts that the repository ships: the engine's, and each business's.
+SHIPPING = [SHIPPED, DEMO / "models", DEMO.parent / "halden" / "models"]
+
 #: What a reader needs to know of an artefact to trust it, or to make it again.
 LINEAGE = {
     "base": {"base", "encoder"},
@@ -126,9 +130,10 @@ LINEAGE = {
 }
 
 
-def test_every_shipped_artefact_says_where_it_comes_from() -> None:
+@pytest.mark.parametrize("folder", SHIPPING, ids=lambda one: one.parent.name)
+def test_every_shipped_artefact_says_where_it_comes_from(folder: Path) -> None:
     """Base, seed, licence, digests of the data and what was measured; and none is too large for git."""
-    listed = json.loads((SHIPPED / "manifest.json").read_text())["artefacts"]
+    listed = json.loads((folder / "manifest.json").read_text())["artefacts"]
 
     lacking = {
         f"{each['kind']} {each['role']}": missing
@@ -144,9 +149,9 @@ def test_every_shipped_artefact_says_where_it_comes_from() -> None:
         if set(each["lineage"]["data"]) != set(each["lineage"]["data_sha256"])
     } == {}
     assert [
-        each["file"] for each in listed if (SHIPPED / each["file"]).stat().st_size > 6 * 2**20
+        each["file"] for each in listed if (folder / each["file"]).stat().st_size > 6 * 2**20
     ] == []
-    assert load_manifest(base=base_model(), strict=True).refused == {}
+    assert load_manifest(folder, base=base_model(), strict=True).refused == {}
 
 
 def a_prompt(folder: Path, role: str = "evaluator") -> dict[str, Any]:

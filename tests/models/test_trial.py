@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from app.config import Settings
 from app.models.manifest import SHIPPED
 from app.serving import open_models
 from graphs.loop import EVALUATIONS, evaluator_input
+from tests.northfell import NORTHFELL
 
 pytestmark = pytest.mark.models
 
@@ -23,15 +25,17 @@ RESULT = evaluator_input("show my order and cancel it", None, 1)
 def candidate(tmp_path: Path) -> Path:
     """The shipped evaluator adapter and intent head as a candidate, the head at another temperature."""
     folder = tmp_path / "candidate"
-    listed = json.loads((SHIPPED / "manifest.json").read_text())["artefacts"]
-    kept = [
-        one
-        for one in listed
-        if (one["kind"], one["role"]) in {("lora", "evaluator"), ("head", "intent")}
-    ]
-    for one in kept:
+    kept: list[dict[str, Any]] = []
+    for home, wanted in (
+        (SHIPPED, ("lora", "evaluator")),
+        (NORTHFELL.models, ("head", "intent")),
+    ):
+        listed = json.loads((home / "manifest.json").read_text())["artefacts"]
+        [one] = [one for one in listed if (one["kind"], one["role"]) == wanted]
         (folder / one["file"]).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(SHIPPED / one["file"], folder / one["file"])
+        shutil.copyfile(home / one["file"], folder / one["file"])
+        kept.append(one)
+    for one in kept:
         if one["kind"] == "head":
             one["temperature"] *= 3
     (folder / "manifest.json").write_text(json.dumps({"version": 1, "artefacts": kept}))

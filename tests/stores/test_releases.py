@@ -11,7 +11,6 @@ import pytest
 import sqlalchemy as sa
 
 from app.config import Settings
-from app.models.manifest import SHIPPED
 from app.models.release import FileBook, ReleaseError, Releases
 from app.release_watch import ReleaseWatch
 from app.releases import adopt_releases, live_manifest, opened_releases, releases_on
@@ -32,13 +31,13 @@ def engine(request, copied_database):
 @pytest.fixture
 def candidates(tmp_path) -> list[Path]:
     """Folders with the shipped head of frustration, each believed from another line on."""
-    manifest = json.loads((SHIPPED / "manifest.json").read_text())
+    manifest = json.loads((NORTHFELL.models / "manifest.json").read_text())
     [entry] = [each for each in manifest["artefacts"] if each["role"] == "frustration"]
     made = []
     for number in range(2):
         folder = tmp_path / f"candidate-{number}"
         (folder / "heads").mkdir(parents=True)
-        shutil.copyfile(SHIPPED / entry["file"], folder / entry["file"])
+        shutil.copyfile(NORTHFELL.models / entry["file"], folder / entry["file"])
         given = entry | {"threshold": 0.6 + number / 10}
         (folder / "manifest.json").write_text(json.dumps({"version": 1, "artefacts": [given]}))
         made.append(folder)
