@@ -30,7 +30,7 @@ from tools.ports import PortError
 from tools.values import Clock, Record
 
 #: Adapters must stay small enough for version control.
-LARGEST = 6 * 2**20
+LARGEST = 8 * 2**20
 
 
 class ReleaseError(Exception):

@@ -83,6 +83,10 @@ async def _understood(
         memory = replace(memory, focus=quoted)
     text = without_replaced(spans.record_numbers, spans.new_text).strip() or turn.text
     heard = await hear(state, context, text, spans, views, memory)
+    if spans.quoted_text and pending is None and heard.whole.chance < _UNCLEAR:
+        # "Is this from you?": what is meant stands in the mail below.
+        whole = await hear(state, context, turn.text, spans, views, memory)
+        heard = replace(whole, text=text) if whole.whole.chance > heard.whole.chance else heard
     if known.unreachable:
         heard = replace(heard, degraded=(*heard.degraded, known.unreachable))
     if pending is None:
@@ -137,6 +141,8 @@ async def _understood(
     }
 
 
+#: Customers' own words that are less clear than this are read together with the mail that they sent along.
+_UNCLEAR = 0.5
 #: A question of fewer words belongs to the no.
 _OWN_QUESTION = 4
 

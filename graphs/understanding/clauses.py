@@ -153,11 +153,15 @@ def conditional(text: str) -> Clause:
     return _clause(text)
 
 
+#: Between the halves of a verb that stand around a thing: "take * out".
+AROUND = " * "
+
+
 def mentions(said: Sequence[str], verbs: Sequence[str]) -> bool:
     """Whether one of the words that name a change is among the said words."""
     line = _line(said)
     for verb in verbs:
-        first, gap, last = verb.partition(" * ")
+        first, gap, last = verb.partition(AROUND)
         if gap:
             if _apart(said, first, last):
                 return True

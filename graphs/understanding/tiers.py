@@ -37,11 +37,13 @@ from graphs.understanding.weighing import (
     by_kind,
     by_owner,
     by_person,
+    by_phrase,
     by_state,
     by_value,
     by_verb,
     dropped,
     lent,
+    unasked,
 )
 from graphs.understanding.words import tokens
 from tools.ports import Choice, ModelOutputInvalid, PortError
@@ -88,13 +90,15 @@ async def hear(
             # "I do NOT want to cancel; I only want to know ...": what is wanted stands in another clause.
             chances = dict(_wanted_part(parts, top, context).chances)
         chances = by_verb(chances, text, context)
+        chances = by_phrase(chances, text, views, context)
         chances = by_value(chances, spans, context)
         chances = by_kind(chances, said_in(text, spans), views, context)
         chances = by_state(chances, said_in(text, spans), views, context)
         chances = by_owner(chances, text, views, context)
         chances = asking(chances, text, context)
         chances = by_person(chances, text, context)
-        left = all_taken_back(text) or holds_off(text)
+        chances = unasked(chances, text, state.get("pending", ()), context)
+        left = (all_taken_back(text) or holds_off(text)) and not conditional(text).conditional
         return dropped(chances, context) if left else chances
 
     chances = await apart(text, weighed)

@@ -9,7 +9,7 @@ from graphs.context import Context
 from graphs.state import SupportState
 from graphs.understanding import dialogue
 from graphs.understanding.acts import dealt_out
-from graphs.understanding.clauses import mentions
+from graphs.understanding.clauses import AROUND, mentions
 from graphs.understanding.grounding import Memory, Said, ground
 from graphs.understanding.words import alike, folded, tokens
 from tools.reading import Spans
@@ -121,6 +121,8 @@ def _of(wanted: str, views: Sequence[RecordView], context: Context) -> list[Reco
 
 #: What a write gains whose own word is said, and not forbidden or asked about.
 _VERB = 2.5
+#: So much of its chances a message gives to the write whose phrase stands around a thing of the customer's.
+_PHRASED = 0.8
 
 
 def by_verb(chances: dict[str, float], text: str, context: Context) -> dict[str, float]:
@@ -133,6 +135,43 @@ def by_verb(chances: dict[str, float], text: str, context: Context) -> dict[str,
         for name, chance in chances.items()
     }
     return dealt_out(weighed, chances)
+
+
+def by_phrase(
+    chances: dict[str, float], text: str, views: Sequence[RecordView], context: Context
+) -> dict[str, float]:
+    """The chances where a thing stands between the halves of what a write is called: "take the mat out"."""
+    if dialogue.asks(text) and not dialogue.requests(text):
+        return chances
+    said = tokens(text)
+    told = [
+        one.name
+        for one in context.intents.intents
+        if mentions(said, [verb for verb in one.verbs if AROUND in verb])
+    ]
+    things = [
+        word for v in views for i in v.items for n in (i.name, *i.words) for word in tokens(n)
+    ]
+    if not told or not any(alike(word, thing) for word in said for thing in things):
+        return chances
+    return _mixed({told[0]: 0.0, **chances}, told[0], _PHRASED)
+
+
+#: A message of more words that follows no question is more than a yes or a no.
+_CURT = 8
+
+
+def unasked(
+    chances: dict[str, float], text: str, pending: Sequence[object], context: Context
+) -> dict[str, float]:
+    """The chances of a message that follows no question: what tells a whole story agrees to nothing and declines nothing."""
+    if pending or len(tokens(text)) <= _CURT:
+        return chances
+    left = {
+        n: 0.0 if context.intents.get(n).role in ("affirm", "deny") else p
+        for n, p in chances.items()
+    }
+    return dealt_out(left, chances)
 
 
 def asking(chances: dict[str, float], text: str, context: Context) -> dict[str, float]:

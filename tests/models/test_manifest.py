@@ -16,6 +16,7 @@ from app.models.manifest import (
     load_manifest,
     sha256_of,
 )
+from app.models.release import LARGEST
 from tests.models.conftest import adapter_entry, write_manifest
 
 
@@ -149,7 +150,7 @@ def test_every_shipped_artefact_says_where_it_comes_from(folder: Path) -> None:
         if set(each["lineage"]["data"]) != set(each["lineage"]["data_sha256"])
     } == {}
     assert [
-        each["file"] for each in listed if (folder / each["file"]).stat().st_size > 6 * 2**20
+        each["file"] for each in listed if (folder / each["file"]).stat().st_size > LARGEST
     ] == []
     assert load_manifest(folder, base=base_model(), strict=True).refused == {}
 
