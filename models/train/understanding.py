@@ -51,7 +51,7 @@ _MANY = 4000
 #: From where on the heads of rare things are believed. They are fitted as if rare and frequent were alike, so that
 #: nothing rare is drowned; on the open conversations these lines keep what is found and little else.
 THRESHOLDS = {"complexity": 0.85, "incident": 0.6, "frustration": 0.75}
-FURIOUS = 0.9  #: So sure must the mood be to overrule what a message plainly wants.
+FURIOUS = 0.95  #: So sure must the mood be to overrule what a message plainly wants.
 
 
 class ExamplesInvalid(Exception):
