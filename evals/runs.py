@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from evals.domain import DOMAIN
 from evals.figures import Report, as_json, load, machine
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -213,7 +214,9 @@ def _git(*words: str) -> str:
 
 
 def _artefacts() -> dict[str, str]:
-    listed = json.loads((ROOT / "models" / "manifest.json").read_text("utf-8"))["artefacts"]
+    """Digests by kind and role: the engine's, over them the demo shop's."""
+    files = (ROOT / "models" / "manifest.json", DOMAIN.models / "manifest.json")
+    listed = [one for file in files for one in json.loads(file.read_text("utf-8"))["artefacts"]]
     return {f"{one['kind']} {one['role']}": one["sha256"] for one in listed}
 
 

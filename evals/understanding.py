@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import json
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from app.models.classifier import Confidence
-from app.models.multilingual import NAME
+from app.models.manifest import manifest_for
+from app.models.multilingual import made_by
 from evals.domain import DOMAIN
 from evals.figures import Figure, NotPossible, Report, Table, shown
 from evals.world import Folders, Progress, quiet
@@ -36,7 +36,6 @@ from models.train.understanding import (
 
 Vectors = npt.NDArray[np.float32]
 Better = Literal["higher", "lower"]
-ROOT = Path(__file__).resolve().parents[1]
 #: What a head says where the thing it looks for is there.
 RARE = {"complexity": "several", "incident": "incident", "frustration": "frustrated"}
 THRESHOLDS = Thresholds()
@@ -121,17 +120,12 @@ def _try(
 
 def _shipped() -> dict[str, float]:
     """The temperature of every head that ships."""
-    entries = json.loads((ROOT / "models" / "manifest.json").read_text("utf-8"))["artefacts"]
-    return {
-        entry["role"]: entry["temperature"]
-        for entry in entries
-        if entry["kind"] == "head" and entry.get("temperature")
-    }
+    return {role: entry.temperature for role, entry in manifest_for(DOMAIN).heads.items()}
 
 
 def _vectors(examples: Sequence[Example], progress: Progress) -> dict[str, Vectors]:
     """The vectors of all messages, read once and kept for the next run in a temporary file."""
-    file = Path(tempfile.gettempdir()) / f"signalbox-evals-{NAME}.npz"
+    file = Path(tempfile.gettempdir()) / f"signalbox-evals-{made_by()}.npz"
     texts = [text for one in examples for text in (one.text, one.before) if text]
     kept: dict[str, Vectors] = {}
     if file.exists():

@@ -21,6 +21,7 @@ INJECTION = re.compile(
     | \b(you\s+are\s+now|pretend\s+(to\s+be|you\s+are)|act\s+as)\b [^.?!]{0,40} \b(admin|administrator|developer|dan|root|unrestricted|jailbroken|manager|supervisor)\b
     | \bdeveloper\s+mode\b | \bjailbreak
     | \b(approve|approved)\b [^.?!]{0,30} \b(without|skip|bypass)\b [^.?!]{0,30} \b(approval|review|gate|human)\b
+    | \b(remember|keep|save|store|note)\b [^.?!]{0,20} \b(rule|instruction|command)s?\b [^.?!]{0,30} \bwhen(ever)?\s+i\s+say\b
     | <\|im_(start|end)\|>
     """,
     re.IGNORECASE | re.VERBOSE,
