@@ -84,9 +84,7 @@ async def _understood(
     text = without_replaced(spans.record_numbers, spans.new_text).strip() or turn.text
     heard = await hear(state, context, text, spans, views, memory)
     if spans.quoted_text and pending is None and heard.whole.chance < _UNCLEAR:
-        # "Is this from you?": what is meant stands in the mail below.
-        whole = await hear(state, context, turn.text, spans, views, memory)
-        heard = replace(whole, text=text) if whole.whole.chance > heard.whole.chance else heard
+        heard = _with_its_mail(heard, await hear(state, context, turn.text, spans, views, memory))
     if known.unreachable:
         heard = replace(heard, degraded=(*heard.degraded, known.unreachable))
     if pending is None:
@@ -143,6 +141,17 @@ async def _understood(
 
 #: Customers' own words that are less clear than this are read together with the mail that they sent along.
 _UNCLEAR = 0.5
+
+
+def _with_its_mail(heard: HeardTurn, whole: HeardTurn) -> HeardTurn:
+    """ "Is this from you?": what is meant stands in the mail below. A mail tells what is the matter, and never begins
+    an operation: that takes the customer's own words."""
+    told = whole.whole
+    if told.chance <= heard.whole.chance or whole.context.intents.get(told.best).operation:
+        return heard
+    return replace(heard, whole=told, choice=whole.choice, incident=whole.incident)
+
+
 #: A question of fewer words belongs to the no.
 _OWN_QUESTION = 4
 

@@ -140,7 +140,8 @@ def by_verb(chances: dict[str, float], text: str, context: Context) -> dict[str,
 def by_phrase(
     chances: dict[str, float], text: str, views: Sequence[RecordView], context: Context
 ) -> dict[str, float]:
-    """The chances where a thing stands between the halves of what a write is called: "take the mat out"."""
+    """The chances where a write is called by a phrase around something, and a thing of the customer's is named: "take the
+    mat out"."""
     if dialogue.asks(text) and not dialogue.requests(text):
         return chances
     said = tokens(text)
