@@ -41,7 +41,6 @@ class Layout:
 
     pieces: tuple[tuple[str, float], ...]
     tensors: Mapping[str, Span]
-    epsilon: float  #: Of its layer norms.
 
 
 def layout_of(content: bytes, *, pieces: bool = False) -> Layout:
@@ -49,10 +48,7 @@ def layout_of(content: bytes, *, pieces: bool = False) -> Layout:
     if content[:4] != _MAGIC:
         raise NotFourBits("it does not begin as an encoder in four bits does")
     try:
-        epsilon, many = (
-            struct.unpack_from("<f", content, 36)[0],
-            struct.unpack_from("<i", content, 44)[0],
-        )
+        (many,) = struct.unpack_from("<i", content, 44)
         (letters,) = struct.unpack_from("<Q", content, 64)
         offsets, scores = 72, 72 + 4 * (many + 1)
         text = scores + 4 * many
@@ -70,7 +66,7 @@ def layout_of(content: bytes, *, pieces: bool = False) -> Layout:
             place += 16
     except (struct.error, UnicodeDecodeError, ValueError, OverflowError) as error:
         raise NotFourBits(f"its head cannot be read: {error}") from error
-    return Layout(known, tensors, epsilon)
+    return Layout(known, tensors)
 
 
 def _pieces(
@@ -86,24 +82,17 @@ def _pieces(
 
 def read_blocks(blocks: Blocks, shape: tuple[int, int]) -> Matrix:
     """The weights that blocks stand for."""
-    rows = blocks.reshape(-1, _BYTES)
-    scale = rows[:, :2].copy().view(np.float16).astype(np.float32)
-    packed = rows[:, 2:]
-    halves = np.concatenate([packed & 15, packed >> 4], axis=1).astype(np.float32)
-    return ((halves - 8) * scale).reshape(shape)
+    from gguf import GGMLQuantizationType, quants
+
+    read: Any = quants.dequantize(blocks.reshape(-1, _BYTES), GGMLQuantizationType.Q4_0)
+    return read.reshape(shape)
 
 
 def as_blocks(weights: Matrix) -> Blocks:
     """Weights in four bits: what is largest in a block, whatever its sign, is told by -8."""
-    rows = weights.reshape(-1, _BLOCK)
-    largest = rows[np.arange(len(rows)), np.abs(rows).argmax(1)]
-    stored = (largest / -8).astype(np.float16)
-    scale = stored.astype(np.float32)
-    steps = np.where(scale == 0, 0, 1 / np.where(scale == 0, 1, scale))
-    told = np.clip(np.floor(rows * steps[:, None] + 8.5), 0, 15).astype(np.uint8)
-    made = np.empty((len(rows), _BYTES), np.uint8)
-    made[:, :2] = stored.view(np.uint8).reshape(-1, 2)
-    made[:, 2:] = told[:, :16] | (told[:, 16:] << 4)
+    from gguf import GGMLQuantizationType, quants
+
+    made: Any = quants.quantize(weights.reshape(-1, _BLOCK), GGMLQuantizationType.Q4_0)
     return made
 
 
