@@ -34,8 +34,12 @@ def train(
         ),
     ],
     data: Annotated[
-        Path, typer.Option(envvar="SIGNALBOX_DATA", help="Folder with the public data sets.")
-    ],
+        Path | None,
+        typer.Option(
+            envvar="SIGNALBOX_DATA",
+            help="Folder with the public data sets; outcome and multilingual need none.",
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Where the artefacts and the manifest go.")] = Path(
         "models"
     ),
@@ -48,6 +52,10 @@ def train(
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 7,
 ) -> None:
     """Train ROLE, write its artefact and update the manifest."""
+    if data is None:
+        if role not in ("outcome", ENCODER):
+            raise typer.BadParameter("name the folder of the public data sets: --data DIR")
+        data = Path()
     tasks: dict[str, TaskID] = {}
     with Progress(console=console) as bar:
 

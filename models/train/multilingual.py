@@ -369,7 +369,7 @@ def train(
 ) -> dict[str, Any]:
     """Train on these domains, write the layers and their manifest entry, and return the entry.
 
-    About 25 minutes an epoch on two cores; ``most`` ends it after so many steps."""
+    A step takes about 2.5 s on two cores; ``most`` ends it after so many steps."""
     torch.manual_seed(seed)
     chance = random.Random(seed)
     taught = [lessons_of(domain) for domain in domains]
