@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -29,6 +30,8 @@ from evals.crash_people import PATIENCE, Clients, Reviewers
 from evals.crash_slots import AT_RANDOM, PROCESSES, Slots
 from evals.figures import Figure, NotPossible, Report, Table, at_most
 from evals.world import Folders, Progress, quiet
+
+log = logging.getLogger(__name__)
 
 POSTGRES = "postgresql://postgres@127.0.0.1:5432/test"
 #: Most of them wait for the lease of a dead process at any time.
@@ -176,7 +179,7 @@ async def _settled(slots: Slots, reviewers: Reviewers) -> None:
 
 
 async def _delivered(desk: Any, engine: sa.Engine) -> None:
-    """Deliver until nothing is left that can be delivered."""
+    """Deliver until nothing is left that can be delivered, or for so long; what is left then is told."""
     from app.stores.database import reading
     from app.stores.tables import approvals, ledger, outbox
 
@@ -186,19 +189,22 @@ async def _delivered(desk: Any, engine: sa.Engine) -> None:
         (ledger, ledger.c.state.in_(("started", "unknown")) & ledger.c.called_at.is_not(None)),
     )
 
-    def left() -> int:
+    def left() -> list[str]:
         with reading(engine) as connection:
-            return sum(
-                connection.execute(
-                    sa.select(sa.func.count()).select_from(table).where(which)
-                ).scalar_one()
+            return [
+                f"{table.name}: {dict(row)}"
                 for table, which in unfinished
-            )
+                for row in connection.execute(sa.select(table).where(which)).mappings()
+            ]
 
     until = time.monotonic() + SETTLING
     while True:
         await desk.deliveries.deliver_due()
-        if await asyncio.to_thread(left) == 0 or time.monotonic() > until:
+        waiting = await asyncio.to_thread(left)
+        if not waiting:
+            return
+        if time.monotonic() > until:
+            log.warning("after %d s there is still %s", SETTLING, "; ".join(waiting))
             return
         await asyncio.sleep(0.2)
 

@@ -136,6 +136,37 @@ def fits(pending: Pending, text: str, operations: Mapping[str, Operation]) -> bo
     return False
 
 
+def other_values(
+    operation: Operation, given: Mapping[str, JsonValue], text: str, when: When
+) -> dict[str, JsonValue]:
+    """What the words say instead of values that were given: "no wait, tuesday", "hm no, 5 is enough"; a day on which
+    somebody cannot is none."""
+    if _CANNOT.search(text):
+        return {}
+    wanted = [f for f in fields(operation) if f.record is None and not f.copied and f.name in given]
+    said = _ANSWER.sub("", text)
+    # "Not 20, 5": what the no is said of ends where the next begins.
+    for words in dict.fromkeys((said, said.rpartition(", ")[2])):
+        found = by_rules(wanted, words, when)
+        taken, _ = valid(operation, found.values, found.refused)
+        if other := {n: v for n, v in taken.items() if n in given and str(given[n]) != str(v)}:
+            return other
+    return {}
+
+
+#: The no that a message begins with answers; it denies nothing of what follows.
+_ANSWER = re.compile(
+    r"^(?:\W*(?:h+m+|oh|ok(?:ay)?|well|ach|na|uh|wait|sorry|no|nope|nah|nein|nee|ne|halt|actually)\b[\s,.!]*)+",
+    re.I,
+)
+_CANNOT = re.compile(
+    r"\b(?:away|busy|abroad|not (?:at )?(?:here|home|there|in|possible)|can'?t|cannot|can not|(?:is|'s|are) (?:no good|bad)|"
+    r"(?:does|do|will|would)(?:n'?t| not) (?:work|suit)|won'?t (?:work|suit)|nicht (?:da|hier|zu ?hause|möglich)|"
+    r"keine zeit|geht nicht|passt nicht|kann (?:ich )?nicht|verreist|unterwegs)\b",
+    re.I,
+)
+
+
 def looks_like_address(text: str) -> bool:
     """Does the text hold an address, or the half of one?"""
     return bool(addresses(text, LANGUAGES))

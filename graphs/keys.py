@@ -32,6 +32,12 @@ def _aside(arguments: type[Arguments]) -> frozenset[str]:
     )
 
 
+def why_of(operation: Operation) -> frozenset[str]:
+    """The arguments that only say why it is wanted."""
+    shapes = operation.arguments.model_json_schema().get("properties", {})
+    return frozenset(name for name, shape in shapes.items() if shape.get("x-why"))
+
+
 def action_key(tenant: str, customer: str, operation: str, request: str) -> str:
     """Idempotency key of one request: minted before the gate, kept through approval and retries.
 

@@ -35,6 +35,7 @@ class Guard:
         self._name = name
         self._circuits = SyncCircuitBreakerFactory(default_threshold=failures, default_ttl=seconds)
         self._attempts = attempts
+        self._why = ""  #: What it failed with last.
 
     def read(self, ask: Callable[[], T]) -> T:
         """Ask, and again where that may help. Raises BackendUnavailable."""
@@ -47,21 +48,21 @@ class Guard:
         try:
             return again(lambda: self._through(ask))
         except OpenedState as error:
-            raise BackendUnavailable(f"{self._name} is left alone for a while") from error
+            raise BackendUnavailable(self._left_alone) from error
 
     def write(self, send: Callable[[], T]) -> T:
         """Send once. Raises NotSent or Uncertain."""
         try:
             return self._through(send)
         except OpenedState as error:
-            raise NotSent(f"{self._name} is left alone for a while") from error
+            raise NotSent(self._left_alone) from error
 
     def ready(self) -> None:
         """Raises NotSent while the circuit is open."""
         context = self._circuits.get_breaker(self._name).context
         opened = context.opened_at
         if context.state == "opened" and opened is not None and time.time() < opened + context.ttl:
-            raise NotSent(f"{self._name} is left alone for a while")
+            raise NotSent(self._left_alone)
 
     @property
     def problem(self) -> str | None:
@@ -72,6 +73,14 @@ class Guard:
             return str(error)
         return None
 
+    @property
+    def _left_alone(self) -> str:
+        return f"{self._name} is left alone for a while{self._why and f' ({self._why})'}"
+
     def _through(self, call: Callable[[], T]) -> T:
         with self._circuits.get_breaker(self._name):
-            return call()
+            try:
+                return call()
+            except Exception as error:
+                self._why = str(error)
+                raise

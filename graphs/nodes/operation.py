@@ -6,6 +6,7 @@ import time
 from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
+from langchain_core.messages import HumanMessage
 from langgraph.runtime import Runtime
 from pydantic import JsonValue, ValidationError
 
@@ -14,7 +15,7 @@ from graphs.choices import choices_of
 from graphs.context import Context
 from graphs.deciding import by_rule, decided, log, ms_since
 from graphs.handing_over import hand_off_note
-from graphs.keys import action_id, action_key, fingerprint_of
+from graphs.keys import action_id, action_key, fingerprint_of, why_of
 from graphs.nodes.turn import offer_hand_off, top
 from graphs.reading import turns
 from graphs.reading.dates import When
@@ -65,6 +66,8 @@ async def extract(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
     found, refused, degraded = await read_arguments(state, runtime, operation, words, asked=asked)
     if route.move == "correct":
         found = {**swapped(before, words), **found}
+        when = _when(context, words)
+        found |= extraction.other_values(operation, before, words, when)
     found |= restated(found, words)
     if asked is not None and is_beside(before, operation, grounds, words, context):
         grounds = Grounds()
@@ -73,6 +76,8 @@ async def extract(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
         if grounds.record is not None and not grounds.parts:
             found |= await _sum_of(context, operation, words, grounds.record)
         found |= reason_of(operation, act, found, context)
+    if not continues and operation.confirm and len(tokens(words)) <= _REFERS_BACK:
+        found = {**said_before(state, operation, found, context), **found}
     return {
         "pending": stack,
         "extraction": Extraction(
@@ -85,6 +90,48 @@ async def extract(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
             contradiction=grounds.missing,
         ),
     }
+
+
+#: So few words refer to what was said before them: "ok switch", after "what would Fibre 500 cost".
+_REFERS_BACK = 8
+
+
+def said_before(
+    state: SupportState, operation: Operation, found: Mapping[str, JsonValue], context: Context
+) -> dict[str, JsonValue]:
+    """What the customer's message before this one says for arguments that are still to be asked for; all of it is shown
+    before anything is done."""
+    said = [m for m in state.get("messages", []) if isinstance(m, HumanMessage) and m.text.strip()]
+    lacking = [
+        f
+        for f in extraction.fields(operation)
+        if f.required
+        and f.name not in found
+        and (f.kind in _TOLD_BEFORE or f.name in why_of(operation))
+    ]
+    if len(said) < 2 or not lacking:
+        return {}
+    earlier = said[-2].text
+    if not any(map(str.isdigit, earlier)):  # "There is one fibre too many" names no sum.
+        lacking = [f for f in lacking if f.kind not in ("integer", "number")]
+    read = extraction.by_rules(lacking, earlier, _when(context, earlier))
+    taken, _ = extraction.valid(operation, read.values, read.refused)
+    told = {f.name: taken[f.name] for f in lacking if f.name in taken}
+    case = state.get("wanted", "")
+    if case in context.intents.names and context.intents.get(case).problem:
+        # Why it is wanted was told with the problem, in the customer's own words.
+        told |= {
+            f.name: earlier[:_WHY_CHARS]
+            for f in lacking
+            if f.name in why_of(operation) and f.copied
+        }
+    return told
+
+
+#: So much of what a customer told is taken over as the reason.
+_WHY_CHARS = 200
+#: Kinds of arguments that rules read for sure.
+_TOLD_BEFORE = ("date", "choice", "integer", "number")
 
 
 def is_beside(

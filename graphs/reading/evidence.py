@@ -109,8 +109,10 @@ def _related(said: str, wanted: str) -> bool:
 
 
 def _letter_alone(text: str, start: int, end: int, field: Field) -> bool:
-    """A one-letter option is meant only where it stands as a capital or beside the field's name: size L."""
-    return text[start:end].isupper() and not re.match(r"['’]", text[end:])
+    """A one-letter option is meant only where it stands as a capital or beside the field's name: size L. A digit is
+    meant wherever it stands alone."""
+    said = text[start:end]
+    return (said.isupper() or said.isdigit()) and not re.match(r"['’]", text[end:])
 
 
 def _longest(spans: Sequence[Span]) -> list[Span]:

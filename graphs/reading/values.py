@@ -141,6 +141,14 @@ def part_of_name(field: Field, full: str) -> str | None:
 _IN_PLACE = re.compile(
     rf"\b(?:in|to|at|of|near|for|nach|aus|bei|à|en|naar)\s+(?P<city>{_CAPITAL}(?:\s+{_CAPITAL}){{0,2}})"
 )
+#: A town in small letters is told by what is done there: "i'm moving to berlin on 1 feb".
+_MOVING_TO = re.compile(
+    r"\b(?:mov(?:e|ing)|relocat\w+|zieh\w*|umzieh\w*|umzug)\b[^.?!\n]{0,40}?\b(?:to|nach)\s+(?P<city>[^\W\d_]{3,})(?=\s+(?:on|by|in|at|am|im|ab|zum)\b|\s*[,.;]|\s*$)",
+    re.I,
+)
+_NO_TOWN = frozenset(
+    ("the", "another", "other", "new", "our", "his", "her", "this", "that", "flat", "house", "place", "home", "somewhere", "abroad", "country", "hause", "wohnung", "ausland")
+)  # fmt: skip
 _POSTCODE = re.compile(r"(?<![\w#$€£.,/-])\d{5}(?:-\d{4})?(?![\w%]|[.,/-]\d)")
 
 
@@ -173,6 +181,11 @@ def places(text: str, when: When) -> dict[str, Span]:
         first = m["city"].split()[0]
         if not is_opener(first) and not _of_a_calendar(first):
             found.setdefault("city", Span(m["city"], m.start("city"), m.end("city"), certain=False))
+    for m in _MOVING_TO.finditer(text):
+        town = m["city"]
+        if folded(town) not in _NO_TOWN and not _of_a_calendar(town):
+            shown = town.title() if town.islower() else town
+            found.setdefault("city", Span(shown, m.start("city"), m.end("city"), certain=False))
     if country := countries_in(text, when.languages):
         found.setdefault("country", Span(country[0].text, country[0].start, country[0].end))
     return found

@@ -20,6 +20,7 @@ from graphs.understanding.open_question import answer_to, case_asked
 from graphs.understanding.routes import route_of
 from graphs.understanding.weighing import only_names
 from graphs.understanding.words import folded
+from tools.values import Operation
 
 
 async def choose(state: SupportState, heard: HeardTurn, pending: Pending | None) -> Route:
@@ -258,7 +259,9 @@ async def _spread(heard: HeardTurn, act: Act) -> list[Act]:
     """A change of "everything that ..." is one act a record that the rules allow it for."""
     context = heard.context
     operation = context.operations.get(context.intents.get(act.intent).operation or "")
-    if operation is None or not operation.writes or not means_all(heard.said(act.text)):
+    if operation is not None and not operation.writes:
+        return await _all_looked_up(heard, act, operation)
+    if operation is None or not means_all(heard.said(act.text)):
         return [act]
     kept = _left_out(heard, act)
     if {*act.grounds.records} - kept or act.grounds.foreign or heard.said(heard.text).numbers:
@@ -276,6 +279,22 @@ async def _spread(heard: HeardTurn, act: Act) -> list[Act]:
     if len(able) == 1:
         return [act.model_copy(update={"grounds": grounds})]
     return list(one_each(act, grounds))
+
+
+#: Of so many records a look-up tells all; of more it is asked which one is meant.
+_AT_ONCE = 3
+
+
+async def _all_looked_up(heard: HeardTurn, act: Act, operation: Operation) -> list[Act]:
+    """A look-up that several records fit alike is one act each: nobody is asked which of two contracts is meant, where
+    both are told in a breath."""
+    grounds = act.grounds
+    if grounds.record is not None or grounds.foreign or grounds.missing:
+        return [act]
+    fitting = grounds.records or tuple(await choices_of(heard.context, operation, {}))
+    if not 1 < len(fitting) <= _AT_ONCE:
+        return [act]
+    return list(one_each(act, grounds.model_copy(update={"records": fitting})))
 
 
 _EXCEPT = re.compile(

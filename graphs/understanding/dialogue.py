@@ -88,7 +88,8 @@ def move(pending: Pending, heard: Heard, intents: Intents, operations: frozenset
     if pending.stage == "field" and asked and not heard.fits:
         return "new"
     if names or heard.fits:
-        return "new" if substantive and chance >= 0.9 and not same and not names else "continue"
+        beside = not names or _ADDS.match(folded(heard.text).strip()) is not None
+        return "new" if substantive and chance >= 0.9 and not same and beside else "continue"
     if heard.points and pending.stage == "choice" and len(tokens(heard.text)) <= _POINTS:
         return "repeat"  # "both", of three: asked again, and nothing else is taken for it
     if leaves >= ANOTHER and leaves >= no:
@@ -102,6 +103,8 @@ def move(pending: Pending, heard: Heard, intents: Intents, operations: frozenset
     return "repeat"
 
 
+#: What is wanted beside what was asked about: "and a new card please" picks no card.
+_ADDS = re.compile(r"(?:and|also|plus|und|auch|ausserdem|et|y|e|en)\b")
 #: So few words that point into a list want nothing else.
 _POINTS = 4
 

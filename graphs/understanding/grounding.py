@@ -157,6 +157,8 @@ def ground(
         alone = _only(kind, apt or able, first)
         return alone if alone.records else _apt_alone(kind, able, apt, left)
     named = any(_names(said, view, able, lexicon) for view in able)
+    # "I have paid" is what the customer did, not which of them is meant.
+    named = named and not (first and best <= _STATE and _own_deed(said))
     if not named and first and not said.days_of(lexicon):
         # A day alone, said of something else ("since friday"), picks nothing where a state would.
         alone = _only(kind, able, first)
@@ -410,7 +412,10 @@ def _own_words(view: RecordView, views: Sequence[RecordView]) -> tuple[str, ...]
 
 
 #: Digits of a long number that are said of its end.
-_ENDS = re.compile(r"\b(?:end(?:s|ing|et|en|ung)?|endziffern?|letzten?|last)\b")
+_ENDS = re.compile(
+    r"\b(?:end(?:s|ing|et|en|ung)?|endziffern?|letzten?|last)\b|"
+    r"\b(?:the|my|his|her|die|der|meine?) \d{2,5} (?:one|sim|card|number|line|er|nummer|karte)\b"
+)
 _ENDS_FROM, _LONG_NUMBER = 2, 7
 
 
@@ -477,6 +482,17 @@ def _names(said: Said, view: RecordView, able: Sequence[RecordView], lexicon: Le
     return _evidence(replace(said, days=()), view, able, lexicon) > 0
 
 
+_OWN_DEED = re.compile(
+    r"\b(?:i|we|ich|wir|(?:my|our|meine?|unsere?) (?:bank|wife|husband|partner|mother|father|mann|frau|mutter|vater))\b(?:'ve)?(?: (?!(?:the|a|one|d[a-z]{2}|want|need|of|see)\b)[\w'-]+){0,4} "
+    r"(?:paid|bezahlt|uberwiesen|gezahlt|returned|cancell?ed)\b"
+)
+
+
+def _own_deed(said: Said) -> bool:
+    """Whether the words tell what the customer did: "I paid last week"."""
+    return _OWN_DEED.search(folded(said.text)) is not None
+
+
 _NOT = frozenset(
     ("not", "never", "nicht", "noch", "pas", "no", "non", "niet", "hasn", "haven", "isn")
 )
@@ -536,8 +552,22 @@ def _dated(said: Said, view: RecordView, lexicon: Lexicon, *, anyhow: bool) -> f
     if not asked and not anyhow:
         return 0.0
     names = [name for name in view.dates if name in asked] or list(view.dates)
-    days = [view.dates[name] for name in names]
-    return _DATE if any(a <= day <= b for a, b in said.days for day in days) else 0.0
+
+    def within(name: str, *, at_most: int = 10**6) -> bool:
+        day = view.dates[name]
+        return any(a <= day <= b and (b - a).days <= at_most for a, b in said.days)
+
+    if any(within(name) for name in names if name in asked or name == names[0]):
+        return _DATE
+    if any(within(name, at_most=_STRETCH) for name in names[1:]):
+        return _DATE
+    # Of a whole month it is the first of its days: November's invoice was written in November, not due in it.
+    return _DATE - _LESS if any(map(within, names[1:])) else 0.0
+
+
+#: So many days are a stretch in which any of a record's days tells it, and what another day than its first counts less
+#: where more were said.
+_STRETCH, _LESS = 20, 0.7
 
 
 def _missing(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from graphs.context import Context
-from graphs.extraction import fields, fits
+from graphs.extraction import fields, fits, other_values
+from graphs.reading.dates import When
 from graphs.state import Pending, Route, SupportState
 from graphs.understanding import dialogue
 from graphs.understanding.acts import Act, one_each
@@ -54,7 +55,7 @@ def answer_to(state: SupportState, heard: HeardTurn, pending: Pending) -> Route 
             chances=heard.whole.chances,
             grounds=grounds,
             fits=fits(pending, heard.text, context.operations)
-            or bool(pending.stage == "confirm" and swapped(pending.arguments, heard.text)),
+            or (pending.stage == "confirm" and _says_otherwise(heard, pending)),
             asked_last=pending.asked_in == state.get("last_turn"),
             another=_another(pending, grounds),
             points=bool(heard.said(heard.text).which),
@@ -87,6 +88,17 @@ def answer_to(state: SupportState, heard: HeardTurn, pending: Pending) -> Route 
         tier=heard.choice.tier,
         acts=(act,),
     )
+
+
+def _says_otherwise(heard: HeardTurn, pending: Pending) -> bool:
+    """Whether the words hold another value than one that was shown."""
+    if swapped(pending.arguments, heard.text):
+        return True
+    operation = heard.context.operations.get(pending.operation)
+    if operation is None:
+        return False
+    when = When(heard.context.clock.now())
+    return bool(other_values(operation, pending.arguments, heard.text, when))
 
 
 def _another(pending: Pending, grounds: Grounds) -> bool:

@@ -171,6 +171,15 @@ async def test_a_system_that_is_down_reserves_nothing(world):
     assert (await world.execute(action)).status == "executed"
 
 
+async def test_a_system_that_is_left_alone_says_why(world):
+    """The circuit is open after five failures; who reads the log learns what they were."""
+    await world.faults(down=5)
+    with pytest.raises(BackendUnavailable):
+        await world.books.backend.records(world.customer)
+    with pytest.raises(BackendUnavailable, match=r"left alone for a while \(.*503\)"):
+        await world.books.backend.records(world.customer)
+
+
 @pytest.mark.parametrize("fault", ["redirect", "large"])
 async def test_answers_that_lead_elsewhere_or_are_too_large_are_none(world, fault):
     """No other host is asked, whoever points there; nothing is read beyond its bound."""
