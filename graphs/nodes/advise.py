@@ -116,8 +116,16 @@ async def told_of_case(
         kept = key
     elif advice.person or advice.ticket:
         parts.append(replies.person_on_request())
-    text = "\n\n".join(part for part in parts if part)
     again = advice.text in just_told(state)[0]
+    if (
+        again
+        and not kept
+        and key not in state.get("kept", ())
+        and not dialogue.asks(state["turn"].text)
+    ):
+        # Who says more of it, or yes to it, is not told the same once more: it is written down for a colleague.
+        parts, kept = [await _keep(state, runtime, name, advice, act, record)], key
+    text = "\n\n".join(part for part in parts if part)
     return ToldOfCase(text, kept, _offer(state, context, advice, act, record, text), again)
 
 

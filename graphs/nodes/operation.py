@@ -30,7 +30,7 @@ from tools.numbers import means_newest
 from tools.policy import facts_about
 from tools.ports import BackendUnavailable
 from tools.reading.language import detected
-from tools.reading.restating import restated, swapped
+from tools.reading.restating import renumbered, restated, swapped
 from tools.values import Action, Operation, OperationFailed, Outcome, Preview, Standing
 
 
@@ -65,7 +65,7 @@ async def extract(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
     words = act.text if act is not None and act.text else turn.text
     found, refused, degraded = await read_arguments(state, runtime, operation, words, asked=asked)
     if route.move == "correct":
-        found = {**swapped(before, words), **found}
+        found = {**swapped(before, words), **renumbered(before, words), **found}
         when = _when(context, words)
         found |= extraction.other_values(operation, before, words, when)
     found |= restated(found, words)

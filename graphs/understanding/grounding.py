@@ -109,6 +109,7 @@ def ground(
     meant without being named; ``operation``: what is to be done, where the records say what their state allows;
     ``options``: what may be said for its other arguments ("as a card"): such words tell no record."""
     views = _without(views, options)
+    said = _without_kinds(said, views, lexicon)
     able = [view for view in views if view.kind in kinds]
     kind = able[0].kind if able else next(iter(kinds), "")
     if said.numbers and (ids := _by_number(said, able, views)):
@@ -201,6 +202,20 @@ def _without(views: Sequence[RecordView], options: Collection[str]) -> Sequence[
         view.model_copy(update={"words": tuple(w for w in view.words if folded(w) not in taken)})
         for view in views
     ]
+
+
+def _without_kinds(said: Said, views: Sequence[RecordView], lexicon: Lexicon) -> Said:
+    """The words without those that are what a record is called and only look like a thing: a package is no pack."""
+    called = {folded(word) for words in lexicon.kinds.values() for word in words}
+    spoken = called & {*said.words}
+    if not spoken:
+        return said
+    items = (*lexicon.catalogue, *(item for view in views for item in view.items))
+    things = {
+        word for item in items for words in (item.name, *item.words) for word in tokens(words)
+    }
+    taken = {word for word in spoken - things if any(alike(word, thing) for thing in things)}
+    return replace(said, words=tuple("" if word in taken else word for word in said.words))
 
 
 def _apt_alone(

@@ -14,7 +14,7 @@ from graphs.understanding.grounding import Grounds, Memory, ground
 from graphs.understanding.heard import HeardTurn, options_of, ranked
 from graphs.understanding.routes import route_of, sensitivity_of
 from graphs.understanding.weighing import only_names
-from tools.reading.restating import swapped
+from tools.reading.restating import renumbered, swapped
 from tools.values import Lane
 
 
@@ -92,7 +92,7 @@ def answer_to(state: SupportState, heard: HeardTurn, pending: Pending) -> Route 
 
 def _says_otherwise(heard: HeardTurn, pending: Pending) -> bool:
     """Whether the words hold another value than one that was shown."""
-    if swapped(pending.arguments, heard.text):
+    if swapped(pending.arguments, heard.text) or renumbered(pending.arguments, heard.text):
         return True
     operation = heard.context.operations.get(pending.operation)
     if operation is None:

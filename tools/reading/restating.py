@@ -35,6 +35,27 @@ def swapped(before: Mapping[str, JsonValue], words: str) -> dict[str, JsonValue]
     return found
 
 
+_ONLY_A_NUMBER = re.compile(
+    r"(?:\W*(?:h+m+|oh|ok(?:ay)?|no|nope|nein|nee|ne|halt|sorry|wait|actually|it'?s|i mean(?:t)?|ich meine?|number|nr\.?|nummer)\b[\s,.!]*)*"
+    r"(?P<number>\d{1,4}\s?[a-z]?)\W*",
+    re.IGNORECASE,
+)
+_HOUSE_NUMBER = re.compile(r"(?<!\w)\d{1,4}\s?[a-z]?(?!\w)", re.IGNORECASE)
+
+
+def renumbered(before: Mapping[str, JsonValue], words: str) -> dict[str, JsonValue]:
+    """The address of before with another house number, where nothing but a number is said: "no sorry, 17"."""
+    said = _ONLY_A_NUMBER.fullmatch(words.strip())
+    if said is None:
+        return {}
+    better: dict[str, JsonValue] = {}
+    for name, value in before.items():
+        places = _HOUSE_NUMBER.findall(value) if isinstance(value, str) and "," in value else []
+        if len(places) == 1 and places[0] != said["number"]:
+            better[name] = _HOUSE_NUMBER.sub(said["number"], str(value))
+    return better
+
+
 _OTHER_NUMBER = re.compile(
     r"(?:(?:house )?(?:number|no\.?|nr\.?|nummer|hausnummer)\s+|(?P<word>[^\W\d_][\w.-]*)\s+)?(?P<number>\d{1,4}\s?[a-z]?)(?![\w-])",
     re.IGNORECASE,
