@@ -318,3 +318,11 @@ def test_what_drops_the_question(text: str, dropped: bool) -> None:
     assert drops(text) is dropped
     if dropped:
         assert moved("confirm", text, "order_status", 0.3) == "decline"
+
+
+def test_what_is_wanted_beside_picks_nothing_of_the_list() -> None:
+    """ "And a new card too" while it is asked which SIM to block is another wish; "the card" picks."""
+    assert moved("choice", "and a new one please", "request_refund", SURE, grounds=NAMED) == "new"
+    assert (
+        moved("choice", "the new one please", "request_refund", SURE, grounds=NAMED) == "continue"
+    )

@@ -10,7 +10,7 @@ from graphs.understanding.grounding import Grounds, Memory, Said, ground
 from graphs.understanding.weighing import by_owner, by_state
 from tests.graphs.world import Played, World
 from tests.northfell import NORTHFELL
-from tools.reading.restating import swapped
+from tools.reading.restating import renumbered, swapped
 
 
 @pytest.fixture
@@ -975,3 +975,19 @@ async def test_a_sure_wish_beside_a_no_is_served(ben: World, sure: float, served
     assert "was not carried out" in played.reply
     assert ("SB-10390" in played.reply) is served
     assert ben.order("SB-10501").status is not OrderStatus.CANCELLED
+
+
+@pytest.mark.parametrize(
+    ("text", "street"),
+    [
+        ("no sorry 17", "Ring 17, 50667 Köln"),
+        ("17a", "Ring 17a, 50667 Köln"),
+        ("nein, Nummer 17", "Ring 17, 50667 Köln"),
+        ("no, on the 17th", None),
+        ("71", None),
+    ],
+)
+def test_a_number_alone_puts_the_house_number_right(text, street):
+    found = renumbered({"address": "Ring 71, 50667 Köln", "order_number": "SB-1"}, text)
+
+    assert found == ({"address": street} if street else {})

@@ -9,8 +9,9 @@ from pydantic import JsonValue
 
 from app.domains import load_domain
 from graphs.choices import choices_of
-from graphs.extraction import fields
+from graphs.extraction import fields, other_values
 from graphs.nodes.operation import is_beside, what_next
+from graphs.reading.dates import When
 from graphs.understanding.grounding import Grounds, Memory, ground
 from graphs.understanding.heard import options_of, said_in
 from tests.domains.halden.conftest import HALDEN
@@ -71,6 +72,11 @@ async def pointed(world, reader, customer, said, operation, focus=None):
         ("H-1003", "move the technician to friday", "reschedule_appointment", "A-4013"),
         ("H-1003", "move A-4003 to friday", "reschedule_appointment", "A-4003"),
         ("H-1006", "unblock my sim", "unblock_sim", "S-3006"),
+        ("H-1004", "block the sim of my kid, the 14 one", "block_sim", "S-3014"),
+        ("H-1004", "cancel the small contract", "cancel_contract", "C-7014"),
+        ("H-1004", "swap the L one", "replace_sim", "S-3004"),
+        # November's invoice was written then; October's was due then.
+        ("H-1005", "send me the november bill", "send_invoice", "F-5052"),
     ],
 )
 async def test_the_record_is_the_one_that_is_told(world, reader, customer, said, operation, meant):
@@ -104,6 +110,75 @@ async def test_a_visit_that_is_over_is_not_moved_because_it_was_spoken_of(world,
     )
 
     assert grounds.record == "A-4013"
+
+
+async def test_a_month_is_the_one_in_which_it_was_written(world, reader):
+    """Also right after another month's was spoken of."""
+    said = "and november too please"
+
+    assert (
+        await pointed(world, reader, "H-1005", said, "send_invoice", "F-5051")
+    ).record == "F-5052"
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("i got a reminder but i paid last week", "F-5062"),
+        ("Mahnung bekommen, dabei habe ich längst bezahlt", "F-5062"),
+        ("a reminder for the paid one", "F-5061"),
+    ],
+)
+async def test_what_the_customer_did_tells_no_record(world, reader, said, meant):
+    """Whoever has paid does not mean the invoice that is paid in the books."""
+    world.customer = world.customer.model_copy(update={"id": "H-1006"})
+    views = await world.books.backend.records(world.customer)
+    spans = reader.read(said, today=world.hands.at.date(), own_ids=[view.id for view in views])
+    found = ground(
+        said_in(said, spans),
+        views,
+        ["invoice"],
+        lexicon=world.business.lexicon,
+        memory=Memory(),
+        first=("overdue",),
+    )
+
+    assert found.record == meant
+
+
+@pytest.mark.parametrize(
+    ("operation", "given", "said", "other"),
+    [
+        ("book_data_pack", {"size": "gb_20"}, "hm no 5 is enough", {"size": "gb_5"}),
+        ("book_data_pack", {"size": "gb_20"}, "not 20 gb, 5", {"size": "gb_5"}),
+        ("book_data_pack", {"size": "gb_20"}, "no, 20 is too much", {}),
+        ("reschedule_appointment", {"day": "2026-12-07", "window": "morning"}, "no wait, in the afternoon", {"window": "afternoon"}),
+        ("reschedule_appointment", {"day": "2026-12-07", "window": "morning"}, "no, I am away in the afternoon", {}),
+        ("change_internet_plan", {"plan": "fibre_100"}, "no, the 500 one", {"plan": "fibre_500"}),
+    ],
+)  # fmt: skip
+def test_another_value_at_a_preview_is_a_correction(world, operation, given, said, other):
+    """And a no that holds none stays a no."""
+    when = When(world.hands.at)
+
+    assert other_values(world.operations[operation], given, said, when) == other
+
+
+async def test_a_visit_is_not_moved_to_where_it_is(world):
+    context = context_for(world, "H-1004")
+    views = await world.books.backend.records(world.customer)
+    visit = next(view for view in views if view.id == "A-4004")
+    given = {
+        "appointment_id": "A-4004",
+        "day": str(visit.dates["day_of_visit"]),
+        "window": "morning",
+    }
+    following = await what_next(
+        context, world.operations["reschedule_appointment"], given, "", confirmed=None
+    )
+
+    assert following.step == "refuse"
+    assert following.question.endswith("(14-18)?")
 
 
 async def test_an_option_that_is_called_by_a_number_is_no_record(world, reader):

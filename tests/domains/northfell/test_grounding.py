@@ -207,3 +207,9 @@ async def test_what_came_with_a_thing_is_not_the_thing() -> None:
     found = await _ground("ana", "lost my long spoon, the one that came with the stove")
 
     assert [part.name for part in found.parts] == ["Long Spoon"]
+
+
+async def test_a_package_is_no_pack() -> None:
+    """A word for the order itself is no thing that she does not own, nor the one that he does."""
+    assert not (await _ground("eva", "where's my package")).missing
+    assert not (await _ground("ben", "where's my package")).records
