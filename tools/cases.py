@@ -59,6 +59,10 @@ class Advice(BaseModel):
     ticket: bool = False
     person: bool = False
     offer_ticket: bool = False  #: A ticket is offered, and opened after a yes.
+    opening: str = ""  #: What the text begins with, before anything that is offered or asked.
+    look_up: tuple[
+        str, ...
+    ] = ()  #: Operations whose answers belong behind the opening; they change nothing.
     options: tuple[str, ...] = ()  #: Operations that the text offers; none of them is done unasked.
     ask: str = ""  #: The one question that the text ends with.
     why: str = ""  #: Which variant was said.
@@ -99,6 +103,7 @@ class Variant(_Written):
     when: str = "true"
     say: Words
     ask: Words = {}
+    look_up: tuple[str, ...] = ()  #: Operations that change nothing and are carried out with it.
     options: tuple[Option, ...] = ()
     then: Then | None = None  #: None: as the case says.
 
@@ -138,8 +143,10 @@ class Aside(_Written):
 
     @model_validator(mode="after")
     def _only_says(self) -> Aside:
-        if any(one.ask or one.options or one.then for one in self.variants):
-            raise ValueError("an aside only says something: no `ask`, `options` or `then`")
+        if any(one.ask or one.options or one.look_up or one.then for one in self.variants):
+            raise ValueError(
+                "an aside only says something: no `ask`, `look_up`, `options` or `then`"
+            )
         return self
 
 
@@ -207,7 +214,24 @@ class _Said:
     say: Mapping[str, Template]
     ask: Mapping[str, Template]
     options: tuple[tuple[str, Any, Mapping[str, Template]], ...]
+    look_up: tuple[str, ...]
     then: Then
+
+
+@dataclass(frozen=True)
+class _Told:
+    """A variant as it is said: all of it, what it begins with, the question at its end, the operations it offers."""
+
+    text: str
+    opening: str
+    ask: str
+    options: tuple[str, ...]
+
+
+def _in_one_line(*sentences: str) -> str:
+    text = " ".join(" ".join(each.split()) for each in sentences if each.strip())
+    # A German date ends with a full stop of its own.
+    return re.sub(r"(?<=\d)\.\.(?!\.)", ".", text)
 
 
 class CaseBook:
@@ -326,7 +350,7 @@ class CaseBook:
             told = self._first(variants, about, others, (), customer, today, language)
             if told is not None:
                 return Advice(
-                    case=name, text=told[1][0], why=f"variant {told[0].place + 1} of {name}"
+                    case=name, text=told[1].text, why=f"variant {told[0].place + 1} of {name}"
                 )
         return None
 
@@ -339,7 +363,7 @@ class CaseBook:
         customer: Customer,
         today: date,
         language: str,
-    ) -> tuple[_Said, tuple[str, str, tuple[str, ...]]] | None:
+    ) -> tuple[_Said, _Told] | None:
         """The first variant whose condition holds and whose facts are all known, and what it says."""
         facts = facts_of(record, others, parts, customer)
         scope = {key: _as(kind, facts.get(key)) for key, kind in self._kinds.items()}
@@ -356,8 +380,8 @@ class CaseBook:
 
     def _told(
         self, said: _Said, scope: Mapping[str, Any], shown: Mapping[str, Any], language: str
-    ) -> tuple[str, str, tuple[str, ...]] | None:
-        """The text, the question at its end and the operations it offers; None where a fact is missing."""
+    ) -> _Told | None:
+        """What a variant says; None where a fact is missing."""
         offered = [option for option in said.options if holds(option[1], dict(scope))]
         languages = self._file.languages
         try:
@@ -366,28 +390,32 @@ class CaseBook:
             ask = _in(said.ask, language, languages).render(shown) if said.ask else ""
         except UndefinedError:
             return None
-        text = " ".join(" ".join(each.split()) for each in (*sentences, ask) if each.strip())
-        # A German date ends with a full stop of its own.
-        return re.sub(r"(?<=\d)\.\.(?!\.)", ".", text), ask, tuple(name for name, _, _ in offered)
+        return _Told(
+            text=_in_one_line(*sentences, ask),
+            opening=_in_one_line(sentences[0]),
+            ask=ask,
+            options=tuple(name for name, _, _ in offered),
+        )
 
     def _advice(
         self,
         name: str,
         said: _Said,
-        told: tuple[str, str, tuple[str, ...]],
+        told: _Told,
         record: RecordView | None,
     ) -> Advice:
-        text, ask, options = told
         subject = self._file.cases[name].subject
         return Advice(
             case=name,
-            text=text,
+            text=told.text,
+            opening=told.opening,
+            look_up=said.look_up,
             subject=f"{subject}: {record.id}" if record is not None else subject,
             ticket=said.then == "ticket",
             person=said.then == "person",
             offer_ticket=said.then == "offer_ticket",
-            options=options,
-            ask=ask,
+            options=told.options,
+            ask=told.ask,
             why=f"variant {said.place + 1} of {name}",
         )
 
@@ -415,6 +443,7 @@ class CaseBook:
                 )
                 for option in variant.options
             ),
+            look_up=variant.look_up,
             then=variant.then or then,
         )
 
@@ -465,6 +494,9 @@ def read_cases(text: str, operations: Mapping[str, Operation] | None = None) -> 
     if operations is not None:
         for name in sorted(_operations_in(file) - set(operations)):
             raise CasesInvalid(f"there is no operation {name}")
+        for name in sorted(_looked_up_in(file)):
+            if operations[name].writes:
+                raise CasesInvalid(f"look_up: {name} changes something; offer it under `options`")
     return CaseBook(file)
 
 
@@ -483,7 +515,16 @@ def _operations_in(file: CasesFile) -> set[str]:
         for variant in case.variants
         for option in variant.options
     }
-    return offered | {file.ticket}
+    return offered | _looked_up_in(file) | {file.ticket}
+
+
+def _looked_up_in(file: CasesFile) -> set[str]:
+    return {
+        name
+        for case in file.cases.values()
+        for variant in case.variants
+        for name in variant.look_up
+    }
 
 
 # --- facts -------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from graphs.nodes.operation import (
     propose,
     reason_of,
     record_of,
+    what_next,
 )
 from graphs.nodes.turn import just_told, offer_hand_off
 from graphs.state import CLARIFY, Draft, Extraction, Next, Pending, SupportState
@@ -107,8 +108,9 @@ async def told_of_case(
         language=_language(state, context),
     )
     await log(runtime, state, by_rule("case", name, advice.why), input=act.text)
+    said = await _with_look_ups(state, runtime, advice, act)
     parts = [replies.not_owned(act.grounds.missing)] if act.grounds.missing else []
-    parts.append(advice.text)
+    parts.append(said)
     key = f"{name}:{record.id if record is not None else ''}"
     kept = ""
     if advice.ticket and key not in state.get("kept", ()):
@@ -116,7 +118,7 @@ async def told_of_case(
         kept = key
     elif advice.person or advice.ticket:
         parts.append(replies.person_on_request())
-    again = advice.text in just_told(state)[0]
+    again = said in just_told(state)[0]
     if (
         again
         and not kept
@@ -127,6 +129,37 @@ async def told_of_case(
         parts, kept = [await _keep(state, runtime, name, advice, act, record)], key
     text = "\n\n".join(part for part in parts if part)
     return ToldOfCase(text, kept, _offer(state, context, advice, act, record, text), again)
+
+
+async def _with_look_ups(
+    state: SupportState, runtime: Runtime[Context], advice: Advice, act: Act
+) -> str:
+    """What is said to a case, with what can be looked up for it behind its opening: an outage in the customer's
+    street is told, and not that one could look for it."""
+    context, turn = runtime.context, state["turn"]
+    found: list[str] = []
+    for name in advice.look_up:
+        operation = context.operations[name]
+        given = grounded(operation, {}, act.grounds)
+        following = await what_next(context, operation, given, "", confirmed=None)
+        if following.step != "act":
+            continue
+        action = propose(
+            context,
+            operation,
+            following.arguments,
+            request=f"{turn.id}:{name}",
+            turn=turn.id,
+            label=following.label,
+            effects=following.effects,
+        )
+        outcome = await carry_out(runtime, operation, action)
+        if outcome.status == "executed":
+            found.append(replies.outcome(operation, outcome))
+    if not found:
+        return advice.text
+    rest = advice.text.removeprefix(advice.opening).strip()
+    return "\n\n".join(part for part in (advice.opening, *found, rest) if part)
 
 
 def _offer(

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
+from app.config import ROOT
+from app.domains import load_domain
 from tools.cases import CaseBook, CasesInvalid, load_cases, read_cases
 from tools.records import Item, RecordView
 from tools.values import Customer
@@ -182,6 +184,20 @@ def test_the_last_variant_may_not_depend_on_a_record() -> None:
     last["say"], last["when"] = {"en": "x", "de": "y"}, "known"
     with pytest.raises(CasesInvalid, match="something has to be said"):
         _book(cases=file["cases"])
+
+
+def test_what_is_looked_up_stands_behind_the_opening() -> None:
+    """And what changes something is offered, never looked up."""
+    written = _variant(look_up=["station"])
+    advice = _advise(_book(**written), BIKE, parts=(BIKE.items[0],))
+
+    assert advice.look_up == ("station",)
+    assert advice.text.startswith(advice.opening)
+    assert advice.opening == "City Bike of R-1 ends 3 Dec at 1,234.50 EUR."
+    shop = load_domain(ROOT / "domains" / "northfell").operations
+    operations = {name: shop["cancel_order"] for name in ("note", "swap", "station")}
+    with pytest.raises(CasesInvalid, match="look_up: station changes something"):
+        read_cases(yaml.safe_dump(_file(**written)), operations)
 
 
 def test_an_operation_that_does_not_exist_is_refused() -> None:
