@@ -57,7 +57,7 @@ async def escalate(state: SupportState, runtime: Runtime[Context]) -> dict[str, 
     """An upset customer gets the LLM's words and the offer of a person; asking for one gets one."""
     context, route = runtime.context, state.get("route")
     assert route is not None
-    if route.intent == "human_request":
+    if context.intents.get(route.intent).role == "person":
         return hand_off(state, reason="asked")
     reason = f"{route.intent}, frustration {route.frustration:.2f}"
     offer = offer_hand_off(state, reason="upset")

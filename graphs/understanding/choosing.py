@@ -10,6 +10,7 @@ from functools import partial
 from graphs.apart import apart
 from graphs.choices import choices_of
 from graphs.context import Context
+from graphs.extraction import fields
 from graphs.state import Pending, Route, SupportState
 from graphs.understanding import dialogue
 from graphs.understanding.acts import MOST_ACTS, Act, Read, one_each, problem_in, wishes
@@ -289,7 +290,8 @@ async def _all_looked_up(heard: HeardTurn, act: Act, operation: Operation) -> li
     """A look-up that several records fit alike is one act each: nobody is asked which of two contracts is meant, where
     both are told in a breath."""
     grounds = act.grounds
-    if grounds.record is not None or grounds.foreign or grounds.missing:
+    about_one = any(field.record for field in fields(operation))
+    if not about_one or grounds.record is not None or grounds.foreign or grounds.missing:
         return [act]
     fitting = grounds.records or tuple(await choices_of(heard.context, operation, {}))
     if not 1 < len(fitting) <= _AT_ONCE:
