@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import pytest
 
@@ -34,6 +35,20 @@ async def test_outages_are_those_of_the_lines_area(world):
     world.customer = world.customer.model_copy(update={"id": "H-1002"})
     told = await outages(world, "L-2002")
     assert (told["count"], told["town"]) == (1, "Kiel")
+
+
+async def test_what_we_have_of_a_customer_is_told(world):
+    """Their own address and number, whoever asks; when a bill is due, and why a SIM is blocked."""
+    world.customer = world.customer.model_copy(update={"id": "H-1006"})
+    told = await world.read("contact_details")
+    blocked = await world.read("sim_status", sim_id="S-3006")
+    bills = [
+        v.label for v in await world.books.backend.records(world.customer) if v.kind == "invoice"
+    ]
+
+    assert told["email"] == "karl@mail.example"
+    assert blocked["because"] == "lost"
+    assert re.search(r"overdue since \d+ \w+ \d{4}$", bills[0])
 
 
 async def test_somebody_elses_line_is_not_found(world):
