@@ -37,8 +37,7 @@ Text = tuple[str, str]
 #: of each text is computed once.
 FROM_LAYER, LAYERS, HEADS, INNER = 6, 12, 12, 1536
 RANK, SCALE = 16, 2.0
-EPOCHS = 2
-SEEN = 2  #: How often an epoch shows what counts more than other messages: strangers' words.
+EPOCHS = 3
 MESSAGES, GROUPS = 96, 36  #: Of one step.
 RATE, HEAD_RATE = 5e-4, 2e-3
 DROPOUT = 0.1
@@ -74,7 +73,6 @@ def lessons_of(domain: Domain) -> tuple[list[Message], list[Group]]:
     messages = [
         Message(one.text, one.before, tuple(f"{domain.folder.name}:{name}" for name in one.wanted))
         for one in examples_of(domain)
-        for _ in range(1 if one.counts <= 1 else SEEN)
     ]
     groups = [
         Group(
