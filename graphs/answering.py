@@ -19,6 +19,8 @@ PRUNED = 0.2
 #: A question the pruner found an answer to is refused below this nearness all the same, and one it found none
 #: to is answered from the upper line on.
 DOUBTED, CERTAIN = 0.22, 0.40
+#: Where the heads are sure that it is a question to the articles, less nearness will do.
+ASKED = 0.32
 #: A best sentence that scores below this is about another thing than the question's.
 BESIDE = 0.20
 #: The same in a language that only the nearness reads: a question to articles in another language is never as
@@ -167,11 +169,13 @@ def together(
     *,
     english: bool,
     native: bool = False,
+    asked: bool = False,
 ) -> tuple[Passage, ...]:
     """The passages to answer from, best first, their sentences weighed by both; nothing where it is not known.
 
     Without near ones, as long as they cannot be searched, the pruner's stand as they are. ``native``: there are
-    articles in the question's own language, so that more is asked of what is near."""
+    articles in the question's own language, so that more is asked of what is near; ``asked``: it surely is a question
+    to the articles."""
     if not near:
         return tuple(kept) if english else ()
     lines = _weighed(kept if english else (), near, question, lexicon)
@@ -180,7 +184,7 @@ def together(
     if not english:
         known = best >= (NATIVE if native else FOREIGN)
     else:
-        known = _known(best, nearest, pruned=bool(kept))
+        known = _known(best, nearest, pruned=bool(kept), asked=asked)
     if not known:
         return ()
     return _by_passage([line for line in lines if line.score > 0])
@@ -232,9 +236,11 @@ def in_context(near: Readings, said: str, articles: Collection[str]) -> tuple[Pa
     )
 
 
-def _known(best: float, nearest: float, *, pruned: bool) -> bool:
+def _known(best: float, nearest: float, *, pruned: bool, asked: bool) -> bool:
     """Whether what was found answers the question, rather than "I do not know"."""
-    return (nearest >= DOUBTED and best >= BESIDE) if pruned else best >= CERTAIN
+    if pruned:
+        return nearest >= DOUBTED and best >= BESIDE
+    return best >= (ASKED if asked else CERTAIN)
 
 
 def _weighed(

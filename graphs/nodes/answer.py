@@ -240,7 +240,9 @@ async def _answering(
     language = _language(state, context)
     near = await _nearest(language, question, own, leaning, context)
     if language == ENGLISH:
-        chosen_from = together(kept, near, question, context.lexicon, english=True)
+        chosen_from = together(
+            kept, near, question, context.lexicon, english=True, asked=_surely_asked(state, context)
+        )
     else:
         # What is asked with its subject is as near to its answer as it gets.
         strict = leaning is None
@@ -255,6 +257,21 @@ async def _answering(
     if near:
         await log(runtime, state, _nearest_of(near, chosen_from, context.knowledge), input=question)
     return chosen_from
+
+
+#: So sure must the heads be that a message asks the articles.
+_ASKED = 0.6
+
+
+def _surely_asked(state: SupportState, context: Context) -> bool:
+    """Whether nobody doubts that the message is a question to the articles."""
+    route = state.get("route")
+    return (
+        route is not None
+        and not route.otherwise
+        and context.intents.lane(route.intent) == "answer"
+        and route.lane_probability >= _ASKED
+    )
 
 
 async def _nearest(

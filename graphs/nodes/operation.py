@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Collection, Mapping
 from typing import Any, Literal
@@ -69,6 +70,7 @@ async def extract(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
         when = _when(context, words)
         found |= extraction.other_values(operation, before, words, when)
     found |= restated(found, words)
+    found |= swapped(found, words)
     if asked is not None and is_beside(before, operation, grounds, words, context):
         grounds = Grounds()
     if act is not None:
@@ -76,6 +78,8 @@ async def extract(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
         if grounds.record is not None and not grounds.parts:
             found |= await _sum_of(context, operation, words, grounds.record)
         found |= reason_of(operation, act, found, context)
+    if grounds.record is not None and _SAME_DAY.search(words):
+        found = {**await own_day(context, operation, grounds.record), **found}
     if not continues and operation.confirm and len(tokens(words)) <= _REFERS_BACK:
         found = {**said_before(state, operation, found, context), **found}
     return {
@@ -90,6 +94,25 @@ async def extract(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
             contradiction=grounds.missing,
         ),
     }
+
+
+_SAME_DAY = re.compile(
+    r"\b(?:(?:the )?same (?:day|date)|(?:am )?(?:gleichen?r?|selben?r?|derselben?) tag|(?:le )?même jour|mismo día)\b",
+    re.I,
+)
+
+
+async def own_day(context: Context, operation: Operation, record: str) -> dict[str, JsonValue]:
+    """The day of the record itself for the one day that is asked for: "the same day, but later"."""
+    days = [f for f in extraction.fields(operation) if f.kind == "date"]
+    try:
+        views = await context.backend.records(context.customer)
+    except BackendUnavailable:
+        return {}
+    view = next((view for view in views if view.id == record), None)
+    if view is None or len(days) != 1 or len(view.dates) != 1:
+        return {}
+    return {days[0].name: next(iter(view.dates.values())).isoformat()}
 
 
 #: So few words refer to what was said before them: "ok switch", after "what would Fibre 500 cost".

@@ -350,6 +350,8 @@ def _read_numbers(
             _settle(found, one, with_unit, text)
             continue
         bare = [s for s in loose if not _foreign(one, s, text) and not out_of_bounds(one, s.value)]
+        if _MONEY.search(one.name):  # "That extra one" is no sum.
+            bare = [s for s in bare if text[s.start].isdigit()]
         sole = len(group) == 1
         if bare and (
             asked == frozenset((one.name,))

@@ -234,8 +234,10 @@ def _within_case(heard: HeardTurn, route: Route, wanted: str) -> Route:
     return route.model_copy(update={"acts": (act,), "otherwise": "advise"})
 
 
+#: Another case that is surer than this is meant, although it is put as a question.
+_ANOTHER_CASE = 0.8
 #: A look-up that is surer than this is wanted, although a case was just told.
-_LOOKED_UP = 0.8
+_LOOKED_UP = 0.65
 
 
 def _asks_further(heard: HeardTurn, route: Route, wanted: str) -> bool:
@@ -253,7 +255,7 @@ def _asks_further(heard: HeardTurn, route: Route, wanted: str) -> bool:
         return False
     operation = heard.context.operations.get(intent.operation or "")
     looked_up = operation is not None and not operation.writes and act.probability < _LOOKED_UP
-    return looked_up or intent.case is not None
+    return looked_up or (intent.case is not None and act.probability < _ANOTHER_CASE)
 
 
 async def _spread(heard: HeardTurn, act: Act) -> list[Act]:

@@ -320,6 +320,9 @@ def _by_place(
 ) -> Grounds | None:
     """A reference into the list that was shown, or to the newest and oldest whose state allows it."""
     ids = [view.id for view in able]
+    if memory.focus in ids and _BEFORE_IT.search(folded(said.text)):
+        older = ids[ids.index(memory.focus) + 1 :]
+        return Grounds(records=(older[0],), how="picked") if older else Grounds()
     shown = [id for id in memory.offered if id in ids]
     for which in said.which:
         match which:
@@ -344,6 +347,10 @@ def _by_place(
     return None
 
 
+#: The record before the one talked about; a customer's records stand newest first.
+_BEFORE_IT = re.compile(
+    r"\b(?:the )?(?:one|\w+) before (?:that|it|this)(?: one)?\b|\bthe previous one\b|\bd(?:ie|er|as|en) davor\b"
+)
 _OTHERS = re.compile(r"\b(?:other|anderen|autres|otr[oa]s|altr[ie]|andere) (\w+)")
 _COUNTED = {
     **dict.fromkeys(("two", "2", "both", "beiden", "zwei", "deux", "dos", "due", "twee"), 2),

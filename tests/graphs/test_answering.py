@@ -53,6 +53,17 @@ def test_another_thing_than_the_question_names_is_put_down() -> None:
     assert texts(found) == ["A shell jacket dries on a line."]
 
 
+def test_less_will_do_where_it_surely_is_a_question() -> None:
+    """Who may not have asked anything is told only what is nearer; what is far is told to nobody."""
+    near = [passage("visit", "Visits", ("If nobody is at home, a second trip costs 45 EUR.", 0.35))]
+    far = [passage("visit", "Visits", ("If nobody is at home, a second trip costs 45 EUR.", 0.29))]
+    asking = "what happens if i'm not home when your man rings"
+
+    assert texts(together((), near, asking, LEXICON, english=True, asked=True))
+    assert together((), near, asking, LEXICON, english=True) == ()
+    assert together((), far, asking, LEXICON, english=True, asked=True) == ()
+
+
 def test_what_is_far_from_everything_is_not_known() -> None:
     near = [passage("a", "Prices", ("Books have a VAT of 7 %.", 0.13))]
 

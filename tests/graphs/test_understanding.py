@@ -977,6 +977,14 @@ async def test_a_sure_wish_beside_a_no_is_served(ben: World, sure: float, served
     assert ben.order("SB-10501").status is not OrderStatus.CANCELLED
 
 
+def test_a_number_is_put_right_in_the_same_breath():
+    phone = {"phone": "+49 170 5550199"}
+
+    assert swapped(phone, "it is +49 170 5550199. sorry typo, 0198 at the end not 0199") == {
+        "phone": "+49 170 5550198"
+    }
+
+
 @pytest.mark.parametrize(
     ("text", "street"),
     [

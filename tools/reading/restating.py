@@ -10,7 +10,7 @@ from pydantic import JsonValue
 from tools.reading.negation import CORRECTED
 
 _SWAPPED = re.compile(
-    r"\b(?P<new>\w+)\b[ ,.;]+(?:not|and not|instead of|statt|nicht|pas|niet)\s+(?:the\s+|die\s+)?(?P<old>\w+)\b"
+    r"\b(?P<new>\w+)\b(?: (?:at the end|am ende))?[ ,.;]+(?:not|and not|instead of|statt|nicht|pas|niet)\s+(?:the\s+|die\s+)?(?P<old>\w+)\b"
     r"|\b(?:not|nicht|pas|no|non|niet)\s+(?:(?P<same>[^\W\d_]+)\s+)?(?P<old2>\w+)[ ,]+(?:but|sondern|mais|sino|ma|maar)\s+"
     r"(?:(?P=same)\s+)?(?P<new2>\w+)\b",
     re.IGNORECASE,

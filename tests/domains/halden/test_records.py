@@ -9,8 +9,8 @@ from pydantic import JsonValue
 
 from app.domains import load_domain
 from graphs.choices import choices_of
-from graphs.extraction import fields, other_values
-from graphs.nodes.operation import is_beside, what_next
+from graphs.extraction import by_rules, fields, other_values
+from graphs.nodes.operation import is_beside, own_day, what_next
 from graphs.reading.dates import When
 from graphs.understanding.grounding import Grounds, Memory, ground
 from graphs.understanding.heard import options_of, said_in
@@ -75,6 +75,8 @@ async def pointed(world, reader, customer, said, operation, focus=None):
         ("H-1004", "block the sim of my kid, the 14 one", "block_sim", "S-3014"),
         ("H-1004", "cancel the small contract", "cancel_contract", "C-7014"),
         ("H-1004", "swap the L one", "replace_sim", "S-3004"),
+        ("H-1004", "the one with the 50 gigs", "block_sim", "S-3004"),
+        ("H-1004", "i don't need the cheap one any more, end it", "cancel_contract", "C-7014"),
         # November's invoice was written then; October's was due then.
         ("H-1005", "send me the november bill", "send_invoice", "F-5052"),
     ],
@@ -110,6 +112,43 @@ async def test_a_visit_that_is_over_is_not_moved_because_it_was_spoken_of(world,
     )
 
     assert grounds.record == "A-4013"
+
+
+async def test_the_one_before_that_is_the_older_one(world, reader):
+    said = "oh and the one before that too"
+
+    assert (
+        await pointed(world, reader, "H-1005", said, "send_invoice", "F-5052")
+    ).record == "F-5051"
+    assert (
+        await pointed(world, reader, "H-1005", said, "send_invoice", "F-5051")
+    ).record != "F-5051"
+
+
+async def test_the_same_day_is_the_records_own(world):
+    context = context_for(world, "H-1004")
+    views = await world.books.backend.records(world.customer)
+    visit = next(view for view in views if view.id == "A-4004")
+
+    assert await own_day(context, world.operations["reschedule_appointment"], "A-4004") == {
+        "day": visit.dates["day_of_visit"].isoformat()
+    }
+    assert await own_day(context, world.operations["block_sim"], "S-3004") == {}
+
+
+@pytest.mark.parametrize(
+    ("said", "amount"),
+    [
+        ("i have ONE connection, i want that extra one taken off", None),
+        ("take 39.90 off", 39.9),
+        ("then dispute those 5 euros", 5),
+    ],
+)
+def test_a_word_that_counts_is_no_sum(world, said, amount):
+    operation = world.operations["dispute_charge"]
+    found = by_rules([f for f in fields(operation) if not f.record], said, When(world.hands.at))
+
+    assert found.values.get("amount") == amount
 
 
 async def test_a_month_is_the_one_in_which_it_was_written(world, reader):
