@@ -36,7 +36,8 @@ LEXICON = Lexicon(
         "issued_on": ("invoice", "bill", "rechnung"),
     },
     forms=("SB-10001", "INV-20001", "SUB-4001", "RF-30001"),
-    common=("long", "group", "hiking", "pairs", "trekking", "emergency", "first", "water", "light", "rescue", "power", "blanket"),
+    common=("long", "group", "hiking", "pairs", "trekking", "emergency", "first", "water", "light", "rescue", "power", "blanket",
+            "packstation"),
     catalogue=tuple(
         Item(id=one.sku, name=one.name, price=one.price, words=words_for(one.sku)) for one in PRODUCTS
     ),

@@ -109,7 +109,7 @@ def ground(
     meant without being named; ``operation``: what is to be done, where the records say what their state allows;
     ``options``: what may be said for its other arguments ("as a card"): such words tell no record."""
     views = _without(views, options)
-    said = _without_kinds(said, views, lexicon)
+    said = _without_lookalikes(said, views, lexicon)
     able = [view for view in views if view.kind in kinds]
     kind = able[0].kind if able else next(iter(kinds), "")
     if said.numbers and (ids := _by_number(said, able, views)):
@@ -204,9 +204,9 @@ def _without(views: Sequence[RecordView], options: Collection[str]) -> Sequence[
     ]
 
 
-def _without_kinds(said: Said, views: Sequence[RecordView], lexicon: Lexicon) -> Said:
-    """The words without those that are what a record is called and only look like a thing: a package is no pack."""
-    called = {folded(word) for words in lexicon.kinds.values() for word in words}
+def _without_lookalikes(said: Said, views: Sequence[RecordView], lexicon: Lexicon) -> Said:
+    """The words without those that tell no thing and only look like one: a package is no pack, nor is a Packstation."""
+    called = {folded(word) for words in (*lexicon.kinds.values(), lexicon.common) for word in words}
     spoken = called & {*said.words}
     if not spoken:
         return said

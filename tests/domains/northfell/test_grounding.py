@@ -213,3 +213,6 @@ async def test_a_package_is_no_pack() -> None:
     """A word for the order itself is no thing that she does not own, nor the one that he does."""
     assert not (await _ground("eva", "where's my package")).missing
     assert not (await _ground("ben", "where's my package")).records
+    assert not (
+        await _ground("ana", "good. Packstation 145, 50668 Köln, Postnummer 91827364")
+    ).missing
