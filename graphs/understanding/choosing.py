@@ -263,7 +263,7 @@ async def _spread(heard: HeardTurn, act: Act) -> list[Act]:
     context = heard.context
     operation = context.operations.get(context.intents.get(act.intent).operation or "")
     if operation is not None and not operation.writes:
-        return await _all_looked_up(heard, act, operation)
+        return _all_looked_up(heard, act, operation)
     if operation is None or not means_all(heard.said(act.text)):
         return [act]
     kept = _left_out(heard, act)
@@ -288,17 +288,23 @@ async def _spread(heard: HeardTurn, act: Act) -> list[Act]:
 _AT_ONCE = 3
 
 
-async def _all_looked_up(heard: HeardTurn, act: Act, operation: Operation) -> list[Act]:
+def _all_looked_up(heard: HeardTurn, act: Act, operation: Operation) -> list[Act]:
     """A look-up that several records fit alike is one act each: nobody is asked which of two contracts is meant, where
     both are told in a breath."""
     grounds = act.grounds
-    about_one = any(field.record for field in fields(operation))
-    if not about_one or grounds.record is not None or grounds.foreign or grounds.missing:
+    kind = next((field.record for field in fields(operation) if field.record), None)
+    if kind is None or grounds.record is not None or grounds.foreign or grounds.missing:
         return [act]
-    fitting = grounds.records or tuple(await choices_of(heard.context, operation, {}))
+    fitting = grounds.records
+    if not fitting and not heard.context.intents.get(act.intent).first:
+        fitting = tuple(
+            view.id
+            for view in heard.views
+            if view.kind == kind and view.open and view.allowed(operation.name)
+        )
     if not 1 < len(fitting) <= _AT_ONCE:
         return [act]
-    return list(one_each(act, grounds.model_copy(update={"records": fitting})))
+    return list(one_each(act, grounds.model_copy(update={"kind": kind, "records": fitting})))
 
 
 _EXCEPT = re.compile(
