@@ -20,7 +20,7 @@ PRUNED = 0.2
 #: to is answered from the upper line on.
 DOUBTED, CERTAIN = 0.22, 0.40
 #: Where the heads are sure that it is a question to the articles, less nearness will do.
-ASKED = 0.32
+ASKED = 0.36
 #: A best sentence that scores below this is about another thing than the question's.
 BESIDE = 0.20
 #: The same in a language that only the nearness reads: a question to articles in another language is never as

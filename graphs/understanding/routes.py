@@ -17,7 +17,7 @@ from tools.privacy import find_pii
 from tools.values import Lane
 
 #: So sure of a simple fact is nobody who asks more than that.
-_PLAINLY = 0.9
+_PLAINLY = 0.8
 
 
 def route_of(heard: HeardTurn, acts: tuple[Act, ...], reason: str = "") -> Route:
