@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -30,8 +30,6 @@ from evals.crash_people import PATIENCE, Clients, Reviewers
 from evals.crash_slots import AT_RANDOM, PROCESSES, Slots
 from evals.figures import Figure, NotPossible, Report, Table, at_most
 from evals.world import Folders, Progress, quiet
-
-log = logging.getLogger(__name__)
 
 POSTGRES = "postgresql://postgres@127.0.0.1:5432/test"
 #: Most of them wait for the lease of a dead process at any time.
@@ -150,9 +148,10 @@ async def play(
     calm = replace(site, ahead=0.0)
     threads: dict[str, Sequence[Said]] = {}
     left_to_person = 0
+    given_up: list[str] = []
     for ahead in (0.0, DAY):
         async with desk_on(replace(calm, ahead=ahead)) as (desk, _):
-            await _delivered(desk, engine)
+            given_up += await _delivered(desk, engine)
             if ahead:
                 for job in asked:
                     threads[job.thread] = await _said(desk, job.thread)
@@ -161,6 +160,8 @@ async def play(
     run.compared = await asyncio.to_thread(
         compare, asked, threads, reviewed, engine, records, before
     )
+    if run.compared.problems:
+        run.compared.problems += given_up
     run.compared.unknown_to_person = left_to_person
     run.compared.unknown_settled = await asyncio.to_thread(_looked_up, engine)
     engine.dispose()
@@ -178,8 +179,8 @@ async def _settled(slots: Slots, reviewers: Reviewers) -> None:
         left = min(reviewers.idle + 1.5, until) - time.monotonic()
 
 
-async def _delivered(desk: Any, engine: sa.Engine) -> None:
-    """Deliver until nothing is left that can be delivered, or for so long; what is left then is told."""
+async def _delivered(desk: Any, engine: sa.Engine) -> list[str]:
+    """Deliver until nothing is left that can be delivered, or for so long; what is left then, and what was said of it."""
     from app.stores.database import reading
     from app.stores.tables import approvals, ledger, outbox
 
@@ -197,16 +198,43 @@ async def _delivered(desk: Any, engine: sa.Engine) -> None:
                 for row in connection.execute(sa.select(table).where(which)).mappings()
             ]
 
-    until = time.monotonic() + SETTLING
-    while True:
-        await desk.deliveries.deliver_due()
-        waiting = await asyncio.to_thread(left)
-        if not waiting:
-            return
-        if time.monotonic() > until:
-            log.warning("after %d s there is still %s", SETTLING, "; ".join(waiting))
-            return
-        await asyncio.sleep(0.2)
+    until, rounds = time.monotonic() + SETTLING, 0
+    with _complaints() as heard:
+        while True:
+            await desk.deliveries.deliver_due()
+            rounds += 1
+            waiting = await asyncio.to_thread(left)
+            if not waiting:
+                return []
+            if time.monotonic() > until:
+                begun = f"after {rounds} rounds in {SETTLING:.0f} s there is still"
+                return [
+                    *(f"{begun} {one}" for one in waiting),
+                    *(f"it said: {one}" for one in heard),
+                ]
+            await asyncio.sleep(0.2)
+
+
+class _Complaints(logging.Handler):
+    """The last warnings of the deliveries, for whoever reads why something was never delivered."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.last: deque[str] = deque(maxlen=6)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        raised = f": {record.exc_info[1]!r}" if record.exc_info else ""
+        self.last.append(f"{record.getMessage()}{raised}")
+
+
+@contextmanager
+def _complaints() -> Generator[deque[str]]:
+    deliveries, listening = logging.getLogger("app.rooms.deliveries"), _Complaints()
+    deliveries.addHandler(listening)
+    try:
+        yield listening.last
+    finally:
+        deliveries.removeHandler(listening)
 
 
 async def _vouched_for(desk: Any, records: Records, asked: Sequence[Job], before: Any) -> int:

@@ -125,8 +125,10 @@ async def told_of_case(
         and key not in state.get("kept", ())
         and not dialogue.asks(state["turn"].text)
     ):
-        # Who says more of it, or yes to it, is not told the same once more: it is written down for a colleague.
-        parts, kept = [await _keep(state, runtime, name, advice, act, record)], key
+        # Who says more of it, or yes to it, is not told the same once more: it is written down for a colleague, and
+        # nothing stays open that a yes would write down a second time.
+        written = await _keep(state, runtime, name, advice, act, record)
+        return ToldOfCase(written, key, again=True)
     text = "\n\n".join(part for part in parts if part)
     return ToldOfCase(text, kept, _offer(state, context, advice, act, record, text), again)
 

@@ -120,7 +120,7 @@ async def prune(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any
 
 #: So near must be what answers a message of which nobody is sure that it asks the articles anything; less will do for
 #: one that the heads take for a question to them, and for one that follows what a case was told.
-UNASKED, HALF_ASKED, ASKED_ON = 0.42, 0.35, 0.32
+UNASKED, HALF_SURELY, ASKED_ON = 0.42, 0.35, 0.32
 
 
 def near_enough(kept: Sequence[Passage], least: float = UNASKED) -> bool:
@@ -132,7 +132,7 @@ def _least(state: SupportState, route: Route, context: Context) -> float:
     act = route.act
     if route.otherwise == "advise" and act is not None and act.intent == state.get("wanted"):
         return ASKED_ON
-    return HALF_ASKED if context.intents.lane(route.intent) == "answer" else UNASKED
+    return HALF_SURELY if context.intents.lane(route.intent) == "answer" else UNASKED
 
 
 async def answering(
@@ -260,7 +260,7 @@ async def _answering(
 
 
 #: So sure must the heads be that a message asks the articles.
-_ASKED = 0.6
+_SURELY = 0.6
 
 
 def _surely_asked(state: SupportState, context: Context) -> bool:
@@ -270,7 +270,7 @@ def _surely_asked(state: SupportState, context: Context) -> bool:
         route is not None
         and not route.otherwise
         and context.intents.lane(route.intent) == "answer"
-        and route.lane_probability >= _ASKED
+        and route.lane_probability >= _SURELY
     )
 
 

@@ -259,7 +259,8 @@ def _asks_further(heard: HeardTurn, route: Route, wanted: str) -> bool:
 
 
 async def _spread(heard: HeardTurn, act: Act) -> list[Act]:
-    """A change of "everything that ..." is one act a record that the rules allow it for."""
+    """A change of "everything that ..." is one act a record that the rules allow it for; a look-up that few records
+    fit alike is one act each."""
     context = heard.context
     operation = context.operations.get(context.intents.get(act.intent).operation or "")
     if operation is not None and not operation.writes:

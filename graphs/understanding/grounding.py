@@ -434,23 +434,27 @@ def _own_words(view: RecordView, views: Sequence[RecordView]) -> tuple[str, ...]
 
 
 #: Digits of a long number that are said of its end.
-_ENDS = re.compile(
-    r"\b(?:end(?:s|ing|et|en|ung)?|endziffern?|letzten?|last)\b|"
-    r"\b(?:the|my|his|her|die|der|meine?) \d{2,5} (?:one|sim|card|number|line|er|nummer|karte)\b"
-)
+_ENDS = re.compile(r"\b(?:end(?:s|ing|et|en|ung)?|endziffern?|letzten?|last)\b")
+#: What such digits are said before: "the 004 one", "my 004 number".
+_ONE = ("one", "er", "number", "nummer")
 _ENDS_FROM, _LONG_NUMBER = 2, 7
 
 
-def _ends_so(word: str, said: Said, place: int) -> bool:
-    """Whether the digits at a place are the end of a long number: "the one ending in 004, not the 014"."""
+def _ends_so(word: str, said: Said, place: int, called: Sequence[str]) -> bool:
+    """Whether the digits at a place are the end of a long number: "the one ending in 004, not the 014", or "my 004
+    card" where ``called`` are the names of its kind of record."""
     digits, number = said.words[place], "".join(tokens(word))
+    behind = said.words[place + 1 : place + 2]
     return (
         digits.isdigit()
         and _ENDS_FROM <= len(digits) < len(number)
         and number.isdigit()
         and len(number) >= _LONG_NUMBER
         and number.endswith(digits)
-        and _ENDS.search(folded(said.text)) is not None
+        and (
+            _ENDS.search(folded(said.text)) is not None
+            or any(one in {*_ONE, *(tokens(name)[-1] for name in called)} for one in behind)
+        )
     )
 
 
@@ -460,7 +464,7 @@ def _told_at(word: str, said: Said, view: RecordView) -> list[int]:
     size = len(tokens(word))
     for start in range(len(said.words)):
         if found(word, said.words[start : start + size], slips=False) is None and not _ends_so(
-            word, said, start
+            word, said, start, view.called
         ):
             continue
         around = (

@@ -336,6 +336,13 @@ def test_a_word_takes_no_numbers_place(text: str) -> None:
     assert swapped({"address": "Aachener Str 41, 50667 Köln"}, text) == {}
 
 
+def test_a_customers_own_words_are_not_put_right() -> None:
+    """What a ticket keeps word for word tells of the wrong boot, and goes on telling of it."""
+    body = {"body": "you sent the left boot, not the right"}
+
+    assert swapped(body, "yes, write that you sent the left boot, not the right") == {}
+
+
 def test_an_end_is_put_right() -> None:
     """Only the end is said anew; what the value does not end with changes nothing."""
     phone = {"phone": "0151 2345678"}

@@ -18,7 +18,8 @@ _SWAPPED = re.compile(
 
 
 def swapped(before: Mapping[str, JsonValue], words: str) -> dict[str, JsonValue]:
-    """The values of before in which one word is corrected: "number 14, not 41". Nothing is put in that was not said."""
+    """The values of before in which one word is corrected: "number 14, not 41". Nothing is put in that was not said,
+    and a value that tells of a correction itself ("the left boot, not the right") is not put right."""
     found: dict[str, JsonValue] = {}
     for match in _SWAPPED.finditer(words):
         old, new = match["old"] or match["old2"], match["new"] or match["new2"]
@@ -26,7 +27,7 @@ def swapped(before: Mapping[str, JsonValue], words: str) -> dict[str, JsonValue]
             continue  # a number takes a number's place: "Köln, not 50667" names no other postcode
         for name, value in before.items():
             pattern = rf"(?<!\w){re.escape(old)}(?!\w)"
-            if not isinstance(value, str):
+            if not isinstance(value, str) or match[0].casefold() in value.casefold():
                 continue
             if len(re.findall(pattern, value, re.IGNORECASE)) == 1:
                 found[name] = re.sub(pattern, lambda _, new=new: new, value, flags=re.IGNORECASE)
