@@ -55,6 +55,12 @@ def replies_of(domain: Domain) -> Replies:
 
 @cache
 def load_domain(folder: Path) -> Domain:
+    """The business in a folder, read once in a process, with the addresses and keys that its environment had then.
+    Raises DomainInvalid."""
+    return read_domain(folder)
+
+
+def read_domain(folder: Path) -> Domain:
     """Read and check a domain's folder. Raises DomainInvalid with the file and what to do about it."""
     if not folder.is_dir():
         raise DomainInvalid(f"{folder} is no folder: set SIGNALBOX_DOMAIN to a business's folder")

@@ -37,7 +37,7 @@ from app.desk import (
     OwnEdit,
     RoleNotAccepted,
 )
-from app.domains import load_domain, replies_of
+from app.domains import read_domain, replies_of
 from app.payments import HttpPayments
 from app.privacy import Privacy
 from app.rooms.playing import Support
@@ -238,9 +238,11 @@ class MarkedEffects:
 
 @cache
 def business_of(name: str) -> tuple[Domain, Replies]:
-    """A business as it is loaded, once for all processes that are forked from this one."""
+    """A business as it is loaded, once for all processes that are forked from this one.
+
+    It is read anew: whoever loaded it in this process before had another address of its provider."""
     os.environ.update(provider_environment())
-    domain = load_domain(ROOT / "domains" / name)
+    domain = read_domain(ROOT / "domains" / name)
     return domain, replies_of(domain)
 
 

@@ -2,12 +2,37 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+
 import pytest
 
-from evals.crash import report, run
+from app.config import ROOT
+from app.domains import load_domain
+from evals.crash import a_site, beside, report, run
+from evals.crash_process import Site, desk_on
 from evals.crash_slots import AtBoundary
 from evals.stall import OneSleeper
 from tests.evals.mutants import effect_first, keyless, nameless
+from tools.values import Customer
+
+
+def test_the_provider_is_asked_where_it_listens(tmp_path: Path) -> None:
+    """Also in a process that loaded the business before, with the address that its files name."""
+    load_domain(ROOT / "domains" / "halden")
+
+    async def found(site: Site) -> Customer | None:
+        async with desk_on(site) as (desk, _):
+            return await desk.sign_in.customer("H-10000")
+
+    with (
+        a_site("sqlite", tmp_path, "halden") as alone,
+        beside(alone, "rest-key", tmp_path) as site,
+    ):
+        customer = asyncio.run(found(site))
+
+    assert customer is not None
+    assert customer.name == "Kim Probe 0"
 
 
 @pytest.mark.slow
