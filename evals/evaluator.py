@@ -63,7 +63,7 @@ def load_cases(path: Path = CASES / "evaluator.yaml") -> list[tuple[Result, Part
 
 
 @dataclass(frozen=True)
-class Judged:
+class Evaluated:
     """What one way of deciding made of a result."""
 
     case: Result
@@ -115,8 +115,8 @@ async def play(
     guarded: bool,
     progress: Progress = quiet,
     what: str = "Judging results",
-) -> list[Judged]:
-    found: list[Judged] = []
+) -> list[Evaluated]:
+    found: list[Evaluated] = []
     for place, (case, part) in enumerate(cases):
         progress(what, place, len(cases))
         asked = EvaluatorInput(goal=case.goal, step=case.step, result=case.result, left=case.left)
@@ -133,17 +133,17 @@ async def play(
             sure = choice is not None and believed(choice, ways.thresholds)
             chosen = guard(wanted if sure else None, plan, ways)
         tier = choice.tier if choice is not None else "rule"
-        found.append(Judged(case, part, chosen, probability, tier, ms))
+        found.append(Evaluated(case, part, chosen, probability, tier, ms))
     return found
 
 
-def accuracy(judged: Sequence[Judged]) -> float:
+def accuracy(judged: Sequence[Evaluated]) -> float:
     return sum(one.right for one in judged) / max(len(judged), 1)
 
 
-def calibration(judged: Sequence[Judged], bins: int = 10) -> float:
+def calibration(judged: Sequence[Evaluated], bins: int = 10) -> float:
     """Expected calibration error of what was chosen."""
-    slots: dict[int, list[Judged]] = {}
+    slots: dict[int, list[Evaluated]] = {}
     for one in judged:
         slots.setdefault(min(int(one.probability * bins), bins - 1), []).append(one)
     return sum(
@@ -168,7 +168,7 @@ async def measure(folder: Path, progress: Progress = quiet) -> Report:
             ("the role: head, adapter where it is not sure, rules", ways.cascade, True),
         ]
         table = Table("Ways to decide", ("way", "dev", "kept", "ece", "p50 ms", "p95 ms"))
-        played: list[Judged] = []
+        played: list[Evaluated] = []
         for name, way, guarded in named:
             played = await play(
                 ways,
@@ -205,7 +205,7 @@ async def measure(folder: Path, progress: Progress = quiet) -> Report:
     return report
 
 
-def _misses(judged: Sequence[Judged]) -> Table:
+def _misses(judged: Sequence[Evaluated]) -> Table:
     table = Table("Misses", ("part", "result", "left", "right", "chosen", "tier"))
     for one in judged:
         if not one.right:
@@ -216,7 +216,7 @@ def _misses(judged: Sequence[Judged]) -> Table:
     return table
 
 
-def _tiers(judged: Sequence[Judged]) -> Table:
+def _tiers(judged: Sequence[Evaluated]) -> Table:
     table = Table("By tier", ("tier", "results", "right"))
     for tier in ("encoder", "small", "rule"):
         of_tier = [one for one in judged if one.tier == tier]

@@ -17,7 +17,7 @@ import yaml
 
 from app.knowledge.documents import tokens_in
 from app.knowledge.knowledge import HybridKnowledge
-from app.knowledge.pruner import Judged, Pruner, open_pruner
+from app.knowledge.pruner import Pruner, Relevance, open_pruner
 from app.knowledge.selection import select
 from app.models.encoder import OnnxEncoder
 from app.models.manifest import SHIPPED
@@ -40,7 +40,7 @@ class Asked:
 
     spans: tuple[str, ...]
     passages: list[Passage]
-    judged: Judged
+    judged: Relevance
 
 
 def run(

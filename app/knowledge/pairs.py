@@ -37,7 +37,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Reading:
+class EncodedText:
     """A text as the encoder reads it."""
 
     row: Row
@@ -140,8 +140,8 @@ NAMED = f"{', '.join(SIGNS)}; {', '.join(SENTENCE_SIGNS)}"
 
 
 def evidence(
-    question: Reading,
-    passages: Sequence[Reading],
+    question: EncodedText,
+    passages: Sequence[EncodedText],
     *,
     cosines: Sequence[float] | NDArray[np.floating[Any]],
     sections: Sequence[float] | NDArray[np.floating[Any]],
@@ -177,7 +177,7 @@ class Asked:
     upper: Floats
 
     @classmethod
-    def of(cls, question: Reading, rarity: Floats) -> Asked:
+    def of(cls, question: EncodedText, rarity: Floats) -> Asked:
         ids = np.array(question.row.ids[1:-1], np.int64)
         wanted = np.unique(ids)
         weights = rarity[ids].astype(np.float32)
@@ -194,11 +194,11 @@ class Asked:
         has = np.isin(self.wanted, np.array(ids, np.int64))
         return float(self.rare[has].sum() / max(float(self.rare.sum()), 1e-8))
 
-    def rare_tokens(self, passage: Reading) -> float:
+    def rare_tokens(self, passage: EncodedText) -> float:
         near = (self.lower @ unit(passage.lower[1:-1]).T).max(1, initial=0.0)
         return float(self.weights @ near**EXACT)
 
-    def sentences(self, passage: Reading) -> Floats:
+    def sentences(self, passage: EncodedText) -> Floats:
         """SENTENCE_SIGNS of each sentence; zero where it did not fit."""
         row = passage.row
         found = np.zeros((len(row.sentences), len(SENTENCE_SIGNS)), np.float32)

@@ -62,7 +62,7 @@ class PrunerUnusable(Exception):
 
 
 @dataclass(frozen=True)
-class Judged:
+class Relevance:
     """What a pruner makes of a question's passages."""
 
     scored: list[Scored]
@@ -81,7 +81,9 @@ class Pruner(Protocol):
     noise: float  #: A passage below this helps with nothing; calibrated.
     sentence_floor: float
 
-    async def score(self, query: str, passages: Sequence[Passage], vectors: Vectors) -> Judged: ...
+    async def score(
+        self, query: str, passages: Sequence[Passage], vectors: Vectors
+    ) -> Relevance: ...
 
 
 class PrunerEntry(BaseModel):
@@ -131,7 +133,7 @@ class CosinePruner:
     sentence_floor: float = 0.4
     reads: int = 6  #: Sentences are compared in this many passages only.
 
-    async def score(self, query: str, passages: Sequence[Passage], vectors: Vectors) -> Judged:
+    async def score(self, query: str, passages: Sequence[Passage], vectors: Vectors) -> Relevance:
         ranked = passages[: self.reads]
         # Never below a passage that comes later, so that ranking by it keeps the fused order.
         values = list(accumulate((p.score for p in reversed(ranked)), max))[::-1]
@@ -143,7 +145,7 @@ class CosinePruner:
             Scored(passage, value, found, tuple(next(near) for _ in found))
             for passage, value, found in zip(ranked, values, sentences.values(), strict=True)
         ]
-        return Judged(scored, max(values, default=0.0))
+        return Relevance(scored, max(values, default=0.0))
 
 
 def graft(base: Path, tensors: Mapping[str, Floats], scale: float) -> ModelProto:
@@ -204,11 +206,11 @@ class Halves:
             write_whole(joint, graft(upper, tensors, scale).SerializeToString())
         return cls(lower, upper, joint)
 
-    def read(self, rows: Sequence[pairs.Row]) -> list[pairs.Reading]:
+    def read(self, rows: Sequence[pairs.Row]) -> list[pairs.EncodedText]:
         """Each text read alone."""
         lower = self.states(rows)
         return [
-            pairs.Reading(row, below, above)
+            pairs.EncodedText(row, below, above)
             for row, below, above in zip(rows, lower, self.alone(lower), strict=True)
         ]
 
@@ -295,18 +297,18 @@ class LoraPruner:
         heads = {name: t for name, t in tensors.items() if not name.startswith("layer.")}
         return cls(halves, plain_tokenizer(), heads, entry)
 
-    async def score(self, query: str, passages: Sequence[Passage], vectors: Vectors) -> Judged:
+    async def score(self, query: str, passages: Sequence[Passage], vectors: Vectors) -> Relevance:
         import asyncio
 
         return await asyncio.to_thread(self.judge, query, passages, vectors)
 
     def judge(
         self, query: str, passages: Sequence[Passage], vectors: Vectors | None = None
-    ) -> Judged:
+    ) -> Relevance:
         """Probabilities of every passage and sentence, and of an answer being among them; passages in the
         order of retrieval. ``vectors`` of the passages, by id, are believed where all are there."""
         if not passages:
-            return Judged([], 0.0)
+            return Relevance([], 0.0)
         raw = self.logits(query, passages, vectors)
         wanted = FIGURE if asks_for_figure(query) else 0.0
         scored = [
@@ -325,7 +327,7 @@ class LoraPruner:
         ]
         made = dict(zip((p.id for p in passages), raw.vectors.tolist(), strict=True))
         told = summary(raw.signs, raw.passages)
-        return Judged(scored, sigmoid(float(told @ self.heads["answerable"])), made)
+        return Relevance(scored, sigmoid(float(told @ self.heads["answerable"])), made)
 
     def logits(
         self, query: str, passages: Sequence[Passage], vectors: Vectors | None = None
@@ -361,7 +363,7 @@ class LoraPruner:
 
     def readings(
         self, query: str, passages: Sequence[Passage], texts: Sequence[Sequence[str]]
-    ) -> tuple[pairs.Reading, list[pairs.Reading]]:
+    ) -> tuple[pairs.EncodedText, list[pairs.EncodedText]]:
         """The question and each passage as the encoder reads them alone."""
         rows = [
             pairs.question_row(self.tokenizer, query),
@@ -483,12 +485,12 @@ class CrossEncoderPruner:
         self.noise = noise
         self.sentence_floor = sentence_floor
 
-    async def score(self, query: str, passages: Sequence[Passage], vectors: Vectors) -> Judged:
+    async def score(self, query: str, passages: Sequence[Passage], vectors: Vectors) -> Relevance:
         import asyncio
 
         return await asyncio.to_thread(self.judge, query, passages)
 
-    def judge(self, query: str, passages: Sequence[Passage]) -> Judged:
+    def judge(self, query: str, passages: Sequence[Passage]) -> Relevance:
         """Passages first; sentences only of those above the noise, each with its title for context."""
         chunks = self.predict([(query, f"{p.title}\n{p.text}".strip()) for p in passages])
         sentences = [
@@ -505,7 +507,7 @@ class CrossEncoderPruner:
             Scored(passage, probability, found, tuple(next(values) for _ in found))
             for passage, probability, found in zip(passages, chunks, sentences, strict=True)
         ]
-        return Judged(scored, max(chunks, default=0.0))
+        return Relevance(scored, max(chunks, default=0.0))
 
     def predict(self, rows: Sequence[tuple[str, str]]) -> list[float]:
         if not rows:

@@ -32,7 +32,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Recipe:
     """How one role is trained."""
 
     role: str
@@ -46,12 +46,12 @@ class Plan:
     groups: dict[str, slice] = field(default_factory=dict[str, slice])  #: Runs of `held` by source.
 
 
-def plan(role: str, data: Path, seed: int) -> Plan:
+def plan(role: str, data: Path, seed: int) -> Recipe:
     """The samples and settings of a role."""
     source: Any = import_module(f"models.train.roles.{role}")
     learn, held, lineage = source.samples(data, seed)
     batch = 16 if source.LABELS else 8
-    return Plan(
+    return Recipe(
         role=role,
         labels=source.LABELS,
         learn=[Sample(*pair) for pair in learn],

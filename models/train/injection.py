@@ -103,7 +103,7 @@ def by_whole(chosen: Sequence[Text], chances: Numbers) -> tuple[list[Text], Numb
     return [one for one, _ in best.values()], np.array([chance for _, chance in best.values()])
 
 
-class Reading:
+class KnownVectors:
     """The vectors of texts, each read once: an article's sentence with its title, as the index has it."""
 
     def __init__(self, progress: Progress, known: dict[tuple[str, str], Vectors] | None = None):
@@ -237,7 +237,7 @@ def _auroc(attacks: Sequence[Text], bad: Numbers, harmless: Sequence[Text], good
 
 
 def measured(
-    head: Fitted, every: Sequence[Text], data: Path, read: Reading, lines: Lines
+    head: Fitted, every: Sequence[Text], data: Path, read: KnownVectors, lines: Lines
 ) -> dict[str, Any]:
     """What the shipped head says of ordinary sets it has not learnt, of five languages, and of mails with one order."""
     found: dict[str, Any] = {"false alarms": {}, "languages": {}}
@@ -280,7 +280,7 @@ def train(
 ) -> Mapping[str, Any]:
     """Fit the head, measure it, write it and its manifest entry, and return the entry."""
     every = texts(folder, seed)
-    read = Reading(progress, known)
+    read = KnownVectors(progress, known)
     read.all([*every, *held()])
     unseen = left_out(every, read, seed, progress)
     learnt = [one for one in every if one.kind not in MEASURED]

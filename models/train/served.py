@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 from models.train import lora
 
 if TYPE_CHECKING:
-    from models.train.adapters import Plan, Sample
+    from models.train.adapters import Recipe, Sample
 
 
 class Served:
@@ -80,7 +80,7 @@ def probabilities(answer: dict[str, Any], labels: dict[str, str]) -> dict[str, f
     return {option: share / whole for option, share in shares.items()}
 
 
-def measure(plan: Plan, adapter: Path) -> dict[str, Any]:
+def measure(plan: Recipe, adapter: Path) -> dict[str, Any]:
     """Figures on the plan's held-out samples; ``temperature`` is among them."""
     with Served(adapter) as server:
         server.complete("warm up", tokens=1, considered=1)
@@ -103,7 +103,7 @@ def _speed(times: Sequence[float]) -> dict[str, float]:
     }
 
 
-def _labels(plan: Plan, labels: dict[str, str], server: Served) -> dict[str, Any]:
+def _labels(plan: Recipe, labels: dict[str, str], server: Served) -> dict[str, Any]:
     times: list[float] = []
     shares: list[dict[str, float]] = []
     for sample in plan.held:

@@ -109,10 +109,10 @@ def test_three_steps_train_export_and_serve_the_same_model(tmp_path: Path) -> No
     import torch
 
     from models.train import lora, served
-    from models.train.adapters import PROMPT, Plan, Sample
+    from models.train.adapters import PROMPT, Recipe, Sample
 
     learn = [Sample("where is my parcel", "replan"), Sample("it works", "done")] * 8
-    plan = Plan("smoke", evaluator.LABELS, learn, learn[:2], 8, 3, 60, {})
+    plan = Recipe("smoke", evaluator.LABELS, learn, learn[:2], 8, 3, 60, {})
     result = lora.train(plan, seed=1, minutes=5, steps=3, threads=1, progress=lambda *_: None)
     assert result.steps == 3
 

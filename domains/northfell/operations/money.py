@@ -31,7 +31,7 @@ from domains.northfell.operations.parts import (
 )
 from domains.northfell.operations.picking import (
     Match,
-    Plan,
+    WritePlan,
     allowed,
     choose,
     named,
@@ -216,7 +216,7 @@ def _refundable(line: OrderLine) -> int:
     return line.quantity + line.cancelled - line.refunded
 
 
-def _due(shop: Shop, given: RequestRefund, order: Order) -> _Due | Plan:
+def _due(shop: Shop, given: RequestRefund, order: Order) -> _Due | WritePlan:
     """What is to be paid back; or what has to be chosen or said first."""
     left = paid_for(shop, order) - order.refunded
     whole = _Due(left, "whole")
@@ -224,16 +224,16 @@ def _due(shop: Shop, given: RequestRefund, order: Order) -> _Due | Plan:
         return _without_items(given, order, whole)
     found = parts_of(order, given.items, _refundable, "refunded")
     if found.refusal is not None:
-        return Plan(refusal=found.refusal)
+        return WritePlan(refusal=found.refusal)
     if found.choices:
-        return Plan(choices=choices_of(found))
+        return WritePlan(choices=choices_of(found))
     if _leaves_nothing(order, found.taken):
         return _of_whole(given, order, whole)
     if order.status is OrderStatus.PACKED and [*_still_in(found.taken)]:
-        return Plan(refusal=packed_already(order))
+        return WritePlan(refusal=packed_already(order))
     due = _for_pieces(order, found.taken, left)
     if due.amount <= 0:
-        return Plan(
+        return WritePlan(
             refusal=say(
                 "refusals.nothing_left",
                 pieces=str(found),
@@ -250,7 +250,7 @@ def _due(shop: Shop, given: RequestRefund, order: Order) -> _Due | Plan:
     return _too_much(given, order, due.amount, what)
 
 
-def _without_items(given: RequestRefund, order: Order, whole: _Due) -> _Due | Plan:
+def _without_items(given: RequestRefund, order: Order, whole: _Due) -> _Due | WritePlan:
     """Pieces that were taken out before are paid back first: the rest is still to be sent."""
     open_ = tuple(
         Taken(line, line.cancelled - line.refunded)
@@ -263,7 +263,7 @@ def _without_items(given: RequestRefund, order: Order, whole: _Due) -> _Due | Pl
     return _of_whole(given, order, whole)
 
 
-def _of_whole(given: RequestRefund, order: Order, whole: _Due) -> _Due | Plan:
+def _of_whole(given: RequestRefund, order: Order, whole: _Due) -> _Due | WritePlan:
     if given.amount is None or given.amount == whole.amount:
         return whole
     if 0 < given.amount < whole.amount:
@@ -271,12 +271,12 @@ def _of_whole(given: RequestRefund, order: Order, whole: _Due) -> _Due | Plan:
     return _too_much(given, order, whole.amount)
 
 
-def _too_much(given: RequestRefund, order: Order, most: Decimal, what: str = "") -> Plan:
+def _too_much(given: RequestRefund, order: Order, most: Decimal, what: str = "") -> WritePlan:
     rest = given.model_dump(mode="json", exclude_none=True) | {
         "order_number": order.number,
         "amount": str(most),
     }
-    return Plan(
+    return WritePlan(
         refusal=say(
             "refusals.too_much",
             most=most,
@@ -317,21 +317,21 @@ def _count(taken: Sequence[Taken], line: OrderLine) -> int:
     return sum(one.quantity for one in taken if one.line.sku == line.sku)
 
 
-def _plan_refund(shop: Shop, given: RequestRefund, order: Order) -> Plan:
+def _plan_refund(shop: Shop, given: RequestRefund, order: Order) -> WritePlan:
     for item in given.items or ():
         if not lines_named(order.lines, item.product):
-            return Plan(refusal=not_in(order, item.product))
+            return WritePlan(refusal=not_in(order, item.product))
     named_ = [line for item in given.items or () for line in lines_named(order.lines, item.product)]
     refusal = refund_refusal(shop, order, given.reason, named_)
     if refusal is not None:
-        return Plan(refusal=refusal)
+        return WritePlan(refusal=refusal)
     due = _due(shop, given, order)
-    if isinstance(due, Plan):
+    if isinstance(due, WritePlan):
         return due
     completed: dict[str, JsonValue] = {"amount": str(due.amount)}
     if given.items:
         completed["items"] = settled(due.taken) if due.taken else _all_of(order)
-    return Plan(effects=tuple(_refund_effects(shop, given, order, due)), completed=completed)
+    return WritePlan(effects=tuple(_refund_effects(shop, given, order, due)), completed=completed)
 
 
 def _all_of(order: Order) -> list[JsonValue]:
@@ -385,7 +385,7 @@ def _is_member(shop: Shop) -> bool:
 def _to_pay(shop: Shop, given: RequestRefund, order: Order) -> _Due:
     """What the plan allowed a moment ago."""
     due = _due(shop, given, order)
-    if isinstance(due, Plan):
+    if isinstance(due, WritePlan):
         allowed(due)
         raise NotAllowed
     return due

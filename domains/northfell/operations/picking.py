@@ -64,7 +64,7 @@ class Match(Generic[T]):
 
 
 @dataclass(frozen=True)
-class Plan:
+class WritePlan:
     """What a write would do to the one record it is about, or why the rules do not allow it."""
 
     effects: tuple[str, ...] = ()
@@ -180,7 +180,7 @@ def candidates(
     )
 
 
-def allowed(plan: Plan) -> None:
+def allowed(plan: WritePlan) -> None:
     """Raises what keeps a write from being done: the rules, or that it is not settled yet what is meant."""
     if plan.refusal is not None:
         raise NotAllowed(plan.refusal)
@@ -242,7 +242,7 @@ def writing_operation(
     field: str,
     match: Callable[[Shop, A], Match[T]],
     label: Callable[[T, date], str],
-    plan: Callable[[Shop, A, T], Plan],
+    plan: Callable[[Shop, A, T], WritePlan],
     carry_out: Callable[[Shop, A, T], BaseModel],
     outside: OutsideEffect | None = None,
 ) -> Operation:

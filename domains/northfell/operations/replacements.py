@@ -14,7 +14,7 @@ from domains.northfell.operations.naming import lines_named
 from domains.northfell.operations.parts import MOST_PIECES, not_in, part_field, quoted
 from domains.northfell.operations.picking import (
     Match,
-    Plan,
+    WritePlan,
     allowed,
     choose,
     copied_field,
@@ -109,19 +109,19 @@ def _match_bought(shop: Shop, given: ChargeReplacement) -> Match[Order]:
     return choose(bought, lambda one: one.status in sent, is_open, none=say("refusals.none.order"))
 
 
-def _plan_replacement(shop: Shop, given: ChargeReplacement, order: Order) -> Plan:
+def _plan_replacement(shop: Shop, given: ChargeReplacement, order: Order) -> WritePlan:
     number = order.number
     if order.status in NOT_SENT:
-        return Plan(refusal=say("refusals.not_sent", number=number))
+        return WritePlan(refusal=say("refusals.not_sent", number=number))
     if order.status not in {OrderStatus.DELIVERED, OrderStatus.SHIPPED}:
-        return Plan(
+        return WritePlan(
             refusal=say("refusals.not_replaceable", number=number, state=status(order.status))
         )
     lines = lines_named(order.lines, given.product)
     if not lines:
-        return Plan(refusal=not_in(order, given.product))
+        return WritePlan(refusal=not_in(order, given.product))
     if len(lines) > 1:
-        return Plan(
+        return WritePlan(
             choices=tuple(
                 (f"{line.product}, {money(line.unit_price)}", {"product": line.product})
                 for line in lines
@@ -131,7 +131,7 @@ def _plan_replacement(shop: Shop, given: ChargeReplacement, order: Order) -> Pla
     if (free := _free_of_charge(shop, given, order, line)) is not None:
         return _not_charged(given, order, line, free)
     if pieces > line.quantity:
-        return Plan(
+        return WritePlan(
             refusal=say(
                 "refusals.only_so_many",
                 number=number,
@@ -142,7 +142,7 @@ def _plan_replacement(shop: Shop, given: ChargeReplacement, order: Order) -> Pla
         )
     due = line.unit_price * pieces
     if given.amount is not None and given.amount != due:
-        return Plan(
+        return WritePlan(
             refusal=say(
                 "refusals.other_price",
                 pieces=pieces,
@@ -151,7 +151,7 @@ def _plan_replacement(shop: Shop, given: ChargeReplacement, order: Order) -> Pla
                 currency=order.currency,
             )
         )
-    return Plan(
+    return WritePlan(
         effects=(
             say(
                 "effects.replacement",
@@ -181,11 +181,11 @@ def _free_of_charge(
     return None
 
 
-def _not_charged(given: ChargeReplacement, order: Order, line: OrderLine, why: str) -> Plan:
+def _not_charged(given: ChargeReplacement, order: Order, line: OrderLine, why: str) -> WritePlan:
     """A replacement that the shop owes is arranged by a person, never sold."""
     named_: dict[str, Any] = {"product": line.product, "number": order.number}
     subject = say("refusals.free_replacement", **named_)
-    return Plan(
+    return WritePlan(
         refusal=say("refusals.not_charged", why=why, **named_),
         instead=Instead(
             operation="create_ticket",

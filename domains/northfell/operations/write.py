@@ -48,7 +48,7 @@ from domains.northfell.operations.parts import (
 )
 from domains.northfell.operations.picking import (
     Match,
-    Plan,
+    WritePlan,
     choose,
     copied_field,
     from_record_field,
@@ -130,18 +130,20 @@ class AddressChanged(Record):
     previous: str
 
 
-def _plan_address(shop: Shop, given: ChangeDeliveryAddress, order: Order) -> Plan:
+def _plan_address(shop: Shop, given: ChangeDeliveryAddress, order: Order) -> WritePlan:
     number = order.number
     if order.status in NOT_SENT:
         same = order.delivery_address == given.address
         if same:
-            return Plan(refusal=say("refusals.address_same", number=number))
+            return WritePlan(refusal=say("refusals.address_same", number=number))
         change = say("effects.address_new", number=number, address=given.address)
-        return Plan(effects=(change, say("effects.address_old", address=order.delivery_address)))
+        return WritePlan(
+            effects=(change, say("effects.address_old", address=order.delivery_address))
+        )
     if order.status is OrderStatus.SHIPPED:
-        return Plan(refusal=say("refusals.address_shipped", number=number))
+        return WritePlan(refusal=say("refusals.address_shipped", number=number))
     state = status(order.status)
-    return Plan(refusal=say("refusals.address_over", number=number, state=state))
+    return WritePlan(refusal=say("refusals.address_over", number=number, state=state))
 
 
 def _change_address(shop: Shop, given: ChangeDeliveryAddress, order: Order) -> AddressChanged:
@@ -300,13 +302,13 @@ def _match_active(shop: Shop, number: str | None) -> Match[Subscription]:
     )
 
 
-def _plan_pause(shop: Shop, given: PauseSubscription, plan: Subscription) -> Plan:
+def _plan_pause(shop: Shop, given: PauseSubscription, plan: Subscription) -> WritePlan:
     told: dict[str, Any] = {"plan": PLAN_TITLES[plan.plan], "number": plan.number}
     told["today"] = shop.today
     if plan.status == "cancelled":
-        return Plan(refusal=say("refusals.pause_cancelled", **told))
+        return WritePlan(refusal=say("refusals.pause_cancelled", **told))
     if plan.status == "paused":
-        return Plan(refusal=say("refusals.pause_paused", until=plan.paused_until, **told))
+        return WritePlan(refusal=say("refusals.pause_paused", until=plan.paused_until, **told))
     until = months_later(shop.today, given.months)
     effects = [say("effects.pauses", months=given.months, until=until, **told)]
     if plan.renews_on is not None:
@@ -314,7 +316,7 @@ def _plan_pause(shop: Shop, given: PauseSubscription, plan: Subscription) -> Pla
         effects.append(
             say("effects.renews_later", today=shop.today, renews=renews, before=plan.renews_on)
         )
-    return Plan(effects=tuple(effects))
+    return WritePlan(effects=tuple(effects))
 
 
 def _pause(shop: Shop, given: PauseSubscription, plan: Subscription) -> SubscriptionPaused:
@@ -361,9 +363,9 @@ class InvoiceResent(Record):
     times_sent: int
 
 
-def _plan_resend(shop: Shop, given: ResendInvoice, invoice: Invoice) -> Plan:
+def _plan_resend(shop: Shop, given: ResendInvoice, invoice: Invoice) -> WritePlan:
     again = say("effects.invoice_again", number=invoice.number, address=shop.customer.email)
-    return Plan(effects=(again,))
+    return WritePlan(effects=(again,))
 
 
 def _resend(shop: Shop, given: ResendInvoice, invoice: Invoice) -> InvoiceResent:
@@ -411,22 +413,22 @@ class OrderCancelled(Record):
     items: str = ""  #: What was taken out, where the rest is still sent.
 
 
-def _plan_cancel(shop: Shop, given: CancelOrder, order: Order) -> Plan:
+def _plan_cancel(shop: Shop, given: CancelOrder, order: Order) -> WritePlan:
     number = order.number
     match order.status:
         case OrderStatus.SHIPPED:
-            return Plan(refusal=say("refusals.cancel_shipped", number=number))
+            return WritePlan(refusal=say("refusals.cancel_shipped", number=number))
         case OrderStatus.DELIVERED:
-            return Plan(refusal=say("refusals.cancel_delivered", number=number))
+            return WritePlan(refusal=say("refusals.cancel_delivered", number=number))
         case OrderStatus.CANCELLED | OrderStatus.RETURNED | OrderStatus.REFUNDED:
             state = status(order.status)
-            return Plan(refusal=say("refusals.cancel_over", number=number, state=state))
+            return WritePlan(refusal=say("refusals.cancel_over", number=number, state=state))
         case OrderStatus.PENDING | OrderStatus.PAID | OrderStatus.PACKED:
             packed = order.status is OrderStatus.PACKED
     if given.items and (partly := _plan_taking_out(shop, given, order)) is not None:
         return partly
     if packed and given.seen_status not in {None, "packed"}:
-        return Plan(refusal=say("refusals.packed_meanwhile", number=number))
+        return WritePlan(refusal=say("refusals.packed_meanwhile", number=number))
     effects = [
         say(
             "effects.order_cancelled",
@@ -443,7 +445,7 @@ def _plan_cancel(shop: Shop, given: CancelOrder, order: Order) -> Plan:
         effects.append(say("effects.no_money_back", paid=paid, currency=order.currency))
     else:
         effects.append(say("effects.nothing_paid"))
-    return Plan(
+    return WritePlan(
         effects=tuple(effects),
         completed={"seen_status": order.status.value},
         consequence=Consequence.IRREVERSIBLE if packed else None,
@@ -454,21 +456,21 @@ def _cancellable(line: OrderLine) -> int:
     return line.quantity
 
 
-def _plan_taking_out(shop: Shop, given: CancelOrder, order: Order) -> Plan | None:
+def _plan_taking_out(shop: Shop, given: CancelOrder, order: Order) -> WritePlan | None:
     """The plan for single items; None where they are all that is in the order."""
     found = parts_of(order, given.items or (), _cancellable, "cancelled")
     if found.refusal is not None:
-        return Plan(refusal=found.refusal)
+        return WritePlan(refusal=found.refusal)
     if found.choices:
         if order.status is OrderStatus.PACKED and len(order.lines) > 1:
             # However many pieces are meant, it is a part of a packed order.
-            return Plan(refusal=packed_already(order))
-        return Plan(choices=choices_of(found))
+            return WritePlan(refusal=packed_already(order))
+        return WritePlan(choices=choices_of(found))
     after = taken_out(order, found.taken)
     if not after.kept:
         return None
     if order.status is OrderStatus.PACKED:
-        return Plan(refusal=packed_already(order))
+        return WritePlan(refusal=packed_already(order))
     effects = [out_of(order, found.taken)]
     if after.shipping > order.shipping:
         effects.append(
@@ -484,7 +486,7 @@ def _plan_taking_out(shop: Shop, given: CancelOrder, order: Order) -> Plan | Non
         effects.append(say("effects.no_money_back", paid=back, currency=order.currency))
     elif paid_for(shop, order) == 0:
         effects.append(say("effects.then_costs", total=after.total, currency=order.currency))
-    return Plan(
+    return WritePlan(
         effects=tuple(effects),
         completed={"items": settled(found.taken), "seen_status": order.status.value},
     )
@@ -577,18 +579,20 @@ def _last_day(shop: Shop, plan: Subscription) -> date:
     return shop.today if plan.status == "paused" else plan.renews_on or shop.today
 
 
-def _plan_cancel_plan(shop: Shop, given: CancelSubscription, plan: Subscription) -> Plan:
+def _plan_cancel_plan(shop: Shop, given: CancelSubscription, plan: Subscription) -> WritePlan:
     told: dict[str, Any] = {"plan": PLAN_TITLES[plan.plan], "number": plan.number}
     if plan.status == "cancelled":
         over = plan.ends_on is not None and plan.ends_on < shop.today
         told |= {"ends": plan.ends_on, "over": over, "today": shop.today}
-        return Plan(refusal=say("refusals.plan_cancelled", **told))
+        return WritePlan(refusal=say("refusals.plan_cancelled", **told))
     end = (
         say("effects.plan_ends_today", **told)
         if plan.status == "paused"
         else say("effects.plan_ends", today=shop.today, ends=_last_day(shop, plan), **told)
     )
-    return Plan(effects=(end, say("effects.plan_stops", price=plan.price, currency=plan.currency)))
+    return WritePlan(
+        effects=(end, say("effects.plan_stops", price=plan.price, currency=plan.currency))
+    )
 
 
 def _cancel_plan(
