@@ -21,18 +21,9 @@ from graphs.keys import same_request
 from graphs.nodes.advise import advice_of, waiting_of
 from graphs.nodes.answer import LookUpFailed, answering, best_quotes, foreword, near_enough
 from graphs.nodes.converse import transcript
-from graphs.nodes.operation import (
-    carry_out,
-    grounded,
-    implausible,
-    log_implausible,
-    pick,
-    picked_by,
-    propose,
-    read_arguments,
-    reason_of,
-    what_next,
-)
+from graphs.nodes.extract import grounded, pick, picked_by, read_arguments, reason_of
+from graphs.nodes.operation import carry_out, propose, what_next
+from graphs.nodes.result import implausible, log_implausible
 from graphs.nodes.turn import offer_hand_off, top
 from graphs.orders import for_a_prompt
 from graphs.speaking import SpeakingGraph

@@ -20,19 +20,9 @@ from graphs.nodes.answer import (
     synthesize,
 )
 from graphs.nodes.converse import converse, escalate
-from graphs.nodes.operation import (
-    act,
-    ask,
-    check_result,
-    confirm,
-    decline,
-    extract,
-    extract_by_rules,
-    format_outcome,
-    resolve,
-    tell_outcome,
-    tell_standing,
-)
+from graphs.nodes.extract import extract, extract_by_rules
+from graphs.nodes.operation import act, ask, confirm, decline, resolve, tell_standing
+from graphs.nodes.result import check_result, format_outcome, tell_outcome
 from graphs.nodes.turn import (
     clarify,
     deliver,

@@ -13,15 +13,9 @@ from graphs import replies
 from graphs.context import Context
 from graphs.deciding import by_rule, log
 from graphs.nodes.answer import admit
-from graphs.nodes.operation import (
-    carry_out,
-    grounded,
-    implausible,
-    propose,
-    reason_of,
-    record_of,
-    what_next,
-)
+from graphs.nodes.extract import grounded, reason_of, record_of
+from graphs.nodes.operation import carry_out, propose, what_next
+from graphs.nodes.result import implausible
 from graphs.nodes.turn import just_told, offer_hand_off
 from graphs.state import CLARIFY, Draft, Extraction, Next, Pending, SupportState
 from graphs.understanding import dialogue

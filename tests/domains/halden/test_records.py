@@ -10,7 +10,8 @@ from pydantic import JsonValue
 from app.domains import load_domain
 from graphs.choices import choices_of
 from graphs.extraction import by_rules, fields, other_values
-from graphs.nodes.operation import is_beside, own_day, what_next
+from graphs.nodes.extract import is_beside, own_day
+from graphs.nodes.operation import what_next
 from graphs.reading.dates import When
 from graphs.understanding.grounding import Grounds, Memory, ground
 from graphs.understanding.heard import options_of, said_in
