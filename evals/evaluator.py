@@ -21,8 +21,7 @@ from evals.figures import Figure, Report, Table, at_least, percentile
 from evals.scenarios import Case
 from evals.world import Folders, Progress, quiet
 from graphs.context import Thresholds
-from graphs.loop import (
-    ANSWER,
+from graphs.judging import (
     EVALUATIONS,
     Evaluation,
     believed,
@@ -32,6 +31,7 @@ from graphs.loop import (
     judged,
     outcome_input,
 )
+from graphs.planning import ANSWER
 from graphs.state import Plan, Step
 from tools.ports import Choice, Encoder, PortError, SmallModel
 from tools.values import Operation

@@ -6,17 +6,26 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal, cast
 
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 from pydantic import JsonValue
 
 import prompts
-from graphs import extraction, replies
-from graphs.context import Context, Thresholds
+from graphs import replies
+from graphs.context import Context
 from graphs.deciding import by_rule, decided, log, ms_since
 from graphs.deciding import decision as decided_by
+from graphs.judging import (
+    Evaluation,
+    believed,
+    evaluator_input,
+    guard,
+    judged,
+    next_step,
+    writes,
+)
 from graphs.keys import same_request
 from graphs.nodes.advise import advice_of, waiting_of
 from graphs.nodes.answer import LookUpFailed, answering, best_quotes, foreword, near_enough
@@ -26,36 +35,13 @@ from graphs.nodes.operation import carry_out, propose, what_next
 from graphs.nodes.result import implausible, log_implausible
 from graphs.nodes.turn import offer_hand_off, top
 from graphs.orders import for_a_prompt
+from graphs.planning import ANSWER, as_often_as_named, named_for, narrowed, question_in
 from graphs.speaking import SpeakingGraph
 from graphs.state import Draft, Next, Pending, Plan, Step, SupportState, Turn
 from graphs.understanding.acts import Act
 from tools.decisions import Decision
-from tools.ports import BackendUnavailable, Choice, Encoder, PortError, SmallModel
-from tools.values import Operation, OperationFailed, Outcome, Preview
-
-#: The step that looks something up in the knowledge base instead of calling an operation.
-ANSWER = "answer"
-Evaluation = Literal["continue", "done", "replan", "escalate"]
-EVALUATIONS: tuple[Evaluation, ...] = ("continue", "done", "replan", "escalate")
-_CLAUSE = re.compile(r"\s*(?:[,;.!?]|\b(?:and|then|also|plus|afterwards)\b)+\s*", re.IGNORECASE)
-
-
-class Judges(Protocol):
-    """Who says what a step's result means."""
-
-    @property
-    def encoder(self) -> Encoder: ...
-    @property
-    def small(self) -> SmallModel: ...
-    @property
-    def thresholds(self) -> Thresholds: ...
-
-
-class Knows(Protocol):
-    """Who knows the operations a plan names."""
-
-    @property
-    def operations(self) -> Mapping[str, Operation]: ...
+from tools.ports import BackendUnavailable, PortError
+from tools.values import OperationFailed, Outcome, Preview
 
 
 def loop_graph(
@@ -358,11 +344,6 @@ def _asked(
     }
 
 
-def _writes(step: Step, context: Knows) -> bool:
-    operation = context.operations.get(step.name)
-    return operation is not None and operation.writes
-
-
 async def confirm_plan(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
     """One confirmation for the whole plan, naming each record."""
     current = state.get("plan")
@@ -389,7 +370,7 @@ async def act(state: SupportState, runtime: Runtime[Context]) -> dict[str, Any]:
     context, current = runtime.context, state.get("plan")
     assert current is not None
     if _agreed(state) or not any(
-        s.open or _writes(s, context) for s in current.steps if s.status == "waiting"
+        s.open or writes(s, context) for s in current.steps if s.status == "waiting"
     ):
         current = current.model_copy(update={"confirmed": True})
     index = next_step(current, context)
@@ -614,91 +595,6 @@ def after_evaluate(
     return moves[state.get("next_move") or "done"]
 
 
-def guard(wanted: Evaluation | None, current: Plan, context: Knows) -> Evaluation:
-    """What really happens: the model's word, as far as the plan allows it.
-
-    Nothing left to run means done. A failed step may be replanned once. A model may not end a plan that
-    the customer confirmed while steps are left, and may not give up when nothing failed."""
-    failed = any(s.status == "failed" for s in current.steps)
-    asked = not current.confirmed and any(s.status == "waiting" for s in current.steps)
-    if next_step(current, context) is None and not asked:
-        return "escalate" if wanted == "escalate" and failed and not current.understood else "done"
-    if wanted == "replan" and failed and current.replans < 1:
-        return "replan"
-    if wanted == "escalate" and failed:
-        return "escalate"
-    return "continue"
-
-
-def next_step(current: Plan, context: Knows) -> int | None:
-    """The step to run now; a write waits for the customer's yes, and while an earlier write waits for approval."""
-    held = any(s.status == "pending" for s in current.steps)
-    for index, step in enumerate(current.steps):
-        if step.status != "waiting" or step.open:
-            continue
-        if not _writes(step, context) or (current.confirmed and not held):
-            return index
-    return None
-
-
-async def judged(context: Judges, goal: str, last: Step | None, left: int) -> Choice:
-    """How to go on: the encoder's head reads what the result means; where it is not sure, the generative
-    model reads goal and result. Raises what the latter raises when neither can tell."""
-    try:
-        read = await context.encoder.classify("outcome", outcome_input(last))
-    except PortError:
-        pass
-    else:
-        if believed(read, context.thresholds):
-            return in_moves(read, left)
-    text = evaluator_input(goal, last, left)
-    return await context.small.choose("evaluator", text, EVALUATIONS)
-
-
-def believed(choice: Choice, thresholds: Thresholds) -> bool:
-    """Is a judgement sure enough for the tier it comes from?"""
-    line = thresholds.outcome if choice.tier == "encoder" else thresholds.evaluator
-    return choice.probabilities[choice.option] >= line
-
-
-def in_moves(read: Choice, left: int) -> Choice:
-    """What a result means (``on``, ``again``, ``person``) as a way to go on."""
-    moves: dict[str, Evaluation] = {
-        "on": "continue" if left else "done",
-        "again": "replan",
-        "person": "escalate",
-    }
-    probabilities = dict.fromkeys(EVALUATIONS, 0.0)
-    probabilities |= {moves[outcome]: p for outcome, p in read.probabilities.items()}
-    return read.model_copy(update={"option": moves[read.option], "probabilities": probabilities})
-
-
-_RESULTS = {"done": "ok", "failed": "error", "pending": "pending", "skipped": "skipped"}
-
-
-def outcome_input(last: Step | None) -> str:
-    """The outcome head's input, worded as it was trained: what went well with its step's name."""
-    if last is None:
-        return "ok"
-    note = " ".join(last.note.split()[:40])
-    match last.status:
-        case "failed" | "pending":
-            return f"{_RESULTS[last.status]} {note}".rstrip()
-        case _:
-            return f"ok {last.name.replace('_', ' ')}: {note}"
-
-
-def evaluator_input(goal: str, last: Step | None, left: int) -> str:
-    """The evaluator's input, exactly as its adapter was trained."""
-    result = _RESULTS.get(last.status, "ok") if last is not None else "ok"
-    note = " ".join(last.note.split()[:16]) if last is not None else ""
-    name = last.name if last is not None else "none"
-    return (
-        f"goal: {' '.join(goal.split()[:30])}\nstep: {name}\nresult: {result} {note}".rstrip()
-        + f"\nleft: {left}"
-    )
-
-
 def observed(step: Step, outcome: Outcome, context: Context) -> Step:
     """The step with its outcome, checked like any other tool output."""
     operation = context.operations[step.name]
@@ -722,38 +618,6 @@ def observed(step: Step, outcome: Outcome, context: Context) -> Step:
             "settled": outcome.settled,
         }
     )
-
-
-def as_often_as_named(steps: list[str], goal: str, context: Context) -> list[str]:
-    """A step counts again only where the request names another record for it: a small planner repeats
-    itself, and a customer who cancels two orders gives two numbers."""
-    kept: list[str] = []
-    for name in steps:
-        most = 1
-        if name != ANSWER:
-            numbered = (f for f in extraction.fields(context.operations[name]) if f.record)
-            most = max([1, *(len(_numbers(field, goal)) for field in numbered)])
-        if kept.count(name) < most:
-            kept.append(name)
-    return kept
-
-
-def named_for(
-    steps: list[Step], index: int, operation: Operation, goal: str
-) -> dict[str, JsonValue]:
-    """The number that belongs to this one of several steps of the same operation."""
-    same = [i for i, s in enumerate(steps) if s.name == operation.name and not s.action_id]
-    if len(same) < 2:
-        return {}
-    for field in extraction.fields(operation):
-        if field.record and len(found := _numbers(field, goal)) >= len(same):
-            return {field.name: found[same.index(index)]}
-    return {}
-
-
-def _numbers(field: extraction.Field, text: str) -> list[str]:
-    certain, possible = extraction.numbers(field.record or "", text, field.form)
-    return certain or possible
 
 
 def untold(current: Plan, *, besides: Outcome | None = None) -> list[str]:
@@ -792,7 +656,7 @@ async def _look_up(
     """Answer the request's question from the kept sentences themselves; no model writes here. ``optional``: nothing
     is said where nothing is near."""
     context = runtime.context
-    question = asked or await _question_in(runtime, state, current.goal)
+    question = asked or await question_in(runtime, state, current.goal)
     try:
         kept = await answering(state, runtime, question, None, 2)
     except LookUpFailed:
@@ -803,82 +667,6 @@ async def _look_up(
     if not said:
         return replies.unknown()
     return "\n\n".join(filter(None, [foreword(state, context, kept), said]))
-
-
-async def _intent_of_part(
-    runtime: Runtime[Context], state: SupportState, clause: str
-) -> Choice | None:
-    """The intent head on one part of a request; logged like any other decision, also that it failed."""
-    part = "a part of the request"
-    try:
-        choice = await runtime.context.encoder.classify("intent", clause)
-    except PortError as error:
-        nothing = by_rule("router", "nothing", f"{part}; {error}", abstained=True)
-        await log(runtime, state, nothing, input=clause)
-        return None
-    await log(runtime, state, decided_by("router", choice, reason=part), input=clause)
-    return choice
-
-
-async def narrowed(
-    runtime: Runtime[Context], state: SupportState, goal: str
-) -> dict[str, Any] | None:
-    """The plan's schema with, for each part of the request, only the steps its likely intents stand for.
-
-    None where the parts say too little: then the whole schema is used."""
-    context, places = runtime.context, list[list[str]]()
-    for clause in clauses(goal):
-        choice = await _intent_of_part(runtime, state, clause)
-        if choice is None:
-            return None
-        likely = sorted(choice.probabilities.items(), key=lambda item: -item[1])[:3]
-        floor = max(0.1, likely[0][1] / 2)
-        steps = [_step_for(context, name) for name, probability in likely if probability >= floor]
-        if found := [step for step in dict.fromkeys(steps) if step is not None]:
-            places.append(found)
-    if len(places) < 2:
-        return None
-    return {
-        "type": "object",
-        "properties": {
-            "steps": {
-                "type": "array",
-                "prefixItems": [{"enum": steps} for steps in places[: context.limits.plan_steps]],
-            }
-        },
-        "required": ["steps"],
-        "additionalProperties": False,
-    }
-
-
-def clauses(goal: str) -> list[str]:
-    """The parts of a request, as far as punctuation and joining words show them."""
-    return [part for part in _CLAUSE.split(goal) if len(part.split()) >= 2]
-
-
-def _step_for(context: Context, intent: str) -> str | None:
-    """The plan's step that serves an intent; None for small talk."""
-    lane = context.intents.lane(intent)
-    if lane == "operation":
-        return context.intents.operation(intent)
-    return ANSWER if lane == "answer" or intent.startswith("ask_") else None
-
-
-async def _question_in(runtime: Runtime[Context], state: SupportState, goal: str) -> str:
-    """The part of the request that asks for knowledge, by the intent of each of its clauses."""
-    context, best, best_probability = runtime.context, goal, 0.0
-    for clause in clauses(goal):
-        choice = await _intent_of_part(runtime, state, clause)
-        if choice is None:
-            return goal
-        answers = sum(
-            p
-            for name, p in choice.probabilities.items()
-            if context.intents.lane(name) == "answer" or name == "refund_status"
-        )
-        if answers > best_probability:
-            best, best_probability = clause, answers
-    return best if best_probability >= 0.5 else goal
 
 
 async def _given(state: SupportState, runtime: Runtime[Context], asked: Pending) -> dict[str, Any]:
@@ -900,7 +688,7 @@ async def _given(state: SupportState, runtime: Runtime[Context], asked: Pending)
 
 def _after_a_write(steps: list[Step], index: int, context: Context) -> bool:
     """Would an earlier step change the record, so that today's refusal may not hold then?"""
-    return any(s.status == "waiting" and _writes(s, context) for s in steps[:index])
+    return any(s.status == "waiting" and writes(s, context) for s in steps[:index])
 
 
 def _with(current: Plan, index: int, step: Step) -> Plan:
@@ -913,16 +701,4 @@ def _others(state: SupportState) -> tuple[Pending, ...]:
     return tuple(p for p in state.get("pending", ()) if p.operation != "plan")
 
 
-__all__ = [
-    "ANSWER",
-    "EVALUATIONS",
-    "believed",
-    "evaluator_input",
-    "guard",
-    "in_moves",
-    "judged",
-    "loop_graph",
-    "next_step",
-    "observed",
-    "outcome_input",
-]
+__all__ = ["loop_graph", "observed"]

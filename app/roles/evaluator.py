@@ -15,7 +15,7 @@ from tools.ports import PortError
 
 if TYPE_CHECKING:
     from app.config import Settings
-    from graphs.loop import Evaluation
+    from graphs.judging import Evaluation
     from graphs.state import Step
 
 
@@ -51,7 +51,8 @@ def evaluated_step(asked: EvaluatorInput) -> Step:
 
 @asynccontextmanager
 async def evaluator(settings: Settings) -> AsyncGenerator[Answer]:
-    from graphs.loop import ANSWER, believed, guard, judged
+    from graphs.judging import believed, guard, judged
+    from graphs.planning import ANSWER
     from graphs.state import Plan, Step
 
     async with context_alone(settings) as context:

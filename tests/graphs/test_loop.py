@@ -8,7 +8,7 @@ import pytest
 
 from domains.northfell.data_model import OrderStatus
 from graphs.context import Limits
-from graphs.loop import evaluator_input, guard, judged, next_step, outcome_input
+from graphs.judging import evaluator_input, guard, judged, next_step, outcome_input
 from graphs.state import Plan, Step
 from tests.graphs.world import OPERATIONS, Slow, World
 from tests.northfell import REPLIES

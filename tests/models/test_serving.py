@@ -19,7 +19,7 @@ from app.stores.comparisons import SqlComparisons
 from app.stores.decisions import Wanted
 from app.support_desk import SupportDesk
 from app.wiring import wiring
-from graphs.loop import EVALUATIONS, evaluator_input
+from graphs.judging import EVALUATIONS, evaluator_input
 from tests.northfell import NORTHFELL
 
 pytestmark = pytest.mark.models

@@ -12,7 +12,7 @@ import pytest
 from app.config import Settings
 from app.models.manifest import SHIPPED
 from app.serving import open_models
-from graphs.loop import EVALUATIONS, evaluator_input
+from graphs.judging import EVALUATIONS, evaluator_input
 from tests.northfell import NORTHFELL
 
 pytestmark = pytest.mark.models

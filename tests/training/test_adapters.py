@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from graphs.loop import EVALUATIONS
+from graphs.judging import EVALUATIONS
 from models.train import __main__ as command
 from models.train import gguf_adapter, manifest
 from models.train.roles import evaluator
