@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from http import HTTPStatus
@@ -11,6 +12,7 @@ from typing import Any
 import httpx
 from pydantic import BaseModel, ValidationError
 
+from app.health import Checks, check
 from tools.ports import BackendUnavailable, PaymentNotSent, PaymentRefused, PaymentUncertain
 from tools.values import Clock, Payment, PaymentOrder
 
@@ -120,6 +122,14 @@ class HttpPayments:
             self.find("ready")
         except BackendUnavailable as error:
             raise PaymentNotSent from error
+
+    async def health(self) -> Checks:
+        """Whether it answers; without it nothing is paid and everything else goes on."""
+        try:
+            await asyncio.to_thread(self.ready)
+        except BackendUnavailable as error:
+            return {"payments": check(str(error))}
+        return {"payments": check(None)}
 
     def _trace(self, event: str, _: dict[str, Any]) -> None:
         if event.endswith(".send_request_body.complete"):

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from app.health import Checks, check
 from app.models.manifest import ManifestError
 from app.models.release import ReleaseError, Releases
 from tools.intents import IntentsInvalid
@@ -55,6 +56,10 @@ class ReleaseWatch:
         finally:
             task.cancel()
             await asyncio.wait([task])
+
+    async def health(self) -> Checks:
+        """Whether the last change is what decides."""
+        return {"release": check(self.state.problem, digest=self.state.digest)}
 
     async def look(self) -> None:
         """Take up what has changed since the last look. A release that is not sound is tried once: promote

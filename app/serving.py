@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from app.config import Settings
 from app.domains import domain_of
+from app.health import Checks, check
 from app.models.chain import ChainedLargeModel
 from app.models.embedded import EmbeddedServer, EmbeddedSmallModel
 from app.models.encoder import OnnxEncoder
@@ -44,6 +45,22 @@ class Models:
     manifest: Manifest
     server: EmbeddedServer | None
     trial: Trial | None = None
+
+    def health(self) -> Checks:
+        """The artefacts that were refused, the candidate in the shadow, and the embedded models' server."""
+        refused = {
+            f"{kind} {role}".strip(): why for (kind, role), why in self.manifest.refused.items()
+        }
+        found = {"artefacts": check("; ".join(refused.values()) or None)}
+        if refused:
+            found["artefacts"]["refused"] = refused
+        if self.trial is not None:
+            found["shadow"] = check(self.trial.problem, digest=self.trial.digest)
+        if self.server is not None:
+            now = self.server.status()
+            ready = now["state"] == "ready"
+            found["embedded model"] = {"status": "ok" if ready else "degraded", **now}
+        return found
 
 
 def resident(settings: Settings, domain: Domain) -> Settings:

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sqlite3
-import sys
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
@@ -23,19 +19,25 @@ from app.domains import domain_of, replies_of
 from app.drift import sketch_of
 from app.drift_watch import DriftWatch
 from app.economics import Limits as Spendable
+from app.health import Health, Systems
 from app.housekeeping import Housekeeping, Retention
 from app.identity.tokens import reader_of
-from app.models.chain import ChainedLargeModel
+from app.live import (
+    Roster,
+    candidate_of,
+    live_of,
+    opened_pruner,
+    own_router,
+)
 from app.models.encoder import OnnxEncoder
-from app.models.manifest import Manifest, ManifestError
-from app.models.masked import MaskedLargeModel
+from app.models.manifest import Manifest
 from app.models.metering import read_prices
 from app.models.release import ReleaseError, Releases
 from app.privacy import Privacy
-from app.release_watch import ReleaseState, ReleaseWatch
+from app.release_watch import ReleaseWatch
 from app.releases import adopt_releases, releases_on
 from app.serving import Models, Serving, resident
-from app.shadow import Candidate, Shadow
+from app.shadow import Shadow
 from app.spending import REFERENCE, Budgets
 from app.stores.access import SqlAccess
 from app.stores.actions import SqlActions
@@ -43,8 +45,9 @@ from app.stores.answers import SqlAnswers
 from app.stores.approvals import SqlApprovals
 from app.stores.audit import SqlAudit
 from app.stores.checkpoints import checkpoints_at
-from app.stores.database import create_engine, migrate, writing
+from app.stores.database import create_engine, migrate
 from app.stores.decisions import Sketcher, SqlDecisionLog
+from app.stores.health import StoreHealth
 from app.stores.holds import SqlHolds
 from app.stores.ledger import SqlLedger
 from app.stores.outbox import SqlOutbox
@@ -59,23 +62,17 @@ from app.stores.waiting import SqlWaiting
 from app.tracing import Tracing
 from app.tracing.targets import tracing_of
 from graphs.action import ActionGraph
-from graphs.context import Context, Limits, Thresholds
+from graphs.context import Context, Limits
 from graphs.support import support_graph
 from tools.domain import Domain, Opening, Progress
-from tools.injection import HEAD
-from tools.intents import SPOKEN, Intents, IntentsInvalid, check_intents
 from tools.policy import FilePolicy
-from tools.ports import BackendUnavailable, PortError
+from tools.ports import PortError
 from tools.privacy import mask_pii
-from tools.values import Clock, Customer, Lane
+from tools.values import Clock
 
 if TYPE_CHECKING:
-    from langgraph.checkpoint.base import BaseCheckpointSaver
-
-    from app.knowledge.index import Indexes
     from app.knowledge.knowledge import HybridKnowledge
     from app.knowledge.pruner import Pruner
-    from app.models.router import Router
     from app.payments import HttpPayments
     from app.rooms.playing import Support
     from app.support_desk import SupportDesk
@@ -119,7 +116,7 @@ async def wiring(
                 "what was promoted in this data folder is from now on live in every replica"
             )
         known = releases_on(settings, engine)
-        releases = await asyncio.to_thread(ReleaseWatch.of, known, lambda: take_up())
+        releases = await asyncio.to_thread(ReleaseWatch.of, known, lambda: roster.take_up())
         usage = SqlUsage(engine, settings.retention_days, clock)
         budgets = budgets_of(settings, usage, domain, clock)
         serving = await stack.enter_async_context(
@@ -184,36 +181,33 @@ async def wiring(
         )
         replies = await asyncio.to_thread(replies_of, domain)
         actions = ActionGraph(saver, stores.holds.holding)
-        own = await asyncio.to_thread(_own_router, settings)
+        own = await asyncio.to_thread(own_router, settings)
         limits = Limits(
             message_chars=settings.message_chars,
             # The embedded planner loses its thread beyond a handful of steps.
             plan_steps=10 if settings.hosted_llm else 4,
             class_declared=settings.class_declared,
         )
-        live = _live(models, settings, own)
-
         answers = (
             None
             if settings.answer_cache == "off"
             else ProcessAnswers(models.encoder, settings.answer_cache, register=stores.answers)
         )
 
+        drift = await asyncio.to_thread(_drift_watch, settings, known, stores.decisions, clock)
         contact = domain.profile.contact
-        public = (contact.mail, contact.phone)
-
-        def context_for(customer: Customer, thread: str) -> Context:
-            return Context(
-                customer=customer,
+        roster = Roster(
+            settings,
+            serving,
+            knowledge,
+            own,
+            live_of(models, settings, own),
+            drift,
+            shared=partial(
+                Context,
                 operations=domain.operations,
-                intents=live.intents,
                 replies=replies,
                 language=domain.profile.languages[0],
-                encoder=live.models.encoder,
-                small=live.models.small,
-                large=MaskedLargeModel(live.models.large, customer, books.backend, public=public)
-                if settings.llm_leaves
-                else live.models.large,
                 knowledge=knowledge,
                 backend=books.backend,
                 ledger=ledger,
@@ -222,46 +216,25 @@ async def wiring(
                 requests=stores.requests,
                 audit=audit,
                 actions=actions,
-                thread=thread,
                 answers=answers,
                 writer=settings.llm_chain[0].model if settings.hosted_llm else "embedded",
                 clock=clock,
                 limits=limits,
-                thresholds=live.thresholds,
-                second_opinion=live.second_opinion,
                 large_decides=settings.hosted_llm,
                 policy=policy,
                 reader=domain.reader,
                 lexicon=domain.lexicon,
                 cases=domain.advice,
                 hours=domain.profile.hours,
-            )
-
-        shadow = None
-        candidate = await asyncio.to_thread(_candidate, settings, live, knowledge, own)
+            ),
+            public=(contact.mail, contact.phone),
+        )
+        candidate = await asyncio.to_thread(candidate_of, settings, roster.live, knowledge, own)
         if candidate is not None:
-            shadow = Shadow(candidate, stores.decisions, settings.shadow_share)
-            await stack.enter_async_context(shadow.reading())
-
-        async def take_up() -> None:
-            nonlocal live
-            async with serving.exchange() as models:
-                pruner = None
-                if not settings.pruner and _pruner_of(models) != _pruner_of(live.models):
-                    folder = models.manifest.folder_of("cross-encoder-lora", "pruner")
-                    pruner = await knowledge.loaded(lambda: _opened_pruner(settings, folder))
-                new = await asyncio.to_thread(_live, models, settings, own)
-                candidate = await asyncio.to_thread(_candidate, settings, new, knowledge, own)
-            # Nothing of this can fail: a turn that begins from here on is decided by the new release alone.
-            live = new
-            if pruner is not None:
-                knowledge.use(pruner)
-            if shadow is not None:
-                shadow.candidate = candidate or replace(shadow.candidate, roles=frozenset())
-            drift.since = clock.now()
+            roster.shadow = Shadow(candidate, stores.decisions, settings.shadow_share)
+            await stack.enter_async_context(roster.shadow.reading())
 
         await stack.enter_async_context(releases.watching())
-        drift = await asyncio.to_thread(_drift_watch, settings, known, stores.decisions, clock)
         library = Library(knowledge)
         stack.push_async_callback(library.close)
         support: Support = support_graph().compile(checkpointer=saver, name="support")
@@ -279,30 +252,36 @@ async def wiring(
             actions=actions,
             stores=stores,
             ledger=ledger,
-            context_for=context_for,
+            context_for=roster.context_for,
             domain=domain,
             books=books,
             identity=reader_of(domain.profile.identity, clock),
-            health=lambda: _health(
-                engine,
-                saver,
-                live.models,
-                knowledge,
-                traces,
-                policy,
-                payments,
-                releases.state,
-                books.health(),
-                partial(budgets.day_is_spent, domain.tenant),
+            health=Health(
+                tuple(
+                    part
+                    for part in (
+                        Systems(books.health),
+                        StoreHealth(engine, saver),
+                        payments,
+                        roster,
+                        releases,
+                        knowledge,
+                        policy,
+                        traces,
+                    )
+                    if part is not None
+                )
             ),
-            info=lambda: asyncio.to_thread(_info, settings, known, live.models, knowledge, traces),
+            info=lambda: asyncio.to_thread(
+                _info, settings, known, roster.live.models, knowledge, traces
+            ),
             meter=serving.meter,
             budgets=budgets,
             library=library,
             tracing=traces,
-            intent_names=lambda: sorted(live.intents.names),
+            intent_names=lambda: sorted(roster.live.intents.names),
             drift=drift,
-            shadow=shadow,
+            shadow=roster.shadow,
             releases=releases,
             privacy=privacy,
             housekeeping=Housekeeping(stores, ledger, privacy, engine, _retention(settings)),
@@ -313,16 +292,6 @@ async def wiring(
 
             await stack.enter_async_context(relaying(traces, stores.traces))
         yield desk
-
-
-@dataclass(frozen=True)
-class _Live:
-    """What decides; exchanged as a whole, so that no turn is decided by two releases."""
-
-    models: Models
-    intents: Intents
-    thresholds: Thresholds
-    second_opinion: bool  #: May the small model be asked what a message means?
 
 
 def budgets_of(settings: Settings, usage: SqlUsage, domain: Domain, clock: Clock) -> Budgets:
@@ -349,101 +318,6 @@ def _retention(settings: Settings) -> Retention:
         samples=timedelta(days=settings.retention_days),
         labels=timedelta(days=settings.label_days),
     )
-
-
-def _live(models: Models, settings: Settings, own: Router | None) -> _Live:
-    """The models with the intents their router knows: a deployment's own, a release's, or the shipped ones."""
-    thresholds = thresholds_of(models.manifest, settings)
-    if own is not None:
-        models.encoder.adopt("intent", own.classifier, own.version)
-        known = router_knows(models.manifest, settings, own.intents)
-        return _Live(models, own.intents, own_thresholds(thresholds, own), known)
-    intents = models.manifest.catalogue(domain_of(settings))
-    return _Live(models, intents, thresholds, router_knows(models.manifest, settings, intents))
-
-
-def router_knows(manifest: Manifest, settings: Settings, intents: Intents) -> bool:
-    """Can the router's small model choose among these intents? An adapter knows those it was trained on; the
-    base model knows none, unless a prompt tells it what to do."""
-    if settings.small_models != "embedded" and settings.profiles["router"].model is not None:
-        return True  # A model of the deployment's own choice reads what the intents are called.
-    entry = manifest.adapters.get("router")
-    if entry is None:
-        return manifest.prompt_for("router") is not None
-    return entry.labels is None or set(intents.names) <= set(entry.labels)
-
-
-def _candidate(
-    settings: Settings, live: _Live, knowledge: HybridKnowledge, own: Router | None
-) -> Candidate | None:
-    """What SIGNALBOX_SHADOW names, ready to decide beside the live models."""
-    from app.knowledge.beside import PrunedBeside
-    from app.knowledge.pruner import shipped_entry
-
-    trial = live.models.trial
-    if trial is None or trial.problem is not None:
-        return None
-    if "pruner" in trial.roles:
-        digest = shipped_entry(trial.folder).sha256[:12]
-        load = partial(_opened_pruner, settings.model_copy(update={"pruner": ""}), trial.folder)
-        trial = replace(trial, pruning=PrunedBeside(knowledge, load, digest))
-    thresholds = thresholds_of(trial.manifest, settings)
-    intents = trial.manifest.catalogue(domain_of(settings))
-    if own is not None and ("head", "intent") not in trial.brings:
-        # What the candidate does not bring is the live one's, and that is not the manifest's.
-        assert trial.encoder is not None
-        trial.encoder.adopt("intent", own.classifier, own.version)
-        intents, thresholds = own.intents, own_thresholds(thresholds, own)
-    return trial.candidate(thresholds, intents, router_knows(trial.manifest, settings, intents))
-
-
-def thresholds_of(manifest: Manifest, settings: Settings) -> Thresholds:
-    """Where each tier is believed: calibrated with the artefacts, else the profiles' own numbers."""
-    profiles = settings.profiles
-
-    def of(head: str, default: float) -> float:
-        entry = manifest.heads.get(head)
-        stored = entry.threshold if entry is not None else None
-        if isinstance(stored, dict):
-            stored = next((v for v in stored.values() if isinstance(v, int | float)), None)
-        return float(stored) if isinstance(stored, int | float) else default
-
-    intent, mood = manifest.heads.get("intent"), manifest.heads.get("frustration")
-    orders, stock = manifest.heads.get(HEAD), Thresholds()
-    return Thresholds(
-        lanes=cast("Mapping[Lane, float]", intent.lanes) if intent is not None else {},
-        small=profiles["router"].threshold,
-        frustration=of("frustration", 0.5),
-        furious=stock.furious if mood is None or mood.sure is None else mood.sure,
-        several=of("complexity", 0.5),
-        evaluator=profiles["evaluator"].threshold,
-        outcome=of("outcome", 0.45),
-        incident=of("incident", stock.incident),
-        write=manifest.write_line,
-        consequence=manifest.class_line,
-        order_said=stock.order_said if orders is None or orders.sure is None else orders.sure,
-        order_read=of(HEAD, stock.order_read),
-    )
-
-
-def _own_router(settings: Settings) -> Router | None:
-    """The deployment's router; one that is not sound is refused, and the shipped one answers."""
-    if settings.router is None:
-        return None
-    from app.models.router import load_router
-
-    try:
-        router = load_router(settings.router)
-        check_intents(router.intents, domain_of(settings).operations, needed=SPOKEN)
-    except (ManifestError, IntentsInvalid) as error:
-        log.error("SIGNALBOX_ROUTER is not used, the shipped router answers: %s", error)
-        return None
-    return router
-
-
-def own_thresholds(thresholds: Thresholds, router: Router) -> Thresholds:
-    """The same, with the lines of a deployment's own router."""
-    return replace(thresholds, lanes=router.lanes)
 
 
 # --- parts --------------------------------------------------------------------------------------
@@ -526,7 +400,7 @@ async def _knowledge(
     def load_pruner() -> Pruner:
         # Its imports would take the interpreter from everything the first answer waits for.
         started.wait()
-        return _opened_pruner(settings, manifest.folder_of("cross-encoder-lora", "pruner"))
+        return opened_pruner(settings, manifest.folder_of("cross-encoder-lora", "pruner"))
 
     knowledge = await asyncio.to_thread(
         lambda: open_knowledge(
@@ -558,130 +432,7 @@ async def _knowledge(
         await asyncio.to_thread(knowledge.close)
 
 
-def _opened_pruner(settings: Settings, folder: Path) -> Pruner:
-    from app.knowledge.opening import folder_of
-    from app.knowledge.pruner import open_pruner
-
-    return open_pruner(settings.pruner, folder, folder_of(settings), floor=settings.pruner_floor)
-
-
-def _pruner_of(models: Models) -> Path:
-    return models.manifest.folder_of("cross-encoder-lora", "pruner")
-
-
 # --- what others ask about it -------------------------------------------------------------------
-
-
-def _answers(engine: sa.Engine) -> None:
-    # Begun as what writes, and nothing is written: a store that only reads is as good as none.
-    with writing(engine, fenced=False) as connection:
-        connection.execute(sa.text("DELETE FROM holds WHERE name = ''"))
-
-
-async def _health(
-    engine: sa.Engine,
-    saver: BaseCheckpointSaver[Any],
-    models: Models,
-    knowledge: HybridKnowledge,
-    traces: Tracing,
-    policy: FilePolicy,
-    payments: HttpPayments | None,
-    release: ReleaseState,
-    outside: Mapping[str, str],
-    spent: Callable[[], Awaitable[bool]],
-) -> Mapping[str, Any]:
-    checks: dict[str, Any] = {}
-    for name, why in outside.items():
-        checks[f"system {name}"] = {"status": "degraded", "reason": why}
-    try:
-        await asyncio.to_thread(_answers, engine)
-        checks["database"] = {"status": "ok"}
-    except BackendUnavailable as error:
-        checks["database"] = {"status": "down", "reason": str(error)}
-    if payments is not None:
-        try:
-            await asyncio.to_thread(payments.ready)
-            checks["payments"] = {"status": "ok"}
-        except BackendUnavailable as error:
-            checks["payments"] = {"status": "degraded", "reason": str(error)}
-    checks["checkpoints"] = await _saver_health(saver)
-    refused = {
-        f"{kind} {role}".strip(): why for (kind, role), why in models.manifest.refused.items()
-    }
-    checks["artefacts"] = {"status": "degraded" if refused else "ok"} | (
-        {"reason": "; ".join(refused.values()), "refused": refused} if refused else {}
-    )
-    checks["release"] = {
-        "status": "degraded" if release.problem else "ok",
-        "digest": release.digest,
-    }
-    checks["release"] |= {"reason": release.problem} if release.problem else {}
-    if models.trial is not None:
-        problem = models.trial.problem
-        checks["shadow"] = {
-            "status": "degraded" if problem else "ok",
-            "digest": models.trial.digest,
-        }
-        checks["shadow"] |= {"reason": problem} if problem else {}
-    if models.server is not None:
-        state = models.server.status()
-        ready = state["state"] == "ready"
-        checks["embedded model"] = {"status": "ok" if ready else "degraded", **state}
-    if isinstance(models.large, ChainedLargeModel):
-        each = models.large.health()
-        try:
-            nothing_left = await spent()
-        except BackendUnavailable:
-            nothing_left = False  # Said above, as the database's.
-        well = all(state == "ok" for state in each.values()) and not nothing_left
-        checks["large model"] = {"status": "ok" if well else "degraded", "models": dict(each)}
-        if nothing_left:
-            checks["large model"]["reason"] = "the day's budget is spent"
-    checks["knowledge"] = await index_health(knowledge.indexes) | {
-        "version": knowledge.version,
-        "pruned_by": knowledge.pruned_by,
-    }
-    problem = policy.problem
-    checks["rules"] = {
-        "status": "ok" if problem is None else "degraded",
-        "version": policy.version,
-        **({} if problem is None else {"reason": problem}),
-    }
-    checks["traces"] = {
-        "status": "degraded" if traces.state == "failing" else "ok",
-        "state": traces.state,
-    }
-    return checks
-
-
-async def index_health(indexes: Indexes) -> dict[str, Any]:
-    """Whether articles can be looked up; without them answers are worse, and never wrong."""
-    try:
-        async with asyncio.timeout(REACH_SECONDS):
-            await asyncio.to_thread(indexes.reach)
-    except TimeoutError:
-        return {"status": "degraded", "reason": f"no answer within {REACH_SECONDS:g} s"}
-    except PortError as error:
-        return {"status": "degraded", "reason": str(error)}
-    return {"status": "ok"}
-
-
-async def _saver_health(saver: BaseCheckpointSaver[Any]) -> dict[str, Any]:
-    kind = type(saver).__name__
-    try:
-        await saver.aget_tuple({"configurable": {"thread_id": "health", "checkpoint_ns": ""}})
-        # Begun as what writes, and nothing is written.
-        await saver.adelete_thread("health")
-    except (BackendUnavailable, *_database_errors(), OSError) as error:
-        reason = str(error.__cause__ or error)
-        return {"status": "down", "kind": kind, "reason": reason}
-    return {"status": "ok", "kind": kind}
-
-
-def _database_errors() -> tuple[type[Exception], ...]:
-    # Only where PostgreSQL is in use is its driver loaded, and can raise.
-    driver = sys.modules.get("psycopg")
-    return (sqlite3.Error,) if driver is None else (sqlite3.Error, driver.Error)
 
 
 def _info(

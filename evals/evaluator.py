@@ -13,9 +13,9 @@ from typing import Literal, cast
 import yaml
 
 from app.config import Settings
+from app.live import thresholds_of
 from app.roles.evaluator import EvaluatorInput, evaluated_step
 from app.serving import open_models
-from app.wiring import thresholds_of
 from evals.domain import CASES, DOMAIN
 from evals.figures import Figure, Report, Table, at_least, percentile
 from evals.scenarios import Case

@@ -436,6 +436,13 @@ class FilePolicy:
         self._current()
         return self._problem
 
+    async def health(self) -> Mapping[str, Mapping[str, str]]:
+        """Whether the file as it is now is in force."""
+        problem = self.problem
+        if problem is None:
+            return {"rules": {"status": "ok", "version": self.version}}
+        return {"rules": {"status": "degraded", "version": self.version, "reason": problem}}
+
     def _current(self) -> RuleBook:
         try:
             stamp = _stamp(self._path)

@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 
 from app.config import EMBEDDED_MODEL
+from app.health import Checks, check
 from app.knowledge.documents import chunks_of
 from app.knowledge.embeddings import (
     CachedEmbedder,
@@ -63,6 +64,8 @@ from tools.values import Clock
 
 log = logging.getLogger(__name__)
 
+#: How long the index is waited for when somebody asks whether it can be reached.
+REACH_SECONDS = 2.0
 REMEMBERED = 2048
 #: Earlier messages that a question is searched with. On dialogues about one document, more found it better
 #: up to five; the encoder reads no further than its 256 tokens anyway.
@@ -113,6 +116,18 @@ class View:
     places: Mapping[str, int]  #: Chunk -> its place in its document.
     articles: Mapping[str, str] = field(default_factory=dict[str, str])  #: Source -> its digest.
     target: Target | None = None  #: None: nothing was ingested.
+
+
+async def problem_of(indexes: Indexes, seconds: float = REACH_SECONDS) -> str | None:
+    """Why the index cannot be reached within so many seconds; None where it can."""
+    try:
+        async with asyncio.timeout(seconds):
+            await asyncio.to_thread(indexes.reach)
+    except TimeoutError:
+        return f"no answer within {seconds:g} s"
+    except PortError as error:
+        return str(error)
+    return None
 
 
 class HybridKnowledge:
@@ -331,6 +346,12 @@ class HybridKnowledge:
         if self.loading and self.loading.done() and self.loading.exception() is None:
             return self.loading.result()
         return self.stand_in
+
+    async def health(self) -> Checks:
+        """Whether articles can be looked up; without them answers are worse, and never wrong."""
+        problem = await problem_of(self.indexes)
+        facts = {"version": self.version, "pruned_by": self.pruned_by}
+        return {"knowledge": check(problem, **facts)}
 
     @property
     def pruned_by(self) -> str:

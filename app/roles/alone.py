@@ -110,8 +110,8 @@ async def context_alone(
     settings: Settings, *, own: Router | None = None, small: bool = True
 ) -> AsyncGenerator[Context]:
     """The graphs' context with the real models, and a business without customers."""
+    from app.live import own_thresholds, thresholds_of
     from app.serving import open_models
-    from app.wiring import own_thresholds, thresholds_of
     from graphs.context import Context
     from tools.memory import MemoryApprovals, MemoryLedger, NoRecords
 

@@ -52,7 +52,7 @@ async def router(
 
 def _small_knows(settings: Settings, own: Router | None) -> bool:
     """May the generative model be asked what a message means?"""
-    from app.wiring import router_knows
+    from app.live import router_knows
 
     domain = domain_of(settings)
     manifest = live_manifest(settings)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from pydantic import JsonValue
 
+from app.health import Checks
 from graphs.context import Context
 
 if TYPE_CHECKING:
@@ -111,6 +112,11 @@ class Tracing:
     def provider(self) -> Any:
         """OpenTelemetry's provider, for the spans of the web server; None: there are none."""
         return None
+
+    async def health(self) -> Checks:
+        """Whether what is traced arrives."""
+        status = "degraded" if self.state == "failing" else "ok"
+        return {"traces": {"status": status, "state": self.state}}
 
     def turn(
         self,

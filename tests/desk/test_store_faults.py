@@ -14,7 +14,7 @@ import pytest
 from psycopg import sql
 from sqlalchemy import event
 
-from app.wiring import _answers, _saver_health
+from app.stores.health import StoreHealth
 from tools.ports import BackendUnavailable
 
 
@@ -177,9 +177,5 @@ async def test_a_store_that_cannot_be_written_makes_it_unready(world, fault, dow
 
 
 async def states(engine, desk):
-    found = {"checkpoints": (await _saver_health(desk.player.support.checkpointer))["status"]}
-    try:
-        _answers(engine)
-    except BackendUnavailable:
-        return found | {"database": "down"}
-    return found | {"database": "ok"}
+    found = await StoreHealth(engine, desk.player.support.checkpointer).health()
+    return {name: check["status"] for name, check in found.items()}

@@ -10,8 +10,9 @@ from datetime import date
 import pytest
 from qdrant_client import QdrantClient
 
-from app import wiring
+from app.health import check
 from app.knowledge.index import IndexUnavailable, QdrantIndexes, Scope
+from app.knowledge.knowledge import problem_of
 from tools.ports import PortError
 
 SCOPE = Scope(("public",), ("northfell",), date(2026, 11, 20))
@@ -46,14 +47,12 @@ def test_a_search_is_given_up(where: str, request: pytest.FixtureRequest) -> Non
 
 @pytest.mark.parametrize(("where", "why"), [("away", "Qdrant"), ("slow", "no answer within")])
 async def test_ready_says_that_it_is_away(
-    where: str, why: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    where: str, why: str, request: pytest.FixtureRequest
 ) -> None:
     """Degraded and not down: what needs no article is answered as ever."""
-    monkeypatch.setattr(wiring, "REACH_SECONDS", 0.5)
     indexes = QdrantIndexes.at(request.getfixturevalue(where), seconds=2)
-    if where == "away":
-        monkeypatch.setattr(wiring, "REACH_SECONDS", 20.0)
-    health = await wiring.index_health(indexes)
+    problem = await problem_of(indexes, seconds=20 if where == "away" else 0.5)
     indexes.close()
-    assert health["status"] == "degraded"
-    assert why in health["reason"]
+    assert problem is not None
+    assert why in problem
+    assert check(problem)["status"] == "degraded"

@@ -12,6 +12,7 @@ import yaml
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from app.config import Settings
+from app.live import router_knows
 from app.models.classifier import OUT_OF_SCOPE, Confidence, Terms, pieces, spread, words
 from app.models.encoder import OnnxEncoder
 from app.models.manifest import (
@@ -24,7 +25,6 @@ from app.models.manifest import (
 )
 from app.models.router import INTENTS, WEIGHTS, load_router
 from app.roles.router import router
-from app.wiring import router_knows
 from models.train import intents as training
 from models.train.classifier import calibration_error, cheapest
 from models.train.commands import router_of
