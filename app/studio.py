@@ -32,8 +32,9 @@ from typing_extensions import TypedDict
 from app import studio_messages as shown
 from app.config import Settings
 from app.studio_world import CUSTOMER, REVIEWER, world_of
-from graphs.action import ActionGraph, action_graph, edited, question
+from graphs.action import ActionGraph, action_graph, question
 from graphs.context import Context
+from graphs.editing import edited
 from graphs.keys import action_id, action_key, fingerprint, fingerprint_of
 from graphs.loop import loop_graph
 from graphs.state import ActionState, Answer, SupportState, Turn

@@ -23,8 +23,9 @@ from app.stores.approvals import SqlApprovals
 from app.stores.decisions import SqlDecisionLog
 from app.stores.fences import HoldLost
 from app.stores.ledger import Settled, SqlLedger
-from graphs.action import ActionGraph, edited
+from graphs.action import ActionGraph
 from graphs.context import Context
+from graphs.editing import edited
 from graphs.state import Answer
 from prompts.replies import speaking
 from tools.decisions import Aftermath

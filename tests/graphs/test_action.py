@@ -9,7 +9,8 @@ from langgraph.types import Command
 from pydantic import ValidationError
 
 from domains.northfell.data_model import OrderStatus
-from graphs.action import edited, question, thread_of
+from graphs.action import question, thread_of
+from graphs.editing import edited
 from graphs.state import Answer
 from tests.graphs.world import OPERATIONS, Slow, World
 from tools.ports import BackendUnavailable, ModelOutputInvalid, ModelUnavailable
