@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import yaml
+
 ROOT = Path(__file__).parents[2]
 ENGINE = ("app", "graphs", "tools", "prompts")
 #: What only a shop like Northfell speaks of. "Order" also means a sequence: with these words it does not.
@@ -42,6 +44,35 @@ def test_the_engine_speaks_of_no_shop() -> None:
     assert set(ALLOWED) - set(found) == set()
 
 
+#: Intents and operations of a business that the engine knows by these names as well: the desk's own operations, the
+#: roles of intents, and the facts for which it has a sentence of its own.
+SHARED = {
+    *("hand_off", "create_ticket"),
+    *("out_of_scope", "other_person", "bot_question"),
+    *("ask_hours", "ask_contact"),
+}
+#: Where one of the others stands, and why.
+NAMED = {"app/roles/__init__.py": "examples in the help of `signalbox role`"}
+
+
+def test_the_engine_knows_no_intent_of_a_business() -> None:
+    """Nothing in it goes by what one business calls its intents and operations."""
+    named = re.compile(rf"\b(?:{'|'.join(sorted(_called() - SHARED, key=len, reverse=True))})\b")
+    found = {path: names for path in _files() if (names := _nouns(ROOT / path, named))}
+
+    assert {path: names for path, names in found.items() if path not in NAMED} == {}
+    assert set(NAMED) - set(found) == set()
+
+
+def _called() -> set[str]:
+    """The intents and operations of both businesses whose names are no ordinary words."""
+    names: set[str] = set()
+    for file in (ROOT / "domains").glob("*/intents.yaml"):
+        for one in yaml.safe_load(file.read_text("utf-8"))["intents"]:
+            names |= {one["name"], one.get("operation") or one["name"]}
+    return {name for name in names if "_" in name}
+
+
 def _files() -> Iterator[str]:
     for package in ENGINE:
         for path in sorted((ROOT / package).rglob("*")):
@@ -49,10 +80,10 @@ def _files() -> Iterator[str]:
                 yield path.relative_to(ROOT).as_posix()
 
 
-def _nouns(path: Path) -> list[str]:
+def _nouns(path: Path, which: re.Pattern[str] = NOUNS) -> list[str]:
     text = path.read_text("utf-8")
     spoken = _strings(text) if path.suffix == ".py" else [text]
-    return sorted({match[0] for each in spoken for match in NOUNS.finditer(each)})
+    return sorted({match[0] for each in spoken for match in which.finditer(each)})
 
 
 def _strings(source: str) -> Iterator[str]:
