@@ -149,6 +149,10 @@ class Settings(BaseSettings):
     oidc_admin: str = "signalbox-admin"
     oidc_agent: str = "signalbox-agent"
     oidc_tenant_claim: str | None = None
+    #: The desk's own client at the login: with it, its page sends operators there.
+    oidc_client: str | None = None
+    oidc_client_secret: SecretStr | None = None
+    oidc_scope: str = "openid profile email"
     #: A demo login on an address that others can reach has to be meant: both of these say so.
     demo_login: Literal["local", "open"] = "local"
     demo_login_really: Literal["no", "yes"] = "no"
@@ -436,6 +440,10 @@ class Settings(BaseSettings):
             if not parts.hostname or (parts.scheme != "https" and not loopback) or parts.query:
                 raise ValueError(
                     f"SIGNALBOX_OIDC_ISSUER is an https address, and {self.oidc_issuer!r} is none"
+                )
+            if self.oidc_client is None and self.oidc_client_secret is not None:
+                raise ValueError(
+                    "SIGNALBOX_OIDC_CLIENT_SECRET is set, and SIGNALBOX_OIDC_CLIENT is not"
                 )
             if self.oidc_admin == self.oidc_agent:
                 raise ValueError("SIGNALBOX_OIDC_ADMIN and SIGNALBOX_OIDC_AGENT are the same role")

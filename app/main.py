@@ -14,10 +14,11 @@ from fastapi.telemetry import TelemetryConfig
 from starlette.staticfiles import StaticFiles
 
 from app.auth import Access, Sessions
-from app.config import Settings, load_keys, prepare_environment
+from app.config import Keys, Settings, load_keys, prepare_environment
 from app.contract import Documented
 from app.desk import Desk
 from app.domains import domain_of
+from app.identity.desk_sign_in import DeskSignIn
 from app.identity.operators import DISCOVERY, Discovered, OperatorClaims, OperatorLogin
 from app.limits import Answered, BodyLimit, Hosts, Rated, SafeHeaders, TraceTold
 from app.loop_lag import LoopLag
@@ -80,7 +81,10 @@ def create_app(
         telemetry=_requests_traced(tracing),
     )
     app.state.keys = keys
-    app.state.operator_login = _operator_login(settings)
+    issuer = Discovered(settings.oidc_issuer) if settings.oidc_issuer is not None else None
+    app.state.operator_login = _operator_login(settings, issuer)
+    app.state.desk_sign_in = _desk_sign_in(settings, app.state.operator_login, issuer, keys)
+    app.state.public_url = settings.public_url
     domain = domain_of(settings)
     app.state.profile, app.state.demo = domain.profile, domain.demo
     app.state.metrics = metrics
@@ -109,9 +113,9 @@ def create_app(
     return app
 
 
-def _operator_login(settings: Settings) -> OperatorLogin | None:
+def _operator_login(settings: Settings, issuer: Discovered | None) -> OperatorLogin | None:
     """The company's login for operators, where the settings name one."""
-    if settings.oidc_issuer is None or settings.oidc_audience is None:
+    if issuer is None or settings.oidc_issuer is None or settings.oidc_audience is None:
         return None
     declared = Jwt(
         jwks=settings.oidc_issuer.rstrip("/") + DISCOVERY,
@@ -127,7 +131,24 @@ def _operator_login(settings: Settings) -> OperatorLogin | None:
         agent=settings.oidc_agent,
         tenant=settings.oidc_tenant_claim,
     )
-    return OperatorLogin(declared, claims, Discovered(settings.oidc_issuer))
+    return OperatorLogin(declared, claims, issuer)
+
+
+def _desk_sign_in(
+    settings: Settings, login: OperatorLogin | None, issuer: Discovered | None, keys: Keys
+) -> DeskSignIn | None:
+    """The way from the desk's page to the login, where the desk is a client of it."""
+    if login is None or issuer is None or settings.oidc_client is None:
+        return None
+    secret = settings.oidc_client_secret
+    return DeskSignIn(
+        login,
+        issuer,
+        client=settings.oidc_client,
+        client_secret=secret.get_secret_value() if secret is not None else None,
+        scope=settings.oidc_scope,
+        secret=keys.secret,
+    )
 
 
 def _wiring(tracing: Tracing) -> DeskFactory:

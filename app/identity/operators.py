@@ -70,12 +70,22 @@ class Discovered:
         self._looking = threading.Lock()
         self._at: str | None = None
         self._keys: KeySet | None = None
+        self._told: Mapping[str, Any] = {}
         self._found: float | None = None
         self._asked: float | None = None
 
     def key(self, kid: str | None) -> jwt.PyJWK:
         """The key with this id. Raises NotKnown, or BackendUnavailable while the issuer cannot be reached."""
         return self._known().key(kid)
+
+    def endpoint(self, name: str) -> str:
+        """An address that the discovery document gives. Raises BackendUnavailable while the issuer cannot be
+        reached, or gives none that is safe to be sent to."""
+        self._known()
+        try:
+            return at_https(str(self._told.get(name, "")), f"the issuer's {name} is")
+        except ValueError as error:
+            raise BackendUnavailable(f"the operators' login has no {name}") from error
 
     def _known(self) -> KeySet:
         with self._looking:
@@ -93,6 +103,7 @@ class Discovered:
         try:
             told: Any = json.loads(fetched(address, self._transport))
             at = _keys_address(told, self._issuer)
+            self._told = told
             # The same address keeps its keys; another has keys of its own.
             if at != self._at:
                 self._keys = KeySet(at, seconds=self._seconds, transport=self._transport)

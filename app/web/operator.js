@@ -3,6 +3,10 @@
 import { byId, el, repeat, request } from "./web.js";
 
 let key = sessionStorage.getItem("operator-key") ?? "";
+// What the company's login sent back stands in the address, and does not stay there.
+const came = new URLSearchParams(location.hash.slice(1));
+if (came.has("token") || came.has("notice")) history.replaceState(null, "", location.pathname);
+if (came.has("token")) key = came.get("token");
 
 /** Who is signed in: name and role. */
 export const me = { name: "", role: "" };
@@ -24,6 +28,7 @@ export function open(refresh) {
   async function enter() {
     try {
       Object.assign(me, await ask("GET", "/v1/operator"));
+      sessionStorage.setItem("operator-key", key);
       byId("me").textContent = me.role === "admin" ? `${me.name}, admin` : me.name;
       await refresh();
     } catch (error) {
@@ -31,7 +36,6 @@ export function open(refresh) {
       showDoor(error.message);
       return;
     }
-    sessionStorage.setItem("operator-key", key);
     byId("door").hidden = true;
     byId("app").hidden = false;
   }
@@ -59,7 +63,7 @@ export function open(refresh) {
     () => 4,
   );
   if (key) enter();
-  else showDoor();
+  else showDoor(came.get("notice") ?? "");
 }
 
 // --- what is shown --------------------------------------------------------------------------
