@@ -374,7 +374,14 @@ def _refund_effects(shop: Shop, given: RequestRefund, order: Order, due: _Due) -
             currency=order.currency,
         )
     if returned and due.kind in ("whole", "items"):
-        yield say("effects.goods_come_back", free=_is_member(shop), label=RETURN_LABEL)
+        # Who has not said why may hold something broken in their hands.
+        unwanted = given.reason == "unwanted"
+        yield say(
+            "effects.goods_come_back",
+            free=_is_member(shop),
+            label=RETURN_LABEL,
+            unwanted=unwanted,
+        )
     yield say("effects.refund_approved")
 
 

@@ -150,6 +150,16 @@ CASES = [
     _case("late", "request_refund", _of("shipped", expected_in=-3), IRREVERSIBLE, reason="late"),
     _case("broken on the way", "request_refund", _of("shipped"), IRREVERSIBLE, reason="damaged"),
     _case("delivered", "request_refund", _of("delivered"), IRREVERSIBLE, says="3.95 EUR"),
+    # Who has not said why may hold something broken in their hands.
+    _case("no reason", "request_refund", _of("delivered"), IRREVERSIBLE, says="arrived damaged"),
+    _case(
+        "unwanted",
+        "request_refund",
+        _of("delivered"),
+        IRREVERSIBLE,
+        reason="unwanted",
+        says="unused; the return label is 3.95 EUR.",
+    ),
     _case(
         "member",
         "request_refund",
