@@ -60,7 +60,9 @@ async def extract(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
     words = act.text if act is not None and act.text else turn.text
     found, refused, degraded = await read_arguments(state, runtime, operation, words, asked=asked)
     if route.move == "correct":
-        found = {**swapped(before, words), **renumbered(before, words), **found}
+        better = {**swapped(before, words), **renumbered(before, words)}
+        # "It's Mediapark 7" is no whole address; the one that was shown, put right, is.
+        found = {**better, **{n: v for n, v in found.items() if not _is_part(v, better.get(n))}}
         when = _when(context, words)
         found |= extraction.other_values(operation, before, words, when)
     found |= restated(found, words)
@@ -88,6 +90,11 @@ async def extract(state: SupportState, runtime: Runtime[Context]) -> dict[str, A
             contradiction=grounds.missing,
         ),
     }
+
+
+def _is_part(value: JsonValue, of: JsonValue) -> bool:
+    """Whether a value says a part of what another says whole."""
+    return isinstance(value, str) and isinstance(of, str) and value.casefold() in of.casefold()
 
 
 _SAME_DAY = re.compile(

@@ -1006,3 +1006,30 @@ def test_a_number_alone_puts_the_house_number_right(text, street):
     found = renumbered({"address": "Ring 71, 50667 Köln", "order_number": "SB-1"}, text)
 
     assert found == ({"address": street} if street else {})
+
+
+@pytest.mark.parametrize(
+    ("text", "street"),
+    [
+        ("sorry wrong number, its Mediapark 7", "Mediapark 7, 50670 Köln"),
+        ("nein, mediapark 7b", "Mediapark 7b, 50670 Köln"),
+        ("Mediapark 5", None),
+        ("Ring 7", None),
+        ("is Mediapark 7 possible too?", None),
+        ("the parcel before this one went to my neighbour at Mediapark 7", None),
+    ],
+)
+def test_a_street_said_again_puts_its_number_right(text, street):
+    found = renumbered({"address": "Mediapark 5, 50670 Köln", "order_number": "SB-1"}, text)
+
+    assert found == ({"address": street} if street else {})
+
+
+async def test_a_street_said_again_is_shown_anew(ana):
+    """And what is carried out is what was put right, not what stood there first."""
+    await ana.say("can SB-10482 go to Mediapark 5, 50670 Köln", "change_address")
+    shown = await ana.say("sorry wrong number, its Mediapark 7", "change_address")
+    done = await ana.say("yes thats it", "affirm")
+
+    assert "Mediapark 7, 50670 Köln" in shown.reply
+    assert "Mediapark 7, 50670 Köln" in done.reply

@@ -44,16 +44,33 @@ _ONLY_A_NUMBER = re.compile(
 _HOUSE_NUMBER = re.compile(r"(?<!\w)\d{1,4}\s?[a-z]?(?!\w)", re.IGNORECASE)
 
 
+#: A street and its number, said again in a few words that ask nothing.
+_STREET_AND_NUMBER = re.compile(
+    r"(?P<street>[^\W\d_][\w.-]*)\s+(?P<number>\d{1,4}\s?[a-z]?)(?![\w-])", re.IGNORECASE
+)
+_FEW_WORDS = 8
+
+
 def renumbered(before: Mapping[str, JsonValue], words: str) -> dict[str, JsonValue]:
-    """The address of before with another house number, where nothing but a number is said: "no sorry, 17"."""
+    """The address of before with another house number, where nothing but a number is said ("no sorry, 17") or the
+    street with it ("sorry wrong number, its Mediapark 7")."""
     said = _ONLY_A_NUMBER.fullmatch(words.strip())
-    if said is None:
-        return {}
+    few = len(words.split()) <= _FEW_WORDS and "?" not in words
+    streets = [*_STREET_AND_NUMBER.finditer(words)] if said is None and few else []
     better: dict[str, JsonValue] = {}
     for name, value in before.items():
-        places = _HOUSE_NUMBER.findall(value) if isinstance(value, str) and "," in value else []
-        if len(places) == 1 and places[0] != said["number"]:
-            better[name] = _HOUSE_NUMBER.sub(said["number"], str(value))
+        if not isinstance(value, str) or "," not in value:
+            continue
+        places = _HOUSE_NUMBER.findall(value)
+        if said is not None and len(places) == 1 and places[0] != said["number"]:
+            better[name] = _HOUSE_NUMBER.sub(said["number"], value)
+        for one in streets:
+            same = re.compile(
+                rf"(?<!\w)({re.escape(one['street'])}\s+)\d{{1,4}}\s?[a-z]?(?![\w-])", re.IGNORECASE
+            )
+            renamed = same.sub(rf"\g<1>{one['number']}", value)
+            if len(same.findall(value)) == 1 and renamed != value:
+                better[name] = renamed
     return better
 
 
