@@ -31,36 +31,37 @@ RULINGS = {
 }
 
 
-@pytest.mark.parametrize(
-    ("declared", "state", "judged"),
-    list(itertools.product(Consequence, Consequence, [None, *Consequence])),
-)
-def test_every_cell(declared, state, judged):
+#: What was declared, how the record stands, what a model judged.
+CELLS = tuple(itertools.product(Consequence, Consequence, [None, *Consequence]))
+
+
+def test_every_cell():
     """The worst of declaration, record and judgement counts; only what nobody knows takes a judge's word."""
-    known = [c for c in (declared, state, judged) if c is not None and c is not UNKNOWN]
-    expected = max(known, key=ORDER.index) if known else UNKNOWN
-    undecided = expected is UNKNOWN
+    for cell in CELLS:
+        declared, state, judged = cell
+        known = [c for c in cell if c is not None and c is not UNKNOWN]
+        expected = max(known, key=ORDER.index) if known else UNKNOWN
+        undecided, asked = expected is UNKNOWN, judged is UNKNOWN
 
-    verdict = decide(declared, state, judged)
+        verdict = decide(declared, state, judged)
 
-    assert verdict.consequence is expected
-    assert (verdict.declared, verdict.judged) == (declared, judged)
-    asked = judged is UNKNOWN
-    assert verdict.needs_approval is (expected is IRREVERSIBLE or (undecided and asked))
-    if verdict.needs_approval:
-        assert gate(verdict) == "approve"
-    else:
-        assert gate(verdict) == ("judge" if undecided else "execute")
-    assert verdict.reason
+        assert verdict.consequence is expected, cell
+        assert (verdict.declared, verdict.judged) == (declared, judged), cell
+        needed = expected is IRREVERSIBLE or (undecided and asked)
+        assert verdict.needs_approval is needed, cell
+        outcome = "approve" if needed else "judge" if undecided else "execute"
+        assert gate(verdict) == outcome, cell
+        assert verdict.reason, cell
 
 
 @pytest.mark.parametrize("rules", RULINGS)
-@pytest.mark.parametrize(
-    ("declared", "state", "judged"),
-    list(itertools.product(Consequence, Consequence, [None, *Consequence])),
-)
-def test_every_cell_with_rules(declared, state, judged, rules):
+def test_every_cell_with_rules(rules):
     """Rules refuse or ask for persons on top of the table; the class and what it asks for stay."""
+    for cell in CELLS:
+        with_rules(*cell, rules)
+
+
+def with_rules(declared, state, judged, rules):
     bare, ruling = decide(declared, state, judged), RULINGS[rules]
 
     verdict = decide(declared, state, judged, ruling)
@@ -105,10 +106,8 @@ def test_every_cell_with_a_small_models_guess(guess):
     """A sure guess counts as a class; an unsure graver one makes it unknown, and the judge is asked once."""
     seen, sure = GUESSES[guess], guess[1] > 0.8
     assert seen.sure is sure
-    for declared, state, judged in itertools.product(
-        Consequence, Consequence, [None, *Consequence]
-    ):
-        cell = (declared, state, judged)
+    for cell in CELLS:
+        declared, state, judged = cell
         bare = decide(declared, state)
 
         verdict = decide(declared, state, judged, guess=seen)
@@ -136,10 +135,8 @@ def test_every_cell_with_a_small_models_guess(guess):
 def test_every_cell_with_attempts(attempt, rules):
     """Where an earlier attempt may have done it, only what its key makes harmless is begun again; whatever
     would refuse it, or ask for persons, waits until that is known."""
-    for declared, state, judged in itertools.product(
-        Consequence, Consequence, [None, *Consequence]
-    ):
-        cell = (declared, state, judged)
+    for cell in CELLS:
+        declared, state, judged = cell
         first = decide(declared, state, judged, RULINGS[rules])
 
         verdict = decide(declared, state, judged, RULINGS[rules], attempt=attempt)
