@@ -230,6 +230,7 @@ async def test_a_promoted_router_brings_its_intents_and_a_rollback_takes_them_aw
     assert set(taken[2]) == {one["name"] for one in OWN}
 
 
+@pytest.mark.slow
 async def test_a_release_that_is_not_sound_is_not_taken_up(
     tmp_path: Path, own_router: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
